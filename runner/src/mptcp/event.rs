@@ -1,0 +1,169 @@
+//! Events of the multicast group `mptcp_pm_events`.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// What happened (`include/uapi/linux/mptcp_pm.h`, `enum mptcp_event_type`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum EventKind {
+    /// A connection with MPTCP exists: SYN/ACK received (client), third ACK received (server).
+    Created,
+    /// It is fully established: subflows can be added.
+    Established,
+    /// The application closed it.
+    Closed,
+    /// The peer sent an ADD_ADDR (each time, retransmissions included).
+    Announced,
+    /// The peer sent a REMOVE_ADDR (one event per address id).
+    Removed,
+    /// A subflow is up, as this side sees it. The first subflow of a connection has no such event.
+    SubEstablished,
+    /// A subflow was closed while the connection lives on.
+    SubClosed,
+    /// The peer sent an MP_PRIO.
+    SubPriority,
+    /// An MPTCP socket listens.
+    ListenerCreated,
+    /// It stopped.
+    ListenerClosed,
+    /// A number that this version of mptcplab has no name for.
+    #[serde(untagged)]
+    Unknown(u8),
+}
+
+impl EventKind {
+    /// The kernel's number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Created => 1,
+            Self::Established => 2,
+            Self::Closed => 3,
+            Self::Announced => 6,
+            Self::Removed => 7,
+            Self::SubEstablished => 10,
+            Self::SubClosed => 11,
+            Self::SubPriority => 13,
+            Self::ListenerCreated => 15,
+            Self::ListenerClosed => 16,
+            Self::Unknown(number) => number,
+        }
+    }
+
+    /// The kind with the kernel's number.
+    pub fn from_number(number: u8) -> Self {
+        match number {
+            1 => Self::Created,
+            2 => Self::Established,
+            3 => Self::Closed,
+            6 => Self::Announced,
+            7 => Self::Removed,
+            10 => Self::SubEstablished,
+            11 => Self::SubClosed,
+            13 => Self::SubPriority,
+            15 => Self::ListenerCreated,
+            16 => Self::ListenerClosed,
+            other => Self::Unknown(other),
+        }
+    }
+
+    /// The word used in scenarios, snapshots and stories.
+    pub fn word(self) -> String {
+        match self {
+            Self::Created => "created".into(),
+            Self::Established => "established".into(),
+            Self::Closed => "closed".into(),
+            Self::Announced => "announced".into(),
+            Self::Removed => "removed".into(),
+            Self::SubEstablished => "sub_established".into(),
+            Self::SubClosed => "sub_closed".into(),
+            Self::SubPriority => "sub_priority".into(),
+            Self::ListenerCreated => "listener_created".into(),
+            Self::ListenerClosed => "listener_closed".into(),
+            Self::Unknown(number) => format!("unknown_{number}"),
+        }
+    }
+}
+
+/// One event, decoded. An attribute that the kernel did not send is `None`.
+///
+/// Local and remote are as the namespace that emitted the event sees them (`saddr`/`sport` and `daddr`/`dport`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PmEvent {
+    /// What happened.
+    pub kind: EventKind,
+    /// The emitting side's own token of the connection; the peer has another one. Listener events have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<u32>,
+    /// AF_INET (2) or AF_INET6 (10); ANNOUNCED carries none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub family: Option<u16>,
+    /// The local address, v4-mapped form kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local: Option<IpAddr>,
+    /// The remote address, or the announced one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<IpAddr>,
+    /// Host byte order here; big endian on netlink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_port: Option<u16>,
+    /// Host byte order here; big endian on netlink.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_port: Option<u16>,
+    /// The address id of the local side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_id: Option<u8>,
+    /// The address id of the remote side.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_id: Option<u8>,
+    /// What the *peer* asked for: 1 = use it as a backup only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backup: Option<u8>,
+    /// The socket error (an errno), present only when there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<u8>,
+    /// The name of the device that the subflow is bound to, present only when it is bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+    /// The reason of a received MP_TCPRST (RFC 8684 section 3.6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_reason: Option<u32>,
+    /// The flags of a received MP_TCPRST.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset_flags: Option<u32>,
+    /// CREATED and ESTABLISHED: this is the server's side (attribute `server_side`, or bit 1 of `flags`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub server_side: bool,
+    /// CREATED and ESTABLISHED: the peer forbids joins to its initial address (bit 0 of `flags`).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deny_join_id0: bool,
+    /// Attributes without a name here: (type, bytes in hexadecimal). Kept so that nothing is lost.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unknown: Vec<(u16, String)>,
+}
+
+impl PmEvent {
+    /// An event of this kind without any attribute.
+    pub fn new(kind: EventKind) -> Self {
+        Self {
+            kind,
+            token: None,
+            family: None,
+            local: None,
+            remote: None,
+            local_port: None,
+            remote_port: None,
+            local_id: None,
+            remote_id: None,
+            backup: None,
+            error: None,
+            dev: None,
+            reset_reason: None,
+            reset_flags: None,
+            server_side: false,
+            deny_join_id0: false,
+            unknown: Vec::new(),
+        }
+    }
+}

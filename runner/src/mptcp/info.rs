@@ -1,0 +1,133 @@
+//! What the kernel tells about a connection and its subflows: `MPTCP_INFO` and the ULP part of sock_diag.
+
+use std::net::SocketAddr;
+
+use serde::{Deserialize, Serialize};
+
+/// `struct mptcp_info` (`include/uapi/linux/mptcp.h`). A field that this kernel does not report is `None`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct MptcpInfo {
+    /// Additional subflows, the first one not counted.
+    pub subflows: u8,
+    /// ADD_ADDRs sent and echoed.
+    pub add_addr_signal: u8,
+    /// ADD_ADDRs accepted.
+    pub add_addr_accepted: u8,
+    /// The limit of additional subflows.
+    pub subflows_max: u8,
+    /// The number of signal endpoints.
+    pub add_addr_signal_max: u8,
+    /// The limit of accepted ADD_ADDRs.
+    pub add_addr_accepted_max: u8,
+    /// Bit 0: fell back to TCP. Bit 1: the remote key was received.
+    pub flags: u32,
+    /// The local token.
+    pub token: u32,
+    /// The data sequence number of the next byte to be written.
+    pub write_seq: u64,
+    /// The oldest data sequence number that is not acknowledged.
+    pub snd_una: u64,
+    /// The next expected data sequence number.
+    pub rcv_nxt: u64,
+    /// Subflow endpoints used as a source.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_addr_used: Option<u8>,
+    /// Subflow endpoints there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_addr_max: Option<u8>,
+    /// DSS checksums are in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub csum_enabled: Option<u8>,
+    /// MPTCP-level retransmissions.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retransmits: Option<u32>,
+    /// Bytes retransmitted at the MPTCP level.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_retrans: Option<u64>,
+    /// Bytes sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_sent: Option<u64>,
+    /// Bytes received.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_received: Option<u64>,
+    /// Bytes acknowledged by the peer at the MPTCP level.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_acked: Option<u64>,
+    /// All subflows, the first one included while it is attached.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub subflows_total: Option<u8>,
+    /// Laminar endpoints there are (Linux 6.18).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endp_laminar_max: Option<u8>,
+    /// How many bytes of the structure the kernel filled in.
+    pub size: u32,
+}
+
+impl MptcpInfo {
+    /// The connection fell back to plain TCP.
+    pub fn fallback(&self) -> bool {
+        self.flags & 1 != 0
+    }
+}
+
+bitflags::bitflags! {
+    /// The flags of a subflow (`include/uapi/linux/mptcp.h`, `MPTCP_SUBFLOW_FLAG_*`).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+    pub struct SubflowFlags: u32 {
+        /// The peer sent MP_CAPABLE: this is the first subflow.
+        const MCAP_REM = 1;
+        /// This side sent MP_CAPABLE.
+        const MCAP_LOC = 1 << 1;
+        /// The peer sent MP_JOIN.
+        const JOIN_REM = 1 << 2;
+        /// This side sent MP_JOIN.
+        const JOIN_LOC = 1 << 3;
+        /// The peer asked for backup.
+        const BKUP_REM = 1 << 4;
+        /// This side asked for backup.
+        const BKUP_LOC = 1 << 5;
+        /// Fully established.
+        const FULLY_ESTABLISHED = 1 << 6;
+        /// Connected.
+        const CONNECTED = 1 << 7;
+        /// There is a valid mapping.
+        const MAPVALID = 1 << 8;
+        /// Bits that this version of mptcplab has no name for are kept, too.
+        const _ = !0;
+    }
+}
+
+impl Serialize for SubflowFlags {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.bits().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for SubflowFlags {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u32::deserialize(deserializer).map(Self::from_bits_retain)
+    }
+}
+
+/// One subflow socket of a connection, from a sock_diag dump of its namespace (`INET_DIAG_ULP_INFO`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SubflowState {
+    /// The local address and port.
+    pub local: SocketAddr,
+    /// The remote address and port.
+    pub remote: SocketAddr,
+    /// The TCP state's number (1 = ESTABLISHED; `include/net/tcp_states.h`).
+    pub tcp_state: u8,
+    /// The local address id.
+    pub local_id: u8,
+    /// The remote address id.
+    pub remote_id: u8,
+    /// The token of the connection on this side.
+    pub token_local: u32,
+    /// The flags.
+    pub flags: SubflowFlags,
+    /// The device that the socket is bound to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dev: Option<String>,
+}

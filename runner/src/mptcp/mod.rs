@@ -1,0 +1,26 @@
+//! The vocabulary of MPTCP as ip-mptcp(8), RFC 8684 and the kernel use it: endpoints, limits, path-manager
+//! events, socket information. Plain values; nothing here touches the kernel.
+
+mod endpoint;
+mod event;
+mod info;
+
+pub use endpoint::{Endpoint, EndpointFlags, Limits};
+pub use event::{EventKind, PmEvent};
+pub use info::{MptcpInfo, SubflowFlags, SubflowState};
+
+use std::net::IpAddr;
+
+/// The protocol number of MPTCP sockets (`include/uapi/linux/in.h`, `IPPROTO_MPTCP`).
+pub const IPPROTO_MPTCP: i32 = 262;
+
+/// The socket option level of MPTCP (`include/linux/socket.h`, `SOL_MPTCP`).
+pub const SOL_MPTCP: i32 = 284;
+
+/// An address as people write it: `::ffff:10.0.1.1` becomes `10.0.1.1`.
+///
+/// The kernel treats both as the same endpoint (`mptcp_addresses_equal`, net/mptcp/pm.c), and a listener on `::`
+/// reports its IPv4 peers in the mapped form.
+pub fn canonical(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}

@@ -1,0 +1,373 @@
+//! The Recording: the one time line of everything that a run observed, and the only thing that judging and
+//! reporting look at. It goes to JSON lines and back without loss.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::mptcp::{Endpoint, Limits, MptcpInfo, PmEvent, SubflowState};
+use crate::wire::Segment;
+
+mod jsonl;
+
+pub use jsonl::{RecordingError, read, write};
+
+/// What a run observed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Recording {
+    /// What was run, where.
+    pub header: Header,
+    /// Everything observed, ordered by `at`.
+    pub entries: Vec<Entry>,
+}
+
+/// What was run, where.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// The version of the format: 1.
+    pub format: u32,
+    /// The version of mptcplab.
+    pub mptcplab: String,
+    /// `uname -r`; shown, never decided upon.
+    pub kernel: String,
+    /// The title of the scenario.
+    pub title: String,
+    /// The scenario's file, as it was named on the command line.
+    pub file: String,
+    /// The label of the matrix variant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub variant: Option<String>,
+    /// The texts that the scenario was read from (the scenario with its variables filled in, then its topology),
+    /// so that the recording can be judged without the files.
+    pub sources: Vec<SourceText>,
+    /// The features that this kernel was found to have.
+    pub features: Vec<String>,
+}
+
+/// One file that a scenario was read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceText {
+    /// Its name, for messages.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// One observation with its time.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Nanoseconds since the start of the run. Packets bear the kernel's time stamp, everything else the time at
+    /// which the runner read it.
+    pub at: u64,
+    /// What was observed.
+    #[serde(flatten)]
+    pub what: Observation,
+}
+
+/// What can be observed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Observation {
+    /// A step began.
+    StepStarted {
+        /// Its index in the scenario's steps.
+        step: usize,
+        /// In words, for the story.
+        text: String,
+    },
+    /// A step ended.
+    StepFinished {
+        /// Its index in the scenario's steps.
+        step: usize,
+        /// How.
+        outcome: StepOutcome,
+    },
+    /// The path manager of a namespace reported something.
+    Event {
+        /// The namespace.
+        namespace: String,
+        /// The event.
+        event: PmEvent,
+    },
+    /// A segment crossed an interface.
+    Packet {
+        /// The namespace.
+        namespace: String,
+        /// The interface.
+        device: String,
+        /// Whether it left or entered.
+        direction: Direction,
+        /// The segment.
+        segment: Segment,
+    },
+    /// A connection came into being (the connect step succeeded).
+    Connected {
+        /// The connection.
+        connection: Connection,
+    },
+    /// The counters of a namespace at some moment: every MIB counter by its nstat name (`MPTcpExtMPJoinSynRx`,
+    /// `TcpAttemptFails`…), absolute values.
+    Counters {
+        /// The namespace.
+        namespace: String,
+        /// The moment.
+        moment: Moment,
+        /// The values.
+        values: BTreeMap<String, u64>,
+    },
+    /// The sockets of one side of a connection at some moment.
+    Sockets {
+        /// The name of the connection.
+        connection: String,
+        /// The side.
+        side: Side,
+        /// The moment.
+        moment: Moment,
+        /// `MPTCP_INFO`, unless the socket is a TCP socket.
+        info: Option<MptcpInfo>,
+        /// The subflows.
+        subflows: Vec<SubflowState>,
+    },
+    /// The endpoints of a namespace at some moment, in the order of the dump.
+    Endpoints {
+        /// The namespace.
+        namespace: String,
+        /// The moment.
+        moment: Moment,
+        /// The dump.
+        endpoints: Vec<Endpoint>,
+    },
+    /// The limits of a namespace at some moment.
+    Limits {
+        /// The namespace.
+        namespace: String,
+        /// The moment.
+        moment: Moment,
+        /// The limits.
+        limits: Limits,
+    },
+    /// The addresses that the userspace path manager announced and uses for one connection (GET_ADDR with a token).
+    ConnectionEndpoints {
+        /// The namespace.
+        namespace: String,
+        /// The name of the connection.
+        connection: String,
+        /// The moment.
+        moment: Moment,
+        /// The dump.
+        endpoints: Vec<Endpoint>,
+    },
+    /// The byte counters of an interface at some moment.
+    LinkBytes {
+        /// The namespace.
+        namespace: String,
+        /// The link.
+        link: String,
+        /// The moment.
+        moment: Moment,
+        /// Bytes that left through it.
+        sent: u64,
+        /// Bytes that came in.
+        received: u64,
+    },
+    /// One direction of a transfer ended.
+    Transferred {
+        /// The name of the connection.
+        connection: String,
+        /// Who sent.
+        sender: Side,
+        /// Bytes that arrived.
+        bytes: u64,
+        /// Whether each one was what was sent.
+        integrity: Integrity,
+    },
+    /// Something was lost on the way into the recording: it is not complete, whatever else it says.
+    Lost {
+        /// The namespace.
+        namespace: String,
+        /// What.
+        what: LostWhat,
+        /// How many, where it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        count: Option<u64>,
+    },
+    /// A filter's packet counter when it was removed, or at the end.
+    FilterHits {
+        /// The namespace.
+        namespace: String,
+        /// The filter's name.
+        filter: String,
+        /// Packets that it matched.
+        packets: u64,
+    },
+    /// A line of the kernel log that appeared during the run.
+    KernelLog {
+        /// The line.
+        line: String,
+    },
+    /// The run ended. A recording without it was cut off.
+    Ended,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum StepOutcome {
+    /// As it should.
+    Done,
+    /// The kernel refused the operation. Only an `expect_error` step may end so.
+    Refused {
+        /// The symbolic errno: `EINVAL`.
+        error: String,
+        /// The kernel's own words (extended ACK), if there were any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// A deadline passed.
+    TimedOut {
+        /// What was waited for.
+        waited_for: String,
+        /// What was seen instead.
+        seen: String,
+    },
+    /// Something was observed while it had to be quiet, until the deadline.
+    NotQuiet {
+        /// The last thing.
+        seen: String,
+    },
+    /// It could not be done at all: the run is in error.
+    Failed {
+        /// What was attempted, on what, what the kernel said, what to do.
+        message: String,
+    },
+}
+
+/// Left or entered an interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Left.
+    Out,
+    /// Entered.
+    In,
+}
+
+/// The two sides of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// Called connect().
+    Client,
+    /// Called accept().
+    Server,
+}
+
+/// A connection of a connect step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connection {
+    /// Its name in the scenario.
+    pub name: String,
+    /// The namespace of the client.
+    pub client: String,
+    /// The namespace of the server.
+    pub server: String,
+    /// The client's address of the first subflow.
+    pub client_address: SocketAddr,
+    /// The server's address of the first subflow.
+    pub server_address: SocketAddr,
+    /// The client's token; `None` if that side is not (or no more) MPTCP.
+    pub client_token: Option<u32>,
+    /// The server's token; `None` if that side is not (or no more) MPTCP.
+    pub server_token: Option<u32>,
+}
+
+/// When a state was taken.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Moment {
+    /// After the set-up, before the first step.
+    Start,
+    /// In the check step of that index.
+    Check(usize),
+    /// Right before the connection is closed by the step of that index, or at the end if it is still open.
+    BeforeClose,
+    /// After the last step.
+    End,
+}
+
+/// Whether the bytes were right.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+pub enum Integrity {
+    /// Each byte.
+    Intact,
+    /// So many differ.
+    Corrupt {
+        /// The offset of the first wrong byte.
+        first: u64,
+        /// How many differ.
+        count: u64,
+    },
+    /// The stream ended early.
+    Short {
+        /// How many should have come.
+        expected: u64,
+    },
+}
+
+/// What can be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LostWhat {
+    /// The event socket's buffer overflowed (ENOBUFS).
+    Events,
+    /// The capture's ring overflowed.
+    Packets,
+}
+
+impl Recording {
+    /// All path-manager events of a namespace, in order.
+    pub fn events<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a Entry, &'a PmEvent)> {
+        self.entries.iter().filter_map(move |entry| match &entry.what {
+            Observation::Event { namespace: ns, event } if ns == namespace => Some((entry, event)),
+            _ => None,
+        })
+    }
+
+    /// All connections, in the order of their connect steps.
+    pub fn connections(&self) -> impl Iterator<Item = &Connection> {
+        self.entries.iter().filter_map(|entry| match &entry.what {
+            Observation::Connected { connection } => Some(connection),
+            _ => None,
+        })
+    }
+
+    /// The addresses that belong to this host side of the connection: (namespace, token) pairs of both sides.
+    pub fn connection_of_token(&self, namespace: &str, token: u32) -> Option<(&Connection, Side)> {
+        self.connections().find_map(|connection| {
+            if connection.client == namespace && connection.client_token == Some(token) {
+                Some((connection, Side::Client))
+            } else if connection.server == namespace && connection.server_token == Some(token) {
+                Some((connection, Side::Server))
+            } else {
+                None
+            }
+        })
+    }
+
+    /// The counters of a namespace at a moment.
+    pub fn counters(&self, namespace: &str, moment: &Moment) -> Option<&BTreeMap<String, u64>> {
+        self.entries.iter().find_map(|entry| match &entry.what {
+            Observation::Counters { namespace: ns, moment: m, values } if ns == namespace && m == moment => {
+                Some(values)
+            }
+            _ => None,
+        })
+    }
+}
+
+/// A socket address as people write it, without the v4-mapped prefix.
+pub fn canonical_socket(address: SocketAddr) -> (IpAddr, u16) {
+    (address.ip().to_canonical(), address.port())
+}

@@ -1,0 +1,131 @@
+//! The checked model of a scenario: every reference is resolved, every value in range. Made by
+//! [`super::load`], read by everything after it.
+
+mod expect;
+mod step;
+mod world;
+
+pub use expect::{
+    BytesExpectation, CounterExpectation, EndpointsExpectation, ErrorPattern, EventExpectation, EventItem,
+    EventPattern, Expectation, InfoExpectation, LimitsExpectation, Range, SubflowPattern, SubflowsExpectation,
+    WireExpectation, WirePattern,
+};
+pub use step::{
+    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Filter, FilterAction, FilterHook, FlagChange,
+    ListenPlan, Operation, SocketProtocol, Step, TokenChoice, TransferPlan, WhichEndpoints,
+};
+pub use world::{Address, Link, LinkEnd, Namespace, Route, World};
+
+use crate::recording::SourceText;
+
+/// A scenario, one variant of it.
+#[derive(Debug, Clone)]
+pub struct Scenario {
+    /// The file as it was named on the command line.
+    pub file: std::path::PathBuf,
+    /// The label of the matrix variant, like `ipv6` or `ipv6-checksum-1`.
+    pub variant: Option<String>,
+    /// One line.
+    pub title: String,
+    /// The lesson.
+    pub about: String,
+    /// Where to read on.
+    pub see: Vec<String>,
+    /// What the kernel must have; probed, never guessed from a version.
+    pub requires: Vec<Feature>,
+    /// Must not share the machine with other scenarios while it runs.
+    pub alone: bool,
+    /// Namespaces and links.
+    pub world: World,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+    /// What must be observed in the whole run.
+    pub expect: Expectation,
+    /// The texts that it was read from: the scenario with its variables filled in, then its topology.
+    pub sources: Vec<SourceText>,
+}
+
+impl Scenario {
+    /// The name for lists and tests: the file without its ending, and the variant: `signal/port@ipv6`.
+    pub fn label(&self) -> String {
+        let stem = self.file.with_extension("");
+        match &self.variant {
+            Some(variant) => format!("{}@{variant}", stem.display()),
+            None => stem.display().to_string(),
+        }
+    }
+}
+
+/// A place in one of the sources of a scenario.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Place {
+    /// Index into [`Scenario::sources`].
+    pub source: usize,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The byte range in the text.
+    pub start: usize,
+    /// The end of the byte range.
+    pub end: usize,
+}
+
+/// Something that a kernel may or may not have, found out by trying (see [`crate::testbed`]).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Feature {
+    /// MPTCP at all.
+    Mptcp,
+    /// LISTENER_CREATED and LISTENER_CLOSED.
+    ListenerEvents,
+    /// The laminar endpoint flag.
+    Laminar,
+    /// GET_ADDR answers for a token (per-operation policies).
+    TokenDump,
+    /// The in-kernel path manager mixes IPv4 and IPv6 subflows.
+    MixedFamilies,
+    /// nf_tables, with matching of MPTCP suboptions.
+    Nftables,
+    /// The token bucket queueing discipline.
+    Tbf,
+    /// A MIB counter, by its nstat name.
+    Counter(String),
+    /// A sysctl, by its name with dots.
+    Sysctl(String),
+}
+
+impl Feature {
+    /// The features without a parameter, with their words.
+    pub const PLAIN: [(&'static str, Feature); 7] = [
+        ("mptcp", Feature::Mptcp),
+        ("listener_events", Feature::ListenerEvents),
+        ("laminar", Feature::Laminar),
+        ("token_dump", Feature::TokenDump),
+        ("mixed_families", Feature::MixedFamilies),
+        ("nftables", Feature::Nftables),
+        ("tbf", Feature::Tbf),
+    ];
+
+    /// The word in scenarios: `laminar`, `counter:MPTcpExtMPJoinRejected`, `sysctl:net.mptcp.path_manager`.
+    pub fn word(&self) -> String {
+        match self {
+            Self::Counter(name) => format!("counter:{name}"),
+            Self::Sysctl(name) => format!("sysctl:{name}"),
+            plain => Self::PLAIN
+                .iter()
+                .find(|(_, feature)| feature == plain)
+                .map_or_else(String::new, |(word, _)| (*word).to_owned()),
+        }
+    }
+
+    /// The feature of that word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        if let Some(name) = word.strip_prefix("counter:") {
+            return Some(Self::Counter(name.to_owned()));
+        }
+        if let Some(name) = word.strip_prefix("sysctl:") {
+            return Some(Self::Sysctl(name.to_owned()));
+        }
+        Self::PLAIN.iter().find(|(plain, _)| *plain == word).map(|(_, feature)| feature.clone())
+    }
+}

@@ -1,0 +1,503 @@
+//! What a scenario does.
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use crate::mptcp::{Endpoint, EndpointFlags};
+use crate::recording::Side;
+
+use super::{Address, EventPattern, Expectation, Place, Route, SubflowPattern};
+
+/// One step with its place.
+#[derive(Debug, Clone)]
+pub struct Step {
+    /// Where it is written.
+    pub place: Place,
+    /// What to do.
+    pub action: Action,
+}
+
+/// What a step does.
+#[derive(Debug, Clone)]
+pub enum Action {
+    /// Opens a listening socket.
+    Listen(ListenPlan),
+    /// Closes it.
+    StopListening {
+        /// The namespace.
+        namespace: String,
+        /// Its port.
+        port: u16,
+        /// Its address, if there are several on that port.
+        address: Option<IpAddr>,
+    },
+    /// Opens a connection.
+    Connect(ConnectPlan),
+    /// Sends bytes through a connection and compares what arrives.
+    Transfer(TransferPlan),
+    /// Waits until a background transfer of the connection is done, and compares.
+    FinishTransfer {
+        /// The connection.
+        connection: String,
+        /// The longest it may take.
+        deadline: Duration,
+    },
+    /// Waits for a condition.
+    Wait {
+        /// All of them must hold.
+        conditions: Vec<Condition>,
+        /// The longest it may take.
+        deadline: Duration,
+    },
+    /// Nothing may be observed (no event, no segment) for so long.
+    Quiet {
+        /// The period.
+        period: Duration,
+        /// The longest it may take to get there.
+        deadline: Duration,
+    },
+    /// Closes a connection.
+    Close {
+        /// The connection.
+        connection: String,
+        /// Who begins.
+        by: Side,
+        /// How.
+        how: CloseHow,
+        /// The longest it may take.
+        deadline: Duration,
+    },
+    /// Takes the state of the world, and compares it with an expectation when the run is judged.
+    Check(Box<Expectation>),
+    /// Changes the configuration.
+    Do(Operation),
+    /// An operation that the kernel must refuse.
+    ExpectError {
+        /// The symbolic errno, like `EINVAL`.
+        error: String,
+        /// A part of the kernel's own words.
+        message: Option<String>,
+        /// The operation.
+        operation: Operation,
+    },
+}
+
+/// MPTCP or plain TCP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SocketProtocol {
+    /// `IPPROTO_MPTCP`.
+    #[default]
+    Mptcp,
+    /// `IPPROTO_TCP`.
+    Tcp,
+}
+
+/// A listening socket.
+#[derive(Debug, Clone)]
+pub struct ListenPlan {
+    /// The namespace.
+    pub namespace: String,
+    /// The address: `::`, `0.0.0.0` or one of the namespace.
+    pub address: IpAddr,
+    /// The port, host byte order.
+    pub port: u16,
+    /// MPTCP or TCP.
+    pub protocol: SocketProtocol,
+}
+
+/// A connection to open.
+#[derive(Debug, Clone)]
+pub struct ConnectPlan {
+    /// Its name, unique in the scenario.
+    pub name: String,
+    /// The client's namespace.
+    pub from: String,
+    /// The server's namespace.
+    pub to: String,
+    /// The server's address and port.
+    pub address: SocketAddr,
+    /// Bind to this before connecting.
+    pub source: Option<IpAddr>,
+    /// What the client's socket is.
+    pub protocol: SocketProtocol,
+    /// What must come of it.
+    pub outcome: ConnectionOutcome,
+    /// A listener opened for this connection because none of the scenario's is there; `None` if one is.
+    pub implicit_listener: Option<ListenPlan>,
+    /// Whether a byte goes each way before the step ends: without it the client isn't fully established.
+    pub handshake: bool,
+    /// The longest it may take.
+    pub deadline: Duration,
+}
+
+/// What must come of a connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ConnectionOutcome {
+    /// MPTCP on both sides. A fallback is a failure.
+    Mptcp,
+    /// A connection on which MPTCP isn't used: plain TCP on one side, or a fallback.
+    Tcp,
+    /// connect() fails with this errno.
+    Error(String),
+}
+
+/// Bytes to send.
+#[derive(Debug, Clone)]
+pub struct TransferPlan {
+    /// The connection.
+    pub connection: String,
+    /// Bytes from client to server.
+    pub from_client: u64,
+    /// Bytes from server to client.
+    pub from_server: u64,
+    /// Bytes per second and direction; `None`: as fast as it goes.
+    pub pace: Option<u64>,
+    /// The step ends at once; a `finish_transfer` step (or the close) waits for the end.
+    pub background: bool,
+    /// So many bytes may arrive damaged (a middlebox corrupts them on purpose).
+    pub tolerate_corrupt: u64,
+    /// The longest it may take.
+    pub deadline: Duration,
+}
+
+/// How to close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CloseHow {
+    /// close() when all is read; then the other side, when it sees the end.
+    Graceful,
+    /// close() with unread data: MP_FASTCLOSE.
+    Abrupt,
+    /// shutdown(SHUT_WR) only.
+    HalfClose,
+}
+
+/// What a wait waits for.
+#[derive(Debug, Clone)]
+pub enum Condition {
+    /// The n-th event that matches.
+    Event {
+        /// The namespace.
+        namespace: String,
+        /// What it must look like.
+        pattern: EventPattern,
+        /// How many of them since the start of the run.
+        count: usize,
+    },
+    /// A counter of a namespace has moved by at least so much since the start of the run (or is at least that, if
+    /// it is a gauge).
+    Counter {
+        /// The namespace.
+        namespace: String,
+        /// Its nstat name.
+        name: String,
+        /// At least.
+        at_least: u64,
+    },
+    /// Both sides have exactly so many established subflows, the first one included.
+    Subflows {
+        /// The connection.
+        connection: String,
+        /// How many.
+        count: usize,
+    },
+    /// One side has a subflow like this.
+    Subflow {
+        /// The connection.
+        connection: String,
+        /// The side.
+        side: Side,
+        /// What it must look like.
+        pattern: SubflowPattern,
+        /// `false`: has none.
+        present: bool,
+    },
+    /// A namespace has an endpoint with this address.
+    Endpoint {
+        /// The namespace.
+        namespace: String,
+        /// The address.
+        address: IpAddr,
+        /// Which flags it must have, exactly; `None`: any.
+        flags: Option<EndpointFlags>,
+        /// `false`: has none.
+        present: bool,
+    },
+    /// A running transfer has delivered so many bytes.
+    Transferred {
+        /// The connection.
+        connection: String,
+        /// Whose bytes.
+        sender: Side,
+        /// At least.
+        bytes: u64,
+    },
+    /// A segment with an MPTCP option like this was sent by a namespace, so many times.
+    Wire {
+        /// What it must look like.
+        pattern: super::WirePattern,
+        /// How many since the start of the run.
+        count: usize,
+    },
+}
+
+/// Which endpoints an operation is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhichEndpoints {
+    /// By id; id 0 goes with the address of the first subflow.
+    Id {
+        /// 0 to 255.
+        id: u8,
+        /// Only with id 0.
+        address: Option<IpAddr>,
+    },
+    /// By address and port.
+    Address {
+        /// The address.
+        address: IpAddr,
+        /// The port of a signal endpoint with one.
+        port: Option<u16>,
+    },
+    /// Each one that the namespace has at that moment, one after the other, in the order of the dump. After each
+    /// deletion the runner waits until the peer has processed the REMOVE_ADDR, where there is one: the kernel has
+    /// a single slot for it.
+    All,
+}
+
+/// The flags of `ip mptcp endpoint change`. The kernel overwrites both properties each time
+/// (`mptcp_pm_nl_set_flags`, net/mptcp/pm_kernel.c): what is not set is cleared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FlagChange {
+    /// backup / nobackup.
+    pub backup: bool,
+    /// fullmesh / nofullmesh.
+    pub fullmesh: bool,
+}
+
+/// The token that a userspace path manager's command bears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TokenChoice {
+    /// That of the connection, on the side of the namespace.
+    Connection(String),
+    /// This number.
+    Number(u32),
+}
+
+/// A change of the configuration. What the kernel accepts is read back and compared.
+#[derive(Debug, Clone)]
+pub enum Operation {
+    /// `ip mptcp endpoint add`
+    AddEndpoint {
+        /// The namespace.
+        namespace: String,
+        /// What to add.
+        endpoint: Endpoint,
+    },
+    /// `ip mptcp endpoint delete`
+    DeleteEndpoint {
+        /// The namespace.
+        namespace: String,
+        /// Which.
+        which: WhichEndpoints,
+    },
+    /// `ip mptcp endpoint change`
+    ChangeEndpoint {
+        /// The namespace.
+        namespace: String,
+        /// Which.
+        which: WhichEndpoints,
+        /// To what.
+        change: FlagChange,
+    },
+    /// `ip mptcp endpoint flush`
+    FlushEndpoints {
+        /// The namespace.
+        namespace: String,
+    },
+    /// `ip mptcp limits set`; an absent value is left as it is.
+    SetLimits {
+        /// The namespace.
+        namespace: String,
+        /// SUBFLOW_NR
+        subflows: Option<u32>,
+        /// ADD_ADDR_ACCEPTED_NR
+        add_addr_accepted: Option<u32>,
+    },
+    /// `sysctl -w`
+    SetSysctl {
+        /// The namespace.
+        namespace: String,
+        /// With dots.
+        name: String,
+        /// The text to write.
+        value: String,
+    },
+    /// `ip link set up` or `down`
+    SetLink {
+        /// The namespace.
+        namespace: String,
+        /// The interface.
+        device: String,
+        /// `true`: up.
+        up: bool,
+    },
+    /// `ip address add`
+    AddAddress {
+        /// The namespace.
+        namespace: String,
+        /// The interface.
+        device: String,
+        /// The address.
+        address: Address,
+    },
+    /// `ip address delete`
+    DeleteAddress {
+        /// The namespace.
+        namespace: String,
+        /// The interface.
+        device: String,
+        /// The address.
+        address: Address,
+    },
+    /// `ip route add`
+    AddRoute {
+        /// The namespace.
+        namespace: String,
+        /// The route.
+        route: Route,
+    },
+    /// `ip route delete`
+    DeleteRoute {
+        /// The namespace.
+        namespace: String,
+        /// The route.
+        route: Route,
+    },
+    /// Userspace path manager: ANNOUNCE.
+    Announce {
+        /// The namespace.
+        namespace: String,
+        /// The connection.
+        token: TokenChoice,
+        /// Address, id, port, device.
+        endpoint: Endpoint,
+    },
+    /// Userspace path manager: REMOVE.
+    RemoveAddress {
+        /// The namespace.
+        namespace: String,
+        /// The connection.
+        token: TokenChoice,
+        /// The address id.
+        id: u8,
+    },
+    /// Userspace path manager: SUBFLOW_CREATE.
+    CreateSubflow {
+        /// The namespace.
+        namespace: String,
+        /// The connection.
+        token: TokenChoice,
+        /// Address, id, flags (backup), device.
+        endpoint: Endpoint,
+        /// The peer's address.
+        remote: IpAddr,
+        /// The peer's port; `None`: the server's port of the first subflow.
+        remote_port: Option<u16>,
+    },
+    /// Userspace path manager: SUBFLOW_DESTROY. Ports that are not given are looked up in the subflow set.
+    DestroySubflow {
+        /// The namespace.
+        namespace: String,
+        /// The connection.
+        token: TokenChoice,
+        /// The local address.
+        local: IpAddr,
+        /// The local port.
+        local_port: Option<u16>,
+        /// The peer's address.
+        remote: IpAddr,
+        /// The peer's port.
+        remote_port: Option<u16>,
+    },
+    /// Userspace path manager: SET_FLAGS with a token (MP_PRIO on one subflow).
+    SetSubflowBackup {
+        /// The namespace.
+        namespace: String,
+        /// The connection.
+        token: TokenChoice,
+        /// The local address.
+        local: IpAddr,
+        /// The peer's address.
+        remote: IpAddr,
+        /// To what.
+        backup: bool,
+    },
+    /// GET_ADDR for one endpoint, which must be there; with a token: of a connection.
+    GetEndpoint {
+        /// The namespace.
+        namespace: String,
+        /// The connection.
+        token: Option<TokenChoice>,
+        /// The id.
+        id: u8,
+    },
+    /// Installs a packet filter (nf_tables).
+    AddFilter(Filter),
+    /// Removes it.
+    RemoveFilter {
+        /// The namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+    },
+}
+
+/// A packet filter for TCP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// Its name, unique in the namespace.
+    pub name: String,
+    /// The namespace.
+    pub namespace: String,
+    /// Where.
+    pub hook: FilterHook,
+    /// Only from this address.
+    pub from: Option<IpAddr>,
+    /// Only to this address.
+    pub to: Option<IpAddr>,
+    /// Only through this interface.
+    pub device: Option<String>,
+    /// Only segments that carry an MPTCP option of this subtype; `Some(None)`: any MPTCP option.
+    pub option: Option<Option<u8>>,
+    /// Only segments with at least so many payload bytes.
+    pub min_payload: Option<u16>,
+    /// Only the n-th segment that all of the above match, from 1.
+    pub nth: Option<u32>,
+    /// What happens to them.
+    pub action: FilterAction,
+    /// It is no error if it never matches.
+    pub may_be_unused: bool,
+}
+
+/// Where a filter looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilterHook {
+    /// Segments for this namespace.
+    Input,
+    /// Segments from this namespace.
+    Output,
+}
+
+/// What a filter does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FilterAction {
+    /// Nothing comes through.
+    Drop,
+    /// ICMP port unreachable.
+    RejectIcmp,
+    /// TCP reset.
+    RejectReset,
+    /// Inverts one byte of the payload. Checksum offload on veth keeps the TCP checksum right.
+    Corrupt,
+    /// Removes the MPTCP options.
+    StripMptcp,
+}

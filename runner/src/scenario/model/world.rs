@@ -1,0 +1,106 @@
+//! The world of a scenario: namespaces and the links between them.
+
+use std::net::IpAddr;
+
+use crate::mptcp::{Endpoint, Limits};
+
+use super::Place;
+
+/// Namespaces and links.
+#[derive(Debug, Clone, Default)]
+pub struct World {
+    /// In the order of their declaration.
+    pub namespaces: Vec<Namespace>,
+    /// In the order of their declaration.
+    pub links: Vec<Link>,
+}
+
+impl World {
+    /// The namespace of that name.
+    pub fn namespace(&self, name: &str) -> Option<&Namespace> {
+        self.namespaces.iter().find(|namespace| namespace.name == name)
+    }
+
+    /// The namespace that has this address on one of its links.
+    pub fn owner(&self, address: IpAddr) -> Option<&str> {
+        let address = address.to_canonical();
+        self.links
+            .iter()
+            .flat_map(|link| &link.ends)
+            .find(|end| end.addresses.iter().any(|own| own.address.to_canonical() == address))
+            .map(|end| end.namespace.as_str())
+    }
+}
+
+/// A network namespace.
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Where it is declared.
+    pub place: Place,
+    /// Limits to set; `None` leaves the kernel's defaults.
+    pub limits: Option<Limits>,
+    /// Endpoints to add before the first step, with their places.
+    pub endpoints: Vec<(Endpoint, Place)>,
+    /// Routes besides those of the links.
+    pub routes: Vec<Route>,
+    /// Sysctls by name with dots (`net.mptcp.checksum_enabled`), set before anything else.
+    pub sysctls: Vec<(String, String)>,
+    /// `true`: the userspace path manager (`net.mptcp.path_manager=userspace`, or `pm_type=1` on older kernels).
+    pub userspace_path_manager: bool,
+    /// Whether its events are recorded. A listener changes what a userspace path manager's namespace does.
+    pub events: bool,
+    /// Forwards packets between its links.
+    pub forwarding: bool,
+}
+
+/// A veth pair.
+#[derive(Debug, Clone)]
+pub struct Link {
+    /// Its name in the scenario.
+    pub name: String,
+    /// Where it is declared.
+    pub place: Place,
+    /// In bytes.
+    pub mtu: Option<u32>,
+    /// A rate limit in bits per second, for each direction (token bucket).
+    pub rate: Option<u64>,
+    /// Its two ends.
+    pub ends: [LinkEnd; 2],
+}
+
+/// One end of a link.
+#[derive(Debug, Clone)]
+pub struct LinkEnd {
+    /// The namespace that it is in.
+    pub namespace: String,
+    /// The name of the interface there.
+    pub device: String,
+    /// Its addresses.
+    pub addresses: Vec<Address>,
+}
+
+/// An address with its prefix length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Address {
+    /// The address.
+    pub address: IpAddr,
+    /// The length of the prefix in bits.
+    pub prefix: u8,
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// The destination; prefix 0 is the default route of that family.
+    pub to: Address,
+    /// The gateway.
+    pub via: Option<IpAddr>,
+    /// The interface.
+    pub dev: Option<String>,
+    /// The preferred source address.
+    pub source: Option<IpAddr>,
+    /// The metric.
+    pub metric: Option<u32>,
+}
