@@ -1,0 +1,11 @@
+//! Real MPTCP and TCP sockets of a scenario, and the bytes that go through them. The main type is [`LiveConnection`].
+
+mod connection;
+mod payload;
+mod socket;
+mod transfer;
+
+pub use connection::{CloseError, LiveConnection};
+pub use payload::{Comparison, Payload};
+pub use socket::{SocketError, accept_from, connect, listen};
+pub use transfer::{Delivery, Progress, transfer};

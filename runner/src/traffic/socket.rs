@@ -1,0 +1,100 @@
+//! Opening sockets: listening, connecting, accepting. A socket belongs to the network namespace in which the
+//! calling thread is when it is made, for life; [`listen`] and the first half of [`connect`] are synchronous for
+//! that reason.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+
+use nix::errno::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::mptcp::IPPROTO_MPTCP;
+use crate::scenario::model::{ListenPlan, SocketProtocol};
+
+/// A socket operation failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}: {}", describe(source))]
+pub struct SocketError {
+    /// What was attempted, on what.
+    pub operation: String,
+    /// What the kernel answered.
+    pub source: io::Error,
+}
+
+impl SocketError {
+    /// The symbol of the errno: `ECONNREFUSED`.
+    pub fn symbol(&self) -> String {
+        self.source
+            .raw_os_error()
+            .map_or_else(|| "unknown error".to_owned(), |errno| format!("{:?}", Errno::from_raw(errno)))
+    }
+}
+
+fn describe(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(errno) => format!("{:?} ({})", Errno::from_raw(errno), Errno::from_raw(errno).desc()),
+        None => error.to_string(),
+    }
+}
+
+fn failed(operation: impl Into<String>) -> impl FnOnce(io::Error) -> SocketError {
+    let operation = operation.into();
+    move |source| SocketError { operation, source }
+}
+
+/// A socket of that protocol, non-blocking.
+fn open(address: IpAddr, protocol: SocketProtocol) -> Result<Socket, SocketError> {
+    let domain = if address.is_ipv4() { Domain::IPV4 } else { Domain::IPV6 };
+    let (number, name) = match protocol {
+        SocketProtocol::Mptcp => (Protocol::from(IPPROTO_MPTCP), "an MPTCP socket"),
+        SocketProtocol::Tcp => (Protocol::TCP, "a TCP socket"),
+    };
+    let socket = Socket::new(domain, Type::STREAM, Some(number)).map_err(failed(format!("open {name}")))?;
+    socket.set_nonblocking(true).map_err(failed("make the socket non-blocking"))?;
+    Ok(socket)
+}
+
+/// Opens a listening socket. Call it inside the namespace.
+///
+/// A listener on `::` also accepts IPv4, whatever `net.ipv6.bindv6only` says.
+pub fn listen(plan: &ListenPlan) -> Result<TcpListener, SocketError> {
+    let address = SocketAddr::new(plan.address, plan.port);
+    let socket = open(plan.address, plan.protocol)?;
+    socket.set_reuse_address(true).map_err(failed("set SO_REUSEADDR"))?;
+    if plan.address.is_ipv6() {
+        socket.set_only_v6(false).map_err(failed("clear IPV6_V6ONLY"))?;
+    }
+    socket.bind(&address.into()).map_err(failed(format!("bind to {address}")))?;
+    socket.listen(128).map_err(failed(format!("listen on {address}")))?;
+    TcpListener::from_std(socket.into()).map_err(failed("register the listener"))
+}
+
+/// Opens a socket to connect with; the future does the connecting. Call it inside the namespace; poll the future
+/// anywhere.
+pub fn connect(
+    address: SocketAddr,
+    source: Option<IpAddr>,
+    protocol: SocketProtocol,
+) -> Result<impl Future<Output = Result<TcpStream, SocketError>>, SocketError> {
+    let socket = open(address.ip(), protocol)?;
+    if let Some(source) = source {
+        socket.bind(&SocketAddr::new(source, 0).into()).map_err(failed(format!("bind to {source}")))?;
+    }
+    let socket = TcpSocket::from_std_stream(socket.into());
+    Ok(async move { socket.connect(address).await.map_err(failed(format!("connect to {address}"))) })
+}
+
+/// Accepts the connection that comes from this client address and port.
+///
+/// Another one is nobody's of the scenario: it is an error, not to be skipped over.
+pub async fn accept_from(listener: &TcpListener, client: SocketAddr) -> Result<TcpStream, SocketError> {
+    let (stream, peer) = listener.accept().await.map_err(failed("accept"))?;
+    if peer.port() != client.port() || peer.ip().to_canonical() != client.ip().to_canonical() {
+        return Err(SocketError {
+            operation: format!("accept the connection from {client}"),
+            source: io::Error::other(format!("one from {peer} came instead")),
+        });
+    }
+    Ok(stream)
+}
