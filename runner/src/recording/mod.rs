@@ -201,6 +201,11 @@ pub enum Observation {
         /// Packets that it matched.
         packets: u64,
     },
+    /// The set-up could not be done: nothing was judged.
+    SetupFailed {
+        /// What was attempted, on what, what the kernel said, what to do.
+        message: String,
+    },
     /// A line of the kernel log that appeared during the run.
     KernelLog {
         /// The line.

@@ -57,7 +57,6 @@ impl LiveConnection {
         namespaces: (String, String),
         client: TcpStream,
         server: TcpStream,
-        tokens: (Option<u32>, Option<u32>),
     ) -> io::Result<Self> {
         Ok(Self {
             name,
@@ -65,8 +64,8 @@ impl LiveConnection {
             server_namespace: namespaces.1,
             client_address: client.local_addr()?,
             server_address: client.peer_addr()?,
-            client_token: tokens.0,
-            server_token: tokens.1,
+            client_token: None,
+            server_token: None,
             client: Some(Rc::new(client)),
             server: Some(Rc::new(server)),
             from_client: Progress::default(),

@@ -1,0 +1,192 @@
+//! The world of a running scenario: its namespaces, listeners and connections.
+
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+use tokio::net::TcpListener;
+
+use super::node::Node;
+use super::recorder::Recorder;
+use crate::mptcp::SubflowState;
+use crate::observe::{is_gauge, sockets};
+use crate::plan::{Plan, Setup};
+use crate::recording::{Moment, Side};
+use crate::scenario::model::{ListenPlan, Scenario};
+use crate::testbed::Testbed;
+use crate::traffic::{self, LiveConnection};
+
+/// A listening socket of the scenario.
+pub(super) struct Listener {
+    pub(super) plan: ListenPlan,
+    pub(super) socket: TcpListener,
+}
+
+/// Everything that a running scenario has. Dropping it closes all, and with the last descriptor the kernel takes
+/// the namespaces away.
+pub(super) struct Lab<'a> {
+    pub(super) scenario: &'a Scenario,
+    pub(super) recorder: Rc<Recorder>,
+    pub(super) connections: IndexMap<String, LiveConnection>,
+    pub(super) listeners: Vec<Listener>,
+    pub(super) nodes: IndexMap<String, Node>,
+    pub(super) testbed: Testbed,
+    /// Filters that are installed: namespace and name.
+    pub(super) filters: Vec<(String, String)>,
+    /// GET_ADDR answers for a token. Older kernels answer with the namespace's endpoints instead of an error.
+    pub(super) token_dump: bool,
+}
+
+impl<'a> Lab<'a> {
+    /// Builds the world and starts the observers, then configures the path managers.
+    pub(super) async fn build(scenario: &'a Scenario, plan: &Plan, recorder: Rc<Recorder>) -> Result<Self, String> {
+        let testbed = Testbed::build(&plan.setup).await.map_err(|error| error.to_string())?;
+        let mut nodes = IndexMap::new();
+        for namespace in &scenario.world.namespaces {
+            let name = namespace.name.as_str();
+            let place = testbed.namespace(name).ok_or_else(|| format!("namespace {name} was not built"))?;
+            let devices = place.devices().clone();
+            let node = place
+                .run(|| Node::open(name, &devices, namespace.events, &recorder))
+                .map_err(|error| error.to_string())?
+                .map_err(|error| format!("observe namespace {name}: {error}"))?;
+            nodes.insert(name.to_owned(), node);
+        }
+        let mut lab = Self {
+            scenario,
+            recorder,
+            connections: IndexMap::new(),
+            listeners: Vec::new(),
+            nodes,
+            testbed,
+            filters: Vec::new(),
+            token_dump: true,
+        };
+        lab.configure(plan).await?;
+        Ok(lab)
+    }
+
+    async fn configure(&mut self, plan: &Plan) -> Result<(), String> {
+        let names: Vec<String> = self.nodes.keys().cloned().collect();
+        for name in &names {
+            self.take_counters(name, &Moment::Start)?;
+        }
+        for setup in &plan.setup {
+            if let Setup::Operation(operation) = setup {
+                self.perform(operation).await.map_err(|error| error.to_string())?;
+            }
+        }
+        self.observe_now();
+        Ok(())
+    }
+
+    /// The namespace of that name.
+    pub(super) fn node(&self, name: &str) -> Result<&Node, String> {
+        self.nodes.get(name).ok_or_else(|| format!("there is no namespace {name}"))
+    }
+
+    /// Does something inside a namespace.
+    pub(super) fn inside<T>(&self, name: &str, act: impl FnOnce() -> T) -> Result<T, String> {
+        let place = self.testbed.namespace(name).ok_or_else(|| format!("there is no namespace {name}"))?;
+        place.run(act).map_err(|error| error.to_string())
+    }
+
+    /// Records everything that has come until now, in all namespaces.
+    pub(super) fn observe_now(&self) {
+        for node in self.nodes.values() {
+            node.observers.observe_now();
+        }
+    }
+
+    /// Opens a listening socket.
+    pub(super) fn listen(&mut self, plan: ListenPlan) -> Result<(), String> {
+        let socket = self
+            .inside(&plan.namespace, || traffic::listen(&plan))?
+            .map_err(|error| format!("in {}: {error}", plan.namespace))?;
+        self.listeners.push(Listener { plan, socket });
+        Ok(())
+    }
+
+    /// The listener that gets a connection to that address.
+    pub(super) fn listener_for(&self, namespace: &str, address: SocketAddr) -> Result<&TcpListener, String> {
+        let candidates = || {
+            self.listeners
+                .iter()
+                .filter(|listener| listener.plan.namespace == namespace && listener.plan.port == address.port())
+        };
+        let exact = |listener: &&Listener| listener.plan.address.to_canonical() == address.ip().to_canonical();
+        candidates()
+            .find(exact)
+            .or_else(|| candidates().find(|listener| listener.plan.address.is_unspecified()))
+            .map(|listener| &listener.socket)
+            .ok_or_else(|| format!("nothing of the scenario listens in {namespace} on {address}"))
+    }
+
+    /// Learns the tokens of both sides, where they are MPTCP.
+    pub(super) fn learn_tokens(&self, connection: &mut LiveConnection) -> Result<(), String> {
+        for side in [Side::Client, Side::Server] {
+            let token = match connection.socket(side) {
+                None => None,
+                Some(socket) => sockets::mptcp_info(socket)
+                    .map_err(|error| format!("MPTCP_INFO of `{}`: {error}", connection.name))?
+                    .filter(|info| !info.fallback())
+                    .map(|info| info.token),
+            };
+            match side {
+                Side::Client => connection.client_token = token,
+                Side::Server => connection.server_token = token,
+            }
+        }
+        Ok(())
+    }
+
+    /// The name of the connection that has this token in that namespace.
+    pub(super) fn connection_of(&self, namespace: &str, token: u32) -> Option<&str> {
+        self.connections
+            .values()
+            .find(|connection| {
+                [Side::Client, Side::Server]
+                    .into_iter()
+                    .any(|side| connection.namespace(side) == namespace && connection.token(side) == Some(token))
+            })
+            .map(|connection| connection.name.as_str())
+    }
+
+    /// The subflows of a token in a namespace.
+    pub(super) fn subflows(&self, namespace: &str, token: u32) -> Result<Vec<SubflowState>, String> {
+        self.node(namespace)?.diag.subflows(Some(token)).map_err(|error| error.to_string())
+    }
+
+    /// The subflows of one side of a connection.
+    pub(super) fn subflows_of(&self, connection: &str, side: Side) -> Result<Vec<SubflowState>, String> {
+        let connection =
+            self.connections.get(connection).ok_or_else(|| format!("there is no connection `{connection}`"))?;
+        match connection.token(side) {
+            Some(token) => self.subflows(connection.namespace(side), token),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// By how much a counter moved since the start; a gauge: its value. A counter that this kernel doesn't have is
+    /// an error: it must be named in `requires`.
+    pub(super) fn counter_moved(&self, namespace: &str, name: &str) -> Result<u64, String> {
+        let values = self.node(namespace)?.read_counters()?;
+        let value = *values.get(name).ok_or_else(|| {
+            format!("this kernel has no counter {name}: add `counter:{name}` to the scenario's `requires`")
+        })?;
+        if is_gauge(name) {
+            return Ok(value);
+        }
+        let start = self.recorder.with_entries(|entries| {
+            entries.iter().find_map(|entry| match &entry.what {
+                crate::recording::Observation::Counters { namespace: ns, moment: Moment::Start, values }
+                    if ns == namespace =>
+                {
+                    values.get(name).copied()
+                }
+                _ => None,
+            })
+        });
+        Ok(value.saturating_sub(start.unwrap_or(0)))
+    }
+}

@@ -1,0 +1,109 @@
+//! The engine: runs one scenario on the calling thread and returns its [`Recording`].
+//!
+//! It builds the world, starts the observers, takes the steps and waits, and takes states. It decides nothing: what
+//! it saw goes into the recording, which is judged elsewhere.
+
+mod lab;
+mod network;
+mod node;
+mod operation;
+mod recorder;
+mod settle;
+mod state;
+mod step;
+mod wait;
+
+use std::rc::Rc;
+
+use tokio::runtime::Builder;
+use tokio::task::LocalSet;
+
+use crate::plan::plan;
+use crate::recording::{Header, Moment, Observation, Recording, StepOutcome};
+use crate::scenario::model::Scenario;
+
+use lab::Lab;
+use recorder::Recorder;
+
+/// Runs a scenario. The calling thread must be in the home namespace (see [`crate::testbed`]); it is there again
+/// afterwards, and everything that the scenario made is gone.
+///
+/// `features` are the words of the features that the kernel was found to have; they go into the header.
+pub fn run(scenario: &Scenario, features: &[String]) -> Recording {
+    let recorder = Rc::new(Recorder::new());
+    match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let local = LocalSet::new();
+            local.block_on(&runtime, run_in(scenario, &recorder));
+            // Tasks hold sockets: they end before the runtime does, and the namespaces go with the last of them.
+            drop(local);
+        }
+        Err(error) => {
+            recorder.note(Observation::SetupFailed { message: format!("start the event loop: {error}") });
+        }
+    }
+    recorder.finish(header(scenario, features))
+}
+
+/// What goes before the entries.
+fn header(scenario: &Scenario, features: &[String]) -> Header {
+    let kernel = nix::sys::utsname::uname()
+        .map_or_else(|_| "unknown".to_owned(), |name| name.release().to_string_lossy().into_owned());
+    Header {
+        format: 1,
+        mptcplab: env!("CARGO_PKG_VERSION").to_owned(),
+        kernel,
+        title: scenario.title.clone(),
+        file: scenario.file.display().to_string(),
+        variant: scenario.variant.clone(),
+        sources: scenario.sources.clone(),
+        features: features.to_vec(),
+    }
+}
+
+/// The life of a run.
+async fn run_in(scenario: &Scenario, recorder: &Rc<Recorder>) {
+    let plan = plan(scenario);
+    let mut lab = match Lab::build(scenario, &plan, Rc::clone(recorder)).await {
+        Ok(lab) => lab,
+        Err(message) => {
+            recorder.note(Observation::SetupFailed { message });
+            return;
+        }
+    };
+    for (index, step) in plan.steps.iter().enumerate() {
+        recorder.note(Observation::StepStarted { step: index, text: crate::plan::describe(&step.action) });
+        let outcome = lab.take_step(index, &step.action).await;
+        let goes_on = may_go_on(&outcome, &step.action);
+        recorder.note(Observation::StepFinished { step: index, outcome });
+        if !goes_on {
+            return;
+        }
+    }
+    if let Err(message) = lab.finish().await {
+        recorder.note(Observation::SetupFailed { message: format!("take the final state: {message}") });
+        return;
+    }
+    recorder.note(Observation::Ended);
+}
+
+/// Whether the next step makes sense. An operation that was refused as expected is no reason to stop.
+fn may_go_on(outcome: &StepOutcome, action: &crate::scenario::model::Action) -> bool {
+    match outcome {
+        StepOutcome::Done => true,
+        StepOutcome::Refused { .. } => matches!(action, crate::scenario::model::Action::ExpectError { .. }),
+        StepOutcome::TimedOut { .. } | StepOutcome::NotQuiet { .. } | StepOutcome::Failed { .. } => false,
+    }
+}
+
+impl Lab<'_> {
+    /// What is left to do when all steps are done.
+    async fn finish(&mut self) -> Result<(), String> {
+        for name in self.open_connections() {
+            self.take_sockets(&name, &Moment::BeforeClose)?;
+        }
+        self.settle().await?;
+        self.take_state(&Moment::End).await?;
+        self.take_filter_hits()
+    }
+}

@@ -1,0 +1,173 @@
+//! One namespace of a running scenario: the clients that ask its kernel, and the observers that listen to it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
+
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::task::JoinHandle;
+
+use super::recorder::{self, Recorder};
+use crate::netlink::device::DeviceNames;
+use crate::netlink::diag::DiagSocket;
+use crate::netlink::events::{EventSocket, Received};
+use crate::netlink::nft::NftClient;
+use crate::netlink::pm::PmClient;
+use crate::observe::{Capture, Counters};
+use crate::recording::{LostWhat, Observation};
+
+/// One namespace of a running scenario.
+pub(super) struct Node {
+    pub(super) pm: PmClient,
+    pub(super) diag: DiagSocket,
+    pub(super) filters: Option<NftClient>,
+    counters: RefCell<Counters>,
+    pub(super) observers: Rc<Observers>,
+    task: JoinHandle<()>,
+}
+
+impl Node {
+    /// Opens everything. The calling thread must be in the namespace.
+    pub(super) fn open(
+        name: &str,
+        devices: &DeviceNames,
+        events: bool,
+        recorder: &Rc<Recorder>,
+    ) -> Result<Self, String> {
+        let observers = Observers {
+            namespace: name.to_owned(),
+            devices: devices.clone(),
+            events: match events {
+                true => Some(RefCell::new(EventSocket::open(name, devices.clone()).map_err(text)?)),
+                false => None,
+            },
+            capture: RefCell::new(Capture::open(crate::observe::DEFAULT_RING_BYTES).map_err(text)?),
+            recorder: Rc::clone(recorder),
+        };
+        let observers = Rc::new(observers);
+        let task = observers.start().map_err(text)?;
+        Ok(Self {
+            pm: PmClient::open(name, devices.clone()).map_err(text)?,
+            diag: DiagSocket::open(name, devices.clone()).map_err(text)?,
+            filters: None,
+            counters: RefCell::new(Counters::open().map_err(text)?),
+            observers,
+            task,
+        })
+    }
+
+    /// All counters as they are now.
+    pub(super) fn read_counters(&self) -> Result<BTreeMap<String, u64>, String> {
+        self.counters.borrow_mut().read().map_err(text)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn text(error: impl ToString) -> String {
+    error.to_string()
+}
+
+/// What listens to a namespace.
+pub(super) struct Observers {
+    namespace: String,
+    devices: DeviceNames,
+    events: Option<RefCell<EventSocket>>,
+    capture: RefCell<Capture>,
+    recorder: Rc<Recorder>,
+}
+
+impl Observers {
+    /// Starts the task that records whatever comes.
+    fn start(self: &Rc<Self>) -> std::io::Result<JoinHandle<()>> {
+        let capture = readiness(&*self.capture.borrow())?;
+        let events = self.events.as_ref().map(|events| readiness(&*events.borrow())).transpose()?;
+        let observers = Rc::clone(self);
+        Ok(tokio::task::spawn_local(async move {
+            loop {
+                let ready = async {
+                    match &events {
+                        Some(events) => tokio::select! {
+                            guard = capture.readable() => guard,
+                            guard = events.readable() => guard,
+                        },
+                        None => capture.readable().await,
+                    }
+                };
+                match ready.await {
+                    Ok(mut guard) => {
+                        observers.observe_now();
+                        guard.clear_ready();
+                    }
+                    Err(_) => return,
+                }
+            }
+        }))
+    }
+
+    /// Records everything that has come until now.
+    pub(super) fn observe_now(&self) {
+        self.drain_events();
+        self.drain_capture();
+    }
+
+    fn drain_events(&self) {
+        let Some(events) = &self.events else { return };
+        loop {
+            // An error of the socket itself means that events may be missing, too.
+            let received = match events.borrow_mut().try_next() {
+                Ok(None) => return,
+                Ok(Some(reception)) => (reception.at, Some(reception.what)),
+                Err(_) => (recorder::now(), None),
+            };
+            let namespace = self.namespace.clone();
+            match received {
+                (at, Some(Received::Event(event))) => {
+                    self.recorder.observe(at, Observation::Event { namespace, event });
+                }
+                (at, _) => {
+                    let lost = Observation::Lost { namespace, what: LostWhat::Events, count: None };
+                    self.recorder.observe(at, lost);
+                    if received_nothing(&received.1) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn drain_capture(&self) {
+        let mut capture = self.capture.borrow_mut();
+        capture.drain(|frame| {
+            let Some(segment) = frame.segment() else { return };
+            let packet = Observation::Packet {
+                namespace: self.namespace.clone(),
+                device: self.devices.name(frame.ifindex),
+                direction: frame.direction,
+                segment,
+            };
+            self.recorder.observe(frame.at_ns, packet);
+        });
+        let lost = capture.lost();
+        if !matches!(lost, Ok(0)) {
+            let namespace = self.namespace.clone();
+            let lost = Observation::Lost { namespace, what: LostWhat::Packets, count: lost.ok() };
+            self.recorder.observe(recorder::now(), lost);
+        }
+    }
+}
+
+fn received_nothing(what: &Option<Received>) -> bool {
+    what.is_none()
+}
+
+/// A second descriptor of the socket, to wait on: the socket itself stays free to be drained at any moment.
+fn readiness(socket: &impl AsFd) -> std::io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(socket.as_fd().try_clone_to_owned()?, Interest::READABLE)
+}

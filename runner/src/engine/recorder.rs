@@ -1,0 +1,71 @@
+//! The recorder: gathers observations from all observers of a run, and wakes up whoever waits for one.
+
+use std::cell::{Cell, RefCell};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use tokio::sync::Notify;
+
+use crate::recording::{Entry, Header, Observation, Recording};
+
+/// Gathers observations. One for each run, shared by its tasks on one thread.
+#[derive(Debug)]
+pub struct Recorder {
+    start: u64,
+    entries: RefCell<Vec<Entry>>,
+    last_activity: Cell<u64>,
+    changed: Notify,
+}
+
+/// Nanoseconds since the epoch. Packets bear time stamps of the same clock (`CLOCK_REALTIME`).
+pub fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
+}
+
+impl Recorder {
+    /// Begins a recording now.
+    pub fn new() -> Self {
+        let start = now();
+        Self { start, entries: RefCell::default(), last_activity: Cell::new(start), changed: Notify::new() }
+    }
+
+    /// Records what the runner itself did or read, with the present time.
+    pub fn note(&self, what: Observation) {
+        let at = now().saturating_sub(self.start);
+        self.entries.borrow_mut().push(Entry { at, what });
+    }
+
+    /// Records what an observer saw at that time (nanoseconds since the epoch): this ends any quiet period.
+    pub fn observe(&self, at: u64, what: Observation) {
+        self.entries.borrow_mut().push(Entry { at: at.saturating_sub(self.start), what });
+        self.last_activity.set(self.last_activity.get().max(at));
+        self.changed.notify_waiters();
+    }
+
+    /// When something was last observed, in nanoseconds since the epoch.
+    pub fn last_activity(&self) -> u64 {
+        self.last_activity.get()
+    }
+
+    /// Becomes ready at the next observation.
+    pub async fn changed(&self) {
+        self.changed.notified().await;
+    }
+
+    /// Looks at what has been recorded so far, in the order in which it was read.
+    pub fn with_entries<T>(&self, look: impl FnOnce(&[Entry]) -> T) -> T {
+        look(&self.entries.borrow())
+    }
+
+    /// Ends the recording. Entries are ordered by time; those of one observer keep their order.
+    pub fn finish(&self, header: Header) -> Recording {
+        let mut entries = self.entries.take();
+        entries.sort_by_key(|entry| entry.at);
+        Recording { header, entries }
+    }
+}
+
+impl Default for Recorder {
+    fn default() -> Self {
+        Self::new()
+    }
+}

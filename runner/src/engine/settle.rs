@@ -1,0 +1,65 @@
+//! The end of a run: everything that was closed shall be closed before the final state is taken.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout};
+
+use super::lab::Lab;
+use crate::recording::Observation;
+
+/// A path may be cut on purpose, and then its sockets stay: what doesn't move for so long has settled.
+const STILL: Duration = Duration::from_millis(50);
+
+/// The longest that settling may take.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+/// TCP states that are the end (`include/net/tcp_states.h`): TIME_WAIT, CLOSE, LISTEN.
+const AT_REST: [u8; 3] = [6, 7, 10];
+
+impl Lab<'_> {
+    /// Waits until no connection that was closed has a TCP socket left, or nothing has been observed for a while.
+    pub(super) async fn settle(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            self.observe_now();
+            if self.at_rest()? || self.become_quiet(STILL, Duration::ZERO).await? {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(format!("something still moves {DEADLINE:?} after the last step"));
+            }
+            let _ = timeout(Duration::from_millis(1), self.recorder.changed()).await;
+        }
+    }
+
+    /// No socket of a closed connection is left. Connections that are still open have no part in it.
+    fn at_rest(&self) -> Result<bool, String> {
+        let open: Vec<u32> = self
+            .connections
+            .values()
+            .filter(|connection| connection.is_open())
+            .flat_map(|connection| [connection.client_token, connection.server_token])
+            .flatten()
+            .collect();
+        for node in self.nodes.values() {
+            let subflows = node.diag.subflows(None).map_err(|error| error.to_string())?;
+            let moving = |subflow: &crate::mptcp::SubflowState| {
+                !AT_REST.contains(&subflow.tcp_state) && !open.contains(&subflow.token_local)
+            };
+            if subflows.iter().any(moving) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// How often each filter that is still installed has matched.
+    pub(super) fn take_filter_hits(&mut self) -> Result<(), String> {
+        let installed = std::mem::take(&mut self.filters);
+        for (namespace, filter) in installed {
+            let packets = self.filter_hits(&namespace, &filter)?;
+            self.recorder.note(Observation::FilterHits { namespace, filter, packets });
+        }
+        Ok(())
+    }
+}

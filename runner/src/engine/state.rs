@@ -1,0 +1,104 @@
+//! Taking states: counters, sockets, endpoints, limits and bytes at one moment.
+
+use super::lab::Lab;
+use crate::observe::sockets;
+use crate::recording::{Moment, Observation, Side};
+
+impl Lab<'_> {
+    /// Takes the state of all namespaces.
+    pub(super) async fn take_state(&mut self, moment: &Moment) -> Result<(), String> {
+        self.observe_now();
+        let names: Vec<String> = self.nodes.keys().cloned().collect();
+        for namespace in names {
+            self.take_counters(&namespace, moment)?;
+            self.take_path_manager(&namespace, moment).await?;
+        }
+        self.take_connection_endpoints(moment).await?;
+        self.take_bytes(moment).await
+    }
+
+    /// Takes the counters of one namespace.
+    pub(super) fn take_counters(&self, namespace: &str, moment: &Moment) -> Result<(), String> {
+        let values = self.node(namespace)?.read_counters()?;
+        self.recorder.note(Observation::Counters { namespace: namespace.to_owned(), moment: moment.clone(), values });
+        Ok(())
+    }
+
+    async fn take_path_manager(&self, namespace: &str, moment: &Moment) -> Result<(), String> {
+        let pm = &self.node(namespace)?.pm;
+        let endpoints = pm.dump_endpoints(None).await.map_err(|error| error.to_string())?;
+        let limits = pm.get_limits().await.map_err(|error| error.to_string())?;
+        let (namespace, moment) = (namespace.to_owned(), moment.clone());
+        self.recorder.note(Observation::Endpoints {
+            namespace: namespace.clone(),
+            moment: moment.clone(),
+            endpoints,
+        });
+        self.recorder.note(Observation::Limits { namespace, moment, limits });
+        Ok(())
+    }
+
+    /// What a userspace path manager announced and uses, for each connection that is still open.
+    async fn take_connection_endpoints(&self, moment: &Moment) -> Result<(), String> {
+        for connection in self.connections.values().filter(|connection| connection.is_open()) {
+            for side in [Side::Client, Side::Server] {
+                let namespace = connection.namespace(side);
+                let userspace =
+                    self.scenario.world.namespace(namespace).is_some_and(|ns| ns.userspace_path_manager);
+                let (true, Some(token)) = (userspace && self.token_dump, connection.token(side)) else { continue };
+                let pm = &self.node(namespace)?.pm;
+                let endpoints = pm.dump_endpoints(Some(token)).await.map_err(|error| error.to_string())?;
+                self.recorder.note(Observation::ConnectionEndpoints {
+                    namespace: namespace.to_owned(),
+                    connection: connection.name.clone(),
+                    moment: moment.clone(),
+                    endpoints,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_bytes(&self, moment: &Moment) -> Result<(), String> {
+        for link in &self.scenario.world.links {
+            for end in &link.ends {
+                let (sent, received) = self.link_bytes(&end.namespace, &end.device).await?;
+                self.recorder.note(Observation::LinkBytes {
+                    namespace: end.namespace.clone(),
+                    link: link.name.clone(),
+                    moment: moment.clone(),
+                    sent,
+                    received,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what the kernel says of both sockets of a connection.
+    pub(super) fn take_sockets(&mut self, name: &str, moment: &Moment) -> Result<(), String> {
+        let connection = self.connections.get(name).ok_or_else(|| format!("there is no connection `{name}`"))?;
+        for side in [Side::Client, Side::Server] {
+            let Some(socket) = connection.socket(side) else { continue };
+            let info = sockets::mptcp_info(socket).map_err(|error| format!("MPTCP_INFO of `{name}`: {error}"))?;
+            let subflows = match connection.token(side) {
+                Some(token) => self.subflows(connection.namespace(side), token)?,
+                None => Vec::new(),
+            };
+            self.recorder.note(Observation::Sockets {
+                connection: name.to_owned(),
+                side,
+                moment: moment.clone(),
+                info,
+                subflows,
+            });
+        }
+        Ok(())
+    }
+
+    /// The names of the connections of which both sockets are open.
+    pub(super) fn open_connections(&self) -> Vec<String> {
+        let open = self.connections.values().filter(|connection| connection.is_open());
+        open.map(|connection| connection.name.clone()).collect()
+    }
+}

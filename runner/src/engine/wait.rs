@@ -1,0 +1,232 @@
+//! Waiting: for a condition with a deadline, or for a quiet period.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::lab::Lab;
+use super::recorder;
+use super::step::failed;
+use crate::judge;
+use crate::mptcp::SubflowState;
+use crate::recording::{Direction, Entry, Observation, Side, StepOutcome};
+use crate::scenario::model::{Condition, WirePattern};
+use crate::wire::MptcpOption;
+
+/// Counters, sockets and endpoints don't announce that they changed: they are looked at whenever an event or a
+/// segment was observed, and at least this often.
+const TICK: Duration = Duration::from_millis(2);
+
+/// TCP_ESTABLISHED (`include/net/tcp_states.h`).
+const TCP_ESTABLISHED: u8 = 1;
+
+/// What can be waited for: the conditions of the language, and those that the engine itself needs.
+#[derive(Debug)]
+pub(super) enum Watch<'a> {
+    /// Conditions of a wait step; all must hold.
+    All(&'a [Condition]),
+    /// Each address id of a REMOVE_ADDR that this namespace sent was processed by its peers.
+    RemovalsProcessed {
+        /// The namespace.
+        sender: String,
+    },
+}
+
+impl Lab<'_> {
+    /// A wait step.
+    pub(super) async fn wait(&mut self, conditions: &[Condition], deadline: Duration) -> StepOutcome {
+        match self.wait_for(&Watch::All(conditions), deadline).await {
+            Ok(()) => StepOutcome::Done,
+            Err(seen) => {
+                let wanted: Vec<String> = conditions.iter().map(crate::plan::describe_condition).collect();
+                StepOutcome::TimedOut { waited_for: format!("{} within {deadline:?}", wanted.join(" and ")), seen }
+            }
+        }
+    }
+
+    /// Waits; when the deadline passes, says what was seen instead.
+    pub(super) async fn wait_for(&mut self, watch: &Watch<'_>, deadline: Duration) -> Result<(), String> {
+        let deadline = Instant::now() + deadline;
+        loop {
+            self.observe_now();
+            let unmet = self.unmet(watch).await?;
+            if unmet.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(unmet.join("; "));
+            }
+            let next = deadline.min(Instant::now() + TICK);
+            // Either something was observed, or it is time to look again.
+            let _ = timeout_at(next, self.recorder.changed()).await;
+        }
+    }
+
+    /// What doesn't hold yet, each with what is there instead.
+    async fn unmet(&self, watch: &Watch<'_>) -> Result<Vec<String>, String> {
+        let mut unmet = Vec::new();
+        match watch {
+            Watch::All(conditions) => {
+                for condition in *conditions {
+                    if let Some(seen) = self.look(condition).await? {
+                        unmet.push(seen);
+                    }
+                }
+            }
+            Watch::RemovalsProcessed { sender } => {
+                let (sent, processed) = (self.removals_sent(sender), self.removals_processed(sender)?);
+                if processed < sent {
+                    unmet.push(format!("{processed} of {sent} address ids were processed"));
+                }
+            }
+        }
+        Ok(unmet)
+    }
+
+    /// `None`: it holds. Otherwise what is there instead.
+    async fn look(&self, condition: &Condition) -> Result<Option<String>, String> {
+        match condition {
+            Condition::Event { namespace, pattern, count } => {
+                let seen = self.recorder.with_entries(|entries| {
+                    entries.iter().filter(|entry| self.is_event(entry, namespace, pattern)).count()
+                });
+                Ok((seen < *count).then(|| format!("{seen} such events in {namespace} so far")))
+            }
+            Condition::Counter { namespace, name, at_least } => {
+                let moved = self.counter_moved(namespace, name)?;
+                Ok((moved < *at_least).then(|| format!("{name} of {namespace} is {moved}")))
+            }
+            Condition::Subflows { connection, count } => self.look_at_subflow_count(connection, *count),
+            Condition::Subflow { connection, side, pattern, present } => {
+                let subflows = self.subflows_of(connection, *side)?;
+                let found = subflows.iter().any(|subflow| judge::subflow_matches(pattern, subflow));
+                Ok((found != *present).then(|| format!("subflows of `{connection}`: {}", list(&subflows))))
+            }
+            Condition::Endpoint { namespace, address, flags, present } => {
+                let dump = self.node(namespace)?.pm.dump_endpoints(None).await.map_err(|error| error.to_string())?;
+                let found = dump.iter().any(|endpoint| {
+                    endpoint.address.to_canonical() == address.to_canonical()
+                        && flags.is_none_or(|flags| flags == endpoint.flags)
+                });
+                let shown: Vec<String> = dump.iter().map(ToString::to_string).collect();
+                Ok((found != *present).then(|| format!("endpoints of {namespace}: {}", shown.join(", "))))
+            }
+            Condition::Transferred { connection, sender, bytes } => {
+                let connection =
+                    self.connections.get(connection).ok_or_else(|| format!("there is no connection `{connection}`"))?;
+                let received = connection.progress(*sender).received();
+                Ok((received < *bytes).then(|| format!("{received} bytes arrived")))
+            }
+            Condition::Wire { pattern, count } => {
+                let seen = self.recorder.with_entries(|entries| wire_count(entries, pattern));
+                Ok((seen < *count).then(|| format!("{seen} such segments so far")))
+            }
+        }
+    }
+
+    fn is_event(&self, entry: &Entry, wanted: &str, pattern: &crate::scenario::model::EventPattern) -> bool {
+        let Observation::Event { namespace, event } = &entry.what else { return false };
+        if namespace != wanted {
+            return false;
+        }
+        let connection = event.token.and_then(|token| self.connection_of(namespace, token));
+        judge::event_matches(pattern, event, connection)
+    }
+
+    fn look_at_subflow_count(&self, connection: &str, count: usize) -> Result<Option<String>, String> {
+        let mut seen = Vec::new();
+        for side in [Side::Client, Side::Server] {
+            let subflows = self.subflows_of(connection, side)?;
+            let established = subflows.iter().filter(|subflow| subflow.tcp_state == TCP_ESTABLISHED).count();
+            if established != count {
+                seen.push(format!("the {side:?} of `{connection}` has {established}: {}", list(&subflows)));
+            }
+        }
+        Ok((!seen.is_empty()).then(|| seen.join("; ")))
+    }
+
+    /// Address ids of all REMOVE_ADDRs that this namespace sent.
+    fn removals_sent(&self, sender: &str) -> u64 {
+        self.recorder.with_entries(|entries| {
+            entries
+                .iter()
+                .filter_map(|entry| match &entry.what {
+                    Observation::Packet { namespace, direction: Direction::Out, segment, .. }
+                        if namespace == sender =>
+                    {
+                        Some(&segment.options)
+                    }
+                    _ => None,
+                })
+                .flatten()
+                .map(|option| match option {
+                    MptcpOption::RemoveAddr { address_ids } => address_ids.len() as u64,
+                    _ => 0,
+                })
+                .sum()
+        })
+    }
+
+    /// Address ids that the peers' workers are done with (`mptcp_pm_rm_addr_or_subflow`, net/mptcp/pm.c).
+    fn removals_processed(&self, sender: &str) -> Result<u64, String> {
+        let mut sum = 0;
+        for name in self.nodes.keys().filter(|name| *name != sender) {
+            sum += self.counter_moved(name, "MPTcpExtRmAddr")?;
+        }
+        Ok(sum)
+    }
+
+    /// A quiet step: nothing may be observed for the period.
+    pub(super) async fn quiet(&mut self, period: Duration, deadline: Duration) -> StepOutcome {
+        match self.become_quiet(period, deadline).await {
+            Ok(true) => StepOutcome::Done,
+            Ok(false) => StepOutcome::NotQuiet {
+                seen: self.recorder.with_entries(|entries| {
+                    entries.iter().rev().find_map(|entry| observed(&entry.what)).unwrap_or_default()
+                }),
+            },
+            Err(message) => failed(message),
+        }
+    }
+
+    /// Waits until nothing was observed for the period; `false` when the deadline passes first.
+    ///
+    /// The period counts from the time stamp of the last segment or event, from the step's start at the earliest.
+    pub(super) async fn become_quiet(&mut self, period: Duration, deadline: Duration) -> Result<bool, String> {
+        let begin = recorder::now();
+        let deadline = Instant::now() + deadline;
+        loop {
+            self.observe_now();
+            let quiet_for = recorder::now().saturating_sub(self.recorder.last_activity().max(begin));
+            let quiet_for = Duration::from_nanos(quiet_for);
+            if quiet_for >= period {
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            let _ = timeout(period - quiet_for, self.recorder.changed()).await;
+        }
+    }
+}
+
+fn wire_count(entries: &[Entry], pattern: &WirePattern) -> usize {
+    entries.iter().filter(|entry| judge::wire_matches(pattern, &entry.what)).count()
+}
+
+fn list(subflows: &[SubflowState]) -> String {
+    let each: Vec<String> =
+        subflows.iter().map(|subflow| format!("{} → {}", subflow.local, subflow.remote)).collect();
+    if each.is_empty() { "none".to_owned() } else { each.join(", ") }
+}
+
+/// In words, if it is something that an observer saw.
+fn observed(what: &Observation) -> Option<String> {
+    match what {
+        Observation::Event { namespace, event } => Some(format!("event {} in {namespace}", event.kind.word())),
+        Observation::Packet { namespace, segment, .. } => {
+            Some(format!("a segment from {} to {} at {namespace}", segment.source, segment.destination))
+        }
+        _ => None,
+    }
+}
