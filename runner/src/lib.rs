@@ -4,9 +4,12 @@
 //! [`plan::Plan`], run into a [`recording::Recording`], judged into a [`judge::Verdict`], and reported.
 //! Only [`netlink`], [`testbed`], [`traffic`], [`observe`] and [`engine`] touch the kernel.
 
+pub mod cli;
 pub mod judge;
 pub mod mptcp;
 pub mod plan;
 pub mod recording;
+pub mod report;
 pub mod scenario;
+mod text;
 pub mod wire;
