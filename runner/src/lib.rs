@@ -4,11 +4,14 @@
 //! [`plan::Plan`], run into a [`recording::Recording`], judged into a [`judge::Verdict`], and reported.
 //! Only [`netlink`], [`testbed`], [`traffic`], [`observe`] and [`engine`] touch the kernel.
 
+pub mod cli;
 pub mod judge;
 pub mod mptcp;
 pub mod netlink;
 pub mod plan;
 pub mod recording;
+pub mod report;
 pub mod scenario;
 pub mod traffic;
+mod text;
 pub mod wire;

@@ -1,6 +1,27 @@
 //! The Plan: what will be done to set a scenario up, in order, as data. Pure.
+//!
+//! [`plan()`] makes it, the testbed and the engine carry it out, and [`shell`](shell()) shows what a person would type
+//! instead. [`describe`] and [`describe_condition`] put steps and what they wait for into words; the engine records
+//! those, so dry run, story and messages say the same.
 
-use crate::scenario::model::{Address, LinkEnd, Operation, Route};
+use crate::scenario::model::{Address, LinkEnd, Operation, Route, Step};
+
+mod order;
+mod shell;
+mod words;
+
+pub use order::plan;
+pub use shell::shell;
+pub use words::{describe, describe_condition, describe_operation};
+
+/// What will be done.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What sets the world up, in order.
+    pub setup: Vec<Setup>,
+    /// The steps of the scenario.
+    pub steps: Vec<Step>,
+}
 
 /// One operation of the set-up.
 #[derive(Debug, Clone)]
@@ -18,6 +39,12 @@ pub enum Setup {
         name: String,
         /// The text to write.
         value: String,
+    },
+    /// Hand the connections of a namespace to a userspace path manager: `net.mptcp.path_manager=userspace`, or
+    /// `net.mptcp.pm_type=1` on kernels before 6.15 that lack it.
+    PathManager {
+        /// The namespace.
+        namespace: String,
     },
     /// Make a veth pair, both ends in place, still down.
     Link {
@@ -72,3 +99,6 @@ pub struct Hardware {
     /// A locally administered MAC address.
     pub mac: [u8; 6],
 }
+
+#[cfg(test)]
+pub(crate) mod example;

@@ -1,7 +1,18 @@
 //! What crosses the wire: TCP segments and the MPTCP options (kind 30) that they carry. Pure; RFC 8684 section 3.
+//!
+//! [`Segment::parse`] makes a [`Segment`] from a captured Ethernet frame; [`MptcpOption`] decodes, encodes, names
+//! and prints one option.
 
+mod decode;
+mod encode;
+mod hex;
 mod option;
 mod segment;
+mod words;
 
 pub use option::{AddAddrBody, DssMapping, MptcpOption};
 pub use segment::{Segment, TcpFlags};
+pub use words::OPTION_WORDS;
+
+/// TCP option kind 30 (RFC 8684 section 3, IANA "TCP Option Kind Numbers").
+pub(crate) const TCPOPT_MPTCP: u8 = 30;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use serde::{Deserialize, Serialize};
 
 use super::MptcpOption;
@@ -58,4 +59,55 @@ pub struct Segment {
     /// The TCP options could not be walked to their end.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub malformed: bool,
+}
+
+impl Segment {
+    /// Parses an Ethernet frame, of which the capture may have cut off the end. `original_length` is the length that
+    /// the frame had on the wire, in bytes.
+    ///
+    /// `None` if it isn't TCP over IPv4 or IPv6, is a fragment, or is cut off within its headers.
+    pub fn parse(frame: &[u8], original_length: u32) -> Option<Self> {
+        let packet = LaxSlicedPacket::from_ethernet(frame).ok()?;
+        let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return None };
+        let (source, destination, end) = match packet.net.as_ref()? {
+            LaxNetSlice::Ipv4(ip) => {
+                let header = ip.header();
+                let start = offset_in(frame, header.slice())?;
+                let end = ip_end(start, u32::from(header.total_len()), original_length);
+                (header.source_addr().into(), header.destination_addr().into(), end)
+            }
+            LaxNetSlice::Ipv6(ip) => {
+                let header = ip.header();
+                let payload = offset_in(frame, header.slice())? + u32::try_from(header.slice().len()).ok()?;
+                let end = ip_end(payload, u32::from(header.payload_length()), original_length);
+                (header.source_addr().into(), header.destination_addr().into(), end)
+            }
+            LaxNetSlice::Arp(_) => return None,
+        };
+        let payload_start = offset_in(frame, tcp.slice())? + u32::try_from(tcp.header_len()).ok()?;
+        let (options, malformed) = MptcpOption::decode_all(tcp.options());
+        Some(Self {
+            source: SocketAddr::new(source, tcp.source_port()),
+            destination: SocketAddr::new(destination, tcp.destination_port()),
+            flags: TcpFlags::from_bits_retain(*tcp.header_slice().get(13)?),
+            sequence: tcp.sequence_number(),
+            acknowledgment: tcp.acknowledgment_number(),
+            payload: end.saturating_sub(payload_start),
+            options,
+            malformed,
+        })
+    }
+}
+
+/// Where a part of the frame begins, in bytes from its first.
+fn offset_in(frame: &[u8], part: &[u8]) -> Option<u32> {
+    u32::try_from(part.as_ptr().addr().checked_sub(frame.as_ptr().addr())?).ok()
+}
+
+/// Where an IP packet ends, if `declared` bytes follow from `start`.
+///
+/// A large packet that segmentation offload has still to cut ("BIG TCP") does not fit the field, and declares 0
+/// (`iph_set_totlen`, include/linux/ip.h; RFC 2675 for IPv6). Then there is no padding, and the frame's end is its end.
+fn ip_end(start: u32, declared: u32, original_length: u32) -> u32 {
+    if declared == 0 { original_length } else { start.saturating_add(declared) }
 }

@@ -1,0 +1,129 @@
+//! From the world of a scenario to the ordered list of what sets it up.
+
+use crate::scenario::model::{Link, LinkEnd, Namespace, Operation, Scenario, World};
+
+use super::{Hardware, Plan, Setup};
+
+/// The plan of a scenario. The same scenario always has the same plan.
+///
+/// The order is what the kernel asks for: sysctls before anything that samples them, addresses before the routes and
+/// the endpoints with a port that need them, limits before endpoints, everything before the first socket (limits and
+/// the path manager's type are sampled when a socket is made; `mptcp_pm_data_reset`, net/mptcp/pm.c).
+pub fn plan(scenario: &Scenario) -> Plan {
+    let world = &scenario.world;
+    let mut setup: Vec<Setup> =
+        world.namespaces.iter().map(|namespace| Setup::Namespace { name: namespace.name.clone() }).collect();
+    setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Namespace)));
+    setup.extend(links(world));
+    setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Interface)));
+    let ends = || world.links.iter().flat_map(|link| link.ends.iter().map(move |end| (link, end)));
+    setup.extend(ends().flat_map(|(_, end)| addresses(end)));
+    setup.extend(ends().map(|(_, end)| Setup::LinkUp { namespace: end.namespace.clone(), device: end.device.clone() }));
+    setup.extend(ends().filter_map(|(link, end)| rate(link, end)));
+    setup.extend(world.namespaces.iter().flat_map(routes));
+    setup.extend(world.namespaces.iter().flat_map(path_manager_state));
+    Plan { setup, steps: scenario.steps.clone() }
+}
+
+/// Which sysctls: an interface's own exist only once the interface does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum SysctlOf {
+    Namespace,
+    Interface,
+}
+
+fn sysctls(world: &World, namespace: &Namespace, which: SysctlOf) -> Vec<Setup> {
+    let sysctl = |name: &str, value: &str| Setup::Sysctl {
+        namespace: namespace.name.clone(),
+        name: name.to_owned(),
+        value: value.to_owned(),
+    };
+    let mut setup = Vec::new();
+    if which == SysctlOf::Namespace {
+        if namespace.userspace_path_manager {
+            setup.push(Setup::PathManager { namespace: namespace.name.clone() });
+        }
+        if namespace.forwarding {
+            setup.push(sysctl("net.ipv4.ip_forward", "1"));
+            setup.push(sysctl("net.ipv6.conf.all.forwarding", "1"));
+        }
+    }
+    let wanted = |name: &str| is_of_interface(world, namespace, name) == (which == SysctlOf::Interface);
+    setup.extend(namespace.sysctls.iter().filter(|(name, _)| wanted(name)).map(|(name, value)| sysctl(name, value)));
+    setup
+}
+
+/// `net.ipv4.conf.eth1.rp_filter` and `net/ipv4/conf/eth1/rp_filter` are, where the namespace has an `eth1`.
+fn is_of_interface(world: &World, namespace: &Namespace, name: &str) -> bool {
+    world
+        .links
+        .iter()
+        .flat_map(|link| &link.ends)
+        .filter(|end| end.namespace == namespace.name)
+        .any(|end| name.split(['.', '/']).any(|part| part == end.device))
+}
+
+/// The links with their hardware: in each namespace the interfaces are numbered from 2 in the order of the links.
+fn links(world: &World) -> Vec<Setup> {
+    let mut taken: Vec<(&str, u32)> = Vec::new();
+    let mut next_index = |namespace| match taken.iter_mut().find(|(name, _)| *name == namespace) {
+        Some((_, index)) => {
+            *index += 1;
+            *index
+        }
+        None => {
+            taken.push((namespace, 2));
+            2
+        }
+    };
+    let mut setup = Vec::new();
+    for (number, link) in world.links.iter().enumerate() {
+        let [first, second] = &link.ends;
+        let mut hardware = |end: usize, of| Hardware {
+            index: next_index(of),
+            mac: mac(u16::try_from(number).unwrap_or(u16::MAX), end),
+        };
+        let ends = [
+            (first.clone(), hardware(0, first.namespace.as_str())),
+            (second.clone(), hardware(1, second.namespace.as_str())),
+        ];
+        setup.push(Setup::Link { link: link.name.clone(), mtu: link.mtu, ends });
+    }
+    setup
+}
+
+/// A locally administered unicast address (the 2 of the first octet) that names the link, from 1, and its end.
+fn mac(link: u16, end: usize) -> [u8; 6] {
+    let [high, low] = link.saturating_add(1).to_be_bytes();
+    [0x02, 0, 0, high, low, u8::from(end != 0)]
+}
+
+fn addresses(end: &LinkEnd) -> impl Iterator<Item = Setup> {
+    end.addresses.iter().map(|address| Setup::Address {
+        namespace: end.namespace.clone(),
+        device: end.device.clone(),
+        address: *address,
+    })
+}
+
+fn rate(link: &Link, end: &LinkEnd) -> Option<Setup> {
+    let rate = link.rate?;
+    Some(Setup::Rate { namespace: end.namespace.clone(), device: end.device.clone(), rate })
+}
+
+fn routes(namespace: &Namespace) -> impl Iterator<Item = Setup> {
+    namespace.routes.iter().map(|route| Setup::Route { namespace: namespace.name.clone(), route: route.clone() })
+}
+
+fn path_manager_state(namespace: &Namespace) -> impl Iterator<Item = Setup> {
+    let limits = namespace.limits.map(|limits| Operation::SetLimits {
+        namespace: namespace.name.clone(),
+        subflows: Some(limits.subflows),
+        add_addr_accepted: Some(limits.add_addr_accepted),
+    });
+    let endpoints = namespace
+        .endpoints
+        .iter()
+        .map(|(endpoint, _)| Operation::AddEndpoint { namespace: namespace.name.clone(), endpoint: endpoint.clone() });
+    limits.into_iter().chain(endpoints).map(Setup::Operation)
+}

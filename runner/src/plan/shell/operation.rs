@@ -1,0 +1,179 @@
+//! Operations as commands.
+
+use crate::mptcp::Endpoint;
+use crate::scenario::model::{Operation, Route, TokenChoice, WhichEndpoints};
+
+use super::super::words::{change_words, endpoint_arguments};
+use super::quote::quote;
+use super::{Script, filter, sysctl};
+
+impl Script {
+    pub(super) fn operation(&mut self, operation: &Operation) {
+        match operation {
+            Operation::AddEndpoint { namespace, endpoint } => self.add_endpoint(namespace, endpoint),
+            Operation::DeleteEndpoint { namespace, which } => {
+                self.run(&for_endpoints(namespace, which, |id| format!("delete {id}")));
+            }
+            Operation::ChangeEndpoint { namespace, which, change } => {
+                let (backup, fullmesh) = change_words(change.backup, change.fullmesh);
+                self.run(&for_endpoints(namespace, which, |id| format!("change {id} {backup} {fullmesh}")));
+            }
+            Operation::FlushEndpoints { namespace } => self.run(&mptcp(namespace, "endpoint flush")),
+            Operation::SetLimits { namespace, subflows, add_addr_accepted } => {
+                let value =
+                    |name, value: Option<u32>| value.map(|value| format!(" {name} {value}")).unwrap_or_default();
+                let limits = value("subflows", *subflows) + &value("add_addr_accepted", *add_addr_accepted);
+                self.run(&mptcp(namespace, &format!("limits set{limits}")));
+            }
+            Operation::GetEndpoint { namespace, token: None, id } => {
+                self.run(&mptcp(namespace, &format!("endpoint show id {id}")));
+            }
+            Operation::SetSysctl { namespace, name, value } => self.run(&sysctl(namespace, name, value)),
+            Operation::SetLink { namespace, device, up } => {
+                let state = if *up { "up" } else { "down" };
+                self.run(&format!("ip -n {} link set dev {} {state}", quote(namespace), quote(device)));
+            }
+            Operation::AddAddress { namespace, device, address } => {
+                let nodad = if address.address.is_ipv6() { " nodad" } else { "" };
+                let (namespace, device) = (quote(namespace), quote(device));
+                let address = format!("{}/{}", address.address, address.prefix);
+                self.run(&format!("ip -n {namespace} address add {address} dev {device}{nodad}"));
+            }
+            Operation::DeleteAddress { namespace, device, address } => {
+                let (namespace, device) = (quote(namespace), quote(device));
+                self.run(&format!(
+                    "ip -n {namespace} address delete {}/{} dev {device}",
+                    address.address, address.prefix
+                ));
+            }
+            Operation::AddRoute { namespace, route: of } => self.run(&route(namespace, "add", of)),
+            Operation::DeleteRoute { namespace, route: of } => self.run(&route(namespace, "delete", of)),
+            Operation::AddFilter(filter) => filter::add(filter).iter().for_each(|command| self.run(command)),
+            Operation::RemoveFilter { namespace, name } => self.run(&filter::remove(namespace, name)),
+            userspace => self.userspace(userspace),
+        }
+    }
+
+    fn add_endpoint(&mut self, namespace: &str, endpoint: &Endpoint) {
+        for raw in endpoint.flags.words().iter().filter(|word| word.starts_with("raw ")) {
+            self.comment(&format!("  with the flags {raw}, for which ip-mptcp(8) has no words"));
+        }
+        let arguments: Vec<String> = endpoint_arguments(endpoint).iter().map(|word| quote(word)).collect();
+        self.run(&mptcp(namespace, &format!("endpoint add {}", arguments.join(" "))));
+    }
+
+    /// The commands of a userspace path manager need a daemon or the tool of the kernel's own selftests, and the token
+    /// of a running connection: they are only shown.
+    fn userspace(&mut self, operation: &Operation) {
+        let hint = match operation {
+            Operation::Announce { namespace, token, endpoint } => {
+                let options = endpoint_options("id", endpoint);
+                pm_nl_ctl(namespace, &format!("ann {} {}{options}", endpoint.address, of(token)))
+            }
+            Operation::RemoveAddress { namespace, token, id } => {
+                pm_nl_ctl(namespace, &format!("rem {} id {id}", of(token)))
+            }
+            Operation::CreateSubflow { namespace, token, endpoint, remote, remote_port } => {
+                let port = port("rport", *remote_port);
+                let local = format!("lip {}{}", endpoint.address, endpoint_options("lid", endpoint));
+                pm_nl_ctl(namespace, &format!("csf {local} rip {remote}{port} {}", of(token)))
+            }
+            Operation::DestroySubflow { namespace, token, local, local_port, remote, remote_port } => {
+                let (local_port, remote_port) = (port("lport", *local_port), port("rport", *remote_port));
+                pm_nl_ctl(namespace, &format!("dsf lip {local}{local_port} rip {remote}{remote_port} {}", of(token)))
+            }
+            Operation::SetSubflowBackup { namespace, token, local, remote, backup } => {
+                let (flags, _) = change_words(*backup, false);
+                pm_nl_ctl(namespace, &format!("set {local} flags {flags} {} rip {remote}", of(token)))
+            }
+            Operation::GetEndpoint { namespace, token: Some(token), id } => {
+                pm_nl_ctl(namespace, &format!("get {id} {}", of(token)))
+            }
+            // `operation` has all others.
+            other => format!("no command: {other:?}"),
+        };
+        self.comment(&format!("  {hint}"));
+    }
+}
+
+fn mptcp(namespace: &str, arguments: &str) -> String {
+    format!("ip -n {} mptcp {arguments}", quote(namespace))
+}
+
+/// `ip route add` or `delete`. The family is said, since `default` has none of its own.
+pub(super) fn route(namespace: &str, verb: &str, route: &Route) -> String {
+    let family = if route.to.address.is_ipv6() { " -6" } else { "" };
+    let mut command = format!("ip -n {}{family} route {verb}", quote(namespace));
+    let to =
+        if route.to.prefix == 0 { "default".to_owned() } else { format!("{}/{}", route.to.address, route.to.prefix) };
+    let options = [
+        ("", Some(to)),
+        (" via", route.via.map(|via| via.to_string())),
+        (" dev", route.dev.clone()),
+        (" src", route.source.map(|source| source.to_string())),
+        (" metric", route.metric.map(|metric| metric.to_string())),
+    ];
+    for (name, value) in options {
+        if let Some(value) = value {
+            command += name;
+            command.push(' ');
+            command += &quote(&value);
+        }
+    }
+    command
+}
+
+/// A command for one endpoint, or a loop over all of them. ip-mptcp(8) deletes by id only, so an address is looked up
+/// first: `ip mptcp endpoint show` prints `ADDRESS [port PORT ]id ID FLAGS`.
+fn for_endpoints(namespace: &str, which: &WhichEndpoints, command: impl Fn(&str) -> String) -> String {
+    let ids = |condition: String| {
+        format!(
+            "{} | awk '{condition}{{ for (i = 2; i < NF; i++) if ($i == \"id\") print $(i + 1) }}'",
+            mptcp(namespace, "endpoint show")
+        )
+    };
+    let each = |id: &str| mptcp(namespace, &format!("endpoint {}", command(id)));
+    match which {
+        WhichEndpoints::Id { id, address } => {
+            let address = address.map(|address| format!(" {address}")).unwrap_or_default();
+            each(&format!("id {id}{address}"))
+        }
+        WhichEndpoints::Address { address, port } => {
+            let port = port.map(|port| format!(" && $2 == \"port\" && $3 == {port}")).unwrap_or_default();
+            each(&format!("id \"$({})\"", ids(format!("$1 == \"{address}\"{port} "))))
+        }
+        WhichEndpoints::All => {
+            format!("for id in $({}); do {}; done", ids(String::new()), each("id \"$id\""))
+        }
+    }
+}
+
+/// A call of the tool in tools/testing/selftests/net/mptcp of the kernel's source.
+fn pm_nl_ctl(namespace: &str, arguments: &str) -> String {
+    format!("ip netns exec {} ./pm_nl_ctl {arguments}", quote(namespace))
+}
+
+fn of(token: &TokenChoice) -> String {
+    match token {
+        TokenChoice::Connection(_) => "token $TOKEN".to_owned(),
+        TokenChoice::Number(number) => format!("token {number}"),
+    }
+}
+
+fn port(name: &str, port: Option<u16>) -> String {
+    port.map(|port| format!(" {name} {port}")).unwrap_or_default()
+}
+
+fn endpoint_options(id_name: &str, endpoint: &Endpoint) -> String {
+    let mut options = String::new();
+    if let Some(id) = endpoint.id {
+        options += &format!(" {id_name} {id}");
+    }
+    if let Some(dev) = &endpoint.dev {
+        options += &format!(" dev {}", quote(dev));
+    }
+    if let Some(port) = endpoint.port {
+        options += &format!(" port {port}");
+    }
+    options
+}

@@ -1,0 +1,149 @@
+use std::process::{Command, Stdio};
+
+use super::super::example;
+use super::super::{describe_operation, plan};
+use super::shell;
+use crate::mptcp::EndpointFlags;
+use crate::scenario::model::{
+    Action, Filter, FilterAction, FilterHook, FlagChange, Operation, Scenario, TokenChoice, WhichEndpoints,
+};
+
+#[test]
+fn the_commands_of_a_scenario() {
+    insta::assert_snapshot!(shell(&plan(&example::scenario())));
+}
+
+fn filter() -> Filter {
+    Filter {
+        name: "no-join".to_owned(),
+        namespace: "server".to_owned(),
+        hook: FilterHook::Input,
+        from: Some("10.0.2.2".parse().unwrap()),
+        to: None,
+        device: Some("eth2".to_owned()),
+        option: Some(Some(1)),
+        min_payload: Some(150),
+        nth: Some(2),
+        action: FilterAction::RejectReset,
+        may_be_unused: false,
+    }
+}
+
+/// One operation of each kind.
+fn operations() -> Vec<Operation> {
+    let namespace = || "client".to_owned();
+    let main = || TokenChoice::Connection("main".to_owned());
+    let address = |text: &str| text.parse().unwrap();
+    let mut endpoint = example::endpoint("10.0.3.2", EndpointFlags::SUBFLOW | EndpointFlags::from_bits_retain(0x40));
+    (endpoint.id, endpoint.dev) = (Some(3), Some("eth3".to_owned()));
+    let by_address = WhichEndpoints::Address { address: address("10.0.2.2"), port: Some(10100) };
+    let which = WhichEndpoints::Id { id: 0, address: Some(address("10.0.1.2")) };
+    let change = FlagChange { backup: true, fullmesh: false };
+    let default_route = example::scenario().world.namespaces[0].routes[0].clone();
+    vec![
+        Operation::AddEndpoint { namespace: namespace(), endpoint: endpoint.clone() },
+        Operation::DeleteEndpoint { namespace: namespace(), which },
+        Operation::DeleteEndpoint { namespace: namespace(), which: by_address },
+        Operation::ChangeEndpoint { namespace: namespace(), which: WhichEndpoints::All, change },
+        Operation::FlushEndpoints { namespace: namespace() },
+        Operation::SetLimits { namespace: namespace(), subflows: Some(8), add_addr_accepted: None },
+        Operation::SetSysctl { namespace: namespace(), name: "net.mptcp.enabled".to_owned(), value: "0".to_owned() },
+        Operation::SetLink { namespace: namespace(), device: "eth1".to_owned(), up: false },
+        Operation::AddAddress {
+            namespace: namespace(),
+            device: "eth1".to_owned(),
+            address: example::address("dead:beef::7/64"),
+        },
+        Operation::DeleteAddress {
+            namespace: namespace(),
+            device: "eth1".to_owned(),
+            address: example::address("10.0.1.7/24"),
+        },
+        Operation::AddRoute { namespace: namespace(), route: default_route.clone() },
+        Operation::DeleteRoute { namespace: namespace(), route: default_route },
+        Operation::Announce { namespace: namespace(), token: main(), endpoint: endpoint.clone() },
+        Operation::RemoveAddress { namespace: namespace(), token: TokenChoice::Number(7), id: 3 },
+        Operation::CreateSubflow {
+            namespace: namespace(),
+            token: main(),
+            endpoint,
+            remote: address("10.0.1.1"),
+            remote_port: Some(8080),
+        },
+        Operation::DestroySubflow {
+            namespace: namespace(),
+            token: main(),
+            local: address("10.0.3.2"),
+            local_port: None,
+            remote: address("10.0.1.1"),
+            remote_port: Some(8080),
+        },
+        Operation::SetSubflowBackup {
+            namespace: namespace(),
+            token: main(),
+            local: address("10.0.3.2"),
+            remote: address("10.0.1.1"),
+            backup: true,
+        },
+        Operation::GetEndpoint { namespace: namespace(), token: None, id: 3 },
+        Operation::GetEndpoint { namespace: namespace(), token: Some(main()), id: 3 },
+        Operation::AddFilter(filter()),
+        Operation::RemoveFilter { namespace: namespace(), name: "no-join".to_owned() },
+    ]
+}
+
+fn with_operations(operations: Vec<Operation>) -> Scenario {
+    let mut scenario = example::scenario();
+    scenario.steps = operations.into_iter().map(|operation| example::step(Action::Do(operation))).collect();
+    scenario
+}
+
+#[test]
+fn the_commands_of_each_operation() {
+    let plan = plan(&with_operations(operations()));
+    let text = shell(&plan);
+    let (_, steps) = text.split_once("\n\n").unwrap();
+    insta::assert_snapshot!(steps);
+}
+
+#[test]
+fn every_operation_has_words_of_its_own() {
+    for operation in operations() {
+        let words = describe_operation(&operation);
+        assert!(!words.contains('{'), "derived Debug instead of words: {words}");
+    }
+}
+
+/// Runs the script with stand-ins for the tools that it calls: what a name smuggles in would leave its mark.
+#[test]
+fn names_cannot_inject_commands() {
+    let directory = tempfile::tempdir().unwrap();
+    let mark = directory.path().join("mark");
+    let evil = format!("x'; touch {0}; $(touch {0}) `touch {0}` \n touch {0} #", mark.display());
+    let mut scenario = with_operations(vec![
+        Operation::SetSysctl { namespace: evil.clone(), name: evil.clone(), value: evil.clone() },
+        Operation::SetLink { namespace: evil.clone(), device: evil.clone(), up: true },
+        Operation::AddFilter(Filter {
+            name: evil.clone(),
+            namespace: evil.clone(),
+            device: Some(evil.clone()),
+            ..filter()
+        }),
+        Operation::RemoveFilter { namespace: evil.clone(), name: evil.clone() },
+    ]);
+    scenario.world.namespaces[0].name.clone_from(&evil);
+    scenario.world.namespaces[0].endpoints[0].0.dev = Some(evil.clone());
+    scenario.world.namespaces[0].routes[0].dev = Some(evil.clone());
+    scenario.world.links[0].ends[0].namespace.clone_from(&evil);
+    scenario.world.links[0].ends[0].device.clone_from(&evil);
+    scenario.steps.extend(example::scenario().steps);
+    if let Action::Connect(connect) = &mut scenario.steps[4].action {
+        connect.name.clone_from(&evil);
+        connect.from.clone_from(&evil);
+    }
+    let script = format!("ip() {{ :; }}; tc() {{ :; }}\n{}", shell(&plan(&scenario)));
+    let status =
+        Command::new("bash").args(["-c", &script]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
+    assert!(status.success(), "{script}");
+    assert!(!mark.exists(), "{script}");
+}

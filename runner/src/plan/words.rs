@@ -1,0 +1,349 @@
+//! Steps in words: one line each, the same in a dry run, in the story and in messages.
+
+use std::net::SocketAddr;
+
+use crate::mptcp::{Endpoint, EndpointFlags};
+use crate::recording::Side;
+use crate::scenario::model::{
+    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ErrorPattern, EventPattern, Filter, FilterAction,
+    FilterHook, Operation, Route, SocketProtocol, SubflowPattern, TokenChoice, TransferPlan, WhichEndpoints,
+    WirePattern,
+};
+use crate::text;
+
+/// What a step does, in one line.
+pub fn describe(action: &Action) -> String {
+    match action {
+        Action::Listen(listen) => {
+            let protocol = if listen.protocol == SocketProtocol::Tcp { " with plain TCP" } else { "" };
+            let socket = text::socket(SocketAddr::new(listen.address, listen.port));
+            format!("{} listens on {socket}{protocol}", listen.namespace)
+        }
+        Action::StopListening { namespace, port, address } => {
+            let address = address.map(|address| format!(" of {}", text::address(address))).unwrap_or_default();
+            format!("{namespace} stops to listen on port {port}{address}")
+        }
+        Action::Connect(connect) => describe_connect(connect),
+        Action::Transfer(transfer) => describe_transfer(transfer),
+        Action::FinishTransfer { connection, .. } => format!("finish the transfer on {connection}"),
+        Action::Wait { conditions, deadline } => {
+            let conditions: Vec<String> = conditions.iter().map(describe_condition).collect();
+            format!("wait until {}, at most {}", conditions.join(" and "), text::duration(*deadline))
+        }
+        Action::Quiet { period, .. } => format!("wait until nothing was observed for {}", text::duration(*period)),
+        Action::Close { connection, by, how, .. } => {
+            let how = match how {
+                CloseHow::Graceful => "closes it",
+                CloseHow::Abrupt => "aborts it",
+                CloseHow::HalfClose => "stops to send",
+            };
+            format!("the {} of {connection} {how}", side(*by))
+        }
+        Action::Check(_) => "check the state".to_owned(),
+        Action::Do(operation) => describe_operation(operation),
+        Action::ExpectError { error, message, operation } => {
+            let message = message.as_ref().map(|message| format!(" “{message}”")).unwrap_or_default();
+            format!("{}: must be refused with {error}{message}", describe_operation(operation))
+        }
+    }
+}
+
+fn describe_connect(connect: &ConnectPlan) -> String {
+    let mut words =
+        format!("connect {}: {} to {} at {}", connect.name, connect.from, connect.to, text::socket(connect.address));
+    if let Some(source) = connect.source {
+        words += &format!(" from {}", text::address(source));
+    }
+    if connect.protocol == SocketProtocol::Tcp {
+        words += " with plain TCP";
+    }
+    match &connect.outcome {
+        ConnectionOutcome::Mptcp => {}
+        ConnectionOutcome::Tcp => words += ", must end up without MPTCP",
+        ConnectionOutcome::Error(error) => words += &format!(", must fail with {error}"),
+    }
+    words
+}
+
+fn describe_transfer(transfer: &TransferPlan) -> String {
+    let amount = match (transfer.from_client, transfer.from_server) {
+        (client, server) if client == server => format!("{} each way", text::size(client)),
+        (client, 0) => format!("{} from the client", text::size(client)),
+        (0, server) => format!("{} from the server", text::size(server)),
+        (client, server) => {
+            format!("{} from the client, {} from the server", text::size(client), text::size(server))
+        }
+    };
+    let pace = transfer.pace.map(|pace| format!(" at {}", text::rate(pace.saturating_mul(8)))).unwrap_or_default();
+    let background = if transfer.background { ", in the background" } else { "" };
+    format!("transfer on {}: {amount}{pace}{background}", transfer.connection)
+}
+
+/// What a wait waits for: fits after "wait until" and "waited until".
+pub fn describe_condition(condition: &Condition) -> String {
+    match condition {
+        Condition::Event { namespace, pattern, count } => {
+            format!("{namespace} saw {} of {}", text::count(*count as u64, "event"), describe_event(pattern))
+        }
+        Condition::Counter { namespace, name, at_least } => {
+            format!("{name} of {namespace} moved by {at_least} or more")
+        }
+        Condition::Subflows { connection, count } => {
+            format!("{connection} has {} on both sides", text::count(*count as u64, "subflow"))
+        }
+        Condition::Subflow { connection, side: of, pattern, present } => {
+            let has = if *present { "has a" } else { "has no" };
+            format!("the {} of {connection} {has} subflow {}", side(*of), describe_subflow(pattern))
+                .trim_end()
+                .to_owned()
+        }
+        Condition::Endpoint { namespace, address, flags, present } => {
+            let has = if *present { "has an" } else { "has no" };
+            let flags = flags.map(|flags| format!(" {}", words_or_none(flags))).unwrap_or_default();
+            format!("{namespace} {has} endpoint {address}{flags}")
+        }
+        Condition::Transferred { connection, sender, bytes } => {
+            format!("{} of the {} of {connection} arrived", text::size(*bytes), side(*sender))
+        }
+        Condition::Wire { pattern, count } => {
+            format!("{} sent {} with {}", pattern.sender, text::count(*count as u64, "segment"), describe_wire(pattern))
+        }
+    }
+}
+
+fn words_or_none(flags: EndpointFlags) -> String {
+    if flags.is_empty() { "without flags".to_owned() } else { flags.to_string() }
+}
+
+/// Puts together what was asked for: each field that is looked at, as `name value`.
+#[derive(Default)]
+struct Fields(String);
+
+impl Fields {
+    fn add(mut self, name: &str, value: Option<impl ToString>) -> Self {
+        if let Some(value) = value {
+            for word in [name, &value.to_string()] {
+                self.0 += " ";
+                self.0 += word;
+            }
+        }
+        self
+    }
+}
+
+fn describe_event(pattern: &EventPattern) -> String {
+    let error = pattern.error.as_ref().map(|error| match error {
+        ErrorPattern::None => "none",
+        ErrorPattern::Any => "any",
+        ErrorPattern::Errno(symbol, _) => symbol,
+    });
+    let fields = Fields(pattern.kind.word())
+        .add("on", pattern.connection.as_ref())
+        .add("local", pattern.local.map(text::address))
+        .add("local_port", pattern.local_port)
+        .add("local_id", pattern.local_id)
+        .add("remote", pattern.remote.map(text::address))
+        .add("remote_port", pattern.remote_port)
+        .add("remote_id", pattern.remote_id)
+        .add("backup", pattern.backup)
+        .add("error", error)
+        .add("dev", pattern.dev.as_ref())
+        .add("reset_reason", pattern.reset_reason)
+        .add("server_side", pattern.server_side)
+        .add("deny_join_id0", pattern.deny_join_id0);
+    fields.0
+}
+
+fn describe_subflow(pattern: &SubflowPattern) -> String {
+    let fields = Fields::default()
+        .add("local", pattern.local.map(text::address))
+        .add("local_port", pattern.local_port)
+        .add("local_id", pattern.local_id)
+        .add("remote", pattern.remote.map(text::address))
+        .add("remote_port", pattern.remote_port)
+        .add("remote_id", pattern.remote_id)
+        .add("backup", pattern.backup)
+        .add("backup_local", pattern.backup_local)
+        .add("backup_remote", pattern.backup_remote)
+        .add("dev", pattern.dev.as_ref());
+    fields.0.trim_start().to_owned()
+}
+
+fn describe_wire(pattern: &WirePattern) -> String {
+    let fields = Fields(pattern.option.clone())
+        .add("address", pattern.address.map(text::address))
+        .add("port", pattern.port)
+        .add("id", pattern.id)
+        .add("backup", pattern.backup)
+        .add("from", pattern.from.map(text::address))
+        .add("to", pattern.to.map(text::address))
+        .add("flags", pattern.flags.map(|flags| format!("{flags:#04x}")))
+        .add("reason", pattern.reason)
+        .add("checksum", pattern.checksum);
+    fields.0
+}
+
+/// What an operation changes, in one line.
+pub fn describe_operation(operation: &Operation) -> String {
+    match operation {
+        Operation::AddEndpoint { namespace, endpoint } => format!("{namespace} adds the endpoint {endpoint}"),
+        Operation::DeleteEndpoint { namespace, which } => format!("{namespace} deletes {}", describe_which(which)),
+        Operation::ChangeEndpoint { namespace, which, change } => {
+            let (backup, fullmesh) = change_words(change.backup, change.fullmesh);
+            format!("{namespace} changes {} to {backup} {fullmesh}", describe_which(which))
+        }
+        Operation::FlushEndpoints { namespace } => format!("{namespace} flushes its endpoints"),
+        Operation::SetLimits { namespace, subflows, add_addr_accepted } => {
+            let limits = Fields::default().add("subflows", *subflows).add("add_addr_accepted", *add_addr_accepted);
+            format!("{namespace} sets its limits:{}", limits.0)
+        }
+        Operation::SetSysctl { namespace, name, value } => format!("{namespace} sets {name} to {value}"),
+        Operation::SetLink { namespace, device, up } => {
+            format!("{namespace} sets {device} {}", if *up { "up" } else { "down" })
+        }
+        Operation::AddAddress { namespace, device, address } => {
+            format!("{namespace} adds the address {}/{} to {device}", address.address, address.prefix)
+        }
+        Operation::DeleteAddress { namespace, device, address } => {
+            format!("{namespace} deletes the address {}/{} of {device}", address.address, address.prefix)
+        }
+        Operation::AddRoute { namespace, route } => format!("{namespace} adds the route {}", describe_route(route)),
+        Operation::DeleteRoute { namespace, route } => {
+            format!("{namespace} deletes the route {}", describe_route(route))
+        }
+        Operation::AddFilter(filter) => describe_filter(filter),
+        Operation::RemoveFilter { namespace, name } => format!("{namespace} removes the filter {name}"),
+        userspace => describe_userspace(userspace),
+    }
+}
+
+/// The commands of a userspace path manager.
+fn describe_userspace(operation: &Operation) -> String {
+    match operation {
+        Operation::Announce { namespace, token, endpoint } => {
+            format!("{namespace} announces {endpoint} on {}", describe_token(token))
+        }
+        Operation::RemoveAddress { namespace, token, id } => {
+            format!("{namespace} removes the address id {id} on {}", describe_token(token))
+        }
+        Operation::CreateSubflow { namespace, token, endpoint, remote, remote_port } => {
+            let port = remote_port.map(|port| format!(" port {port}")).unwrap_or_default();
+            format!("{namespace} creates a subflow on {}: {endpoint} to {remote}{port}", describe_token(token))
+        }
+        Operation::DestroySubflow { namespace, token, local, local_port, remote, remote_port } => {
+            let fields =
+                Fields(local.to_string()).add("port", *local_port).add("to", Some(remote)).add("port", *remote_port);
+            format!("{namespace} destroys the subflow {} on {}", fields.0, describe_token(token))
+        }
+        Operation::SetSubflowBackup { namespace, token, local, remote, backup } => {
+            let (backup, _) = change_words(*backup, false);
+            format!("{namespace} sets the subflow {local} to {remote} on {} to {backup}", describe_token(token))
+        }
+        Operation::GetEndpoint { namespace, token, id } => {
+            let of = token.as_ref().map(|token| format!(" of {}", describe_token(token))).unwrap_or_default();
+            format!("{namespace} asks for the endpoint with id {id}{of}")
+        }
+        // All others are `describe_operation`'s: a variant that both forget shows its name, which is honest enough.
+        other => format!("{other:?}"),
+    }
+}
+
+/// The words of `ip mptcp endpoint change`.
+pub(super) fn change_words(backup: bool, fullmesh: bool) -> (&'static str, &'static str) {
+    (if backup { "backup" } else { "nobackup" }, if fullmesh { "fullmesh" } else { "nofullmesh" })
+}
+
+fn describe_token(token: &TokenChoice) -> String {
+    match token {
+        TokenChoice::Connection(name) => name.clone(),
+        TokenChoice::Number(number) => format!("token {number}"),
+    }
+}
+
+fn describe_which(which: &WhichEndpoints) -> String {
+    match which {
+        WhichEndpoints::Id { id, address } => {
+            let address = address.map(|address| format!(" address {address}")).unwrap_or_default();
+            format!("the endpoint with id {id}{address}")
+        }
+        WhichEndpoints::Address { address, port } => {
+            format!("the endpoint {}", Fields(address.to_string()).add("port", *port).0)
+        }
+        WhichEndpoints::All => "all its endpoints".to_owned(),
+    }
+}
+
+/// A route in the words of `ip route`, without the family.
+pub(super) fn describe_route(route: &Route) -> String {
+    let to =
+        if route.to.prefix == 0 { "default".to_owned() } else { format!("{}/{}", route.to.address, route.to.prefix) };
+    Fields(to)
+        .add("via", route.via)
+        .add("dev", route.dev.as_ref())
+        .add("src", route.source)
+        .add("metric", route.metric)
+        .0
+}
+
+fn describe_filter(filter: &Filter) -> String {
+    let does = match filter.action {
+        FilterAction::Drop => "drops",
+        FilterAction::RejectIcmp => "rejects with ICMP port unreachable",
+        FilterAction::RejectReset => "rejects with a TCP reset",
+        FilterAction::Corrupt => "corrupts",
+        FilterAction::StripMptcp => "strips the MPTCP options of",
+    };
+    let what = filter.nth.map_or_else(|| "all".to_owned(), |nth| format!("number {nth}"));
+    let hook = match filter.hook {
+        FilterHook::Input => "incoming",
+        FilterHook::Output => "outgoing",
+    };
+    let option = filter.option.map(|subtype| subtype.map_or("any", option_name));
+    let conditions = Fields::default()
+        .add("from", filter.from)
+        .add("to", filter.to)
+        .add("through", filter.device.as_ref())
+        .add("with MPTCP option", option)
+        .add("with payload of at least", filter.min_payload.map(|bytes| text::size(u64::from(bytes))));
+    format!("{} {does} {what} of the {hook} segments{} (filter {})", filter.namespace, conditions.0, filter.name)
+}
+
+/// The name of an MPTCP option subtype (RFC 8684 section 8.2).
+pub(super) fn option_name(subtype: u8) -> &'static str {
+    match subtype {
+        0 => "MP_CAPABLE",
+        1 => "MP_JOIN",
+        2 => "DSS",
+        3 => "ADD_ADDR",
+        4 => "REMOVE_ADDR",
+        5 => "MP_PRIO",
+        6 => "MP_FAIL",
+        7 => "MP_FASTCLOSE",
+        8 => "MP_TCPRST",
+        15 => "MP_EXPERIMENTAL",
+        _ => "of an unknown subtype",
+    }
+}
+
+/// A side in words.
+fn side(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
+}
+
+/// An endpoint as `ip mptcp endpoint add` takes it; flags without a name there are left out.
+pub(super) fn endpoint_arguments(endpoint: &Endpoint) -> Vec<String> {
+    let mut arguments = vec![endpoint.address.to_string()];
+    let mut pair = |name: &str, value: Option<String>| {
+        if let Some(value) = value {
+            arguments.extend([name.to_owned(), value]);
+        }
+    };
+    pair("port", endpoint.port.map(|port| port.to_string()));
+    pair("dev", endpoint.dev.clone());
+    pair("id", endpoint.id.map(|id| id.to_string()));
+    arguments.extend(endpoint.flags.words().into_iter().filter(|word| !word.starts_with("raw ")));
+    arguments
+}

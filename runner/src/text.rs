@@ -1,0 +1,123 @@
+//! Numbers and foreign text in words: sizes, rates, durations as scenarios spell them, and text that is safe to print.
+
+use std::borrow::Cow;
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+/// Bytes with the largest unit that leaves no remainder: `64 KiB`, `1500 B`.
+pub(crate) fn size(bytes: u64) -> String {
+    scaled(bytes, 1024, &["B", "KiB", "MiB", "GiB"])
+}
+
+/// Bytes with at most one decimal, for amounts that were measured: `127.9 KiB`.
+pub(crate) fn about(bytes: u64) -> String {
+    const UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let Some((unit, factor)) = UNITS.iter().find(|(_, factor)| bytes >= *factor) else {
+        return format!("{bytes} B");
+    };
+    // Tenths, rounded to the nearest; in 128 bits, where nothing overflows.
+    let tenths = (u128::from(bytes) * 10 + u128::from(factor / 2)) / u128::from(*factor);
+    match tenths % 10 {
+        0 => format!("{} {unit}", tenths / 10),
+        rest => format!("{}.{rest} {unit}", tenths / 10),
+    }
+}
+
+/// Bits per second: `20 Mbit/s`.
+pub(crate) fn rate(bits_per_second: u64) -> String {
+    scaled(bits_per_second, 1000, &["bit/s", "kbit/s", "Mbit/s", "Gbit/s"])
+}
+
+fn scaled(number: u64, step: u64, units: &[&str]) -> String {
+    let (mut number, mut unit) = (number, units.first().copied().unwrap_or_default());
+    for larger in units.iter().skip(1) {
+        if number == 0 || !number.is_multiple_of(step) {
+            break;
+        }
+        (number, unit) = (number / step, larger);
+    }
+    format!("{number} {unit}")
+}
+
+/// A duration of a scenario: `50 ms`, `5 s`.
+pub(crate) fn duration(duration: Duration) -> String {
+    scaled(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), 1000, &["us", "ms", "s"])
+}
+
+/// A count with its noun: `1 subflow`, `3 subflows`.
+pub(crate) fn count(number: impl Into<u64>, noun: &str) -> String {
+    match number.into() {
+        1 => format!("1 {noun}"),
+        number => format!("{number} {noun}s"),
+    }
+}
+
+/// An address without the v4-mapped prefix.
+pub(crate) fn address(address: IpAddr) -> IpAddr {
+    address.to_canonical()
+}
+
+/// A socket address without the v4-mapped prefix: `10.0.1.1:8080`, `[dead:beef:1::1]:8080`.
+pub(crate) fn socket(socket: SocketAddr) -> SocketAddr {
+    SocketAddr::new(socket.ip().to_canonical(), socket.port())
+}
+
+/// Text from outside, fit for a terminal: control characters (escape sequences among them) are spelled out. Line feeds
+/// stay.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(dangerous) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '\t' => safe.push_str("    "),
+            character if dangerous(character) => safe.extend(character.escape_default()),
+            character => safe.push(character),
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// Like [`printable`], and line feeds become blanks.
+pub(crate) fn one_line(text: &str) -> String {
+    printable(&text.replace(['\n', '\r'], " ")).into_owned()
+}
+
+/// Control characters, and those that reorder text: they let a file show as something else than it is.
+fn dangerous(character: char) -> bool {
+    (character.is_control() && character != '\n')
+        || matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_rates_and_durations_are_spelled_as_in_scenarios() {
+        assert_eq!(size(0), "0 B");
+        assert_eq!(size(1000), "1000 B");
+        assert_eq!(size(64 * 1024), "64 KiB");
+        assert_eq!(size(1 << 30), "1 GiB");
+        assert_eq!(rate(20_000_000), "20 Mbit/s");
+        assert_eq!(rate(1500), "1500 bit/s");
+        assert_eq!(duration(Duration::from_millis(50)), "50 ms");
+        assert_eq!(duration(Duration::from_secs(5)), "5 s");
+        assert_eq!(duration(Duration::from_micros(1500)), "1500 us");
+    }
+
+    #[test]
+    fn measured_sizes_are_rounded() {
+        assert_eq!(about(1023), "1023 B");
+        assert_eq!(about(131_000), "127.9 KiB");
+        assert_eq!(about(1 << 20), "1 MiB");
+        assert_eq!(about(u64::MAX), "17179869184 GiB");
+    }
+
+    #[test]
+    fn terminal_escapes_do_not_get_through() {
+        assert_eq!(printable("\u{1b}[31mred\nnext"), "\\u{1b}[31mred\nnext");
+        assert_eq!(one_line("a\nb\u{202e}"), "a b\\u{202e}");
+    }
+}

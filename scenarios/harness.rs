@@ -1,0 +1,3 @@
+//! Every scenario of this folder as a test of its own.
+
+fn main() {}
