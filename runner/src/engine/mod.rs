@@ -14,6 +14,7 @@ mod step;
 mod wait;
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
@@ -21,6 +22,7 @@ use tokio::task::LocalSet;
 use crate::plan::plan;
 use crate::recording::{Header, Moment, Observation, Recording, StepOutcome};
 use crate::scenario::model::Scenario;
+use crate::testbed::Home;
 
 use lab::Lab;
 use recorder::Recorder;
@@ -29,12 +31,12 @@ use recorder::Recorder;
 /// afterwards, and everything that the scenario made is gone.
 ///
 /// `features` are the words of the features that the kernel was found to have; they go into the header.
-pub fn run(scenario: &Scenario, features: &[String]) -> Recording {
+pub fn run(scenario: &Scenario, home: &Arc<Home>, features: &[String]) -> Recording {
     let recorder = Rc::new(Recorder::new());
     match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let local = LocalSet::new();
-            local.block_on(&runtime, run_in(scenario, &recorder));
+            local.block_on(&runtime, run_in(scenario, home, &recorder));
             // Tasks hold sockets: they end before the runtime does, and the namespaces go with the last of them.
             drop(local);
         }
@@ -62,9 +64,9 @@ fn header(scenario: &Scenario, features: &[String]) -> Header {
 }
 
 /// The life of a run.
-async fn run_in(scenario: &Scenario, recorder: &Rc<Recorder>) {
+async fn run_in(scenario: &Scenario, home: &Arc<Home>, recorder: &Rc<Recorder>) {
     let plan = plan(scenario);
-    let mut lab = match Lab::build(scenario, &plan, Rc::clone(recorder)).await {
+    let mut lab = match Lab::build(scenario, &plan, home, Rc::clone(recorder)).await {
         Ok(lab) => lab,
         Err(message) => {
             recorder.note(Observation::SetupFailed { message });

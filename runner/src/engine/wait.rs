@@ -211,7 +211,13 @@ impl Lab<'_> {
 }
 
 fn wire_count(entries: &[Entry], pattern: &WirePattern) -> usize {
-    entries.iter().filter(|entry| judge::wire_matches(pattern, &entry.what)).count()
+    let carries = |entry: &&Entry| match &entry.what {
+        Observation::Packet { namespace, direction: Direction::Out, segment, .. } => {
+            *namespace == pattern.sender && judge::segment_matches(pattern, segment)
+        }
+        _ => false,
+    };
+    entries.iter().filter(carries).count()
 }
 
 fn list(subflows: &[SubflowState]) -> String {
