@@ -1,23 +1,25 @@
-//! The kernel's list of sockets (sock_diag(7)): the subflows of connections, and who listens.
+//! The kernel's list of sockets (`sock_diag(7)`): the subflows of connections, and who listens.
 //!
-//! [`DiagSocket`] asks, [`decode_subflow`] decodes. Structures and constants are those of
-//! `include/uapi/linux/inet_diag.h` and `include/uapi/linux/mptcp.h`; the answers come from net/ipv4/inet_diag.c,
-//! net/mptcp/diag.c and net/mptcp/mptcp_diag.c.
+//! [`DiagSocket`] asks, [`decode_subflow`] and [`decode_listener`] decode. Structures and constants are those of
+//! `include/uapi/linux/inet_diag.h` and `include/uapi/linux/mptcp.h`; the answers come from `net/ipv4/inet_diag.c`,
+//! `net/ipv4/tcp_diag.c` and `net/mptcp/diag.c`.
+//!
+//! The kernel's own list of MPTCP sockets (`INET_DIAG_REQ_PROTOCOL` with 262) is not used: it shows the listener of
+//! an endpoint with a port as `0.0.0.0:0`, and needs `CONFIG_INET_MPTCP_DIAG`. The TCP socket inside each listener is
+//! listed with its true address, and with "mptcp" as its upper layer protocol.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use netlink_packet_core::{DecodeError, DefaultNla, Emitable};
+use netlink_packet_core::DecodeError;
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
 
-use super::attribute::{Attribute, attributes};
+use super::attribute::attributes;
 use super::exchange::{Exchange, RawMessage};
 use super::{Cause, DeviceNames, NetlinkError};
-use crate::mptcp::{IPPROTO_MPTCP, SubflowFlags, SubflowState};
+use crate::mptcp::{SubflowFlags, SubflowState};
 
 /// `SOCK_DIAG_BY_FAMILY`
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
-/// `INET_DIAG_REQ_PROTOCOL`, u32: a protocol that doesn't fit the request's eight bits.
-const REQ_PROTOCOL: u16 = 3;
 /// `INET_DIAG_INFO`; the request names it as bit `1 << (INET_DIAG_INFO - 1)`.
 const INFO: u8 = 2;
 /// `INET_DIAG_ULP_INFO`, a nest.
@@ -39,13 +41,13 @@ const REQUEST_LENGTH: usize = 56;
 /// `sizeof(struct inet_diag_msg)`
 const MESSAGE_LENGTH: usize = 72;
 
-/// What listens.
+/// A listening socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ListenerKind {
-    /// A socket of `IPPROTO_MPTCP`, that of an endpoint with a port included.
-    Mptcp,
-    /// A socket of `IPPROTO_TCP`. Each MPTCP listener has one of these inside, which is listed, too.
-    Tcp,
+pub struct Listener {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// It is one of MPTCP: an application's, or that of an endpoint with a port.
+    pub mptcp: bool,
 }
 
 /// Asks for the sockets of one network namespace. Each call is one dump for each address family, and takes as long as
@@ -75,67 +77,46 @@ impl DiagSocket {
     /// The kernel's refusal. Before Linux 6.18, the list is empty without `CAP_NET_ADMIN` in the user namespace that
     /// owns the network namespace.
     pub fn subflows(&self, token: Option<u32>) -> Result<Vec<SubflowState>, NetlinkError> {
-        let operation = || format!("list the subflows in {}", self.namespace);
-        let mut found = Vec::new();
-        for family in [AF_INET, AF_INET6] {
-            let request = Request { family, protocol: i32::from(IPPROTO_TCP), states: !(1 << TCP_LISTEN) };
-            for message in self.exchange.dump(request.message()).map_err(|cause| cause.of(operation()))? {
-                let subflow = decode_subflow(&message.payload, &self.devices)
-                    .map_err(|error| Cause::Undecodable(error.to_string()).of(operation()))?;
-                found.extend(subflow.filter(|subflow| token.is_none_or(|token| token == subflow.token_local)));
-            }
-        }
+        let mut found = self.dump("subflows", !(1 << TCP_LISTEN), decode_subflow)?;
+        found.retain(|subflow| token.is_none_or(|token| token == subflow.token_local));
         Ok(found)
     }
 
-    /// The addresses and ports on which someone listens.
+    /// Who listens, MPTCP and plain TCP.
     ///
     /// # Errors
-    /// The kernel's refusal: ENOENT for MPTCP if the kernel lacks `CONFIG_INET_MPTCP_DIAG`.
-    pub fn listeners(&self, kind: ListenerKind) -> Result<Vec<SocketAddr>, NetlinkError> {
-        let (protocol, word) = match kind {
-            ListenerKind::Mptcp => (IPPROTO_MPTCP, "MPTCP"),
-            ListenerKind::Tcp => (i32::from(IPPROTO_TCP), "TCP"),
-        };
-        let operation = || format!("list the {word} listeners in {}", self.namespace);
+    /// The kernel's refusal. Before Linux 6.18, all listeners look like plain ones without `CAP_NET_ADMIN` in the user
+    /// namespace that owns the network namespace.
+    pub fn listeners(&self) -> Result<Vec<Listener>, NetlinkError> {
+        self.dump("listeners", 1 << TCP_LISTEN, |payload, _| decode_listener(payload).map(Some))
+    }
+
+    /// All sockets in those states (a bit for each TCP state), as far as they can be decoded to something.
+    fn dump<T>(
+        &self,
+        what: &str,
+        states: u32,
+        decode: impl Fn(&[u8], &DeviceNames) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Vec<T>, NetlinkError> {
+        let operation = || format!("list the {what} in {}", self.namespace);
         let mut found = Vec::new();
         for family in [AF_INET, AF_INET6] {
-            let request = Request { family, protocol, states: 1 << TCP_LISTEN };
-            for message in self.exchange.dump(request.message()).map_err(|cause| cause.of(operation()))? {
-                let socket = SocketMessage::parse(&message.payload)
+            for message in self.exchange.dump(request(family, states)).map_err(|cause| cause.of(operation()))? {
+                let decoded = decode(&message.payload, &self.devices)
                     .map_err(|error| Cause::Undecodable(error.to_string()).of(operation()))?;
-                found.push(socket.local);
+                found.extend(decoded);
             }
         }
         Ok(found)
     }
 }
 
-/// A request for a dump (`struct inet_diag_req_v2`).
-struct Request {
-    family: u8,
-    protocol: i32,
-    /// A bit for each TCP state.
-    states: u32,
-}
-
-impl Request {
-    fn message(&self) -> RawMessage {
-        // A protocol beyond 255 goes as an attribute, which has precedence (inet_diag_get_protocol).
-        let (short, long) = match u8::try_from(self.protocol) {
-            Ok(short) => (short, None),
-            Err(_) => (0, Some(DefaultNla::new(REQ_PROTOCOL, self.protocol.to_ne_bytes().to_vec()))),
-        };
-        let mut payload = vec![self.family, short, 1 << (INFO - 1), 0];
-        payload.extend(self.states.to_ne_bytes());
-        payload.resize(REQUEST_LENGTH, 0); // the socket's addresses: any
-        if let Some(attribute) = long {
-            let start = payload.len();
-            payload.resize(start + attribute.buffer_len(), 0);
-            attribute.emit(payload.split_at_mut(start).1);
-        }
-        RawMessage { kind: SOCK_DIAG_BY_FAMILY, payload }
-    }
+/// A request for a dump of TCP sockets with everything about them (`struct inet_diag_req_v2`).
+fn request(family: u8, states: u32) -> RawMessage {
+    let mut payload = vec![family, IPPROTO_TCP, 1 << (INFO - 1), 0];
+    payload.extend(states.to_ne_bytes());
+    payload.resize(REQUEST_LENGTH, 0); // the socket's addresses: any
+    RawMessage { kind: SOCK_DIAG_BY_FAMILY, payload }
 }
 
 /// A socket (`struct inet_diag_msg`) with what follows it.
@@ -179,37 +160,53 @@ fn address(family: u8, bytes: [u8; 16]) -> Result<IpAddr, DecodeError> {
     }
 }
 
+/// The upper layer protocol of a socket (`tcp_diag_put_ulp`, net/ipv4/tcp_diag.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct UpperLayer<'a> {
+    is_mptcp: bool,
+    /// `MPTCP_SUBFLOW_ATTR_*`
+    details: Option<&'a [u8]>,
+}
+
+impl<'a> UpperLayer<'a> {
+    fn of(socket: &SocketMessage<'a>) -> Result<Self, DecodeError> {
+        let mut found = Self::default();
+        for attribute in attributes(socket.attributes) {
+            let attribute = attribute?;
+            if attribute.kind != ULP_INFO {
+                continue;
+            }
+            for attribute in attributes(attribute.value) {
+                let attribute = attribute?;
+                match attribute.kind {
+                    ULP_NAME => found.is_mptcp = attribute.text() == "mptcp",
+                    ULP_MPTCP => found.details = Some(attribute.value),
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Decodes one listening socket of a TCP dump: `struct inet_diag_msg` and its attributes.
+///
+/// # Errors
+/// As [`decode_subflow`].
+pub fn decode_listener(payload: &[u8]) -> Result<Listener, DecodeError> {
+    let socket = SocketMessage::parse(payload)?;
+    Ok(Listener { address: socket.local, mptcp: UpperLayer::of(&socket)?.is_mptcp })
+}
+
 /// Decodes one socket of a TCP dump: `struct inet_diag_msg` and its attributes. `None` if it is no subflow.
 ///
 /// # Errors
 /// If the message is cut off, an attribute is malformed, or the family is neither IPv4 nor IPv6.
 pub fn decode_subflow(payload: &[u8], devices: &DeviceNames) -> Result<Option<SubflowState>, DecodeError> {
     let socket = SocketMessage::parse(payload)?;
-    for attribute in attributes(socket.attributes) {
-        let attribute = attribute?;
-        if attribute.kind == ULP_INFO {
-            return decode_ulp(&socket, attribute, devices);
-        }
-    }
-    Ok(None)
-}
-
-fn decode_ulp(
-    socket: &SocketMessage<'_>,
-    ulp: Attribute<'_>,
-    devices: &DeviceNames,
-) -> Result<Option<SubflowState>, DecodeError> {
-    let (mut is_mptcp, mut details) = (false, None);
-    for attribute in attributes(ulp.value) {
-        let attribute = attribute?;
-        match attribute.kind {
-            ULP_NAME => is_mptcp = attribute.text() == "mptcp",
-            ULP_MPTCP => details = Some(attribute.value),
-            _ => {}
-        }
-    }
+    let upper = UpperLayer::of(&socket)?;
     // Without the details the socket isn't a subflow yet, or no more (subflow_get_info, net/mptcp/diag.c).
-    let Some(details) = details.filter(|_| is_mptcp) else { return Ok(None) };
+    let Some(details) = upper.details.filter(|_| upper.is_mptcp) else { return Ok(None) };
     let mut subflow = SubflowState {
         local: socket.local,
         remote: socket.remote,

@@ -113,7 +113,7 @@ impl PmClient {
         self.endpoint(&operation, reply)
     }
 
-    /// `ip mptcp endpoint show`: all endpoints in the kernel's order. For the token see
+    /// `ip mptcp endpoint show`: all endpoints, in the order of their ids. For the token see
     /// [`get_endpoint`](Self::get_endpoint).
     pub async fn dump_endpoints(&self, token: Option<u32>) -> Result<Vec<Endpoint>, NetlinkError> {
         let operation = self.operation(format_args!("dump the endpoints{}", of_token(token)));
