@@ -11,4 +11,5 @@ pub mod plan;
 pub mod recording;
 pub mod scenario;
 pub mod sys;
+pub mod testbed;
 pub mod wire;

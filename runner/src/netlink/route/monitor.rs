@@ -18,6 +18,7 @@ const GROUPS: [u32; 3] = [1, 9, 11];
 /// A socket that becomes readable when a link, an IPv6 address or an IPv6 route of its namespace changed.
 ///
 /// It says only *that* something changed: what there is now, a dump tells.
+#[derive(Debug)]
 pub struct RouteMonitor {
     socket: Socket,
 }
