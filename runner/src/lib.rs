@@ -14,4 +14,6 @@ pub mod report;
 pub mod scenario;
 pub mod traffic;
 mod text;
+pub mod sys;
+pub mod testbed;
 pub mod wire;

@@ -14,6 +14,12 @@ mod error;
 pub mod events;
 mod exchange;
 pub mod pm;
+//! Typed netlink clients.
+
+mod attribute;
+mod device;
+mod error;
+pub mod route;
 
 pub use device::DeviceNames;
 pub use error::{Cause, NetlinkError, Refusal, errno_number, errno_symbol};

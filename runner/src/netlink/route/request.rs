@@ -1,0 +1,236 @@
+//! Requests to the kernel, as data. Pure: nothing here has a socket.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST};
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkMessage};
+use netlink_packet_route::route::{
+    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
+};
+use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
+use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
+use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth};
+
+use crate::plan::Hardware;
+use crate::scenario::model::{Address, Route};
+
+use super::tbf::TokenBucket;
+
+/// For what must not be there yet.
+const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
+
+/// One request to rtnetlink, with the words for its failure.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// What it does, on what: `add address 10.0.1.1/24 to eth1`.
+    pub operation: String,
+    pub(super) message: RouteNetlinkMessage,
+    pub(super) flags: u16,
+}
+
+/// One end of a veth pair that is to be made.
+#[derive(Debug, Clone, Copy)]
+pub struct VethEnd<'a> {
+    /// The network namespace that it is born in.
+    pub namespace: BorrowedFd<'a>,
+    /// The name of the interface there.
+    pub device: &'a str,
+    /// Its index and its MAC address.
+    pub hardware: Hardware,
+}
+
+impl Request {
+    fn new(operation: String, message: RouteNetlinkMessage, flags: u16) -> Self {
+        Self { operation, message, flags: NLM_F_REQUEST | NLM_F_ACK | flags }
+    }
+
+    /// Makes a veth pair, both ends in place from the start, both down.
+    ///
+    /// Down, because the pair isn't tied yet when the kernel would set the peer up: `veth_open`
+    /// (drivers/net/veth.c) says ENOTCONN then.
+    pub fn add_veth(ends: [VethEnd<'_>; 2], mtu: Option<u32>) -> Self {
+        let [near, far] = ends;
+        let peer = InfoData::Veth(InfoVeth::Peer(veth_end(LinkMessageBuilder::<LinkUnspec>::new(), far, mtu)));
+        let builder = LinkMessageBuilder::<LinkVeth>::new_with_info_kind(InfoKind::Veth).set_info_data(peer);
+        Self::new(
+            format!("add veth pair {} (index {}) - {}", near.device, near.hardware.index, far.device),
+            RouteNetlinkMessage::NewLink(veth_end(builder, near, mtu)),
+            NEW,
+        )
+    }
+
+    /// Sets an interface up or down.
+    pub fn set_link(index: u32, device: &str, up: bool) -> Self {
+        let builder = LinkUnspec::new_with_index(index);
+        let message = if up { builder.up() } else { builder.down() }.build();
+        Self::new(
+            format!("set {device} {}", if up { "up" } else { "down" }),
+            RouteNetlinkMessage::SetLink(message),
+            0,
+        )
+    }
+
+    /// Sets the MTU of an interface, in bytes.
+    pub fn set_mtu(index: u32, device: &str, mtu: u32) -> Self {
+        let message = LinkUnspec::new_with_index(index).mtu(mtu).build();
+        Self::new(format!("set mtu of {device} to {mtu}"), RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    /// Adds an address. An IPv6 address can be used at once: there is no duplicate address detection
+    /// (`IFA_F_NODAD`).
+    pub fn add_address(index: u32, device: &str, address: Address) -> Self {
+        let mut message = address_message(index, address);
+        if address.address.is_ipv6() {
+            message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        }
+        Self::new(
+            format!("add address {} to {device}", Prefix(address)),
+            RouteNetlinkMessage::NewAddress(message),
+            NEW,
+        )
+    }
+
+    /// Deletes an address.
+    pub fn delete_address(index: u32, device: &str, address: Address) -> Self {
+        Self::new(
+            format!("delete address {} from {device}", Prefix(address)),
+            RouteNetlinkMessage::DelAddress(address_message(index, address)),
+            0,
+        )
+    }
+
+    /// Adds a route to the main table. `device` is the index of the interface that the route names, if it does.
+    pub fn add_route(route: &Route, device: Option<u32>) -> Self {
+        let message = RouteNetlinkMessage::NewRoute(route_message(route, device));
+        Self::new(format!("add route {}", Words(route)), message, NEW)
+    }
+
+    /// Deletes a route from the main table.
+    pub fn delete_route(route: &Route, device: Option<u32>) -> Self {
+        let message = RouteNetlinkMessage::DelRoute(route_message(route, device));
+        Self::new(format!("delete route {}", Words(route)), message, 0)
+    }
+
+    /// Limits what an interface sends.
+    pub fn set_rate(index: u32, device: &str, bucket: TokenBucket) -> Self {
+        let mut message = queue_message(index);
+        message.attributes = vec![TcAttribute::Kind(TokenBucket::KIND.to_owned()), bucket.attribute()];
+        Self::new(
+            format!("limit {device} to {} bit/s", bucket.bits_per_second()),
+            RouteNetlinkMessage::NewQueueDiscipline(message),
+            NLM_F_CREATE | NLM_F_REPLACE,
+        )
+    }
+
+    /// Removes the limit again.
+    pub fn clear_rate(index: u32, device: &str) -> Self {
+        let message = RouteNetlinkMessage::DelQueueDiscipline(queue_message(index));
+        Self::new(format!("remove the limit of {device}"), message, 0)
+    }
+}
+
+fn veth_end<T>(builder: LinkMessageBuilder<T>, end: VethEnd<'_>, mtu: Option<u32>) -> LinkMessage {
+    // The kernel heeds the index of the peer only if the other end has one, too (rtnl_newlink_create,
+    // net/core/rtnetlink.c).
+    let builder = builder
+        .name(end.device)
+        .index(end.hardware.index)
+        .address(end.hardware.mac.to_vec())
+        .setns_by_fd(end.namespace.as_raw_fd());
+    match mtu {
+        Some(mtu) => builder.mtu(mtu).build(),
+        None => builder.build(),
+    }
+}
+
+fn address_message(index: u32, address: Address) -> AddressMessage {
+    let mut message = match address.address {
+        IpAddr::V4(ipv4) => AddressMessageBuilder::<std::net::Ipv4Addr>::new().address(ipv4, address.prefix).build(),
+        IpAddr::V6(ipv6) => AddressMessageBuilder::<std::net::Ipv6Addr>::new().address(ipv6, address.prefix).build(),
+    };
+    message.header.index = index;
+    if let IpAddr::V6(ipv6) = address.address
+        && ipv6.is_unicast_link_local()
+    {
+        message.header.scope = AddressScope::Link;
+    }
+    message
+}
+
+/// Not by rtnetlink's builder: it refuses what doesn't fit together, and that is for the kernel to say.
+fn route_message(route: &Route, device: Option<u32>) -> RouteMessage {
+    let mut message = RouteMessage::default();
+    message.header.address_family = family(route.to.address);
+    message.header.destination_prefix_length = route.to.prefix;
+    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    message.header.protocol = RouteProtocol::Static;
+    message.header.kind = RouteType::Unicast;
+    // A route without a gateway leads to neighbours (ip-route(8)); the kernel wants to be told for IPv4.
+    let neighbours = route.via.is_none() && route.to.address.is_ipv4();
+    message.header.scope = if neighbours { RouteScope::Link } else { RouteScope::Universe };
+    let gateway = |via: IpAddr| match (route.to.address, via) {
+        (IpAddr::V4(_), IpAddr::V6(via)) => RouteAttribute::Via(RouteVia::Inet6(via)),
+        (_, via) => RouteAttribute::Gateway(via.into()),
+    };
+    // Asked for a prefix of length 0, the kernel wants no address (fib_valid_key_len, net/ipv4/fib_frontend.c).
+    let to = (route.to.prefix > 0).then(|| RouteAttribute::Destination(route.to.address.into()));
+    message.attributes = [
+        to,
+        route.via.map(gateway),
+        device.map(RouteAttribute::Oif),
+        route.source.map(|source| RouteAttribute::PrefSource(source.into())),
+        route.metric.map(RouteAttribute::Priority),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    message
+}
+
+fn family(address: IpAddr) -> AddressFamily {
+    if address.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 }
+}
+
+fn queue_message(index: u32) -> TcMessage {
+    // The kernel's indices are `int`s, and positive.
+    let mut message = TcMessage::with_index(i32::try_from(index).unwrap_or(i32::MAX));
+    message.header.parent = TcHandle::ROOT;
+    message.header.handle = TcHandle { major: 1, minor: 0 };
+    message
+}
+
+/// An address as ip-address(8) writes it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Prefix(pub(super) Address);
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.0.address, self.0.prefix)
+    }
+}
+
+/// A route as ip-route(8) writes it.
+struct Words<'a>(&'a Route);
+
+impl fmt::Display for Words<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let route = self.0;
+        write!(f, "{}", Prefix(route.to))?;
+        if let Some(via) = route.via {
+            write!(f, " via {via}")?;
+        }
+        if let Some(dev) = &route.dev {
+            write!(f, " dev {dev}")?;
+        }
+        if let Some(source) = route.source {
+            write!(f, " src {source}")?;
+        }
+        match route.metric {
+            Some(metric) => write!(f, " metric {metric}"),
+            None => Ok(()),
+        }
+    }
+}

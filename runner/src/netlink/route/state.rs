@@ -1,0 +1,192 @@
+//! What the kernel says there is, decoded from its dumps as far as mptcplab cares. Pure.
+
+use std::net::IpAddr;
+
+use netlink_packet_core::Nla;
+use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia};
+use netlink_packet_route::tc::{TcAttribute, TcMessage, TcOption};
+
+use crate::scenario::model::Address;
+
+use super::tbf::TokenBucket;
+
+/// A network interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkState {
+    /// Its index, from 1.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its hardware address; six bytes for Ethernet.
+    pub mac: Vec<u8>,
+    /// In bytes.
+    pub mtu: u32,
+    /// Set up (`IFF_UP`).
+    pub up: bool,
+    /// It has a carrier and the kernel has taken notice: it sends (`IFF_RUNNING` and `IFF_LOWER_UP`).
+    pub running: bool,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+}
+
+impl From<LinkMessage> for LinkState {
+    fn from(message: LinkMessage) -> Self {
+        let flags = message.header.flags;
+        let mut link = Self {
+            index: message.header.index,
+            name: String::new(),
+            mac: Vec::new(),
+            mtu: 0,
+            up: flags.contains(LinkFlags::Up),
+            running: flags.contains(LinkFlags::Running | LinkFlags::LowerUp),
+            rx_bytes: 0,
+            tx_bytes: 0,
+        };
+        for attribute in message.attributes {
+            match attribute {
+                LinkAttribute::IfName(name) => link.name = name,
+                LinkAttribute::Address(mac) => link.mac = mac,
+                LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+                LinkAttribute::Stats64(stats) => (link.rx_bytes, link.tx_bytes) = (stats.rx_bytes, stats.tx_bytes),
+                _ => {}
+            }
+        }
+        link
+    }
+}
+
+/// An address of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AddressState {
+    /// The index of the interface.
+    pub index: u32,
+    /// The address with its prefix length.
+    pub address: Address,
+    /// It can be used: neither `IFA_F_TENTATIVE` nor `IFA_F_DADFAILED`.
+    pub usable: bool,
+}
+
+impl AddressState {
+    /// `None` for a message without an address.
+    pub(super) fn from_message(message: &AddressMessage) -> Option<Self> {
+        // For a point-to-point interface, IFA_ADDRESS is the peer's; where IFA_LOCAL is, it is our own.
+        let local = message.attributes.iter().find_map(|attribute| match attribute {
+            AddressAttribute::Local(address) => Some(*address),
+            _ => None,
+        });
+        let address = local.or_else(|| {
+            message.attributes.iter().find_map(|attribute| match attribute {
+                AddressAttribute::Address(address) => Some(*address),
+                _ => None,
+            })
+        })?;
+        let header = AddressFlags::from_bits_retain(u32::from(message.header.flags.bits()));
+        let flags = message.attributes.iter().fold(header, |flags, attribute| match attribute {
+            AddressAttribute::Flags(more) => flags | *more,
+            _ => flags,
+        });
+        Some(Self {
+            index: message.header.index,
+            address: Address { address, prefix: message.header.prefix_len },
+            usable: !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
+        })
+    }
+}
+
+/// A route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteState {
+    /// The destination; prefix 0 is the default route of that family.
+    pub to: Address,
+    /// The gateway.
+    pub via: Option<IpAddr>,
+    /// The index of the interface.
+    pub device: Option<u32>,
+    /// The preferred source address.
+    pub source: Option<IpAddr>,
+    /// The metric; for IPv6 the kernel fills in 1024.
+    pub metric: Option<u32>,
+    /// The number of the table: 254 main, 255 local.
+    pub table: u32,
+    /// The destination is an address of our own (`RTN_LOCAL`).
+    pub local: bool,
+}
+
+impl RouteState {
+    /// `None` for a route that is neither IPv4 nor IPv6.
+    pub(super) fn from_message(message: &RouteMessage) -> Option<Self> {
+        let header: &RouteHeader = &message.header;
+        let default = match header.address_family {
+            netlink_packet_route::AddressFamily::Inet => IpAddr::from([0; 4]),
+            netlink_packet_route::AddressFamily::Inet6 => IpAddr::from([0; 16]),
+            _ => return None,
+        };
+        let mut route = Self {
+            to: Address { address: default, prefix: header.destination_prefix_length },
+            via: None,
+            device: None,
+            source: None,
+            metric: None,
+            table: u32::from(header.table),
+            local: header.kind == RouteType::Local,
+        };
+        for attribute in &message.attributes {
+            match attribute {
+                RouteAttribute::Destination(to) => route.to.address = address(to).unwrap_or(default),
+                RouteAttribute::Gateway(via) => route.via = address(via),
+                RouteAttribute::Via(RouteVia::Inet6(via)) => route.via = Some(IpAddr::V6(*via)),
+                RouteAttribute::Oif(index) => route.device = Some(*index),
+                RouteAttribute::PrefSource(source) => route.source = address(source),
+                RouteAttribute::Priority(metric) => route.metric = Some(*metric),
+                RouteAttribute::Table(table) => route.table = *table,
+                _ => {}
+            }
+        }
+        Some(route)
+    }
+}
+
+fn address(address: &RouteAddress) -> Option<IpAddr> {
+    match address {
+        RouteAddress::Inet(address) => Some(IpAddr::V4(*address)),
+        RouteAddress::Inet6(address) => Some(IpAddr::V6(*address)),
+        _ => None,
+    }
+}
+
+/// The root queueing discipline of an interface.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueState {
+    /// The index of the interface.
+    pub index: u32,
+    /// Its name: `noqueue`, `tbf`.
+    pub kind: String,
+    /// The rate of a `tbf`, in bits per second.
+    pub rate: Option<u64>,
+}
+
+impl QueueState {
+    pub(super) fn from_message(message: &TcMessage) -> Option<Self> {
+        let kind = message.attributes.iter().find_map(|attribute| match attribute {
+            TcAttribute::Kind(kind) => Some(kind.clone()),
+            _ => None,
+        })?;
+        let options = message.attributes.iter().find_map(|attribute| match attribute {
+            TcAttribute::Options(options) => options.first(),
+            _ => None,
+        });
+        let rate = match options {
+            Some(TcOption::Other(options)) if kind == TokenBucket::KIND => {
+                let mut bytes = vec![0; options.value_len()];
+                options.emit_value(&mut bytes);
+                TokenBucket::rate_of(&bytes)
+            }
+            _ => None,
+        };
+        Some(Self { index: u32::try_from(message.header.index).ok()?, kind, rate })
+    }
+}

@@ -1,0 +1,77 @@
+//! What can go wrong with a testbed.
+
+use thiserror::Error;
+
+use crate::netlink::NetlinkError;
+
+use super::NamespaceError;
+use super::sysctl::SysctlError;
+
+/// What can go wrong when a testbed is made or changed.
+#[derive(Debug, Error)]
+pub enum TestbedError {
+    /// A namespace can't be made or entered.
+    #[error("namespace {name}: {source}")]
+    Namespace {
+        /// Its name.
+        name: String,
+        /// What happened.
+        source: NamespaceError,
+    },
+    /// There is no such namespace.
+    #[error("there is no namespace {name}, only: {known}")]
+    UnknownNamespace {
+        /// Its name.
+        name: String,
+        /// The names of those there are.
+        known: String,
+    },
+    /// A request over netlink failed.
+    #[error(transparent)]
+    Netlink(#[from] NetlinkError),
+    /// A sysctl can't be set.
+    #[error("{source} (in {namespace})")]
+    Sysctl {
+        /// The namespace.
+        namespace: String,
+        /// What happened.
+        source: SysctlError,
+    },
+    /// A rate that no token bucket can have.
+    #[error("limit {device} in {namespace} to {rate} bit/s: the least that can be set is 8 bit/s")]
+    Rate {
+        /// The namespace.
+        namespace: String,
+        /// The interface.
+        device: String,
+        /// Bits per second.
+        rate: u64,
+    },
+    /// The kernel acknowledged everything, but what there is now isn't what was asked for.
+    #[error("what was configured isn't what is read back in {namespace}:\n  {}", differences.join("\n  "))]
+    Differs {
+        /// The namespace.
+        namespace: String,
+        /// One sentence each.
+        differences: Vec<String>,
+    },
+}
+
+impl TestbedError {
+    /// The symbolic errno of the kernel's refusal (`EEXIST`), if that is what it was.
+    pub fn symbol(&self) -> Option<String> {
+        match self {
+            Self::Netlink(error) => error.refusal().map(crate::netlink::Refusal::symbol),
+            Self::Sysctl { source, .. } => source.symbol(),
+            _ => None,
+        }
+    }
+
+    /// The kernel's own words for its refusal, if it had any.
+    pub fn message(&self) -> Option<&str> {
+        match self {
+            Self::Netlink(error) => error.refusal().and_then(|refusal| refusal.message.as_deref()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! What a namespace must look like, to be compared with what the kernel says. Pure.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::netlink::route::{AddressState, LinkState, QueueState, RouteState};
+use crate::plan::Hardware;
+use crate::scenario::model::{Address, Route};
+
+/// `RT_TABLE_MAIN` and `RT_TABLE_LOCAL` (`include/uapi/linux/rtnetlink.h`)
+const MAIN: u32 = 254;
+const LOCAL: u32 = 255;
+/// `IP6_RT_PRIO_USER` (include/uapi/linux/ipv6_route.h): what the kernel makes of an IPv6 route without a metric.
+const IPV6_METRIC: u32 = 1024;
+
+/// What a namespace must look like.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Expected {
+    pub(super) links: Vec<ExpectedLink>,
+    pub(super) routes: Vec<Route>,
+}
+
+/// An interface that must be there.
+#[derive(Debug, Clone)]
+pub(super) struct ExpectedLink {
+    pub(super) device: String,
+    pub(super) hardware: Hardware,
+    pub(super) mtu: Option<u32>,
+    /// Up; and if the other end is up, too, running.
+    pub(super) up: bool,
+    pub(super) running: bool,
+    /// Bits per second.
+    pub(super) rate: Option<u64>,
+    /// Exactly these, the link-local one of the testbed included.
+    pub(super) addresses: Vec<Address>,
+}
+
+/// What the kernel says there is.
+#[derive(Debug)]
+pub(super) struct Actual {
+    pub(super) links: Vec<LinkState>,
+    pub(super) addresses: Vec<AddressState>,
+    pub(super) routes: Vec<RouteState>,
+    pub(super) queues: Vec<QueueState>,
+}
+
+impl Actual {
+    /// What is wrong with an interface that was set up or down. An address that can't be received on yet is, too.
+    pub(super) fn complaints_about_link(&self, device: &str, up: bool, running: bool) -> Vec<String> {
+        let Some(link) = self.links.iter().find(|link| link.name == device) else {
+            return vec![format!("there is no interface {device}")];
+        };
+        let mut complaints = Vec::new();
+        if link.up != up {
+            complaints.push(format!("{device} is {}", if link.up { "up" } else { "down" }));
+        }
+        if link.running != running {
+            complaints.push(format!("{device} has {} carrier", if link.running { "a" } else { "no" }));
+        }
+        let own = self.addresses.iter().filter(|state| state.index == link.index);
+        complaints.extend(own.filter_map(|state| lacks_address(self, device, link.index, state.address)));
+        complaints
+    }
+}
+
+impl Expected {
+    pub(super) fn link(&self, device: &str) -> Option<&ExpectedLink> {
+        self.links.iter().find(|link| link.device == device)
+    }
+
+    pub(super) fn link_mut(&mut self, device: &str) -> Option<&mut ExpectedLink> {
+        self.links.iter_mut().find(|link| link.device == device)
+    }
+
+    /// What is wrong, one sentence each.
+    pub(super) fn differences(&self, actual: &Actual) -> Vec<String> {
+        let mut differences = Vec::new();
+        for link in &self.links {
+            link.compare(actual, &mut differences);
+        }
+        for route in &self.routes {
+            let index = route.dev.as_ref().and_then(|device| Some(self.link(device)?.hardware.index));
+            if !actual.routes.iter().any(|state| is_route(route, index, state)) {
+                differences.push(format!("there is no route to {}/{}", route.to.address, route.to.prefix));
+            }
+        }
+        differences
+    }
+}
+
+impl ExpectedLink {
+    /// As it is when it was just made.
+    pub(super) fn new(device: &str, hardware: Hardware, mtu: Option<u32>) -> Self {
+        let device = device.to_owned();
+        Self { device, hardware, mtu, up: false, running: false, rate: None, addresses: Vec::new() }
+    }
+
+    fn compare(&self, actual: &Actual, differences: &mut Vec<String>) {
+        let Self { device, hardware, .. } = self;
+        let Some(link) = actual.links.iter().find(|link| link.name == *device) else {
+            differences.push(format!("there is no interface {device}"));
+            return;
+        };
+        let mut must = |is: bool, what: &str| {
+            if !is {
+                differences.push(format!("{device} {what}"));
+            }
+        };
+        must(link.index == hardware.index, &format!("has the index {} instead of {}", link.index, hardware.index));
+        must(link.mac == hardware.mac, &format!("has the MAC address {:x?} instead of {:x?}", link.mac, hardware.mac));
+        must(self.mtu.is_none_or(|mtu| link.mtu == mtu), &format!("has an MTU of {}", link.mtu));
+        must(link.up == self.up, if link.up { "is up" } else { "is not up" });
+        must(link.running || !self.running, "has no carrier");
+        if let Some(rate) = self.rate {
+            let rates = actual.queues.iter().filter(|queue| queue.index == link.index).map(|queue| queue.rate);
+            must(rates.into_iter().any(|read| read == Some(rate / 8 * 8)), "has no rate limit, or another one");
+        }
+        self.compare_addresses(actual, differences);
+    }
+
+    fn compare_addresses(&self, actual: &Actual, differences: &mut Vec<String>) {
+        let Self { device, hardware: Hardware { index, .. }, .. } = self;
+        differences.extend(self.addresses.iter().filter_map(|own| lacks_address(actual, device, *index, *own)));
+        for state in actual.addresses.iter().filter(|state| state.index == *index) {
+            if !self.addresses.contains(&state.address) {
+                let Address { address, prefix } = state.address;
+                differences.push(format!("{device} has the address {address}/{prefix}, which nobody gave it"));
+            }
+        }
+    }
+}
+
+/// Why an address of an interface can't be used (yet); `None` if it can.
+pub(super) fn lacks_address(actual: &Actual, device: &str, index: u32, own: Address) -> Option<String> {
+    let Address { address, prefix } = own;
+    let state = actual.addresses.iter().find(|state| state.index == index && state.address == own);
+    let up = actual.links.iter().any(|link| link.index == index && link.up);
+    match state {
+        None => Some(format!("{device} lacks the address {address}/{prefix}")),
+        Some(state) if !state.usable => Some(format!("{address} of {device} is tentative")),
+        // Only with its local route is an IPv6 address any good. It comes from a work queue (addrconf_dad_completed,
+        // net/ipv6/addrconf.c), and goes when the interface is set down.
+        Some(_) if (up || address.is_ipv4()) && !is_local(address, &actual.routes) => {
+            Some(format!("nothing that is sent to {address} of {device} would be received"))
+        }
+        Some(_) => None,
+    }
+}
+
+/// The link-local address that the testbed gives to an interface: as the kernel would make it from the MAC address
+/// (RFC 4291 appendix A).
+pub(super) fn link_local(mac: [u8; 6]) -> Address {
+    let [a, b, c, d, e, f] = mac;
+    let address = Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    Address { address: IpAddr::V6(address), prefix: 64 }
+}
+
+/// The kernel delivers what is sent to this address.
+fn is_local(address: IpAddr, routes: &[RouteState]) -> bool {
+    routes.iter().any(|route| route.local && route.table == LOCAL && route.to.address == address)
+}
+
+/// `state` is what the kernel makes of `route`.
+pub(super) fn is_route(route: &Route, device: Option<u32>, state: &RouteState) -> bool {
+    let default_metric = if route.to.address.is_ipv6() { Some(IPV6_METRIC) } else { None };
+    state.table == MAIN
+        && state.to.prefix == route.to.prefix
+        && state.to.address == masked(route.to)
+        && state.via == route.via
+        && (device.is_none() || state.device == device)
+        && (route.source.is_none() || state.source == route.source)
+        && state.metric.or(default_metric) == route.metric.or(default_metric)
+}
+
+/// The address without its host part, as the kernel stores an IPv6 destination. (It refuses an IPv4 destination that
+/// has one.)
+fn masked(to: Address) -> IpAddr {
+    let shift = |bits: u32| bits.saturating_sub(u32::from(to.prefix));
+    match to.address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(shift(u32::BITS)).unwrap_or(0);
+            IpAddr::V4((address.to_bits() & mask).into())
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(shift(u128::BITS)).unwrap_or(0);
+            IpAddr::V6((address.to_bits() & mask).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HARDWARE: Hardware = Hardware { index: 2, mac: [2, 0, 0, 0, 1, 1] };
+
+    fn address(text: &str, prefix: u8) -> Address {
+        Address { address: text.parse().unwrap(), prefix }
+    }
+
+    fn route(to: Address, via: Option<&str>) -> Route {
+        Route { to, via: via.map(|via| via.parse().unwrap()), dev: None, source: None, metric: None }
+    }
+
+    fn state(to: Address) -> RouteState {
+        RouteState { to, via: None, device: Some(2), source: None, metric: None, table: MAIN, local: false }
+    }
+
+    /// A namespace as it should be.
+    fn world() -> (Expected, Actual) {
+        let (ipv4, ipv6) = (address("10.0.1.1", 24), address("2001:db8:1::1", 64));
+        let link = ExpectedLink {
+            device: "eth1".into(),
+            hardware: HARDWARE,
+            mtu: Some(1400),
+            up: true,
+            running: true,
+            rate: Some(1_000_007),
+            addresses: vec![ipv4, ipv6],
+        };
+        let via = route(address("10.0.9.0", 24), Some("10.0.1.2"));
+        let local = |to: Address| RouteState { local: true, table: LOCAL, ..state(to) };
+        let actual = Actual {
+            links: vec![LinkState {
+                index: 2,
+                name: "eth1".into(),
+                mac: HARDWARE.mac.to_vec(),
+                mtu: 1400,
+                up: true,
+                running: true,
+                rx_bytes: 0,
+                tx_bytes: 0,
+            }],
+            addresses: [ipv4, ipv6].map(|address| AddressState { index: 2, address, usable: true }).to_vec(),
+            routes: vec![
+                local(address("10.0.1.1", 32)),
+                local(address("2001:db8:1::1", 128)),
+                RouteState { via: via.via, ..state(via.to) },
+            ],
+            queues: vec![QueueState { index: 2, kind: "tbf".into(), rate: Some(1_000_000) }],
+        };
+        (Expected { links: vec![link], routes: vec![via] }, actual)
+    }
+
+    #[test]
+    fn what_is_as_expected_has_no_differences() {
+        let (expected, actual) = world();
+        assert_eq!(expected.differences(&actual), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_difference_is_found() {
+        let cases: [(&str, fn(&mut Actual)); 14] = [
+            ("there is no interface eth1", |actual| actual.links.clear()),
+            ("eth1 has the index 3 instead of 2", |actual| actual.links[0].index = 3),
+            ("eth1 has the MAC address", |actual| actual.links[0].mac = vec![2; 6]),
+            ("eth1 has an MTU of 1500", |actual| actual.links[0].mtu = 1500),
+            ("eth1 is not up", |actual| actual.links[0].up = false),
+            ("eth1 has no carrier", |actual| actual.links[0].running = false),
+            ("eth1 has no rate limit, or another one", |actual| actual.queues.clear()),
+            ("eth1 has no rate limit, or another one", |actual| actual.queues[0].rate = Some(8)),
+            ("eth1 lacks the address 10.0.1.1/24", |actual| drop(actual.addresses.remove(0))),
+            ("eth1 lacks the address 10.0.1.1/24", |actual| actual.addresses[0].address.prefix = 16),
+            ("2001:db8:1::1 of eth1 is tentative", |actual| actual.addresses[1].usable = false),
+            ("nothing that is sent to 2001:db8:1::1 of eth1 would", |actual| drop(actual.routes.remove(1))),
+            ("there is no route to 10.0.9.0/24", |actual| actual.routes[2].via = None),
+            ("eth1 has the address fe80::1/64, which nobody gave it", |actual| {
+                let address = address("fe80::1", 64);
+                actual.addresses.push(AddressState { index: 2, address, usable: true });
+            }),
+        ];
+        for (expected_text, damage) in cases {
+            let (expected, mut actual) = world();
+            damage(&mut actual);
+            let differences = expected.differences(&actual);
+            assert!(differences.iter().any(|text| text.starts_with(expected_text)), "{expected_text}: {differences:?}");
+        }
+    }
+
+    #[test]
+    fn a_route_is_recognised_by_all_that_was_said_of_it() {
+        let to = address("2001:db8:9::", 64);
+        let plain = route(to, None);
+        let kernel = RouteState { metric: Some(IPV6_METRIC), ..state(to) };
+        assert!(is_route(&plain, None, &kernel));
+        assert!(is_route(&plain, Some(2), &kernel));
+        assert!(is_route(&route(address("2001:db8:9::7", 64), None), None, &kernel), "the kernel drops the host part");
+        assert!(!is_route(&plain, Some(3), &kernel));
+        assert!(!is_route(&Route { metric: Some(7), ..plain.clone() }, None, &kernel));
+        assert!(!is_route(&Route { source: Some(to.address), ..plain.clone() }, None, &kernel));
+        assert!(!is_route(&plain, None, &RouteState { table: LOCAL, ..kernel.clone() }));
+        assert!(is_route(&route(address("::", 0), None), None, &RouteState { to: address("::", 0), ..kernel }));
+    }
+
+    #[test]
+    fn the_link_local_address_is_the_kernels() {
+        assert_eq!(link_local([0x02, 0, 0, 0, 0x01, 0x02]), address("fe80::ff:fe00:102", 64));
+    }
+}

@@ -1,0 +1,179 @@
+//! Anonymous network namespaces, and going in and out of them.
+//!
+//! The network namespace is a property of the thread (setns(2)). A worker thread lives in the [`Home`]; with
+//! [`Namespace::run`] it goes into another one for a short synchronous section, to open a socket or a file below
+//! `/proc`, and back. What it opened there stays there for life.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::fs::MetadataExt;
+use std::process;
+use std::sync::Arc;
+use std::thread;
+
+use nix::errno::Errno;
+use nix::sched::{CloneFlags, setns, unshare};
+use thiserror::Error;
+
+/// The network namespace of the calling thread. Not `/proc/self`, which is the main thread's.
+const OWN: &str = "/proc/thread-self/ns/net";
+
+/// What can go wrong with namespaces.
+#[derive(Debug, Error)]
+pub enum NamespaceError {
+    /// The kernel makes none.
+    #[error("can't make a network namespace: {}{}", in_words(*.0), advice(*.0))]
+    Create(#[source] Errno),
+    /// It can't be entered.
+    #[error("can't enter a network namespace: {}", in_words(*.0))]
+    Enter(#[source] Errno),
+    /// It can't be looked at.
+    #[error("can't open {OWN}: {0}; mptcplab needs a mounted /proc")]
+    Open(#[source] io::Error),
+    /// The new one isn't new.
+    #[error("the kernel made no new network namespace though it said so")]
+    NotNew,
+    /// No thread could be started.
+    #[error("can't start a thread: {0}")]
+    Thread(#[source] io::Error),
+    /// The calling thread doesn't live in the home, or is in a namespace already.
+    #[error("a thread can only go from its home into a network namespace, but it is somewhere else")]
+    NotAtHome,
+}
+
+fn in_words(errno: Errno) -> String {
+    format!("{errno:?}: {}", errno.desc())
+}
+
+fn advice(errno: Errno) -> &'static str {
+    match errno {
+        Errno::EPERM => "; this needs CAP_SYS_ADMIN, or a user namespace of its own",
+        Errno::ENOSPC => "; the limit is the sysctl user.max_net_namespaces",
+        Errno::EINVAL => "; is this kernel built with CONFIG_NET_NS?",
+        _ => "",
+    }
+}
+
+/// Which namespace it is: device and inode number of its file in nsfs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    /// That of the calling thread's namespace.
+    fn here() -> Result<Self, NamespaceError> {
+        Ok(Self::of(&fs::metadata(OWN).map_err(NamespaceError::Open)?))
+    }
+
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self { device: metadata.st_dev(), inode: metadata.st_ino() }
+    }
+}
+
+/// A new namespace for the calling thread, as it stands afterwards.
+fn unshare_here() -> Result<(OwnedFd, Identity), NamespaceError> {
+    let before = Identity::here()?;
+    unshare(CloneFlags::CLONE_NEWNET).map_err(NamespaceError::Create)?;
+    let file = File::open(OWN).map_err(NamespaceError::Open)?;
+    let identity = Identity::of(&file.metadata().map_err(NamespaceError::Open)?);
+    if identity == before { Err(NamespaceError::NotNew) } else { Ok((file.into(), identity)) }
+}
+
+/// The empty network namespace in which worker threads live.
+#[derive(Debug)]
+pub struct Home {
+    file: OwnedFd,
+    identity: Identity,
+}
+
+impl Home {
+    /// Makes it, without moving the calling thread. A user namespace must be entered before (see
+    /// [`crate::sys::privilege`]): it owns the network namespaces that are made in it.
+    ///
+    /// # Errors
+    ///
+    /// [`NamespaceError`]
+    pub fn create() -> Result<Arc<Self>, NamespaceError> {
+        let thread = thread::Builder::new().name("home".to_owned()).spawn(unshare_here);
+        let made = thread.map_err(NamespaceError::Thread)?.join();
+        let (file, identity) = made.unwrap_or(Err(NamespaceError::NotNew))?;
+        Ok(Arc::new(Self { file, identity }))
+    }
+
+    /// Moves the calling thread here, for the rest of its life. Threads that it starts live here, too.
+    ///
+    /// # Errors
+    ///
+    /// [`NamespaceError::Enter`]
+    pub fn enter_for_good(&self) -> Result<(), NamespaceError> {
+        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(NamespaceError::Enter)
+    }
+}
+
+/// A network namespace. It ends when its last file descriptor, socket and thread are gone.
+pub struct Namespace {
+    file: OwnedFd,
+    home: Arc<Home>,
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Namespace").field("file", &self.file).finish_non_exhaustive()
+    }
+}
+
+impl AsFd for Namespace {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl Namespace {
+    /// Makes one. The calling thread must be at home and is there again afterwards.
+    ///
+    /// # Errors
+    ///
+    /// [`NamespaceError`]
+    pub fn create(home: &Arc<Home>) -> Result<Self, NamespaceError> {
+        let _return = Return::to(home)?;
+        let (file, _) = unshare_here()?;
+        Ok(Self { file, home: Arc::clone(home) })
+    }
+
+    /// Runs `section` in this namespace, on the calling thread, which must be at home and is there again afterwards,
+    /// also after a panic. If it can't go back, the process ends at once: nothing may go on in the wrong network.
+    ///
+    /// The section must be short, for the whole thread stands still meanwhile, and must not start threads, for they
+    /// would stay.
+    ///
+    /// # Errors
+    ///
+    /// [`NamespaceError::Enter`], and [`NamespaceError::NotAtHome`] also if sections are nested.
+    pub fn run<T>(&self, section: impl FnOnce() -> T) -> Result<T, NamespaceError> {
+        let _return = Return::to(&self.home)?;
+        setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(NamespaceError::Enter)?;
+        Ok(section())
+    }
+}
+
+/// Brings the thread home when it is dropped.
+struct Return<'a>(&'a Home);
+
+impl<'a> Return<'a> {
+    /// Only from home: from elsewhere it would be no return.
+    fn to(home: &'a Home) -> Result<Self, NamespaceError> {
+        if Identity::here()? == home.identity { Ok(Self(home)) } else { Err(NamespaceError::NotAtHome) }
+    }
+}
+
+impl Drop for Return<'_> {
+    fn drop(&mut self) {
+        if self.0.enter_for_good().is_err() {
+            process::abort();
+        }
+    }
+}

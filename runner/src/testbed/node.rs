@@ -1,0 +1,201 @@
+//! One namespace of a testbed: what can be changed in it while a scenario runs, each change read back.
+
+use std::net::IpAddr;
+use std::os::fd::AsFd;
+use std::time::{Duration, Instant};
+
+use crate::netlink::route::{Request, RouteClient, RouteMonitor, VethEnd};
+use crate::netlink::{Cause, DeviceNames, NetlinkError};
+use crate::plan::Hardware;
+use crate::scenario::model::{Address, Route};
+
+use super::expected::{self, Actual};
+use super::{Namespace, NamespaceError, TestbedError, sysctl};
+
+/// The longest that the kernel's work queues may take for what it has acknowledged. Milliseconds are usual, tens of
+/// them on a loaded machine; what takes longer than this never comes.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A network namespace of a testbed.
+#[derive(Debug)]
+pub struct Node {
+    name: String,
+    namespace: Namespace,
+    route: RouteClient,
+    monitor: RouteMonitor,
+    pub(super) devices: Vec<(String, Hardware)>,
+    /// What is added to the planned interface indices.
+    pub(super) offset: u32,
+}
+
+impl Node {
+    pub(super) fn new(name: &str, namespace: Namespace, route: RouteClient, monitor: RouteMonitor) -> Self {
+        Self { name: name.to_owned(), namespace, route, monitor, devices: Vec::new(), offset: 0 }
+    }
+
+    /// Its name in the scenario.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The namespace itself, as a file.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
+    /// The rtnetlink socket in it.
+    pub fn route(&self) -> &RouteClient {
+        &self.route
+    }
+
+    /// The names and indices of its interfaces, `lo` included.
+    pub fn devices(&self) -> DeviceNames {
+        let links = self.devices.iter().map(|(name, hardware)| (hardware.index, name.clone()));
+        [(1, "lo".to_owned())].into_iter().chain(links).collect()
+    }
+
+    /// The index of an interface.
+    ///
+    /// # Errors
+    ///
+    /// [`Cause::NoDevice`]
+    pub fn index(&self, device: &str) -> Result<u32, NetlinkError> {
+        let devices = self.devices();
+        devices.index(device).ok_or_else(|| {
+            let known = devices.names().collect::<Vec<_>>().join(", ");
+            Cause::NoDevice { name: device.to_owned(), known }.of(format!("look for {device} in {}", self.name))
+        })
+    }
+
+    /// Runs a short synchronous section in this namespace, to open what will stay there: see [`Namespace::run`].
+    ///
+    /// # Errors
+    ///
+    /// [`TestbedError::Namespace`]
+    pub fn run<T>(&self, section: impl FnOnce() -> T) -> Result<T, TestbedError> {
+        let error = |source: NamespaceError| TestbedError::Namespace { name: self.name.clone(), source };
+        self.namespace.run(section).map_err(error)
+    }
+
+    /// Sets a sysctl and reads it back.
+    ///
+    /// # Errors
+    ///
+    /// [`TestbedError::Sysctl`]
+    pub fn set_sysctl(&self, name: &str, value: &str) -> Result<(), TestbedError> {
+        let error = |source| TestbedError::Sysctl { namespace: self.name.clone(), source };
+        self.run(|| sysctl::write(name, value))?.map_err(error)
+    }
+
+    /// Adds an address and waits until it can be used.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it isn't there afterwards.
+    pub fn add_address(&self, device: &str, address: Address) -> Result<(), TestbedError> {
+        let index = self.index(device)?;
+        self.route.request(Request::add_address(index, device, address))?;
+        if address.address.is_ipv6() {
+            self.add_link_local(device)?;
+        }
+        self.settle(|actual| expected::lacks_address(actual, device, index, address).into_iter().collect())
+    }
+
+    /// Deletes an address.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it is there afterwards.
+    pub fn delete_address(&self, device: &str, address: Address) -> Result<(), TestbedError> {
+        let index = self.index(device)?;
+        self.route.request(Request::delete_address(index, device, address))?;
+        self.settle(|actual| {
+            let there = actual.addresses.iter().any(|state| state.index == index && state.address == address);
+            there.then(|| format!("{device} still has the address {}", address.address)).into_iter().collect()
+        })
+    }
+
+    /// Adds a route.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it isn't there afterwards.
+    pub fn add_route(&self, route: &Route) -> Result<(), TestbedError> {
+        let device = self.route_device(route)?;
+        self.route.request(Request::add_route(route, device))?;
+        self.settle(|actual| {
+            let there = actual.routes.iter().any(|state| expected::is_route(route, device, state));
+            (!there).then(|| format!("there is no route to {}", route.to.address)).into_iter().collect()
+        })
+    }
+
+    /// Deletes a route.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it is there afterwards.
+    pub fn delete_route(&self, route: &Route) -> Result<(), TestbedError> {
+        let device = self.route_device(route)?;
+        self.route.request(Request::delete_route(route, device))?;
+        self.settle(|actual| {
+            let there = actual.routes.iter().any(|state| expected::is_route(route, device, state));
+            there.then(|| format!("there still is a route to {}", route.to.address)).into_iter().collect()
+        })
+    }
+
+    /// The index of the interface that a route names, if it does.
+    pub(super) fn route_device(&self, route: &Route) -> Result<Option<u32>, NetlinkError> {
+        route.dev.as_deref().map(|device| self.index(device)).transpose()
+    }
+
+    /// One end of a link, in this namespace.
+    pub(super) fn veth_end<'a>(&'a self, device: &'a str, hardware: Hardware) -> VethEnd<'a> {
+        VethEnd { namespace: self.namespace.as_fd(), device, hardware }
+    }
+
+    /// Sets an interface up or down. What comes of it depends on the other end, too: see
+    /// [`super::Testbed::set_link`].
+    pub(super) fn set_link(&self, device: &str, up: bool) -> Result<(), TestbedError> {
+        self.route.request(Request::set_link(self.index(device)?, device, up))?;
+        if up { self.add_link_local(device) } else { Ok(()) }
+    }
+
+    /// Gives an interface that has an IPv6 address a link-local one, unless it has it: without it, the interface
+    /// could neither ask for the neighbour of a packet whose source is an address of another interface, nor forward
+    /// (`ndisc_send_ns`, net/ipv6/ndisc.c). The kernel takes it away when the interface is set down.
+    fn add_link_local(&self, device: &str) -> Result<(), TestbedError> {
+        let Some((_, hardware)) = self.devices.iter().find(|(name, _)| name == device) else { return Ok(()) };
+        let link_local = expected::link_local(hardware.mac);
+        let addresses = self.route.addresses()?;
+        let mut own = addresses.iter().filter(|state| state.index == hardware.index).map(|state| state.address);
+        let is_ipv6 = |address: &Address| matches!(address.address, IpAddr::V6(_));
+        if own.clone().any(|address| is_ipv6(&address)) && !own.any(|address| address == link_local) {
+            self.route.request(Request::add_address(hardware.index, device, link_local))?;
+        }
+        Ok(())
+    }
+
+    /// Waits until there is nothing more to complain about.
+    pub(super) fn settle(&self, complaints: impl Fn(&Actual) -> Vec<String>) -> Result<(), TestbedError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let differences = complaints(&self.actual()?);
+            if differences.is_empty() {
+                return Ok(());
+            }
+            let changed = self.monitor.changed(deadline);
+            if !changed.map_err(|error| Cause::Io(error).of(format!("watch the links of {}", self.name)))? {
+                return Err(TestbedError::Differs { namespace: self.name.clone(), differences });
+            }
+        }
+    }
+
+    fn actual(&self) -> Result<Actual, NetlinkError> {
+        Ok(Actual {
+            links: self.route.links()?,
+            addresses: self.route.addresses()?,
+            routes: self.route.routes()?,
+            queues: self.route.queues()?,
+        })
+    }
+}

@@ -1,0 +1,180 @@
+//! Sysctls of a network namespace: files below `/proc/sys/net`, as seen from inside.
+//!
+//! The functions here work on the namespace of the calling thread: wrap them in [`super::Namespace::run`].
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::netlink::errno_symbol;
+
+/// What can go wrong with a sysctl.
+#[derive(Debug, Error)]
+pub enum SysctlError {
+    /// It isn't one of a network namespace, or is none at all.
+    #[error("{0} is no sysctl of a network namespace: their names begin with net. and have no empty part and no ..")]
+    Name(String),
+    /// It can't be read.
+    #[error("read sysctl {name}: {}", answer(.source))]
+    Read {
+        /// Its name.
+        name: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// It can't be written.
+    #[error("set sysctl {name}={value}: {}", answer(.source))]
+    Write {
+        /// Its name.
+        name: String,
+        /// The text.
+        value: String,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+    /// What was written isn't what is read.
+    #[error("set sysctl {name}={value}: the kernel took it, but it reads {read}")]
+    Differs {
+        /// Its name.
+        name: String,
+        /// What was written.
+        value: String,
+        /// What is read.
+        read: String,
+    },
+}
+
+impl SysctlError {
+    /// The symbolic errno of the kernel's answer (`ENOENT`, `EINVAL`), if it is one.
+    pub fn symbol(&self) -> Option<String> {
+        match self {
+            Self::Read { source, .. } | Self::Write { source, .. } => source.raw_os_error().map(errno_symbol),
+            Self::Name(_) | Self::Differs { .. } => None,
+        }
+    }
+
+    /// This kernel doesn't have it.
+    pub fn is_missing(&self) -> bool {
+        match self {
+            Self::Read { source, .. } | Self::Write { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Name(_) | Self::Differs { .. } => false,
+        }
+    }
+}
+
+/// `EROFS: Read-only file system (os error 30)`, with advice.
+fn answer(error: &io::Error) -> String {
+    let Some(errno) = error.raw_os_error() else { return error.to_string() };
+    let advice = match error.kind() {
+        io::ErrorKind::NotFound => "; this kernel doesn't have it, or not per network namespace",
+        io::ErrorKind::ReadOnlyFilesystem => "; /proc/sys is mounted read-only, as in an unprivileged container",
+        _ => "",
+    };
+    format!("{}: {error}{advice}", errno_symbol(errno))
+}
+
+/// The file of a sysctl. Dots separate, as in `net.mptcp.enabled`; in a name with a slash, slashes do, as for
+/// sysctl(8), so that an interface with a dot in its name can be said: `net/ipv4/conf/eth0.5/rp_filter`.
+///
+/// # Errors
+///
+/// [`SysctlError::Name`] unless it is below `net`.
+pub fn path(name: &str) -> Result<PathBuf, SysctlError> {
+    let separator = if name.contains('/') { '/' } else { '.' };
+    let parts: Vec<&str> = name.split(separator).collect();
+    let sound = |part: &&str| !part.is_empty() && !matches!(*part, "." | "..") && !part.contains(['/', '\0']);
+    if parts.len() > 1 && parts.first() == Some(&"net") && parts.iter().all(sound) {
+        Ok(PathBuf::from_iter(["/proc/sys"].into_iter().chain(parts)))
+    } else {
+        Err(SysctlError::Name(name.to_owned()))
+    }
+}
+
+/// Reads a sysctl, without the closing newline.
+///
+/// # Errors
+///
+/// [`SysctlError::Name`], [`SysctlError::Read`]
+pub fn read(name: &str) -> Result<String, SysctlError> {
+    let text = fs::read_to_string(path(name)?);
+    let text = text.map_err(|source| SysctlError::Read { name: name.to_owned(), source })?;
+    Ok(text.trim_end().to_owned())
+}
+
+/// Writes a sysctl and reads it back.
+///
+/// # Errors
+///
+/// [`SysctlError`]; also if it can't be read back, as it is with those that only trigger something.
+pub fn write(name: &str, value: &str) -> Result<(), SysctlError> {
+    let written = fs::OpenOptions::new().write(true).open(path(name)?);
+    written
+        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
+        .map_err(|source| SysctlError::Write { name: name.to_owned(), value: value.to_owned(), source })?;
+    let read = read(name)?;
+    if same(value, &read) {
+        Ok(())
+    } else {
+        Err(SysctlError::Differs { name: name.to_owned(), value: value.to_owned(), read })
+    }
+}
+
+/// Writes a sysctl unless it has that value already: reading is cheaper.
+///
+/// # Errors
+///
+/// [`SysctlError`]
+pub fn ensure(name: &str, value: &str) -> Result<(), SysctlError> {
+    if same(value, &read(name)?) { Ok(()) } else { write(name, value) }
+}
+
+/// The same words, whatever is between them, and the same numbers, however they are written.
+fn same(written: &str, read: &str) -> bool {
+    let word = |word: &str| word.parse::<i128>().map_or_else(|_| word.to_owned(), |number| number.to_string());
+    written.split_whitespace().map(word).eq(read.split_whitespace().map(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_become_paths() {
+        for (name, expected) in [
+            ("net.mptcp.enabled", "/proc/sys/net/mptcp/enabled"),
+            ("net.ipv4.conf.all.rp_filter", "/proc/sys/net/ipv4/conf/all/rp_filter"),
+            ("net/ipv4/conf/eth0.5/rp_filter", "/proc/sys/net/ipv4/conf/eth0.5/rp_filter"),
+        ] {
+            assert_eq!(path(name).unwrap(), PathBuf::from(expected));
+        }
+    }
+
+    #[test]
+    fn only_sysctls_of_a_network_namespace_have_one() {
+        for name in [
+            "kernel.hostname", "net", "net.", "", ".", "net..mptcp", "net/../kernel/hostname", "/net/mptcp/enabled",
+            "net/mptcp/", "network.x", "net.mptcp.\0",
+        ] {
+            assert!(matches!(path(name), Err(SysctlError::Name(_))), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_compared_as_the_kernel_prints_it() {
+        assert!(same("4096 131072  6291456", "4096\t131072\t6291456"));
+        assert!(same("01", "1"));
+        assert!(same("kernel", "kernel\n"));
+        assert!(!same("1", "0"));
+        assert!(!same("1 2", "1"));
+    }
+
+    #[test]
+    fn a_missing_sysctl_is_told_apart() {
+        let error = read("net.mptcp.no_such_thing").unwrap_err();
+        assert!(error.is_missing());
+        assert_eq!(error.symbol().as_deref(), Some("ENOENT"));
+        assert!(error.to_string().starts_with("read sysctl net.mptcp.no_such_thing: ENOENT: "), "{error}");
+    }
+}

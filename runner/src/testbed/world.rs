@@ -1,0 +1,84 @@
+//! A whole testbed: its namespaces and the links between them.
+
+use indexmap::IndexMap;
+
+use super::{Node, TestbedError};
+
+/// The world of a running scenario. It ends when it is dropped.
+#[derive(Debug, Default)]
+pub struct Testbed {
+    /// By name, in the order of the plan.
+    pub(super) nodes: IndexMap<String, Node>,
+    /// Namespace and interface of the two ends of each link.
+    pub(super) links: Vec<[(String, String); 2]>,
+}
+
+impl Testbed {
+    /// The namespace of that name.
+    ///
+    /// # Errors
+    ///
+    /// [`TestbedError::UnknownNamespace`]
+    pub fn node(&self, name: &str) -> Result<&Node, TestbedError> {
+        self.nodes.get(name).ok_or_else(|| self.unknown(name))
+    }
+
+    pub(super) fn node_mut(&mut self, name: &str) -> Result<&mut Node, TestbedError> {
+        let error = self.unknown(name);
+        self.nodes.get_mut(name).ok_or(error)
+    }
+
+    fn unknown(&self, name: &str) -> TestbedError {
+        let known: Vec<&str> = self.nodes.keys().map(String::as_str).collect();
+        TestbedError::UnknownNamespace { name: name.to_owned(), known: known.join(", ") }
+    }
+
+    /// All namespaces, in the order of the plan.
+    pub fn nodes(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.values()
+    }
+
+    /// Sets an interface up or down, and waits until the kernel has taken notice at both ends: up at both, a link has
+    /// a carrier. Set down, an interface keeps its addresses but loses its routes.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses ([`TestbedError::Netlink`]), or the link isn't as asked for afterwards.
+    pub fn set_link(&self, namespace: &str, device: &str, up: bool) -> Result<(), TestbedError> {
+        let node = self.node(namespace)?;
+        node.set_link(device, up)?;
+        let peer = self.peer(namespace, device);
+        let peer_up = match peer {
+            Some((namespace, device)) => self.is_up(namespace, device)?,
+            None => true, // lo has no other end
+        };
+        let running = up && peer_up;
+        node.settle(|actual| actual.complaints_about_link(device, up, running))?;
+        match peer {
+            Some((namespace, device)) => {
+                self.node(namespace)?.settle(|actual| actual.complaints_about_link(device, peer_up, running))
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn is_up(&self, namespace: &str, device: &str) -> Result<bool, TestbedError> {
+        let links = self.node(namespace)?.route().links()?;
+        Ok(links.iter().any(|link| link.name == device && link.up))
+    }
+
+    /// The other end of a link.
+    fn peer(&self, namespace: &str, device: &str) -> Option<(&str, &str)> {
+        let is = |end: &(String, String)| end.0 == namespace && end.1 == device;
+        self.links.iter().find_map(|[near, far]| {
+            let (namespace, device) = if is(near) {
+                far
+            } else if is(far) {
+                near
+            } else {
+                return None;
+            };
+            Some((namespace.as_str(), device.as_str()))
+        })
+    }
+}
