@@ -6,7 +6,9 @@
 
 pub mod judge;
 pub mod mptcp;
+pub mod observe;
 pub mod plan;
 pub mod recording;
 pub mod scenario;
+pub mod sys;
 pub mod wire;
