@@ -2,4 +2,9 @@
 //! `unsafe`: [`privilege`] (a user namespace of our own) and [`sockopt`] (socket options as bytes).
 
 pub mod privilege;
+//! `unsafe`: [`ring`] (the receive ring of a packet socket), [`full_info`] (the one socket option that holds
+//! pointers) and [`sockopt`] (socket options as bytes).
+
+pub mod full_info;
+pub mod ring;
 pub mod sockopt;

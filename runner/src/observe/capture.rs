@@ -1,0 +1,201 @@
+//! Capturing what crosses the interfaces of one namespace: [`Capture`].
+
+use std::io;
+
+use nix::libc;
+use socket2::{Domain, Socket, Type};
+use thiserror::Error;
+
+use super::filter::TCP_ON_ETHERNET;
+use super::kernel_words;
+use crate::recording::Direction;
+use crate::sys::ring::{PacketRing, RingError};
+use crate::wire::Segment;
+
+/// Room for 4096 frames. It is memory of this process, in full, from the start.
+pub const DEFAULT_RING_BYTES: usize = 1024 * 1024;
+
+/// A running capture of all TCP segments on all Ethernet interfaces of a namespace, in both directions; `lo` is left
+/// out. Dropping it ends it.
+///
+/// A segment that no filter of the namespace has seen yet when it enters, and that all have let pass when it leaves, is
+/// captured; one that an egress filter drops is not.
+#[derive(Debug)]
+pub struct Capture {
+    ring: PacketRing,
+}
+
+/// A frame in the ring. It is borrowed: keep what you need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CapturedFrame<'a> {
+    /// When, in nanoseconds of `CLOCK_REALTIME`, by the kernel.
+    pub at_ns: u64,
+    /// The index of the interface in the namespace.
+    pub ifindex: u32,
+    /// Whether it left or entered through that interface.
+    pub direction: Direction,
+    /// The length in bytes that the frame had, Ethernet header included. Before offload has cut it, it may exceed the
+    /// MTU by far.
+    pub original_length: u32,
+    /// The frame from its Ethernet header on, as far as it was kept.
+    pub bytes: &'a [u8],
+}
+
+/// Why there is no capture, or not any more.
+#[derive(Debug, Error)]
+pub enum CaptureError {
+    /// It can't begin.
+    #[error("cannot capture in this network namespace: {call}: {}{}", kernel_words(.error), advice(.error))]
+    Open {
+        /// The call that failed.
+        call: &'static str,
+        /// The answer.
+        error: io::Error,
+    },
+    /// It can't be waited for.
+    #[error("cannot wait for captured segments: {0}")]
+    Wait(io::Error),
+    /// The number of lost frames is not known.
+    #[error("cannot tell whether the capture is complete: {call}: {}", kernel_words(.error))]
+    Statistics {
+        /// The call that failed.
+        call: &'static str,
+        /// The answer.
+        error: io::Error,
+    },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(libc::EPERM) => "; it needs CAP_NET_RAW in the user namespace that owns the network namespace",
+        Some(libc::EAFNOSUPPORT) => "; the kernel needs CONFIG_PACKET",
+        Some(libc::ENOMEM) => "; try fewer scenarios at a time",
+        _ => "",
+    }
+}
+
+impl Capture {
+    /// Starts a capture in the network namespace of the calling thread, with a ring of `ring_bytes` bytes
+    /// ([`DEFAULT_RING_BYTES`] is a good choice); each frame takes 256 bytes of it.
+    ///
+    /// The thread has to be on a tokio runtime with I/O enabled, which will tell when there is something to read.
+    pub fn open(ring_bytes: usize) -> Result<Self, CaptureError> {
+        let at = |call| move |error| CaptureError::Open { call, error };
+        // Protocol 0: nothing is captured before the filter and the ring are in place.
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None).map_err(at("socket(AF_PACKET, SOCK_RAW)"))?;
+        socket.set_nonblocking(true).map_err(at("fcntl(O_NONBLOCK)"))?;
+        socket.attach_filter(&TCP_ON_ETHERNET).map_err(at("setsockopt(SO_ATTACH_FILTER)"))?;
+        let ring = PacketRing::new(socket.into(), ring_bytes)
+            .map_err(|RingError { call, error }| CaptureError::Open { call, error })?;
+        Ok(Self { ring })
+    }
+
+    /// Waits until a frame was captured after the last call. Call [`Capture::drain`] next: frames that are left in the
+    /// ring wake nobody again.
+    ///
+    /// Cancel safe.
+    pub async fn readable(&self) -> Result<(), CaptureError> {
+        self.ring.readable().await.map_err(CaptureError::Wait)
+    }
+
+    /// Hands over all frames that were captured, oldest first. Never waits: what the kernel has captured before the call
+    /// is seen by it.
+    pub fn drain(&mut self, mut consume: impl FnMut(CapturedFrame<'_>)) {
+        self.ring.drain(|frame| {
+            if let Some(captured) = CapturedFrame::from_ring(frame) {
+                consume(captured);
+            }
+        });
+    }
+
+    /// How many frames were lost since the last call, because the ring was full. If it isn't 0, the capture is not
+    /// complete, and nothing can be concluded from what it doesn't show.
+    pub fn lost(&mut self) -> Result<u64, CaptureError> {
+        let dropped = self.ring.dropped();
+        dropped.map(u64::from).map_err(|RingError { call, error }| CaptureError::Statistics { call, error })
+    }
+}
+
+impl<'a> CapturedFrame<'a> {
+    /// The frame as a TCP segment; `None` if it is only a part of one (an IP fragment).
+    pub fn segment(&self) -> Option<Segment> {
+        Segment::parse(self.bytes, self.original_length)
+    }
+
+    /// Reads a frame of the ring: `struct tpacket2_hdr` (`include/uapi/linux/if_packet.h`), `struct sockaddr_ll`, and at
+    /// `tp_mac` the packet. Numbers are in host byte order.
+    ///
+    /// `None` if it isn't laid out so, which the kernel doesn't do.
+    fn from_ring(frame: &'a [u8]) -> Option<Self> {
+        /// Behind `struct tpacket2_hdr`, which has 32 bytes.
+        const SOCKADDR_LL: usize = 32;
+        /// `PACKET_OUTGOING`: this host sent it. Everything else came in.
+        const OUTGOING: u8 = 4;
+
+        let captured = usize::try_from(u32_at(frame, 8)?).ok()?;
+        let start = usize::from(u16::from_ne_bytes(*frame.get(12..)?.first_chunk()?));
+        let seconds = u64::from(u32_at(frame, 16)?);
+        Some(Self {
+            at_ns: seconds * 1_000_000_000 + u64::from(u32_at(frame, 20)?),
+            ifindex: u32_at(frame, SOCKADDR_LL + 4)?,
+            direction: if *frame.get(SOCKADDR_LL + 10)? == OUTGOING { Direction::Out } else { Direction::In },
+            original_length: u32_at(frame, 4)?,
+            bytes: frame.get(start..start.checked_add(captured)?)?,
+        })
+    }
+}
+
+fn u32_at(frame: &[u8], offset: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*frame.get(offset..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn reads_a_frame_of_the_ring() {
+        let mut frame = vec![0; 256];
+        frame[4..8].copy_from_slice(&70_000_u32.to_ne_bytes());
+        frame[8..12].copy_from_slice(&190_u32.to_ne_bytes());
+        frame[12..14].copy_from_slice(&66_u16.to_ne_bytes());
+        frame[16..20].copy_from_slice(&3_u32.to_ne_bytes());
+        frame[20..24].copy_from_slice(&5_u32.to_ne_bytes());
+        frame[36..40].copy_from_slice(&7_u32.to_ne_bytes());
+        frame[42] = 4;
+        let captured = CapturedFrame::from_ring(&frame).unwrap();
+        assert_eq!((captured.at_ns, captured.ifindex, captured.original_length), (3_000_000_005, 7, 70_000));
+        assert_eq!((captured.direction, captured.bytes.len()), (Direction::Out, 190));
+        frame[42] = 0;
+        assert_eq!(CapturedFrame::from_ring(&frame).unwrap().direction, Direction::In);
+    }
+
+    #[test]
+    fn refuses_a_packet_that_is_not_within_its_frame() {
+        let mut frame = vec![0; 256];
+        frame[8..12].copy_from_slice(&191_u32.to_ne_bytes());
+        frame[12..14].copy_from_slice(&66_u16.to_ne_bytes());
+        assert_eq!(CapturedFrame::from_ring(&frame), None);
+    }
+
+    #[test]
+    fn an_error_tells_what_to_do() {
+        let error = CaptureError::Open { call: "mmap", error: io::Error::from_raw_os_error(libc::EPERM) };
+        assert_eq!(
+            error.to_string(),
+            "cannot capture in this network namespace: mmap: EPERM: Operation not permitted; it needs CAP_NET_RAW in the \
+             user namespace that owns the network namespace"
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_frames_do_not_panic(frame in prop::collection::vec(any::<u8>(), 0..300)) {
+            if let Some(captured) = CapturedFrame::from_ring(&frame) {
+                captured.segment();
+            }
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The classic BPF program that the kernel runs on each packet before it is captured: TCP on Ethernet only.
+
+use nix::libc;
+use socket2::SockFilter;
+
+/// "Keep so many bytes", more than any packet has: the ring's frame size is what cuts.
+const WHOLE: u32 = 0x0004_0000;
+
+const ETHERTYPE_IPV4: u32 = 0x0800;
+const ETHERTYPE_IPV6: u32 = 0x86dd;
+const TCP: u32 = 6;
+/// The hop-by-hop options header of IPv6. The kernel itself adds one, of 8 bytes, to packets above 64 KiB (RFC 2675).
+const HOP_BY_HOP: u32 = 0;
+
+/// Where the two ends of the program are.
+const KEEP: u8 = 12;
+const DROP: u8 = 13;
+
+/// A filter as `SO_ATTACH_FILTER` takes it. Each line bears its number, for the jumps.
+///
+/// The loopback interface and tunnels fail the first test; neither has an Ethernet header for the rest to look at.
+pub(super) const TCP_ON_ETHERNET: [SockFilter; 14] = [
+    /*  0 */ load_u16(HARDWARE_TYPE),
+    /*  1 */ branch(1, libc::ARPHRD_ETHER as u32, 2, DROP),
+    /*  2 */ load_u16(12), // EtherType
+    /*  3 */ branch(3, ETHERTYPE_IPV4, 4, 6),
+    /*  4 */ load_u8(23), // IPv4: protocol
+    /*  5 */ branch(5, TCP, KEEP, DROP),
+    /*  6 */ branch(6, ETHERTYPE_IPV6, 7, DROP),
+    /*  7 */ load_u8(20), // IPv6: next header
+    /*  8 */ branch(8, TCP, KEEP, 9),
+    /*  9 */ branch(9, HOP_BY_HOP, 10, DROP),
+    /* 10 */ load_u8(54), // the next header behind the options
+    /* 11 */ branch(11, TCP, KEEP, DROP),
+    /* 12 */ finish(WHOLE),
+    /* 13 */ finish(0),
+];
+
+/// The type of the device, which isn't in the packet but at a magic offset ("ancillary data",
+/// `include/uapi/linux/filter.h`).
+const HARDWARE_TYPE: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_HATYPE).cast_unsigned();
+
+/// `BPF_LD | BPF_H | BPF_ABS`: two bytes of the packet, big-endian.
+const fn load_u16(offset: u32) -> SockFilter {
+    SockFilter::new(0x28, 0, 0, offset)
+}
+
+/// `BPF_LD | BPF_B | BPF_ABS`: one byte of the packet.
+const fn load_u8(offset: u32) -> SockFilter {
+    SockFilter::new(0x30, 0, 0, offset)
+}
+
+/// `BPF_JMP | BPF_JEQ | BPF_K`: go on at instruction `equal` if what was loaded is `value`, else at `different`. The
+/// kernel counts jumps from the next instruction on; both targets have to lie ahead.
+const fn branch(here: u8, value: u32, equal: u8, different: u8) -> SockFilter {
+    SockFilter::new(0x15, equal - here - 1, different - here - 1, value)
+}
+
+/// `BPF_RET | BPF_K`: keep so many bytes of the packet.
+const fn finish(bytes: u32) -> SockFilter {
+    SockFilter::new(0x06, 0, 0, bytes)
+}
