@@ -41,8 +41,10 @@ impl MptcpOption {
 
     /// One option from all of its octets, kind and length included.
     pub fn decode(option: &[u8]) -> Self {
-        well_formed(option)
-            .unwrap_or_else(|| Self::Malformed { subtype: option.get(2).map(|first| first >> 4), bytes: to_hex(option) })
+        well_formed(option).unwrap_or_else(|| Self::Malformed {
+            subtype: option.get(2).map(|first| first >> 4),
+            bytes: to_hex(option),
+        })
     }
 }
 
@@ -204,7 +206,7 @@ mod tests {
             1, 1, // NOP
             30, 4, 0x01, 0x01, // MP_CAPABLE v1
             30, 3, 0x51, // MP_PRIO
-            0, // end
+            0,    // end
             30, 3, 0x51, // behind the end
         ];
         let (found, malformed) = MptcpOption::decode_all(&options);
