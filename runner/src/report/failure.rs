@@ -1,0 +1,87 @@
+//! What was not as expected, so that it can be understood, and pasted into an e-mail, without a second run.
+
+use crate::judge::{Finding, FindingKind};
+use crate::scenario::model::{Place, Scenario};
+use crate::text;
+
+use super::Style;
+use super::style::Role;
+
+/// One finding: what kind of check, what was expected and observed, where that is written, and the details.
+pub fn failure(scenario: &Scenario, finding: &Finding, style: Style) -> String {
+    let kind = style.paint(Role::Bad, kind_word(finding.kind));
+    let mut report = format!("{kind}: {}\n", text::one_line(&finding.summary));
+    if let Some(snippet) = finding.place.and_then(|place| snippet(scenario, place, style)) {
+        report += &snippet;
+    }
+    let detail = text::printable(&finding.detail);
+    if !detail.trim().is_empty() {
+        for line in detail.trim_end().lines() {
+            report += if line.is_empty() { "" } else { "  " };
+            report += line;
+            report.push('\n');
+        }
+    }
+    if let Some(hint) = hint(finding.kind) {
+        report += &format!("{} {hint}\n", style.paint(Role::Event, "hint:"));
+    }
+    style.finish(report)
+}
+
+/// The line of a place with what it means marked underneath; `None` if the place isn't in the text.
+fn snippet(scenario: &Scenario, place: Place, style: Style) -> Option<String> {
+    let source = scenario.sources.get(place.source)?;
+    let line = source.text.lines().nth(place.line.checked_sub(1)?)?;
+    let before = place.column.saturating_sub(1);
+    let spanned = source.text.get(place.start..place.end).and_then(|text| text.lines().next()).unwrap_or_default();
+    let marked = spanned.trim_end().chars().count().clamp(1, line.chars().count().saturating_sub(before).max(1));
+    let margin = " ".repeat(place.line.to_string().len());
+    let name = text::one_line(&source.name);
+    Some(format!(
+        "{margin}--> {name}:{}:{}\n{} │ {}\n{margin} │ {}{}\n",
+        place.line,
+        place.column,
+        place.line,
+        // One character stays one column, or the mark would be in the wrong place.
+        line.chars().map(|character| if character.is_control() { ' ' } else { character }).collect::<String>(),
+        " ".repeat(before),
+        style.paint(Role::Bad, "^".repeat(marked)),
+    ))
+}
+
+/// What one can do about it, where there is something that isn't plain.
+fn hint(kind: FindingKind) -> Option<&'static str> {
+    match kind {
+        FindingKind::SnapshotNew | FindingKind::SnapshotChanged => {
+            Some("look at it with `cargo insta review`, or accept it with `--update`")
+        }
+        FindingKind::Incomplete => Some("nothing can be concluded from this run: run it again on a less busy machine"),
+        FindingKind::Filter => Some("a filter that may stay unused says so with `may_be_unused: true`"),
+        FindingKind::Kernel => Some("the kernel's own log says more: `dmesg`"),
+        _ => None,
+    }
+}
+
+/// The kind of a check, in one word or two.
+pub(super) fn kind_word(kind: FindingKind) -> &'static str {
+    match kind {
+        FindingKind::Events => "events",
+        FindingKind::Counter => "counter",
+        FindingKind::Subflows => "subflows",
+        FindingKind::Info => "info",
+        FindingKind::Endpoints => "endpoints",
+        FindingKind::Limits => "limits",
+        FindingKind::Bytes => "bytes",
+        FindingKind::Wire => "wire",
+        FindingKind::Connection => "connection",
+        FindingKind::Integrity => "integrity",
+        FindingKind::Deadline => "deadline",
+        FindingKind::Refusal => "refusal",
+        FindingKind::Filter => "filter",
+        FindingKind::SnapshotChanged => "snapshot changed",
+        FindingKind::SnapshotNew => "snapshot new",
+        FindingKind::Incomplete => "incomplete",
+        FindingKind::Setup => "set-up",
+        FindingKind::Kernel => "kernel",
+    }
+}

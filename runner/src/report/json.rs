@@ -1,0 +1,76 @@
+//! JSON for other programs: one object for each run, on one line.
+
+use serde::Serialize;
+
+use crate::judge::{Finding, Verdict};
+use crate::scenario::model::Scenario;
+
+use super::RunReport;
+use super::failure::kind_word;
+
+#[derive(Serialize)]
+struct Run<'a> {
+    label: String,
+    title: &'a str,
+    file: String,
+    variant: Option<&'a str>,
+    verdict: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+    findings: Vec<JsonFinding<'a>>,
+    duration_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct JsonFinding<'a> {
+    kind: &'static str,
+    summary: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    file: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    at_ns: Option<u64>,
+}
+
+/// The object, without a line feed at its end.
+///
+/// `verdict` is `passed`, `failed`, `skipped` or `error`; `reason` says why it was skipped; `at_ns` are nanoseconds
+/// since the start of the run.
+pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
+    let (verdict, reason, findings) = match run.verdict {
+        Verdict::Passed => ("passed", None, [].as_slice()),
+        Verdict::Failed(findings) => ("failed", None, findings.as_slice()),
+        Verdict::Skipped { reason } => ("skipped", Some(reason.as_str()), [].as_slice()),
+        Verdict::Error(findings) => ("error", None, findings.as_slice()),
+    };
+    serde_json::to_string(&Run {
+        label: run.scenario.label(),
+        title: &run.scenario.title,
+        file: run.scenario.file.display().to_string(),
+        variant: run.scenario.variant.as_deref(),
+        verdict,
+        reason,
+        findings: findings.iter().map(|finding| json_finding(run.scenario, finding)).collect(),
+        duration_ms: u64::try_from(run.duration.as_millis()).unwrap_or(u64::MAX),
+        run: run.repetition.map(|(run, _)| run),
+    })
+}
+
+fn json_finding<'a>(scenario: &'a Scenario, finding: &'a Finding) -> JsonFinding<'a> {
+    let source = finding.place.and_then(|place| scenario.sources.get(place.source));
+    JsonFinding {
+        kind: kind_word(finding.kind),
+        summary: &finding.summary,
+        detail: &finding.detail,
+        file: source.map(|source| source.name.as_str()),
+        line: finding.place.map(|place| place.line),
+        column: finding.place.map(|place| place.column),
+        at_ns: finding.at,
+    }
+}

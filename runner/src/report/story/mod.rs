@@ -1,0 +1,187 @@
+//! The story of a run: what was done, what went over the wire, and what the path managers said, on one time line with
+//! a lane for each namespace.
+
+mod flight;
+mod ladder;
+mod words;
+
+use crate::recording::{Integrity, LostWhat, Observation, Recording, StepOutcome};
+use crate::scenario::model::Scenario;
+use crate::text;
+
+use super::Style;
+use flight::Flight;
+use words::{connected_words, event_words, is_signalling, segment_path, segment_words, transferred_words};
+
+/// The ladder of a recording.
+///
+/// Each segment with signalling appears once, at the time at which it was sent; segments that only carry data are
+/// counted, and those that only acknowledge are left out.
+pub fn story(scenario: &Scenario, recording: &Recording, style: Style) -> String {
+    let lanes: Vec<&str> = scenario.world.namespaces.iter().map(|namespace| namespace.name.as_str()).collect();
+    let lines = fold(lines(recording));
+    style.finish(ladder::draw(&lanes, &lines, style))
+}
+
+/// What one line of the story says.
+#[derive(Debug, PartialEq)]
+enum Line<'a> {
+    /// A step begins.
+    Heading { text: String },
+    /// A segment.
+    Arrow(Arrow<'a>),
+    /// Something happened in a namespace.
+    Event { at: u64, namespace: &'a str, text: String },
+    /// Segments that only carry data, with the bytes that each namespace sent.
+    Data { segments: u64, bytes: Vec<(&'a str, u64)> },
+    /// Something about the run as a whole.
+    Note { at: u64, text: String, good: bool },
+}
+
+/// A segment on its way from lane to lane.
+#[derive(Debug, PartialEq)]
+struct Arrow<'a> {
+    at: u64,
+    from: &'a str,
+    /// Where it arrived; if it was lost, where it was last seen, or `None`.
+    to: Option<&'a str>,
+    lost: bool,
+    words: String,
+    path: String,
+    /// How many alike in a row.
+    times: u64,
+}
+
+/// All lines, in the order of time.
+fn lines(recording: &Recording) -> Vec<Line<'_>> {
+    let mut flights = flight::flights(&recording.entries).into_iter().peekable();
+    let mut lines = Vec::new();
+    for entry in &recording.entries {
+        // A flight is told when its first capture comes up: that keeps the order of the recording.
+        while let Some(flight) = flights.next_if(|flight| flight.at <= entry.at) {
+            lines.extend(flight_line(&flight));
+        }
+        lines.extend(entry_line(recording, entry.at, &entry.what));
+    }
+    lines.extend(flights.filter_map(|flight| flight_line(&flight)));
+    if !recording.entries.iter().any(|entry| entry.what == Observation::Ended) {
+        let at = recording.entries.last().map_or(0, |entry| entry.at);
+        lines.push(Line::Note { at, text: "the recording ends here: it was cut off".to_owned(), good: false });
+    }
+    lines
+}
+
+/// The line of a segment; an acknowledgment alone tells nothing.
+fn flight_line<'a>(flight: &Flight<'a>) -> Option<Line<'a>> {
+    let segment = flight.sent;
+    if !is_signalling(segment) {
+        let bytes = vec![(flight.from, u64::from(segment.payload))];
+        return (segment.payload > 0).then_some(Line::Data { segments: 1, bytes });
+    }
+    let mut words = segment_words(segment);
+    if flight.lost() {
+        words += " (sent, never arrived)";
+    } else if let Some((_, arrived)) = flight.arrived.filter(|_| flight.options_changed()) {
+        let left = segment_words(arrived);
+        words += &format!(" (arrived as: {})", if left.is_empty() { "no MPTCP option" } else { &left });
+    }
+    Some(Line::Arrow(Arrow {
+        at: flight.at,
+        from: flight.from,
+        to: flight.arrived.map(|(namespace, _)| namespace),
+        lost: flight.lost(),
+        words,
+        path: segment_path(segment),
+        times: 1,
+    }))
+}
+
+fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Option<Line<'a>> {
+    let note = |text: String, good: bool| Some(Line::Note { at, text, good });
+    match what {
+        Observation::StepStarted { step, text } => {
+            Some(Line::Heading { text: format!("Step {}: {}", step.saturating_add(1), text::one_line(text)) })
+        }
+        Observation::StepFinished { outcome, .. } => outcome_words(outcome).and_then(|(text, good)| note(text, good)),
+        Observation::Event { namespace, event } => {
+            Some(Line::Event { at, namespace, text: event_words(recording, namespace, event) })
+        }
+        Observation::Connected { connection } => note(connected_words(connection), true),
+        Observation::Transferred { connection, sender, bytes, integrity } => {
+            let good = *integrity == Integrity::Intact;
+            note(transferred_words(connection, *sender, *bytes, integrity), good)
+        }
+        Observation::Lost { namespace, what, count } => {
+            let what = match what {
+                LostWhat::Events => "events",
+                LostWhat::Packets => "packets",
+            };
+            let count = count.map(|count| format!("{count} ")).unwrap_or_default();
+            note(format!("{count}{what} of {} were lost: this story is not complete", text::one_line(namespace)), false)
+        }
+        Observation::FilterHits { namespace, filter, packets } => {
+            let packets = text::count(*packets, "packet");
+            note(
+                format!("the filter {} of {} matched {packets}", text::one_line(filter), text::one_line(namespace)),
+                true,
+            )
+        }
+        Observation::KernelLog { line } => note(format!("kernel log: {}", text::one_line(line)), false),
+        Observation::Packet { .. }
+        | Observation::Counters { .. }
+        | Observation::Sockets { .. }
+        | Observation::Endpoints { .. }
+        | Observation::Limits { .. }
+        | Observation::ConnectionEndpoints { .. }
+        | Observation::LinkBytes { .. }
+        | Observation::Ended => None,
+    }
+}
+
+/// How a step ended, unless it is just done.
+fn outcome_words(outcome: &StepOutcome) -> Option<(String, bool)> {
+    match outcome {
+        StepOutcome::Done => None,
+        StepOutcome::Refused { error, message } => {
+            let message = message.as_ref().map(|text| format!(" “{}”", text::one_line(text))).unwrap_or_default();
+            Some((format!("the kernel refused it: {}{message}", text::one_line(error)), true))
+        }
+        StepOutcome::TimedOut { waited_for, seen } => {
+            let (waited_for, seen) = (text::one_line(waited_for), text::one_line(seen));
+            Some((format!("timed out waiting until {waited_for}; seen instead: {seen}"), false))
+        }
+        StepOutcome::NotQuiet { seen } => Some((format!("not quiet: {}", text::one_line(seen)), false)),
+        StepOutcome::Failed { message } => Some((text::one_line(message), false)),
+    }
+}
+
+/// Takes together data segments in a row, and segments alike in a row.
+fn fold(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
+    let mut folded: Vec<Line<'_>> = Vec::new();
+    for line in lines {
+        match (folded.last_mut(), line) {
+            (Some(Line::Data { segments, bytes }), Line::Data { segments: more, bytes: more_bytes }) => {
+                *segments += more;
+                for (sender, amount) in more_bytes {
+                    match bytes.iter_mut().find(|(known, _)| *known == sender) {
+                        Some((_, sum)) => *sum += amount,
+                        None => bytes.push((sender, amount)),
+                    }
+                }
+            }
+            (Some(Line::Arrow(last)), Line::Arrow(next)) if last.is_like(&next) => last.times += 1,
+            (_, line) => folded.push(line),
+        }
+    }
+    folded
+}
+
+impl Arrow<'_> {
+    fn is_like(&self, other: &Self) -> bool {
+        (self.from, self.to, self.lost, &self.words, &self.path)
+            == (other.from, other.to, other.lost, &other.words, &other.path)
+    }
+}
+
+#[cfg(test)]
+mod tests;

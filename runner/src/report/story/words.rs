@@ -1,0 +1,149 @@
+//! Segments and events in words.
+
+use nix::errno::Errno;
+
+use crate::mptcp::{EventKind, PmEvent};
+use crate::recording::{Connection, Integrity, Recording, Side};
+use crate::text;
+use crate::wire::{MptcpOption, Segment, TcpFlags};
+
+/// Whether a segment tells something by itself: it opens or resets a subflow, or bears an MPTCP option besides the
+/// mapping and acknowledgment of data. What doesn't is counted only.
+pub(super) fn is_signalling(segment: &Segment) -> bool {
+    segment.malformed
+        || segment.flags.intersects(TcpFlags::SYN | TcpFlags::RST)
+        || segment.options.iter().any(is_signalling_option)
+}
+
+fn is_signalling_option(option: &MptcpOption) -> bool {
+    match option {
+        MptcpOption::Dss { data_fin, mapping, .. } => {
+            *data_fin || mapping.as_ref().is_some_and(|mapping| mapping.length == 0)
+        }
+        _ => true,
+    }
+}
+
+/// The TCP flags that matter and the MPTCP options, in the words of RFC 8684.
+pub(super) fn segment_words(segment: &Segment) -> String {
+    let options: Vec<String> = segment
+        .options
+        .iter()
+        .filter(|option| is_signalling_option(option))
+        .map(|option| match option {
+            MptcpOption::Dss { data_fin: true, .. } => "DATA_FIN".to_owned(),
+            MptcpOption::Dss { .. } => "DSS infinite mapping".to_owned(),
+            other => other.to_string(),
+        })
+        .collect();
+    // An MP_JOIN says itself on what it is.
+    let says_flags = segment
+        .options
+        .iter()
+        .any(|option| matches!(option, MptcpOption::MpJoinSyn { .. } | MptcpOption::MpJoinSynAck { .. }));
+    let mut words: Vec<String> = Vec::new();
+    if !says_flags {
+        words.extend(flag_word(segment, options.is_empty()).map(str::to_owned));
+    }
+    if !options.is_empty() {
+        words.push(options.join(", "));
+    }
+    if segment.malformed {
+        words.push("malformed TCP options".to_owned());
+    }
+    words.join(" ")
+}
+
+fn flag_word(segment: &Segment, bare: bool) -> Option<&'static str> {
+    let flags = segment.flags;
+    let opens = flags.contains(TcpFlags::SYN);
+    match (opens, flags.contains(TcpFlags::ACK), flags.contains(TcpFlags::RST)) {
+        (_, _, true) => Some("RST"),
+        (true, true, _) => Some(if bare { "SYN/ACK without MPTCP" } else { "SYN/ACK" }),
+        (true, false, _) => Some(if bare { "SYN without MPTCP" } else { "SYN" }),
+        _ if segment.options.iter().any(|option| matches!(option, MptcpOption::MpCapable { .. })) => Some("ACK"),
+        _ => None,
+    }
+}
+
+/// `10.0.1.2:4000 → 10.0.1.1:8080`
+pub(super) fn segment_path(segment: &Segment) -> String {
+    format!("{} → {}", text::socket(segment.source), text::socket(segment.destination))
+}
+
+/// An event with the name of its connection: `sub_established 10.0.2.2 → 10.0.1.1:8080, ids 1 → 0, on main`.
+pub(super) fn event_words(recording: &Recording, namespace: &str, event: &PmEvent) -> String {
+    let mut parts = vec![event_subject(event)];
+    let ids = match (event.kind, event.local_id, event.remote_id) {
+        (EventKind::SubEstablished | EventKind::SubClosed | EventKind::SubPriority, Some(local), Some(remote)) => {
+            Some(format!("address ids {local} → {remote}"))
+        }
+        (EventKind::Announced | EventKind::Removed, _, Some(remote)) => Some(format!("address id {remote}")),
+        _ => None,
+    };
+    parts.extend(ids);
+    if event.backup.is_some_and(|backup| backup != 0) {
+        parts.push("backup".to_owned());
+    }
+    if let Some(error) = event.error.filter(|error| *error != 0) {
+        parts.push(format!("error {:?}", Errno::from_raw(i32::from(error))));
+    }
+    parts.extend(event.reset_reason.map(|reason| format!("reset reason {reason}")));
+    parts.extend(event.dev.as_ref().map(|dev| format!("on device {}", text::one_line(dev))));
+    if event.deny_join_id0 {
+        parts.push("the peer forbids joins to its first address".to_owned());
+    }
+    if let Some(token) = event.token {
+        let connection = recording.connection_of_token(namespace, token);
+        parts.push(match connection {
+            Some((connection, _)) => format!("connection {}", text::one_line(&connection.name)),
+            None => format!("token {token:#010x}"),
+        });
+    }
+    parts.join(", ")
+}
+
+/// The word of the event with its addresses.
+fn event_subject(event: &PmEvent) -> String {
+    let socket = |address: Option<std::net::IpAddr>, port: Option<u16>| match (address, port) {
+        (Some(address), Some(port)) if port != 0 => {
+            Some(std::net::SocketAddr::new(text::address(address), port).to_string())
+        }
+        (Some(address), _) => Some(text::address(address).to_string()),
+        (None, _) => None,
+    };
+    let (local, remote) = (socket(event.local, event.local_port), socket(event.remote, event.remote_port));
+    let addresses = match (local, remote) {
+        (Some(local), Some(remote)) => format!(" {local} → {remote}"),
+        (Some(one), None) | (None, Some(one)) => format!(" {one}"),
+        (None, None) => String::new(),
+    };
+    format!("{}{addresses}", event.kind.word())
+}
+
+/// What came of a connect step.
+pub(super) fn connected_words(connection: &Connection) -> String {
+    let name = text::one_line(&connection.name);
+    match (connection.client_token, connection.server_token) {
+        (Some(_), Some(_)) => format!("{name} is connected, with MPTCP on both sides"),
+        (None, None) => format!("{name} is connected, without MPTCP"),
+        (Some(_), None) => format!("{name} is connected; the server does without MPTCP"),
+        (None, Some(_)) => format!("{name} is connected; the client does without MPTCP"),
+    }
+}
+
+/// What came of one direction of a transfer.
+pub(super) fn transferred_words(connection: &str, sender: Side, bytes: u64, integrity: &Integrity) -> String {
+    let sender = match sender {
+        Side::Client => "client",
+        Side::Server => "server",
+    };
+    let state = match integrity {
+        Integrity::Intact => "each byte as it was sent".to_owned(),
+        Integrity::Corrupt { first, count } => {
+            format!("{} wrong, the first at offset {first}", text::count(*count, "byte"))
+        }
+        Integrity::Short { expected } => format!("{} expected", text::size(*expected)),
+    };
+    format!("{} of the {sender} of {} arrived: {state}", text::size(bytes), text::one_line(connection))
+}

@@ -1,0 +1,94 @@
+use std::time::Duration;
+
+use super::{RunReport, Style, Totals, example::finding, failure, json_line, summary_line, topology};
+use crate::judge::Verdict;
+use crate::plan::example;
+use crate::scenario::model::Place;
+
+const UNICODE: Style = Style { colour: false, unicode: true };
+const COLOUR: Style = Style { colour: true, unicode: true };
+
+#[test]
+fn two_namespaces_stand_side_by_side() {
+    insta::assert_snapshot!(topology(&example::scenario(), UNICODE));
+}
+
+#[test]
+fn a_topology_in_ascii() {
+    let text = topology(&example::scenario(), Style::default());
+    assert!(text.is_ascii(), "{text}");
+}
+
+#[test]
+fn more_namespaces_are_a_list() {
+    let mut scenario = example::scenario();
+    let mut router = example::namespace("router");
+    router.forwarding = true;
+    router.userspace_path_manager = true;
+    scenario.world.namespaces.push(router);
+    let link = example::link("wan", ("server", "eth3", &["10.0.9.1/24"]), ("router", "eth1", &[]));
+    scenario.world.links.push(link);
+    insta::assert_snapshot!(topology(&scenario, UNICODE));
+}
+
+#[test]
+fn a_failure_points_into_the_file() {
+    insta::assert_snapshot!(failure(&example::scenario(), &finding(), UNICODE));
+}
+
+#[test]
+fn a_failure_in_colour() {
+    let text = failure(&example::scenario(), &finding(), COLOUR);
+    assert_eq!(anstream::adapter::strip_str(&text).to_string(), failure(&example::scenario(), &finding(), UNICODE));
+    insta::assert_snapshot!(text.replace('\u{1b}', "ESC"));
+}
+
+#[test]
+fn a_place_outside_of_the_text_does_no_harm() {
+    for place in [
+        Place { source: 7, line: 1, column: 1, start: 0, end: 1 },
+        Place { source: 0, line: 0, column: 0, start: 0, end: 0 },
+        Place { source: 0, line: 99, column: 99, start: 9999, end: 1 },
+        Place { source: 0, line: 1, column: 9999, start: 3, end: 9999 },
+    ] {
+        let finding = crate::judge::Finding { place: Some(place), ..finding() };
+        assert!(failure(&example::scenario(), &finding, UNICODE).starts_with("counter: "));
+    }
+}
+
+fn verdicts() -> [Verdict; 4] {
+    [
+        Verdict::Passed,
+        Verdict::Failed(vec![finding()]),
+        Verdict::Skipped { reason: "needs `laminar`, which this kernel lacks".to_owned() },
+        Verdict::Error(vec![finding()]),
+    ]
+}
+
+#[test]
+fn one_line_for_each_scenario() {
+    let scenario = example::scenario();
+    let mut totals = Totals::default();
+    let mut text = String::new();
+    for (verdict, repetition) in verdicts().iter().zip([None, Some((2, 5)), None, None]) {
+        let run = RunReport { scenario: &scenario, verdict, duration: Duration::from_millis(118), repetition };
+        totals.add(verdict);
+        text += &summary_line(&run, UNICODE);
+        text += "\n";
+    }
+    totals.left_out = 3;
+    text += &totals.line(Duration::from_millis(12_345), UNICODE);
+    insta::assert_snapshot!(text);
+}
+
+#[test]
+fn a_run_as_json() {
+    let scenario = example::scenario();
+    let mut text = String::new();
+    for verdict in &verdicts() {
+        let run = RunReport { scenario: &scenario, verdict, duration: Duration::from_millis(118), repetition: None };
+        text += &json_line(&run).unwrap();
+        text += "\n";
+    }
+    insta::assert_snapshot!(text);
+}

@@ -1,0 +1,166 @@
+//! The picture of a scenario's world: two namespaces side by side, or a list when there are more.
+
+use crate::scenario::model::{Link, LinkEnd, Namespace, Scenario, World};
+use crate::text;
+
+use super::Style;
+use super::style::Role;
+
+/// Namespaces, links, addresses, limits and endpoints.
+pub fn topology(scenario: &Scenario, style: Style) -> String {
+    let world = &scenario.world;
+    let picture = match world.namespaces.as_slice() {
+        [left, right] => side_by_side(world, left, right, style),
+        _ => list(world, style),
+    };
+    style.finish(picture)
+}
+
+/// One row of the picture: what stands in the left box, on the wire, and in the right box.
+#[derive(Default)]
+struct Row {
+    left: String,
+    wire: Option<String>,
+    right: String,
+}
+
+fn side_by_side(world: &World, left: &Namespace, right: &Namespace, style: Style) -> String {
+    let mut rows = Vec::new();
+    for link in &world.links {
+        rows.extend(link_rows(link, left));
+    }
+    rows.push(Row::default());
+    let (mut of_left, mut of_right) = (properties(left).into_iter(), properties(right).into_iter());
+    loop {
+        match (of_left.next(), of_right.next()) {
+            (None, None) => break,
+            (left, right) => {
+                let (left, right) = (left.unwrap_or_default(), right.unwrap_or_default());
+                rows.push(Row { left, wire: None, right });
+            }
+        }
+    }
+    while rows.last().is_some_and(|row| row.left.is_empty() && row.right.is_empty() && row.wire.is_none()) {
+        rows.pop();
+    }
+    draw(&rows, &text::one_line(&left.name), &text::one_line(&right.name), style)
+}
+
+/// The rows of a link. An end in neither place (a link from a namespace to itself) goes to the right.
+fn link_rows(link: &Link, left: &Namespace) -> Vec<Row> {
+    let [first, second] = &link.ends;
+    let (to_left, to_right) =
+        if second.namespace == left.name && first.namespace != left.name { (second, first) } else { (first, second) };
+    let (left, right) = (end_lines(to_left), end_lines(to_right));
+    let height = left.len().max(right.len());
+    let line = |lines: &[String], index: usize| lines.get(index).cloned().unwrap_or_default();
+    (0..height)
+        .map(|index| Row {
+            left: line(&left, index),
+            wire: (index == 0).then(|| wire_label(link)),
+            right: line(&right, index),
+        })
+        .collect()
+}
+
+/// The device with its first address, then the other addresses below it.
+fn end_lines(end: &LinkEnd) -> Vec<String> {
+    let device = text::one_line(&end.device);
+    let indent = " ".repeat(device.chars().count());
+    let mut lines: Vec<String> =
+        end.addresses.iter().map(|address| format!("{indent} {}/{}", address.address, address.prefix)).collect();
+    match lines.first_mut() {
+        Some(first) => first.replace_range(..indent.len(), &device),
+        None => lines.push(device),
+    }
+    lines
+}
+
+fn wire_label(link: &Link) -> String {
+    let mut label = text::one_line(&link.name);
+    if let Some(rate) = link.rate {
+        label += &format!(", {}", text::rate(rate));
+    }
+    if let Some(mtu) = link.mtu {
+        label += &format!(", mtu {mtu}");
+    }
+    label
+}
+
+/// What a namespace has besides its links, a line each.
+fn properties(namespace: &Namespace) -> Vec<String> {
+    let mut lines = Vec::new();
+    if namespace.userspace_path_manager {
+        lines.push("userspace path manager".to_owned());
+    }
+    if namespace.forwarding {
+        lines.push("forwards packets".to_owned());
+    }
+    if let Some(limits) = namespace.limits {
+        lines.push(format!("limits {limits}"));
+    }
+    lines.extend(namespace.endpoints.iter().map(|(endpoint, _)| text::one_line(&format!("endpoint {endpoint}"))));
+    lines.extend(namespace.sysctls.iter().map(|(name, value)| text::one_line(&format!("{name} = {value}"))));
+    lines
+}
+
+fn draw(rows: &[Row], left: &str, right: &str, style: Style) -> String {
+    let widest = |of: fn(&Row) -> &str, name: &str| {
+        rows.iter().map(|row| of(row).chars().count()).max().unwrap_or(0).max(name.chars().count())
+    };
+    let (left_width, right_width) = (widest(|row| &row.left, left), widest(|row| &row.right, right));
+    let wire_width =
+        rows.iter().filter_map(|row| row.wire.as_ref()).map(|wire| wire.chars().count()).max().unwrap_or(0) + 6;
+    let gap = " ".repeat(wire_width);
+    let top = |name: &str, width: usize| {
+        let rest = "─".repeat(width - name.chars().count());
+        format!("┌ {} {rest}┐", style.paint(Role::Heading, name))
+    };
+    let bottom = |width: usize| format!("└{}┘", "─".repeat(width + 2));
+    let mut picture = format!("{}{gap}{}\n", top(left, left_width), top(right, right_width));
+    for row in rows {
+        let (wire, ends) = match &row.wire {
+            Some(label) => (centre(label, wire_width), ("├", "┤")),
+            None => (gap.clone(), ("│", "│")),
+        };
+        let (left, right) = (pad(&row.left, left_width), pad(&row.right, right_width));
+        picture += &format!("│ {left} {}{wire}{} {right} │\n", ends.0, ends.1);
+    }
+    picture += &format!("{}{gap}{}\n", bottom(left_width), bottom(right_width));
+    picture
+}
+
+/// The label in the middle of a line.
+fn centre(label: &str, width: usize) -> String {
+    let rest = width.saturating_sub(label.chars().count() + 2);
+    format!("{} {label} {}", "─".repeat(rest / 2), "─".repeat(rest - rest / 2))
+}
+
+/// Rust's own padding counts characters, too, but not after painting: pad first.
+fn pad(text: &str, width: usize) -> String {
+    format!("{text:<width$}")
+}
+
+fn list(world: &World, style: Style) -> String {
+    let mut text = String::new();
+    for namespace in &world.namespaces {
+        text += &format!("{}\n", style.paint(Role::Heading, text::one_line(&namespace.name)));
+        for end in world.links.iter().flat_map(|link| &link.ends).filter(|end| end.namespace == namespace.name) {
+            for line in end_lines(end) {
+                text += &format!("  {line}\n");
+            }
+        }
+        for property in properties(namespace) {
+            text += &format!("  {property}\n");
+        }
+    }
+    if !world.links.is_empty() {
+        text += &format!("{}\n", style.paint(Role::Heading, "links"));
+    }
+    for link in &world.links {
+        let [first, second] = &link.ends;
+        let end = |end: &LinkEnd| text::one_line(&format!("{} {}", end.namespace, end.device));
+        text += &format!("  {} ── {} ── {}\n", end(first), wire_label(link), end(second));
+    }
+    text
+}
