@@ -6,6 +6,7 @@
 
 pub mod judge;
 pub mod mptcp;
+pub mod netlink;
 pub mod plan;
 pub mod recording;
 pub mod scenario;
