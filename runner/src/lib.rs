@@ -5,6 +5,7 @@
 //! Only [`netlink`], [`testbed`], [`traffic`], [`observe`] and [`engine`] touch the kernel.
 
 pub mod cli;
+pub mod engine;
 pub mod judge;
 pub mod mptcp;
 pub mod netlink;
@@ -13,9 +14,9 @@ pub mod plan;
 pub mod recording;
 pub mod report;
 pub mod scenario;
-pub mod traffic;
-mod text;
+// pub mod session;
 pub mod sys;
 pub mod testbed;
-pub mod sys;
+mod text;
+pub mod traffic;
 pub mod wire;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use tokio::net::TcpListener;
@@ -13,7 +14,7 @@ use crate::observe::{is_gauge, sockets};
 use crate::plan::{Plan, Setup};
 use crate::recording::{Moment, Side};
 use crate::scenario::model::{ListenPlan, Scenario};
-use crate::testbed::Testbed;
+use crate::testbed::{self, Home, Testbed};
 use crate::traffic::{self, LiveConnection};
 
 /// A listening socket of the scenario.
@@ -39,13 +40,18 @@ pub(super) struct Lab<'a> {
 
 impl<'a> Lab<'a> {
     /// Builds the world and starts the observers, then configures the path managers.
-    pub(super) async fn build(scenario: &'a Scenario, plan: &Plan, recorder: Rc<Recorder>) -> Result<Self, String> {
-        let testbed = Testbed::build(&plan.setup).await.map_err(|error| error.to_string())?;
+    pub(super) async fn build(
+        scenario: &'a Scenario,
+        plan: &Plan,
+        home: &Arc<Home>,
+        recorder: Rc<Recorder>,
+    ) -> Result<Self, String> {
+        let testbed = testbed::build(home, &plan.setup).map_err(|error| error.to_string())?;
         let mut nodes = IndexMap::new();
         for namespace in &scenario.world.namespaces {
             let name = namespace.name.as_str();
-            let place = testbed.namespace(name).ok_or_else(|| format!("namespace {name} was not built"))?;
-            let devices = place.devices().clone();
+            let place = testbed.node(name).map_err(|error| error.to_string())?;
+            let devices = place.devices();
             let node = place
                 .run(|| Node::open(name, &devices, namespace.events, &recorder))
                 .map_err(|error| error.to_string())?
@@ -73,7 +79,7 @@ impl<'a> Lab<'a> {
         }
         for setup in &plan.setup {
             if let Setup::Operation(operation) = setup {
-                self.perform(operation).await.map_err(|error| error.to_string())?;
+                self.perform(operation).await.map_err(|error| error.message())?;
             }
         }
         self.observe_now();
@@ -87,8 +93,7 @@ impl<'a> Lab<'a> {
 
     /// Does something inside a namespace.
     pub(super) fn inside<T>(&self, name: &str, act: impl FnOnce() -> T) -> Result<T, String> {
-        let place = self.testbed.namespace(name).ok_or_else(|| format!("there is no namespace {name}"))?;
-        place.run(act).map_err(|error| error.to_string())
+        self.testbed.node(name).and_then(|place| place.run(act)).map_err(|error| error.to_string())
     }
 
     /// Records everything that has come until now, in all namespaces.

@@ -5,37 +5,34 @@ use super::operation::NotDone;
 use crate::netlink::nft::NftClient;
 use crate::recording::Observation;
 use crate::scenario::model::{Filter, Operation};
-use crate::testbed::sysctl;
 
 impl Lab<'_> {
-    /// Writes a sysctl and reads it back.
-    pub(super) fn set_sysctl(&self, namespace: &str, name: &str, value: &str) -> Result<(), NotDone> {
-        match self.inside(namespace, || sysctl::write(name, value))? {
-            Ok(()) => Ok(()),
-            Err(error) => match error.symbol() {
-                Some(symbol) => Err(NotDone::Refused { error: symbol, message: Some(error.to_string()) }),
-                None => Err(NotDone::Failed(error.to_string())),
-            },
-        }
-    }
-
-    /// Links, addresses and routes.
-    pub(super) async fn change_network(&self, operation: &Operation) -> Result<(), NotDone> {
+    /// Links, addresses, routes and sysctls.
+    pub(super) fn change_network(&self, operation: &Operation) -> Result<(), NotDone> {
+        let testbed = &self.testbed;
         match operation {
-            Operation::SetLink { namespace, device, up } => {
-                self.place(namespace)?.set_link(device, *up).await?;
-            }
+            Operation::SetSysctl { namespace, name, value } => testbed.node(namespace)?.set_sysctl(name, value)?,
+            Operation::SetLink { namespace, device, up } => testbed.set_link(namespace, device, *up)?,
             Operation::AddAddress { namespace, device, address } => {
-                self.place(namespace)?.add_address(device, *address).await?;
+                testbed.node(namespace)?.add_address(device, *address)?;
             }
             Operation::DeleteAddress { namespace, device, address } => {
-                self.place(namespace)?.delete_address(device, *address).await?;
+                testbed.node(namespace)?.delete_address(device, *address)?;
             }
-            Operation::AddRoute { namespace, route } => self.place(namespace)?.add_route(route).await?,
-            Operation::DeleteRoute { namespace, route } => self.place(namespace)?.delete_route(route).await?,
+            Operation::AddRoute { namespace, route } => testbed.node(namespace)?.add_route(route)?,
+            Operation::DeleteRoute { namespace, route } => testbed.node(namespace)?.delete_route(route)?,
             _ => {}
         }
         Ok(())
+    }
+
+    /// Bytes that an interface sent and received, headers included.
+    pub(super) fn link_bytes(&self, namespace: &str, device: &str) -> Result<(u64, u64), String> {
+        let node = self.testbed.node(namespace).map_err(|error| error.to_string())?;
+        let links = node.route().links().map_err(|error| error.to_string())?;
+        let link = links.iter().find(|link| link.name == device);
+        link.map(|link| (link.tx_bytes, link.rx_bytes))
+            .ok_or_else(|| format!("interface {device} of {namespace} has disappeared"))
     }
 
     /// Installs a packet filter.
@@ -55,8 +52,7 @@ impl Lab<'_> {
     /// Removes it, and records how often it matched.
     pub(super) fn remove_filter(&mut self, namespace: &str, name: &str) -> Result<(), NotDone> {
         let client = self.nodes.get_mut(namespace).and_then(|node| node.filters.as_mut());
-        let packets =
-            client.ok_or_else(|| format!("there is no filter {name} in {namespace}"))?.remove_filter(name)?;
+        let packets = client.ok_or_else(|| format!("there is no filter {name} in {namespace}"))?.remove_filter(name)?;
         self.filters.retain(|(ns, filter)| ns != namespace || filter != name);
         self.recorder.note(Observation::FilterHits {
             namespace: namespace.to_owned(),

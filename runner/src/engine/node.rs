@@ -10,7 +10,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 
 use super::recorder::{self, Recorder};
-use crate::netlink::device::DeviceNames;
+use crate::netlink::DeviceNames;
 use crate::netlink::diag::DiagSocket;
 use crate::netlink::events::{EventSocket, Received};
 use crate::netlink::nft::NftClient;

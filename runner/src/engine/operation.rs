@@ -14,6 +14,7 @@ use crate::netlink::NetlinkError;
 use crate::netlink::pm::EndpointSelector;
 use crate::recording::{Side, StepOutcome};
 use crate::scenario::model::{FlagChange, Operation, TokenChoice, WhichEndpoints};
+use crate::testbed::TestbedError;
 
 /// Why an operation was not done.
 #[derive(Debug)]
@@ -29,6 +30,25 @@ impl From<NetlinkError> for NotDone {
         match error.refusal() {
             Some(refusal) => Self::Refused { error: refusal.symbol(), message: Some(error.to_string()) },
             None => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl From<TestbedError> for NotDone {
+    fn from(error: TestbedError) -> Self {
+        match error.symbol() {
+            Some(symbol) => Self::Refused { error: symbol, message: Some(error.to_string()) },
+            None => Self::Failed(error.to_string()),
+        }
+    }
+}
+
+impl NotDone {
+    /// In words.
+    pub(super) fn message(self) -> String {
+        match self {
+            Self::Refused { error, message } => message.unwrap_or(error),
+            Self::Failed(message) => message,
         }
     }
 }
@@ -64,12 +84,12 @@ impl Lab<'_> {
             Operation::SetLimits { namespace, subflows, add_addr_accepted } => {
                 self.set_limits(namespace, *subflows, *add_addr_accepted).await
             }
-            Operation::SetSysctl { namespace, name, value } => self.set_sysctl(namespace, name, value),
-            Operation::SetLink { .. }
+            Operation::SetSysctl { .. }
+            | Operation::SetLink { .. }
             | Operation::AddAddress { .. }
             | Operation::DeleteAddress { .. }
             | Operation::AddRoute { .. }
-            | Operation::DeleteRoute { .. } => self.change_network(operation).await,
+            | Operation::DeleteRoute { .. } => self.change_network(operation),
             Operation::Announce { .. }
             | Operation::RemoveAddress { .. }
             | Operation::CreateSubflow { .. }
@@ -114,7 +134,9 @@ impl Lab<'_> {
         pm.delete_endpoint(id, address).await?;
         let left = pm.dump_endpoints(None).await?.into_iter().find(|shown| id != 0 && shown.id == Some(id));
         match left {
-            Some(left) => Err(NotDone::Failed(format!("endpoint `{left}` of {namespace} was deleted but is still shown"))),
+            Some(left) => {
+                Err(NotDone::Failed(format!("endpoint `{left}` of {namespace} was deleted but is still shown")))
+            }
             None => Ok(()),
         }
     }
@@ -134,7 +156,9 @@ impl Lab<'_> {
             })?;
         }
         match self.node(namespace)?.pm.dump_endpoints(None).await?.first() {
-            Some(left) => Err(NotDone::Failed(format!("endpoint `{left}` of {namespace} was deleted but is still shown"))),
+            Some(left) => {
+                Err(NotDone::Failed(format!("endpoint `{left}` of {namespace} was deleted but is still shown")))
+            }
             None => Ok(()),
         }
     }
@@ -163,7 +187,7 @@ impl Lab<'_> {
         let selectors: Vec<EndpointSelector> = match which {
             WhichEndpoints::Id { id, .. } => vec![EndpointSelector::Id(*id)],
             WhichEndpoints::Address { address, port } => {
-                vec![EndpointSelector::Address { address: *address, port: *port }]
+                vec![EndpointSelector::Address(*address, *port)]
             }
             WhichEndpoints::All => {
                 let dump = pm.dump_endpoints(None).await?;
@@ -175,7 +199,7 @@ impl Lab<'_> {
             for shown in pm.dump_endpoints(None).await? {
                 let concerned = match selector {
                     EndpointSelector::Id(id) => shown.id == Some(id),
-                    EndpointSelector::Address { address, port } => {
+                    EndpointSelector::Address(address, port) => {
                         shown.address.to_canonical() == address.to_canonical() && (port.is_none() || shown.port == port)
                     }
                 };
@@ -264,7 +288,8 @@ impl Lab<'_> {
         match choice {
             TokenChoice::Number(token) => Ok(*token),
             TokenChoice::Connection(name) => {
-                let connection = self.connections.get(name).ok_or_else(|| format!("there is no connection `{name}`"))?;
+                let connection =
+                    self.connections.get(name).ok_or_else(|| format!("there is no connection `{name}`"))?;
                 connection
                     .side_in(namespace)
                     .and_then(|side| connection.token(side))
@@ -298,8 +323,7 @@ impl Lab<'_> {
         }
         let token = self.token(namespace, choice)?;
         let fits = |address: SocketAddr, wanted: (IpAddr, Option<u16>)| {
-            address.ip().to_canonical() == wanted.0.to_canonical()
-                && wanted.1.is_none_or(|port| port == address.port())
+            address.ip().to_canonical() == wanted.0.to_canonical() && wanted.1.is_none_or(|port| port == address.port())
         };
         let subflows = self.subflows(namespace, token)?;
         subflows

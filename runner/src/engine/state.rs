@@ -14,7 +14,7 @@ impl Lab<'_> {
             self.take_path_manager(&namespace, moment).await?;
         }
         self.take_connection_endpoints(moment).await?;
-        self.take_bytes(moment).await
+        self.take_bytes(moment)
     }
 
     /// Takes the counters of one namespace.
@@ -29,11 +29,7 @@ impl Lab<'_> {
         let endpoints = pm.dump_endpoints(None).await.map_err(|error| error.to_string())?;
         let limits = pm.get_limits().await.map_err(|error| error.to_string())?;
         let (namespace, moment) = (namespace.to_owned(), moment.clone());
-        self.recorder.note(Observation::Endpoints {
-            namespace: namespace.clone(),
-            moment: moment.clone(),
-            endpoints,
-        });
+        self.recorder.note(Observation::Endpoints { namespace: namespace.clone(), moment: moment.clone(), endpoints });
         self.recorder.note(Observation::Limits { namespace, moment, limits });
         Ok(())
     }
@@ -43,8 +39,7 @@ impl Lab<'_> {
         for connection in self.connections.values().filter(|connection| connection.is_open()) {
             for side in [Side::Client, Side::Server] {
                 let namespace = connection.namespace(side);
-                let userspace =
-                    self.scenario.world.namespace(namespace).is_some_and(|ns| ns.userspace_path_manager);
+                let userspace = self.scenario.world.namespace(namespace).is_some_and(|ns| ns.userspace_path_manager);
                 let (true, Some(token)) = (userspace && self.token_dump, connection.token(side)) else { continue };
                 let pm = &self.node(namespace)?.pm;
                 let endpoints = pm.dump_endpoints(Some(token)).await.map_err(|error| error.to_string())?;
@@ -59,10 +54,10 @@ impl Lab<'_> {
         Ok(())
     }
 
-    async fn take_bytes(&self, moment: &Moment) -> Result<(), String> {
+    fn take_bytes(&self, moment: &Moment) -> Result<(), String> {
         for link in &self.scenario.world.links {
             for end in &link.ends {
-                let (sent, received) = self.link_bytes(&end.namespace, &end.device).await?;
+                let (sent, received) = self.link_bytes(&end.namespace, &end.device)?;
                 self.recorder.note(Observation::LinkBytes {
                     namespace: end.namespace.clone(),
                     link: link.name.clone(),

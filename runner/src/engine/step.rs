@@ -75,12 +75,11 @@ impl Lab<'_> {
     }
 
     async fn open_connection(&mut self, plan: &ConnectPlan) -> StepOutcome {
-        let connecting =
-            match self.inside(&plan.from, || traffic::connect(plan.address, plan.source, plan.protocol)) {
-                Ok(Ok(connecting)) => connecting,
-                Ok(Err(error)) => return self.connect_error(plan, &error),
-                Err(message) => return failed(message),
-            };
+        let connecting = match self.inside(&plan.from, || traffic::connect(plan.address, plan.source, plan.protocol)) {
+            Ok(Ok(connecting)) => connecting,
+            Ok(Err(error)) => return self.connect_error(plan, &error),
+            Err(message) => return failed(message),
+        };
         let client = match connecting.await {
             Ok(client) => client,
             Err(error) => return self.connect_error(plan, &error),

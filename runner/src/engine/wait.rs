@@ -221,8 +221,7 @@ fn wire_count(entries: &[Entry], pattern: &WirePattern) -> usize {
 }
 
 fn list(subflows: &[SubflowState]) -> String {
-    let each: Vec<String> =
-        subflows.iter().map(|subflow| format!("{} → {}", subflow.local, subflow.remote)).collect();
+    let each: Vec<String> = subflows.iter().map(|subflow| format!("{} → {}", subflow.local, subflow.remote)).collect();
     if each.is_empty() { "none".to_owned() } else { each.join(", ") }
 }
 

@@ -73,3 +73,5 @@ pub enum FindingKind {
     /// The kernel log has a warning.
     Kernel,
 }
+mod matching;
+pub use matching::*;

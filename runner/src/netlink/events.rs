@@ -9,6 +9,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::net::IpAddr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -65,6 +66,12 @@ pub struct EventSocket {
     devices: DeviceNames,
     family: u16,
     buffer: Vec<u8>,
+}
+
+impl AsFd for EventSocket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.socket_ref().as_fd()
+    }
 }
 
 impl EventSocket {

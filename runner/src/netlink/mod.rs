@@ -1,5 +1,5 @@
-//! Typed netlink clients for what MPTCP needs: the path manager ([`pm`]), its events ([`events`]) and the kernel's
-//! list of sockets ([`diag`]).
+//! Typed netlink clients for what a testbed of MPTCP needs: the path manager ([`pm`]), its events ([`events`]), the
+//! kernel's list of sockets ([`diag`]), links, addresses and routes ([`route`]), packet filters ([`nft`]).
 //!
 //! A netlink socket belongs for life to the network namespace in which it was made. Each constructor here therefore
 //! makes its socket at once, in the namespace of the calling thread; what is done with it later can be done from
@@ -13,20 +13,9 @@ pub mod diag;
 mod error;
 pub mod events;
 mod exchange;
+pub mod nft;
 pub mod pm;
-//! Typed netlink clients.
-
-mod attribute;
-mod device;
-mod error;
 pub mod route;
 
 pub use device::DeviceNames;
-//! Typed netlink clients.
-
-#[allow(dead_code)] // used by the clients that are built beside this one
-mod attribute;
-mod error;
-pub mod nft;
-
 pub use error::{Cause, NetlinkError, Refusal, errno_number, errno_symbol};

@@ -1,6 +1,7 @@
 //! Capturing what crosses the interfaces of one namespace: [`Capture`].
 
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::libc;
 use socket2::{Domain, Socket, Type};
@@ -71,6 +72,12 @@ fn advice(error: &io::Error) -> &'static str {
         Some(libc::EAFNOSUPPORT) => "; the kernel needs CONFIG_PACKET",
         Some(libc::ENOMEM) => "; try fewer scenarios at a time",
         _ => "",
+    }
+}
+
+impl AsFd for Capture {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.ring.as_fd()
     }
 }
 

@@ -64,7 +64,19 @@ impl Builder<'_> {
             Setup::LinkUp { namespace, device } => self.link_up(namespace, device),
             Setup::Rate { namespace, device, rate } => self.rate(namespace, device, *rate),
             Setup::Route { namespace, route } => self.route(namespace, route),
+            Setup::PathManager { namespace } => self.userspace_path_manager(namespace),
             Setup::Operation(_) => Ok(()),
+        }
+    }
+
+    /// Before Linux 6.15 there is only the older of the two names.
+    fn userspace_path_manager(&self, namespace: &str) -> Result<(), TestbedError> {
+        let node = self.testbed.node(namespace)?;
+        match node.set_sysctl("net.mptcp.path_manager", "userspace") {
+            Err(TestbedError::Sysctl { source, .. }) if source.is_missing() => {
+                node.set_sysctl("net.mptcp.pm_type", "1")
+            }
+            result => result,
         }
     }
 

@@ -17,6 +17,8 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use thiserror::Error;
 
+use super::sysctl;
+
 /// The network namespace of the calling thread. Not `/proc/self`, which is the main thread's.
 const OWN: &str = "/proc/thread-self/ns/net";
 
@@ -98,7 +100,15 @@ impl Home {
     ///
     /// [`NamespaceError`]
     pub fn create() -> Result<Arc<Self>, NamespaceError> {
-        let thread = thread::Builder::new().name("home".to_owned()).spawn(unshare_here);
+        let thread = thread::Builder::new().name("home".to_owned()).spawn(|| {
+            let made = unshare_here()?;
+            // Each of the namespaces that are made from here gets a table of TCP sockets of its own. The machine's has
+            // hundreds of thousands of buckets, and a dump of one namespace's sockets walks through all of them
+            // (inet_diag_dump_icsk, net/ipv4/inet_diag.c; inet_pernet_hashinfo_alloc). Kernels before 6.1 lack it:
+            // they are slower, not wrong.
+            let _ = sysctl::write("net.ipv4.tcp_child_ehash_entries", "256");
+            Ok(made)
+        });
         let made = thread.map_err(NamespaceError::Thread)?.join();
         let (file, identity) = made.unwrap_or(Err(NamespaceError::NotNew))?;
         Ok(Arc::new(Self { file, identity }))

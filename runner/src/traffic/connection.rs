@@ -52,12 +52,7 @@ pub enum CloseError {
 
 impl LiveConnection {
     /// Takes over the two sockets.
-    pub fn new(
-        name: String,
-        namespaces: (String, String),
-        client: TcpStream,
-        server: TcpStream,
-    ) -> io::Result<Self> {
+    pub fn new(name: String, namespaces: (String, String), client: TcpStream, server: TcpStream) -> io::Result<Self> {
         Ok(Self {
             name,
             client_namespace: namespaces.0,

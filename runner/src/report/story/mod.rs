@@ -126,6 +126,7 @@ fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Opti
                 true,
             )
         }
+        Observation::SetupFailed { message } => note(text::one_line(message), false),
         Observation::KernelLog { line } => note(format!("kernel log: {}", text::one_line(line)), false),
         Observation::Packet { .. }
         | Observation::Counters { .. }
