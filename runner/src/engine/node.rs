@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 
@@ -17,6 +16,7 @@ use crate::netlink::nft::NftClient;
 use crate::netlink::pm::PmClient;
 use crate::observe::{Capture, Counters};
 use crate::recording::{LostWhat, Observation};
+use crate::sys::readiness::watch;
 
 /// One namespace of a running scenario.
 pub(super) struct Node {
@@ -169,5 +169,5 @@ fn received_nothing(what: &Option<Received>) -> bool {
 
 /// A second descriptor of the socket, to wait on: the socket itself stays free to be drained at any moment.
 fn readiness(socket: &impl AsFd) -> std::io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(socket.as_fd().try_clone_to_owned()?, Interest::READABLE)
+    watch(socket.as_fd().try_clone_to_owned()?)
 }

@@ -231,7 +231,7 @@ impl Lab<'_> {
         add_addr_accepted: Option<u32>,
     ) -> Result<(), NotDone> {
         let pm = &self.node(namespace)?.pm;
-        pm.set_limits(add_addr_accepted, subflows).await?;
+        pm.set_limits(subflows, add_addr_accepted).await?;
         let shown = pm.get_limits().await?;
         let same = |asked: Option<u32>, shown: u32| asked.is_none_or(|asked| asked == shown);
         if same(subflows, shown.subflows) && same(add_addr_accepted, shown.add_addr_accepted) {

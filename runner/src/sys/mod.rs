@@ -1,10 +1,12 @@
 //! The system calls that need more than nix or std offer, wrapped so that the rest of the crate is free of
-//! `unsafe`: [`privilege`] (a user namespace of our own), [`ring`] (the receive ring of a packet socket),
+//! `unsafe`: [`privilege`] (a user namespace of our own), [`readiness`] (waiting for a
+//! descriptor), [`ring`] (the receive ring of a packet socket),
 //! [`full_info`] (the one socket option that holds pointers) and [`sockopt`] (socket options as bytes).
 
 #![allow(unsafe_code, reason = "the one place for it")]
 
 pub mod full_info;
 pub mod privilege;
+pub mod readiness;
 pub mod ring;
 pub mod sockopt;

@@ -16,10 +16,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-use tokio::runtime::Handle;
 
+use super::readiness::watch;
 use super::sockopt::{getsockopt_bytes, setsockopt_bytes};
 
 /// Bytes of one frame in the ring: its `struct tpacket2_hdr`, its `struct sockaddr_ll`, and 190 bytes from the Ethernet
@@ -119,13 +118,6 @@ impl PacketRing {
         let [_, _, _, _, drops @ ..] = statistics;
         Ok(u32::from_ne_bytes(drops))
     }
-}
-
-fn watch(socket: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    // Without a runtime, tokio would panic.
-    Handle::try_current().map_err(io::Error::other)?;
-    // SAFETY: the descriptor is owned by what is registered, and `PacketRing` neither replaces it nor lets anyone else.
-    Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?)
 }
 
 /// Sets an option that is made of C ints.
