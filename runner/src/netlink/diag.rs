@@ -71,7 +71,7 @@ impl DiagSocket {
     }
 
     /// All subflow sockets of connections, or those of the connection with that (local) token. Listening sockets are
-    /// left out, and those that the kernel keeps for TIME_WAIT only: they belong to no connection any more.
+    /// left out, and those that the kernel keeps for `TIME_WAIT` only: they belong to no connection any more.
     ///
     /// # Errors
     /// The kernel's refusal. Before Linux 6.18, the list is empty without `CAP_NET_ADMIN` in the user namespace that
@@ -160,7 +160,7 @@ fn address(family: u8, bytes: [u8; 16]) -> Result<IpAddr, DecodeError> {
     }
 }
 
-/// The upper layer protocol of a socket (`tcp_diag_put_ulp`, net/ipv4/tcp_diag.c).
+/// The upper layer protocol of a socket (`tcp_diag_put_ulp`, `net/ipv4/tcp_diag.c`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct UpperLayer<'a> {
     is_mptcp: bool,

@@ -4,7 +4,7 @@
 //! in a task of its own, so that neither the time of reception nor "nothing is pending" would mean anything.
 //!
 //! Listening is not neutral: where the userspace path manager is in use, the kernel accepts additional subflows and
-//! ADD_ADDRs only while somebody listens (`mptcp_userspace_pm_active`, net/mptcp/pm_userspace.c).
+//! `ADD_ADDR`s only while somebody listens (`mptcp_userspace_pm_active`, `net/mptcp/pm_userspace.c`).
 
 use std::fmt;
 use std::future::poll_fn;
@@ -36,7 +36,7 @@ const FLAG_SERVER_SIDE: u16 = 1 << 1;
 /// Something came from an [`EventSocket`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reception {
-    /// When it was read, in nanoseconds since the epoch (CLOCK_REALTIME). The kernel gives events no time stamp.
+    /// When it was read, in nanoseconds since the epoch (`CLOCK_REALTIME`). The kernel gives events no time stamp.
     pub at: u64,
     /// What it was.
     pub what: Received,
@@ -165,14 +165,14 @@ impl fmt::Debug for EventSocket {
     }
 }
 
-/// CLOCK_REALTIME in nanoseconds, the clock of the capture's packet time stamps.
+/// `CLOCK_REALTIME` in nanoseconds, the clock of the capture's packet time stamps.
 fn now() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Decodes one datagram: netlink header, generic netlink header with the event's number, attributes
-/// (`enum mptcp_event_attr`, `include/uapi/linux/mptcp_pm.h`; sent by `mptcp_event*`, net/mptcp/pm_netlink.c).
+/// (`enum mptcp_event_attr`, `include/uapi/linux/mptcp_pm.h`; sent by `mptcp_event*`, `net/mptcp/pm_netlink.c`).
 ///
 /// Integers are in host byte order, but ports and addresses in network byte order. An attribute without a name here,
 /// or of an unexpected size, is kept in [`PmEvent::unknown`].

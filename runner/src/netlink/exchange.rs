@@ -1,7 +1,7 @@
 //! A plain exchange with the kernel on one socket: a request, its answers, no task in between.
 //!
 //! The kernel puts its answer, or the first part of a dump, on the socket before `sendto` returns, and each further
-//! part before `recvfrom` returns (`netlink_rcv_skb` and `netlink_dump`, net/netlink/af_netlink.c). So the socket is
+//! part before `recvfrom` returns (`netlink_rcv_skb` and `netlink_dump`, `net/netlink/af_netlink.c`). So the socket is
 //! non-blocking, and an answer that isn't there won't come.
 
 use std::cell::Cell;
@@ -153,7 +153,7 @@ pub(super) struct Family {
     pub(super) groups: Vec<(String, u32)>,
 }
 
-/// Asks nlctrl for a family (`ctrl_getfamily`, net/netlink/genetlink.c). The socket's protocol is NETLINK_GENERIC.
+/// Asks nlctrl for a family (`ctrl_getfamily`, net/netlink/genetlink.c). The socket's protocol is `NETLINK_GENERIC`.
 pub(super) fn family(exchange: &Exchange, name: &str) -> Result<Family, Cause> {
     let control = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(name.to_owned())] };
     let kind = control.family_id();

@@ -172,7 +172,7 @@ impl PmClient {
         self.acknowledged(&operation, message).await
     }
 
-    /// Userspace path manager: sends an ADD_ADDR. The endpoint needs an id; `SIGNAL` is set here. Nobody listens on
+    /// Userspace path manager: sends an `ADD_ADDR`. The endpoint needs an id; `SIGNAL` is set here. Nobody listens on
     /// an announced port unless someone opens a listener.
     pub async fn announce(&self, token: u32, endpoint: &Endpoint) -> Result<(), NetlinkError> {
         let endpoint = Endpoint { flags: endpoint.flags | EndpointFlags::SIGNAL, ..endpoint.clone() };
@@ -182,7 +182,7 @@ impl PmClient {
         self.acknowledged(&operation, PmMessage::new(PmCommand::Announce, attributes)).await
     }
 
-    /// Userspace path manager: sends a REMOVE_ADDR for an address that was announced or that a subflow uses.
+    /// Userspace path manager: sends a `REMOVE_ADDR` for an address that was announced or that a subflow uses.
     pub async fn remove(&self, token: u32, id: u8) -> Result<(), NetlinkError> {
         let operation = self.operation(format_args!("remove address id {id}{}", of_token(Some(token))));
         let attributes = [PmAttribute::Token(token), PmAttribute::LocalId(id)];
@@ -213,7 +213,7 @@ impl PmClient {
         self.acknowledged(&operation, message).await
     }
 
-    /// Userspace path manager: sends an MP_PRIO on the first subflow with these addresses. A port of 0 matches any.
+    /// Userspace path manager: sends an `MP_PRIO` on the first subflow with these addresses. A port of 0 matches any.
     pub async fn set_subflow_flags(
         &self,
         token: u32,
