@@ -14,6 +14,8 @@ mod error;
 pub mod events;
 mod exchange;
 pub mod nft;
+#[cfg(test)]
+mod fixture;
 pub mod pm;
 pub mod route;
 
