@@ -20,7 +20,9 @@ pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = Result<Attribute<
         let (kind, end) = (buffer.kind(), usize::from(buffer.length()));
         // NlaBuffer::value() borrows from the NlaBuffer, which doesn't live long enough.
         let value = buffer.into_inner().get(NLA_HEADER_SIZE..end);
-        value.map(|value| Attribute { kind, value }).ok_or_else(|| DecodeError::from("attribute longer than its message"))
+        value
+            .map(|value| Attribute { kind, value })
+            .ok_or_else(|| DecodeError::from("attribute longer than its message"))
     })
 }
 

@@ -58,7 +58,8 @@ impl Refusal {
         // The request's header is always echoed, its payload only to sockets without NETLINK_CAP_ACK
         // (netlink_ack, net/netlink/af_netlink.c).
         let echoed = if header.flags & NLM_F_CAPPED == 0 { echoed_length(&error.header) } else { NLMSG_HDRLEN };
-        let tlvs = if header.flags & NLM_F_ACK_TLVS == 0 { &[] } else { error.header.get(echoed..).unwrap_or_default() };
+        let tlvs =
+            if header.flags & NLM_F_ACK_TLVS == 0 { &[] } else { error.header.get(echoed..).unwrap_or_default() };
         Some(Self::new(code, tlvs))
     }
 

@@ -1,0 +1,231 @@
+//! The kernel's list of sockets (`sock_diag(7)`): the subflows of connections, and who listens.
+//!
+//! [`DiagSocket`] asks, [`decode_subflow`] and [`decode_listener`] decode. Structures and constants are those of
+//! `include/uapi/linux/inet_diag.h` and `include/uapi/linux/mptcp.h`; the answers come from `net/ipv4/inet_diag.c`,
+//! `net/ipv4/tcp_diag.c` and `net/mptcp/diag.c`.
+//!
+//! The kernel's own list of MPTCP sockets (`INET_DIAG_REQ_PROTOCOL` with 262) is not used: it shows the listener of
+//! an endpoint with a port as `0.0.0.0:0`, and needs `CONFIG_INET_MPTCP_DIAG`. The TCP socket inside each listener is
+//! listed with its true address, and with "mptcp" as its upper layer protocol.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use netlink_packet_core::DecodeError;
+use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+
+use super::attribute::attributes;
+use super::exchange::{Exchange, RawMessage};
+use super::{Cause, DeviceNames, NetlinkError};
+use crate::mptcp::{SubflowFlags, SubflowState};
+
+/// `SOCK_DIAG_BY_FAMILY`
+const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// `INET_DIAG_INFO`; the request names it as bit `1 << (INET_DIAG_INFO - 1)`.
+const INFO: u8 = 2;
+/// `INET_DIAG_ULP_INFO`, a nest.
+const ULP_INFO: u16 = 19;
+/// `INET_ULP_INFO_NAME`, text.
+const ULP_NAME: u16 = 1;
+/// `INET_ULP_INFO_MPTCP`, a nest of `MPTCP_SUBFLOW_ATTR_*`.
+const ULP_MPTCP: u16 = 3;
+/// `AF_INET`
+const AF_INET: u8 = 2;
+/// `AF_INET6`
+const AF_INET6: u8 = 10;
+/// `IPPROTO_TCP`
+const IPPROTO_TCP: u8 = 6;
+/// `TCP_LISTEN` (`include/net/tcp_states.h`)
+const TCP_LISTEN: u8 = 10;
+/// `sizeof(struct inet_diag_req_v2)`
+const REQUEST_LENGTH: usize = 56;
+/// `sizeof(struct inet_diag_msg)`
+const MESSAGE_LENGTH: usize = 72;
+
+/// A listening socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listener {
+    /// Its address and port.
+    pub address: SocketAddr,
+    /// It is one of MPTCP: an application's, or that of an endpoint with a port.
+    pub mptcp: bool,
+}
+
+/// Asks for the sockets of one network namespace. Each call is one dump for each address family, and takes as long as
+/// the kernel takes: microseconds.
+#[derive(Debug)]
+pub struct DiagSocket {
+    exchange: Exchange,
+    namespace: String,
+    devices: DeviceNames,
+}
+
+impl DiagSocket {
+    /// Makes a socket for the network namespace that the calling thread is in. `namespace` is its name in messages.
+    ///
+    /// # Errors
+    /// If there can't be a socket.
+    pub fn open(namespace: &str, devices: DeviceNames) -> Result<Self, NetlinkError> {
+        let exchange = Exchange::open(NETLINK_SOCK_DIAG)
+            .map_err(|error| Cause::Io(error).of(format!("open a sock_diag socket in {namespace}")))?;
+        Ok(Self { exchange, namespace: namespace.to_owned(), devices })
+    }
+
+    /// All subflow sockets of connections, or those of the connection with that (local) token. Listening sockets are
+    /// left out, and those that the kernel keeps for TIME_WAIT only: they belong to no connection any more.
+    ///
+    /// # Errors
+    /// The kernel's refusal. Before Linux 6.18, the list is empty without `CAP_NET_ADMIN` in the user namespace that
+    /// owns the network namespace.
+    pub fn subflows(&self, token: Option<u32>) -> Result<Vec<SubflowState>, NetlinkError> {
+        let mut found = self.dump("subflows", !(1 << TCP_LISTEN), decode_subflow)?;
+        found.retain(|subflow| token.is_none_or(|token| token == subflow.token_local));
+        Ok(found)
+    }
+
+    /// Who listens, MPTCP and plain TCP.
+    ///
+    /// # Errors
+    /// The kernel's refusal. Before Linux 6.18, all listeners look like plain ones without `CAP_NET_ADMIN` in the user
+    /// namespace that owns the network namespace.
+    pub fn listeners(&self) -> Result<Vec<Listener>, NetlinkError> {
+        self.dump("listeners", 1 << TCP_LISTEN, |payload, _| decode_listener(payload).map(Some))
+    }
+
+    /// All sockets in those states (a bit for each TCP state), as far as they can be decoded to something.
+    fn dump<T>(
+        &self,
+        what: &str,
+        states: u32,
+        decode: impl Fn(&[u8], &DeviceNames) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Vec<T>, NetlinkError> {
+        let operation = || format!("list the {what} in {}", self.namespace);
+        let mut found = Vec::new();
+        for family in [AF_INET, AF_INET6] {
+            for message in self.exchange.dump(request(family, states)).map_err(|cause| cause.of(operation()))? {
+                let decoded = decode(&message.payload, &self.devices)
+                    .map_err(|error| Cause::Undecodable(error.to_string()).of(operation()))?;
+                found.extend(decoded);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// A request for a dump of TCP sockets with everything about them (`struct inet_diag_req_v2`).
+fn request(family: u8, states: u32) -> RawMessage {
+    let mut payload = vec![family, IPPROTO_TCP, 1 << (INFO - 1), 0];
+    payload.extend(states.to_ne_bytes());
+    payload.resize(REQUEST_LENGTH, 0); // the socket's addresses: any
+    RawMessage { kind: SOCK_DIAG_BY_FAMILY, payload }
+}
+
+/// A socket (`struct inet_diag_msg`) with what follows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct SocketMessage<'a> {
+    tcp_state: u8,
+    local: SocketAddr,
+    remote: SocketAddr,
+    /// The index of the device that the socket is bound to; 0: none.
+    interface: u32,
+    attributes: &'a [u8],
+}
+
+impl<'a> SocketMessage<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        let (message, attributes) = bytes
+            .split_first_chunk::<MESSAGE_LENGTH>()
+            .ok_or_else(|| DecodeError::invalid_buffer("inet_diag_msg", bytes.len(), MESSAGE_LENGTH))?;
+        let family = message[0];
+        Ok(Self {
+            tcp_state: message[1],
+            // Ports and addresses are in network byte order, the rest in host byte order.
+            local: SocketAddr::new(address(family, field(message, 8))?, u16::from_be_bytes(field(message, 4))),
+            remote: SocketAddr::new(address(family, field(message, 24))?, u16::from_be_bytes(field(message, 6))),
+            interface: u32::from_ne_bytes(field(message, 40)),
+            attributes,
+        })
+    }
+}
+
+/// The bytes of a field; the offsets are constants, so that it is always inside.
+fn field<const N: usize>(message: &[u8; MESSAGE_LENGTH], offset: usize) -> [u8; N] {
+    std::array::from_fn(|index| message.get(offset + index).copied().unwrap_or_default())
+}
+
+fn address(family: u8, bytes: [u8; 16]) -> Result<IpAddr, DecodeError> {
+    match family {
+        AF_INET => Ok(Ipv4Addr::new(bytes[0], bytes[1], bytes[2], bytes[3]).into()),
+        AF_INET6 => Ok(Ipv6Addr::from(bytes).into()),
+        other => Err(DecodeError::from(format!("address family {other} of a socket"))),
+    }
+}
+
+/// The upper layer protocol of a socket (`tcp_diag_put_ulp`, net/ipv4/tcp_diag.c).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct UpperLayer<'a> {
+    is_mptcp: bool,
+    /// `MPTCP_SUBFLOW_ATTR_*`
+    details: Option<&'a [u8]>,
+}
+
+impl<'a> UpperLayer<'a> {
+    fn of(socket: &SocketMessage<'a>) -> Result<Self, DecodeError> {
+        let mut found = Self::default();
+        for attribute in attributes(socket.attributes) {
+            let attribute = attribute?;
+            if attribute.kind != ULP_INFO {
+                continue;
+            }
+            for attribute in attributes(attribute.value) {
+                let attribute = attribute?;
+                match attribute.kind {
+                    ULP_NAME => found.is_mptcp = attribute.text() == "mptcp",
+                    ULP_MPTCP => found.details = Some(attribute.value),
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Decodes one listening socket of a TCP dump: `struct inet_diag_msg` and its attributes.
+///
+/// # Errors
+/// As [`decode_subflow`].
+pub fn decode_listener(payload: &[u8]) -> Result<Listener, DecodeError> {
+    let socket = SocketMessage::parse(payload)?;
+    Ok(Listener { address: socket.local, mptcp: UpperLayer::of(&socket)?.is_mptcp })
+}
+
+/// Decodes one socket of a TCP dump: `struct inet_diag_msg` and its attributes. `None` if it is no subflow.
+///
+/// # Errors
+/// If the message is cut off, an attribute is malformed, or the family is neither IPv4 nor IPv6.
+pub fn decode_subflow(payload: &[u8], devices: &DeviceNames) -> Result<Option<SubflowState>, DecodeError> {
+    let socket = SocketMessage::parse(payload)?;
+    let upper = UpperLayer::of(&socket)?;
+    // Without the details the socket isn't a subflow yet, or no more (subflow_get_info, net/mptcp/diag.c).
+    let Some(details) = upper.details.filter(|_| upper.is_mptcp) else { return Ok(None) };
+    let mut subflow = SubflowState {
+        local: socket.local,
+        remote: socket.remote,
+        tcp_state: socket.tcp_state,
+        local_id: 0,
+        remote_id: 0,
+        token_local: 0,
+        flags: SubflowFlags::empty(),
+        dev: (socket.interface != 0).then(|| devices.name(socket.interface)),
+    };
+    for attribute in attributes(details) {
+        let attribute = attribute?;
+        match attribute.kind {
+            2 => subflow.token_local = attribute.u32()?,
+            8 => subflow.flags = SubflowFlags::from_bits_retain(attribute.u32()?),
+            9 => subflow.remote_id = attribute.u8()?,
+            10 => subflow.local_id = attribute.u8()?,
+            _ => {}
+        }
+    }
+    Ok(Some(subflow))
+}

@@ -1,0 +1,247 @@
+//! The events of the path manager: [`EventSocket`] listens to a namespace, [`decode_event`] decodes.
+//!
+//! The socket is a bare one, without the netlink-proto connection that the requests go through: that would read ahead
+//! in a task of its own, so that neither the time of reception nor "nothing is pending" would mean anything.
+//!
+//! Listening is not neutral: where the userspace path manager is in use, the kernel accepts additional subflows and
+//! ADD_ADDRs only while somebody listens (`mptcp_userspace_pm_active`, net/mptcp/pm_userspace.c).
+
+use std::fmt;
+use std::future::poll_fn;
+use std::io;
+use std::net::IpAddr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use netlink_packet_core::{DecodeError, NetlinkMessage, NetlinkPayload};
+use netlink_packet_generic::GenlHeader;
+use netlink_packet_generic::constants::GENL_HDRLEN;
+use netlink_sys::protocols::NETLINK_GENERIC;
+use netlink_sys::{AsyncSocket, TokioSocket};
+use nix::errno::Errno;
+use nix::sys::socket::{getsockopt, setsockopt, sockopt};
+
+use super::attribute::{Attribute, attributes, hex};
+use super::exchange::{Exchange, RECEIVE_BUFFER, RawMessage, family};
+use super::{Cause, DeviceNames, NetlinkError, pm};
+use crate::mptcp::{EventKind, PmEvent};
+
+/// Room for thousands of events that nobody has read yet; each takes less than 1 KiB of it.
+const SOCKET_BUFFER: usize = 8 * 1024 * 1024;
+
+/// `MPTCP_PM_EV_FLAG_DENY_JOIN_ID0`
+const FLAG_DENY_JOIN_ID0: u16 = 1;
+/// `MPTCP_PM_EV_FLAG_SERVER_SIDE` (Linux 6.18)
+const FLAG_SERVER_SIDE: u16 = 1 << 1;
+
+/// Something came from an [`EventSocket`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reception {
+    /// When it was read, in nanoseconds since the epoch (CLOCK_REALTIME). The kernel gives events no time stamp.
+    pub at: u64,
+    /// What it was.
+    pub what: Received,
+}
+
+/// What came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Received {
+    /// An event.
+    Event(PmEvent),
+    /// The buffer overflowed (ENOBUFS): after what was read so far, at least one event is lost.
+    Lost,
+    /// A message that is no event.
+    Undecodable {
+        /// The whole datagram.
+        raw: Vec<u8>,
+        /// What is wrong with it.
+        reason: String,
+    },
+}
+
+/// Listens to the path-manager events of one network namespace. They come in one order, as they happened.
+pub struct EventSocket {
+    socket: TokioSocket,
+    namespace: String,
+    devices: DeviceNames,
+    family: u16,
+    buffer: Vec<u8>,
+}
+
+impl EventSocket {
+    /// Listens to the network namespace that the calling thread is in, from now on. `namespace` is its name in
+    /// messages.
+    ///
+    /// Must be called in a tokio runtime with I/O enabled.
+    ///
+    /// # Errors
+    /// [`NoFamily`](Cause::NoFamily) if the kernel lacks MPTCP. EPERM without `CAP_NET_ADMIN` in the user namespace
+    /// that owns the network namespace.
+    pub fn open(namespace: &str, devices: DeviceNames) -> Result<Self, NetlinkError> {
+        Self::try_open(namespace, devices)
+            .map_err(|cause| cause.of(format!("listen to the path manager's events in {namespace}")))
+    }
+
+    fn try_open(namespace: &str, devices: DeviceNames) -> Result<Self, Cause> {
+        let family = family(&Exchange::open(NETLINK_GENERIC)?, pm::FAMILY)?;
+        let group = family.groups.iter().find(|(name, _)| name == pm::EVENT_GROUP).map(|(_, id)| *id);
+        let group = group.ok_or_else(|| Cause::NoGroup { family: pm::FAMILY.into(), group: pm::EVENT_GROUP.into() })?;
+        let mut tokio_socket = TokioSocket::new(NETLINK_GENERIC)?;
+        let socket = tokio_socket.socket_mut();
+        // A socket that isn't bound may join a group, too, but never hears a thing: its port id is 0, which is the
+        // sender's of an event, and nobody gets their own broadcast (do_one_broadcast, net/netlink/af_netlink.c).
+        socket.bind_auto()?;
+        // Beyond rmem_max only with CAP_NET_ADMIN in the initial user namespace.
+        if setsockopt(socket, sockopt::RcvBufForce, &SOCKET_BUFFER).is_err() {
+            setsockopt(socket, sockopt::RcvBuf, &SOCKET_BUFFER).map_err(io::Error::from)?;
+        }
+        socket.add_membership(group)?;
+        Ok(Self {
+            socket: tokio_socket,
+            namespace: namespace.to_owned(),
+            devices,
+            family: family.id,
+            buffer: Vec::with_capacity(RECEIVE_BUFFER),
+        })
+    }
+
+    /// The size of the socket's buffer in bytes, as the kernel counts it (`SO_RCVBUF`, twice what was granted).
+    pub fn buffer_size(&self) -> Result<usize, NetlinkError> {
+        getsockopt(self.socket.socket_ref(), sockopt::RcvBuf).map_err(|errno| self.failed(errno.into()))
+    }
+
+    /// Waits for the next event. May be dropped and called again: nothing gets lost.
+    ///
+    /// # Errors
+    /// If the socket fails. Lost events are [`Received::Lost`], after which reading goes on.
+    pub async fn next(&mut self) -> Result<Reception, NetlinkError> {
+        self.buffer.clear();
+        let (socket, buffer) = (&self.socket, &mut self.buffer);
+        let received = poll_fn(|context| socket.poll_recv_from(context, buffer)).await;
+        self.reception(received.map(drop))
+    }
+
+    /// The next event if one is pending. When this is `None`, everything that the kernel has emitted was read.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn try_next(&mut self) -> Result<Option<Reception>, NetlinkError> {
+        self.buffer.clear();
+        match self.socket.socket_ref().recv_from(&mut self.buffer, 0) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            received => self.reception(received.map(drop)).map(Some),
+        }
+    }
+
+    /// Everything that is pending, in order.
+    ///
+    /// # Errors
+    /// As [`next`](Self::next).
+    pub fn drain(&mut self) -> Result<Vec<Reception>, NetlinkError> {
+        std::iter::from_fn(|| self.try_next().transpose()).collect()
+    }
+
+    fn reception(&self, received: io::Result<()>) -> Result<Reception, NetlinkError> {
+        let at = now();
+        let what = match received {
+            // A datagram greater than the buffer is cut off, which its own length shows.
+            Ok(()) => decode(&self.buffer, Some(self.family), &self.devices).map_or_else(
+                |error| Received::Undecodable { raw: self.buffer.clone(), reason: error.to_string() },
+                Received::Event,
+            ),
+            Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => Received::Lost,
+            Err(error) => return Err(self.failed(error)),
+        };
+        Ok(Reception { at, what })
+    }
+
+    fn failed(&self, error: io::Error) -> NetlinkError {
+        Cause::Io(error).of(format!("read the path manager's events in {}", self.namespace))
+    }
+}
+
+impl fmt::Debug for EventSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventSocket").field("namespace", &self.namespace).finish_non_exhaustive()
+    }
+}
+
+/// CLOCK_REALTIME in nanoseconds, the clock of the capture's packet time stamps.
+fn now() -> u64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// Decodes one datagram: netlink header, generic netlink header with the event's number, attributes
+/// (`enum mptcp_event_attr`, `include/uapi/linux/mptcp_pm.h`; sent by `mptcp_event*`, net/mptcp/pm_netlink.c).
+///
+/// Integers are in host byte order, but ports and addresses in network byte order. An attribute without a name here,
+/// or of an unexpected size, is kept in [`PmEvent::unknown`].
+///
+/// # Errors
+/// If it isn't exactly one well-formed message.
+pub fn decode_event(datagram: &[u8], devices: &DeviceNames) -> Result<PmEvent, DecodeError> {
+    decode(datagram, None, devices)
+}
+
+fn decode(datagram: &[u8], family: Option<u16>, devices: &DeviceNames) -> Result<PmEvent, DecodeError> {
+    let message = NetlinkMessage::<RawMessage>::deserialize(datagram)?;
+    let length = usize::try_from(message.header.length).unwrap_or(usize::MAX);
+    if length.checked_next_multiple_of(4).is_none_or(|aligned| aligned < datagram.len()) {
+        return Err(DecodeError::from("more than one message in a datagram"));
+    }
+    let NetlinkPayload::InnerMessage(message) = message.payload else {
+        return Err(DecodeError::from("a netlink control message"));
+    };
+    if family.is_some_and(|family| family != message.kind) {
+        return Err(DecodeError::from(format!("message type {} is not that of the family", message.kind)));
+    }
+    let header = GenlHeader::parse(&message.payload)?;
+    let mut event = PmEvent::new(EventKind::from_number(header.cmd));
+    for attribute in attributes(message.payload.get(GENL_HDRLEN..).unwrap_or_default()) {
+        let attribute = attribute?;
+        if take(&mut event, attribute, devices).is_err() {
+            event.unknown.push((attribute.kind, attribute.hex()));
+        }
+    }
+    Ok(event)
+}
+
+/// Puts an attribute (`MPTCP_ATTR_*`) into its field.
+fn take(event: &mut PmEvent, attribute: Attribute<'_>, devices: &DeviceNames) -> Result<(), DecodeError> {
+    match attribute.kind {
+        1 => event.token = Some(attribute.u32()?),
+        2 => event.family = Some(attribute.u16()?),
+        3 => event.local_id = Some(attribute.u8()?),
+        4 => event.remote_id = Some(attribute.u8()?),
+        5 => event.local = Some(IpAddr::V4(attribute.ipv4()?)),
+        6 => event.local = Some(IpAddr::V6(attribute.ipv6()?)),
+        7 => event.remote = Some(IpAddr::V4(attribute.ipv4()?)),
+        8 => event.remote = Some(IpAddr::V6(attribute.ipv6()?)),
+        9 => event.local_port = Some(attribute.u16_be()?),
+        10 => event.remote_port = Some(attribute.u16_be()?),
+        11 => event.backup = Some(attribute.u8()?),
+        12 => event.error = Some(attribute.u8()?),
+        13 => {
+            let flags = attribute.u16()?;
+            event.deny_join_id0 |= flags & FLAG_DENY_JOIN_ID0 != 0;
+            event.server_side |= flags & FLAG_SERVER_SIDE != 0;
+            let rest = flags & !(FLAG_DENY_JOIN_ID0 | FLAG_SERVER_SIDE);
+            if rest != 0 {
+                event.unknown.push((attribute.kind, hex(&rest.to_ne_bytes())));
+            }
+        }
+        // 14, a timeout, is never sent.
+        15 => event.dev = Some(device(attribute, devices)?),
+        16 => event.reset_reason = Some(attribute.u32()?),
+        17 => event.reset_flags = Some(attribute.u32()?),
+        18 => event.server_side |= attribute.u8()? != 0,
+        other => return Err(DecodeError::from(format!("attribute {other} has no name"))),
+    }
+    Ok(())
+}
+
+fn device(attribute: Attribute<'_>, devices: &DeviceNames) -> Result<String, DecodeError> {
+    let index = attribute.i32()?;
+    let index = u32::try_from(index).map_err(|_| DecodeError::from(format!("interface index {index}")))?;
+    Ok(devices.name(index))
+}
