@@ -157,6 +157,12 @@ pub enum Cause {
         /// The group.
         group: String,
     },
+    /// What was asked for makes no sense, so the kernel wasn't asked.
+    #[error("{0}")]
+    Invalid(String),
+    /// What the kernel shows after it said yes isn't what it was given.
+    #[error("read back, it differs: {0}")]
+    Different(String),
     /// A device that the namespace doesn't have.
     #[error("there is no device {name} here, only: {known}")]
     NoDevice {

@@ -1,5 +1,5 @@
 //! Typed netlink clients for what MPTCP needs: the path manager ([`pm`]), its events ([`events`]), the kernel's list
-//! of sockets ([`diag`]), and the links, addresses and routes of a namespace ([`route`]).
+//! of sockets ([`diag`]), the links, addresses and routes of a namespace ([`route`]) and packet filters ([`nft`]).
 //!
 //! A netlink socket belongs for life to the network namespace in which it was made. Each constructor here therefore
 //! makes its socket at once, in the namespace of the calling thread; what is done with it later can be done from
@@ -13,6 +13,7 @@ pub mod diag;
 mod error;
 pub mod events;
 mod exchange;
+pub mod nft;
 pub mod pm;
 pub mod route;
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::sync::Arc;
 
+use crate::netlink::nft::NftClient;
 use crate::netlink::route::{Request, TokenBucket};
 use crate::plan::Setup;
 use crate::scenario::model::Feature;
@@ -52,7 +53,7 @@ async fn try_feature(node: &Node, feature: &Feature) -> Result<(), String> {
         Feature::Laminar => mptcp::laminar(node).await,
         Feature::TokenDump => mptcp::token_dump(node).await,
         Feature::MixedFamilies => mptcp::mixed_families(node).await,
-        Feature::Nftables => nftables(node),
+        Feature::Nftables => text(node.run(NftClient::available))?,
         Feature::Tbf => tbf(node),
         Feature::Counter(name) => counter(node, name),
         Feature::Sysctl(name) => text(text(node.run(|| sysctl::read(name)))?).map(drop),
@@ -72,12 +73,6 @@ fn tbf(node: &Node) -> Result<(), String> {
     let queues = text(node.route().queues())?;
     let rate = queues.iter().find(|queue| queue.index == LOOPBACK).and_then(|queue| queue.rate);
     if rate == Some(bucket.bits_per_second()) { Ok(()) } else { Err(format!("the rate was set, but reads {rate:?}")) }
-}
-
-/// NFNL: asks for the generation of the ruleset, which every nf_tables has.
-fn nftables(node: &Node) -> Result<(), String> {
-    let _ = node;
-    Err("not probed yet".to_owned())
 }
 
 fn counter(node: &Node, name: &str) -> Result<(), String> {

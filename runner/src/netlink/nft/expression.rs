@@ -1,0 +1,294 @@
+//! The expressions of nf_tables that filters are made of: what they mean, and their netlink form in both directions
+//! (`include/uapi/linux/netfilter/nf_tables.h`). All numbers in attributes are big-endian; register contents are
+//! as they stand in the packet, or in host byte order where the kernel made them.
+//!
+//! Every [`Expression`] uses the one register [`REGISTER`]: it either fills it or consumes it.
+
+use netlink_packet_core::DecodeError;
+
+use crate::netlink::attribute::{Attribute, attributes, hex};
+
+use super::message::{Attributes, be32, be64};
+
+/// `NFT_REG_1`, sixteen bytes.
+const REGISTER: u32 = 1;
+/// `NFT_REG_VERDICT`
+const VERDICT_REGISTER: u32 = 0;
+/// `NFTA_EXPR_NAME`, `NFTA_EXPR_DATA`
+const EXPR_NAME: u16 = 1;
+const EXPR_DATA: u16 = 2;
+/// `NFTA_DATA_VALUE`, `NFTA_DATA_VERDICT`
+const DATA_VALUE: u16 = 1;
+const DATA_VERDICT: u16 = 2;
+/// `NFT_EXTHDR_OP_TCPOPT`
+const EXTHDR_OP_TCPOPT: u32 = 1;
+/// `NF_DROP`, `NFT_GOTO`
+const NF_DROP: u32 = 0;
+const NFT_GOTO: u32 = (-4_i32).cast_unsigned();
+
+/// What `meta` loads (`enum nft_meta_keys`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum MetaKey {
+    /// The name of the device it came in by, padded with zeros to 16 bytes.
+    InputDevice = 6,
+    /// The name of the device it leaves by.
+    OutputDevice = 7,
+    /// `NFPROTO_IPV4` or `NFPROTO_IPV6`, one byte.
+    Family = 15,
+    /// The transport protocol, one byte.
+    Transport = 16,
+}
+
+/// From where a payload offset counts (`enum nft_payload_bases`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Base {
+    /// The IP header.
+    Network = 1,
+    /// The TCP header.
+    Transport = 2,
+    /// What the transport header is followed by: the TCP payload (`NFT_PAYLOAD_INNER_HEADER`).
+    Inner = 3,
+}
+
+/// `enum nft_cmp_ops`. Bytes are compared from the left, as by memcmp(3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub(super) enum Comparison {
+    /// Equal.
+    Equal = 0,
+    /// Less or equal.
+    AtMost = 3,
+    /// Greater or equal.
+    AtLeast = 5,
+}
+
+/// How to answer what is rejected (`enum nft_reject_types`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// ICMP or ICMPv6 port unreachable (`NFT_REJECT_ICMPX_UNREACH`, `NFT_REJECT_ICMPX_PORT_UNREACH`).
+    PortUnreachable,
+    /// `NFT_REJECT_TCP_RST`
+    TcpReset,
+}
+
+/// One step of a rule. An expression that can't do its work ends the rule: the packet doesn't match.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Expression {
+    /// Loads a property of the packet.
+    Meta(MetaKey),
+    /// Loads so many bytes of the packet. Ends the rule if the packet is too short.
+    Payload { base: Base, offset: u32, length: u32 },
+    /// Writes the register into the packet. No checksum is updated.
+    PayloadWrite { base: Base, offset: u32, length: u32 },
+    /// Loads bytes of the first TCP option of this kind. Ends the rule if there is none, or it is too short.
+    TcpOption { kind: u8, offset: u32, length: u32 },
+    /// Overwrites the first TCP option of this kind with no-operation options; does nothing if there is none.
+    TcpOptionReset { kind: u8 },
+    /// Ends the rule unless the register compares so.
+    Compare { comparison: Comparison, value: Vec<u8> },
+    /// register = (register & mask) ^ xor
+    Bitwise { mask: Vec<u8>, xor: Vec<u8> },
+    /// Loads 0, 1, 2… `modulus` - 1, 0…, the next at each packet that comes here; u32 in host byte order.
+    Sequence { modulus: u32 },
+    /// Counts.
+    Counter { packets: u64, bytes: u64 },
+    /// Drops and answers.
+    Reject(Answer),
+    /// Drops.
+    Drop,
+    /// Goes on in another chain, without return.
+    Goto(String),
+}
+
+impl Expression {
+    /// Whether the kernel shows the other where it was given this: equal, but for what counters count.
+    pub(super) fn is_shown_as(&self, other: &Self) -> bool {
+        matches!((self, other), (Self::Counter { .. }, Self::Counter { .. })) || self == other
+    }
+
+    /// The content of an `NFTA_LIST_ELEM` attribute.
+    pub(super) fn encode(&self) -> Attributes {
+        let (name, data) = self.parts();
+        Attributes::new().text(EXPR_NAME, name).nested(EXPR_DATA, &data)
+    }
+
+    fn parts(&self) -> (&'static str, Attributes) {
+        let new = Attributes::new;
+        match self {
+            Self::Meta(key) => ("meta", new().u32(2, *key as u32).u32(1, REGISTER)),
+            Self::Payload { base, offset, length } => {
+                ("payload", new().u32(1, REGISTER).u32(2, *base as u32).u32(3, *offset).u32(4, *length))
+            }
+            Self::PayloadWrite { base, offset, length } => {
+                let place = new().u32(5, REGISTER).u32(2, *base as u32).u32(3, *offset).u32(4, *length);
+                ("payload", place.u32(6, 0).u32(7, 0).u32(8, 0))
+            }
+            Self::TcpOption { kind, offset, length } => {
+                let option = new().u32(1, REGISTER).u8(2, *kind).u32(3, *offset).u32(4, *length);
+                ("exthdr", option.u32(6, EXTHDR_OP_TCPOPT).u32(5, 0))
+            }
+            // Without any register it means reset; the kernel refuses offset, length and flags then.
+            Self::TcpOptionReset { kind } => ("exthdr", new().u8(2, *kind).u32(6, EXTHDR_OP_TCPOPT)),
+            Self::Compare { comparison, value } => {
+                let value = new().bytes(DATA_VALUE, value);
+                ("cmp", new().u32(1, REGISTER).u32(2, *comparison as u32).nested(3, &value))
+            }
+            Self::Bitwise { mask, xor } => {
+                let length = u32::try_from(mask.len()).unwrap_or(u32::MAX);
+                let registers = new().u32(1, REGISTER).u32(2, REGISTER).u32(6, 0).u32(3, length);
+                let (mask, xor) = (new().bytes(DATA_VALUE, mask), new().bytes(DATA_VALUE, xor));
+                ("bitwise", registers.nested(4, &mask).nested(5, &xor))
+            }
+            Self::Sequence { modulus } => ("numgen", new().u32(1, REGISTER).u32(2, *modulus).u32(3, 0).u32(4, 0)),
+            Self::Counter { packets, bytes } => ("counter", new().u64(1, *bytes).u64(2, *packets)),
+            Self::Reject(Answer::PortUnreachable) => ("reject", new().u32(1, 2).u8(2, 1)),
+            Self::Reject(Answer::TcpReset) => ("reject", new().u32(1, 1)),
+            Self::Drop => ("immediate", verdict(&new().u32(1, NF_DROP))),
+            Self::Goto(chain) => ("immediate", verdict(&new().u32(1, NFT_GOTO).text(2, chain))),
+        }
+    }
+
+    /// Decodes the content of an `NFTA_LIST_ELEM` attribute. What isn't exactly one of the above is an error.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
+        let fields = Fields::parse(bytes)?;
+        let name = fields.get(EXPR_NAME)?.text();
+        let data = Fields::parse(fields.get(EXPR_DATA)?.value)?;
+        let decoded = match name.as_str() {
+            "meta" => data.is(1, REGISTER)?.meta(),
+            "payload" if data.has(5) => data.is(5, REGISTER)?.payload_write(),
+            "payload" => data.is(1, REGISTER)?.payload(),
+            "exthdr" => data.is(6, EXTHDR_OP_TCPOPT)?.is(5, 0)?.tcp_option(),
+            "cmp" => data.is(1, REGISTER)?.compare(),
+            "bitwise" => data.is(1, REGISTER)?.is(2, REGISTER)?.is(6, 0)?.bitwise(),
+            "numgen" => data.is(1, REGISTER)?.is(3, 0)?.is(4, 0)?.u32(2).map(|modulus| Self::Sequence { modulus }),
+            "counter" => data.counter(),
+            "reject" => data.reject(),
+            "immediate" => data.is(1, VERDICT_REGISTER)?.verdict(),
+            _ => Err(DecodeError::from("not one that is used here")),
+        };
+        decoded.map_err(|error| DecodeError::from(format!("expression {name}: {error}")))
+    }
+}
+
+fn verdict(verdict: &Attributes) -> Attributes {
+    let data = Attributes::new().nested(DATA_VERDICT, verdict);
+    Attributes::new().u32(1, VERDICT_REGISTER).nested(2, &data)
+}
+
+/// The attributes of one nest.
+struct Fields<'a>(Vec<Attribute<'a>>);
+
+impl<'a> Fields<'a> {
+    fn parse(bytes: &'a [u8]) -> Result<Self, DecodeError> {
+        attributes(bytes).collect::<Result<_, _>>().map(Self)
+    }
+
+    fn has(&self, kind: u16) -> bool {
+        self.0.iter().any(|field| field.kind == kind)
+    }
+
+    fn get(&self, kind: u16) -> Result<&Attribute<'a>, DecodeError> {
+        let found = self.0.iter().find(|field| field.kind == kind);
+        found.ok_or_else(|| DecodeError::from(format!("attribute {kind} is missing")))
+    }
+
+    fn u32(&self, kind: u16) -> Result<u32, DecodeError> {
+        be32(self.get(kind)?)
+    }
+
+    /// The attribute must have this value, if it is there at all: kernels leave out what has its default.
+    fn is(self, kind: u16, value: u32) -> Result<Self, DecodeError> {
+        match self.u32(kind) {
+            Ok(found) if found != value => {
+                Err(DecodeError::from(format!("attribute {kind} is {found} instead of {value}")))
+            }
+            Err(error) if self.has(kind) => Err(error),
+            _ => Ok(self),
+        }
+    }
+
+    fn data(&self, kind: u16) -> Result<Vec<u8>, DecodeError> {
+        let data = Fields::parse(self.get(kind)?.value)?;
+        Ok(data.get(DATA_VALUE)?.value.to_vec())
+    }
+
+    fn meta(&self) -> Result<Expression, DecodeError> {
+        use MetaKey::{Family, InputDevice, OutputDevice, Transport};
+        let known = [InputDevice, OutputDevice, Family, Transport];
+        pick(known, |key| key as u32, self.u32(2)?).map(Expression::Meta)
+    }
+
+    /// Base, offset and length.
+    fn place(&self) -> Result<(Base, u32, u32), DecodeError> {
+        let base = pick([Base::Network, Base::Transport, Base::Inner], |base| base as u32, self.u32(2)?)?;
+        Ok((base, self.u32(3)?, self.u32(4)?))
+    }
+
+    fn payload(&self) -> Result<Expression, DecodeError> {
+        self.place().map(|(base, offset, length)| Expression::Payload { base, offset, length })
+    }
+
+    fn payload_write(self) -> Result<Expression, DecodeError> {
+        let (base, offset, length) = self.is(6, 0)?.is(7, 0)?.is(8, 0)?.place()?;
+        Ok(Expression::PayloadWrite { base, offset, length })
+    }
+
+    fn tcp_option(self) -> Result<Expression, DecodeError> {
+        let kind = self.get(2)?.u8()?;
+        if self.has(1) {
+            let fields = self.is(1, REGISTER)?;
+            Ok(Expression::TcpOption { kind, offset: fields.u32(3)?, length: fields.u32(4)? })
+        } else if self.has(7) {
+            Err(DecodeError::from("writes a TCP option"))
+        } else {
+            self.is(3, 0)?.is(4, 0)?;
+            Ok(Expression::TcpOptionReset { kind })
+        }
+    }
+
+    fn compare(&self) -> Result<Expression, DecodeError> {
+        let known = [Comparison::Equal, Comparison::AtMost, Comparison::AtLeast];
+        let comparison = pick(known, |comparison| comparison as u32, self.u32(2)?)?;
+        Ok(Expression::Compare { comparison, value: self.data(3)? })
+    }
+
+    fn bitwise(&self) -> Result<Expression, DecodeError> {
+        let (mask, xor) = (self.data(4)?, self.data(5)?);
+        let length = usize::try_from(self.u32(3)?).unwrap_or(usize::MAX);
+        if mask.len() != length || xor.len() != length {
+            let found = format!("mask {} and xor {} aren't {length} bytes long", hex(&mask), hex(&xor));
+            return Err(DecodeError::from(found));
+        }
+        Ok(Expression::Bitwise { mask, xor })
+    }
+
+    fn counter(&self) -> Result<Expression, DecodeError> {
+        Ok(Expression::Counter { packets: be64(self.get(2)?)?, bytes: be64(self.get(1)?)? })
+    }
+
+    fn reject(&self) -> Result<Expression, DecodeError> {
+        match self.u32(1)? {
+            1 => Ok(Expression::Reject(Answer::TcpReset)),
+            2 if self.get(2)?.u8()? == 1 => Ok(Expression::Reject(Answer::PortUnreachable)),
+            other => Err(DecodeError::from(format!("unexpected type {other}"))),
+        }
+    }
+
+    fn verdict(&self) -> Result<Expression, DecodeError> {
+        let data = Fields::parse(self.get(2)?.value)?;
+        let verdict = Fields::parse(data.get(DATA_VERDICT)?.value)?;
+        match verdict.u32(1)? {
+            NF_DROP => Ok(Expression::Drop),
+            NFT_GOTO => Ok(Expression::Goto(verdict.get(2)?.text())),
+            other => Err(DecodeError::from(format!("unexpected verdict {other}"))),
+        }
+    }
+}
+
+/// The one of these that has this number.
+fn pick<T: Copy>(known: impl IntoIterator<Item = T>, number: impl Fn(T) -> u32, wanted: u32) -> Result<T, DecodeError> {
+    let found = known.into_iter().find(|one| number(*one) == wanted);
+    found.ok_or_else(|| DecodeError::from(format!("unexpected number {wanted}")))
+}

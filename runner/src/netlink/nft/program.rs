@@ -1,0 +1,218 @@
+//! From a scenario's filter to the rules of nf_tables. Pure.
+
+use std::net::IpAddr;
+
+use thiserror::Error;
+
+use crate::scenario::model::{Filter, FilterAction, FilterHook};
+
+use super::expression::{Answer, Base, Comparison, Expression, MetaKey};
+use super::option;
+
+/// `NFT_NAME_MAXLEN` without the closing NUL and the longer prefix.
+const NAME_MAX: usize = 255 - ACTION_PREFIX.len();
+/// `IFNAMSIZ`, with its closing NUL.
+const DEVICE_SIZE: usize = 16;
+const MATCH_PREFIX: &str = "match/";
+const ACTION_PREFIX: &str = "action/";
+
+/// `NF_INET_LOCAL_IN`, `NF_INET_LOCAL_OUT`
+const LOCAL_IN: u32 = 1;
+const LOCAL_OUT: u32 = 3;
+/// `NFPROTO_IPV4`, `NFPROTO_IPV6`
+const NFPROTO_IPV4: u8 = 2;
+const NFPROTO_IPV6: u8 = 10;
+/// `IPPROTO_TCP`
+const IPPROTO_TCP: u8 = 6;
+/// How many MPTCP options a segment can have: ten of four bytes. One reset expression removes one.
+const OPTIONS_MAX: usize = 10;
+
+/// A filter that can't be built.
+#[derive(Debug, Error, PartialEq, Eq)]
+pub(super) enum FilterError {
+    /// The kernel would cut it off, or take nothing for something.
+    #[error("a filter's name has 1 to {NAME_MAX} bytes, and no NUL among them")]
+    Name,
+    /// See `dev_valid_name` (`net/core/dev.c`).
+    #[error("`{0}` can't be the name of a device: 1 to 15 bytes, and no NUL among them")]
+    Device(String),
+    /// No packet is both.
+    #[error("no segment goes from {from} to {to}: one is IPv4, the other is IPv6")]
+    Families { from: IpAddr, to: IpAddr },
+    /// Four bits.
+    #[error("there is no MPTCP option of subtype {0}: subtypes go from 0 to 15")]
+    Subtype(u8),
+    /// Counted from 1.
+    #[error("the first segment that matches is number 1, there is no number 0")]
+    Nth,
+}
+
+/// A filter in the words of nf_tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Program {
+    /// `enum nf_inet_hooks`
+    pub(super) hook: u32,
+    /// The name of the base chain.
+    pub(super) match_chain: String,
+    /// Its rules: the ways to match, each ending in a goto to the other chain.
+    pub(super) matches: Vec<Vec<Expression>>,
+    /// The name of the other chain.
+    pub(super) action_chain: String,
+    /// Its only rule, with the counter.
+    pub(super) action: Vec<Expression>,
+}
+
+/// The two chains of a filter of this name: where it matches, and where it acts.
+pub(super) fn chains(name: &str) -> Result<(String, String), FilterError> {
+    if name.is_empty() || name.len() > NAME_MAX || name.contains('\0') {
+        return Err(FilterError::Name);
+    }
+    Ok((format!("{MATCH_PREFIX}{name}"), format!("{ACTION_PREFIX}{name}")))
+}
+
+/// Builds the program of a filter.
+pub(super) fn compile(filter: &Filter) -> Result<Program, FilterError> {
+    let (match_chain, action_chain) = chains(&filter.name)?;
+    let mut common = addresses(filter)?;
+    common.extend(device(filter)?);
+    let damaged = damaged_byte(filter.min_payload);
+    common.extend(payload(filter, damaged));
+    if filter.action == FilterAction::RejectReset {
+        common.extend(no_reset());
+    }
+    let goto = Expression::Goto(action_chain.clone());
+    let matches = options(filter)?
+        .into_iter()
+        .map(|option| [common.clone(), option, vec![goto.clone()]].concat())
+        .collect::<Vec<_>>();
+    let hook = match filter.hook {
+        FilterHook::Input => LOCAL_IN,
+        FilterHook::Output => LOCAL_OUT,
+    };
+    let action = [nth(filter)?, action(filter.action, damaged)].concat();
+    Ok(Program { hook, match_chain, matches, action_chain, action })
+}
+
+/// TCP, of the family and from and to the addresses that are asked for.
+fn addresses(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
+    let from = filter.from.map(|address| address.to_canonical());
+    let to = filter.to.map(|address| address.to_canonical());
+    if let (Some(from), Some(to)) = (from, to)
+        && from.is_ipv4() != to.is_ipv4()
+    {
+        return Err(FilterError::Families { from, to });
+    }
+    let mut rule = Vec::new();
+    if let Some(address) = from.or(to) {
+        rule.push(Expression::Meta(MetaKey::Family));
+        rule.push(equal(vec![if address.is_ipv4() { NFPROTO_IPV4 } else { NFPROTO_IPV6 }]));
+    }
+    rule.push(Expression::Meta(MetaKey::Transport));
+    rule.push(equal(vec![IPPROTO_TCP]));
+    // The offsets of the source and the destination in struct iphdr and struct ipv6hdr.
+    for (address, ipv4_offset, ipv6_offset) in [(from, 12, 8), (to, 16, 24)] {
+        let (offset, value) = match address {
+            Some(IpAddr::V4(address)) => (ipv4_offset, address.octets().to_vec()),
+            Some(IpAddr::V6(address)) => (ipv6_offset, address.octets().to_vec()),
+            None => continue,
+        };
+        let length = if value.len() == 4 { 4 } else { 16 };
+        rule.push(Expression::Payload { base: Base::Network, offset, length });
+        rule.push(equal(value));
+    }
+    Ok(rule)
+}
+
+/// Through the device that is asked for.
+fn device(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
+    let Some(name) = &filter.device else {
+        return Ok(Vec::new());
+    };
+    if name.is_empty() || name.len() >= DEVICE_SIZE || name.contains('\0') {
+        return Err(FilterError::Device(name.clone()));
+    }
+    let key = match filter.hook {
+        FilterHook::Input => MetaKey::InputDevice,
+        FilterHook::Output => MetaKey::OutputDevice,
+    };
+    let mut padded = name.clone().into_bytes();
+    padded.resize(DEVICE_SIZE, 0);
+    Ok(vec![Expression::Meta(key), equal(padded)])
+}
+
+/// The byte of the payload that is inverted, from 0: the one in the middle of the shortest payload that matches.
+fn damaged_byte(min_payload: Option<u16>) -> u32 {
+    u32::from(min_payload.unwrap_or(0).saturating_sub(1) / 2)
+}
+
+/// Enough payload: its last byte that must be there can be loaded. To corrupt one, there must be one.
+fn payload(filter: &Filter, damaged: u32) -> Vec<Expression> {
+    let least = match filter.min_payload.unwrap_or(0) {
+        0 if filter.action == FilterAction::Corrupt => damaged + 1,
+        least => u32::from(least),
+    };
+    match least.checked_sub(1) {
+        Some(offset) => vec![
+            Expression::Payload { base: Base::Inner, offset, length: 1 },
+            // Always true once it is loaded; it makes `nft list ruleset` show the condition.
+            Expression::Compare { comparison: Comparison::AtLeast, value: vec![0] },
+        ],
+        None => Vec::new(),
+    }
+}
+
+/// A reset isn't answered by a reset (RFC 9293 section 3.5.2). It passes: at the output, the answer itself comes by.
+fn no_reset() -> [Expression; 3] {
+    const FLAGS: u32 = 13;
+    const RST: u8 = 0x04;
+    [
+        Expression::Payload { base: Base::Transport, offset: FLAGS, length: 1 },
+        Expression::Bitwise { mask: vec![RST], xor: vec![0] },
+        equal(vec![0]),
+    ]
+}
+
+/// The ways to carry the option that is asked for. What is stripped must be there.
+fn options(filter: &Filter) -> Result<Vec<Vec<Expression>>, FilterError> {
+    match filter.option {
+        Some(Some(subtype)) if subtype > 15 => Err(FilterError::Subtype(subtype)),
+        Some(subtype) => Ok(option::alternatives(subtype)),
+        None if filter.action == FilterAction::StripMptcp => Ok(vec![option::any()]),
+        None => Ok(vec![Vec::new()]),
+    }
+}
+
+/// Only the n-th. The kernel's sequence begins with 0 and comes back to it after `u32::MAX` segments
+/// (`nft_ng_inc_gen`, `net/netfilter/nft_numgen.c`).
+fn nth(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
+    match filter.nth {
+        None => Ok(Vec::new()),
+        Some(0) => Err(FilterError::Nth),
+        Some(nth) => Ok(vec![Expression::Sequence { modulus: u32::MAX }, equal((nth - 1).to_ne_bytes().to_vec())]),
+    }
+}
+
+/// What is done, with the counter where it can't be missed and counts nothing else.
+fn action(action: FilterAction, damaged: u32) -> Vec<Expression> {
+    let count = Expression::Counter { packets: 0, bytes: 0 };
+    match action {
+        FilterAction::Drop => vec![count, Expression::Drop],
+        FilterAction::RejectIcmp => vec![count, Expression::Reject(Answer::PortUnreachable)],
+        FilterAction::RejectReset => vec![count, Expression::Reject(Answer::TcpReset)],
+        FilterAction::Corrupt => vec![
+            Expression::Payload { base: Base::Inner, offset: damaged, length: 1 },
+            Expression::Bitwise { mask: vec![0xff], xor: vec![0xff] },
+            Expression::PayloadWrite { base: Base::Inner, offset: damaged, length: 1 },
+            count,
+        ],
+        FilterAction::StripMptcp => {
+            let mut rule = vec![Expression::TcpOptionReset { kind: option::MPTCP }; OPTIONS_MAX];
+            rule.push(count);
+            rule
+        }
+    }
+}
+
+fn equal(value: Vec<u8>) -> Expression {
+    Expression::Compare { comparison: Comparison::Equal, value }
+}
