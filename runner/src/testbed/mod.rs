@@ -3,7 +3,7 @@
 //! [`build`] makes a [`Testbed`] from a plan and reads everything back. A [`Namespace`] is a file descriptor and
 //! nothing else, so that no trace of a testbed survives the process, however it ends. Every thread that works with
 //! namespaces lives in a [`Home`], an empty namespace of our own: whatever goes wrong, it goes wrong there and not in
-//! the network that mptcplab was started in. `probe` finds out what the kernel can do.
+//! the network that mptcplab was started in. [`probe`] finds out what the kernel can do.
 
 mod baseline;
 mod build;
@@ -11,6 +11,7 @@ mod error;
 mod expected;
 mod namespace;
 mod node;
+pub mod probe;
 pub mod sysctl;
 mod world;
 

@@ -22,8 +22,13 @@
 //!   `option`.
 //! * A corrupted byte keeps the TCP checksum as it was. TCP doesn't notice on a virtual link, where the checksum is
 //!   never computed (`CHECKSUM_PARTIAL`); on a real one, the segment would be dropped by the receiver's TCP.
-//! * Rejecting at the output answers to this very namespace, through its loopback device, which must be up.
-//! * A reset is not answered by a reset: it is dropped and counted.
+//! * To drop at the output isn't to lose in the network: TCP is told (`EPERM`), takes the segment for unsent, and
+//!   offers it again when its probe timer fires, without a retransmission being counted. Drop at the peer's input for
+//!   a loss.
+//! * To reject at the output answers to this very namespace, through its loopback device, which must be up.
+//! * An ICMP answer to a SYN comes back while connect(2) still holds the socket, so TCP only takes note of it
+//!   (`tcp_v4_err`, `net/ipv4/tcp_ipv4.c`; `TcpExtLockDroppedIcmps`). The next SYN's answer, after a second, counts.
+//! * Rejecting with a reset doesn't touch resets: they pass.
 
 mod client;
 mod expression;

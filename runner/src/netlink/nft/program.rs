@@ -77,6 +77,9 @@ pub(super) fn compile(filter: &Filter) -> Result<Program, FilterError> {
     common.extend(device(filter)?);
     let damaged = damaged_byte(filter.min_payload);
     common.extend(payload(filter, damaged));
+    if filter.action == FilterAction::RejectReset {
+        common.extend(no_reset());
+    }
     let goto = Expression::Goto(action_chain.clone());
     let matches = options(filter)?
         .into_iter()
@@ -156,6 +159,17 @@ fn payload(filter: &Filter, damaged: u32) -> Vec<Expression> {
         ],
         None => Vec::new(),
     }
+}
+
+/// A reset isn't answered by a reset (RFC 9293 section 3.5.2). It passes: at the output, the answer itself comes by.
+fn no_reset() -> [Expression; 3] {
+    const FLAGS: u32 = 13;
+    const RST: u8 = 0x04;
+    [
+        Expression::Payload { base: Base::Transport, offset: FLAGS, length: 1 },
+        Expression::Bitwise { mask: vec![RST], xor: vec![0] },
+        equal(vec![0]),
+    ]
 }
 
 /// The ways to carry the option that is asked for. What is stripped must be there.

@@ -1,0 +1,112 @@
+//! Finding out what the kernel can do, by trying it in a scratch namespace. Versions say nothing: distributions
+//! backport.
+
+mod mptcp;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::sync::Arc;
+
+use crate::netlink::nft::NftClient;
+use crate::netlink::route::{Request, TokenBucket};
+use crate::plan::Setup;
+use crate::scenario::model::Feature;
+
+use super::{Home, Node, TestbedError, build, sysctl};
+
+/// Whether the kernel has a feature.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Availability {
+    /// It does.
+    Yes,
+    /// It doesn't, with the reason: `this kernel has no counter MPTcpExtFoo`.
+    No(String),
+}
+
+/// Tries these features, each in a way that can't disturb anything: the namespace is gone afterwards. Takes a few
+/// milliseconds. The calling thread must be at home (see [`Home::enter_for_good`]), in a tokio runtime.
+///
+/// # Errors
+///
+/// There is no namespace to try them in. A feature that can't be tried isn't available, and the reason says why.
+pub async fn probe(
+    home: &Arc<Home>,
+    features: &BTreeSet<Feature>,
+) -> Result<BTreeMap<Feature, Availability>, TestbedError> {
+    let mut found = BTreeMap::new();
+    for feature in features {
+        // Each in its own: a probe that left something behind would spoil the next one.
+        let testbed = build(home, &[Setup::Namespace { name: SCRATCH.to_owned() }])?;
+        let tried = try_feature(testbed.node(SCRATCH)?, feature).await;
+        found.insert(feature.clone(), tried.map_or_else(Availability::No, |()| Availability::Yes));
+    }
+    Ok(found)
+}
+
+/// The name of the scratch namespace, for errors.
+const SCRATCH: &str = "scratch";
+
+async fn try_feature(node: &Node, feature: &Feature) -> Result<(), String> {
+    match feature {
+        Feature::Mptcp => mptcp::socket(node, socket2::Domain::IPV4).map(drop),
+        Feature::ListenerEvents => mptcp::listener_events(node),
+        Feature::Laminar => mptcp::laminar(node).await,
+        Feature::TokenDump => mptcp::token_dump(node).await,
+        Feature::MixedFamilies => mptcp::mixed_families(node).await,
+        Feature::Nftables => text(node.run(NftClient::available))?,
+        Feature::Tbf => tbf(node),
+        Feature::Counter(name) => counter(node, name),
+        Feature::Sysctl(name) => text(text(node.run(|| sysctl::read(name)))?).map(drop),
+    }
+}
+
+/// The error's own words.
+fn text<T, E: std::error::Error>(result: Result<T, E>) -> Result<T, String> {
+    result.map_err(|error| error.to_string())
+}
+
+/// On `lo`, where nothing runs.
+fn tbf(node: &Node) -> Result<(), String> {
+    const LOOPBACK: u32 = 1;
+    let bucket = TokenBucket::for_link(1_000_000, 1500).ok_or("no bucket")?;
+    text(node.route().request(Request::set_rate(LOOPBACK, "lo", bucket)))?;
+    let queues = text(node.route().queues())?;
+    let rate = queues.iter().find(|queue| queue.index == LOOPBACK).and_then(|queue| queue.rate);
+    if rate == Some(bucket.bits_per_second()) { Ok(()) } else { Err(format!("the rate was set, but reads {rate:?}")) }
+}
+
+fn counter(node: &Node, name: &str) -> Result<(), String> {
+    // Not /proc/net, which is the main thread's.
+    let read = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    let tables = text(node.run(|| ["netstat", "snmp"].map(read)))?;
+    if tables.iter().any(|table| has_counter(table, name)) {
+        Ok(())
+    } else {
+        Err(format!("this kernel has no counter {name}"))
+    }
+}
+
+/// Whether a table in the format of /proc/net/netstat (`Prefix: Name Name…`, then a line with the values) has the
+/// counter that nstat(8) calls `PrefixName`.
+fn has_counter(table: &str, name: &str) -> bool {
+    table.lines().step_by(2).any(|line| {
+        line.split_once(": ").is_some_and(|(prefix, names)| {
+            name.strip_prefix(prefix).is_some_and(|rest| names.split_whitespace().any(|name| name == rest))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_known_by_their_nstat_names() {
+        let table = "TcpExt: SyncookiesSent MPTCPRetrans\nTcpExt: 7 0\nMPTcpExt: MPJoinSynRx\nMPTcpExt: 0\n";
+        assert!(has_counter(table, "MPTcpExtMPJoinSynRx"));
+        assert!(has_counter(table, "TcpExtSyncookiesSent"));
+        for name in ["MPTcpExtMPTCPRetrans", "MPTcpExtMPJoin", "MPJoinSynRx", "TcpExt7", "TcpExt", ""] {
+            assert!(!has_counter(table, name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,141 @@
+//! What MPTCP itself can do.
+
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::mptcp::{Endpoint, EndpointFlags, EventKind, IPPROTO_MPTCP};
+use crate::netlink::events::{EventSocket, Received};
+use crate::netlink::pm::PmClient;
+use crate::testbed::Node;
+
+use super::text;
+
+/// The longest that a handshake on `lo` may take. It is over at once; only a kernel that doesn't even try takes as
+/// long.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// A token that no connection has: there is none.
+const NO_TOKEN: u32 = 0x0bad_cafe;
+
+/// An MPTCP socket.
+pub(super) fn socket(node: &Node, domain: Domain) -> Result<Socket, String> {
+    let made = text(node.run(|| Socket::new(domain, Type::STREAM, Some(Protocol::from(IPPROTO_MPTCP)))))?;
+    made.map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+        Some(errno @ (Errno::EPROTONOSUPPORT | Errno::EINVAL)) => {
+            format!("this kernel is built without MPTCP (socket: {errno:?}); it needs CONFIG_MPTCP")
+        }
+        Some(errno @ Errno::ENOPROTOOPT) => format!("MPTCP is switched off (socket: {errno:?}): net.mptcp.enabled=0"),
+        _ => format!("no MPTCP socket can be opened: {error}"),
+    })
+}
+
+fn listen(node: &Node, address: SocketAddr) -> Result<Socket, String> {
+    let socket = socket(node, Domain::for_address(address))?;
+    let listening = socket.bind(&address.into()).and_then(|()| socket.listen(1));
+    listening.map_err(|error| format!("can't listen on {address}: {error}"))?;
+    Ok(socket)
+}
+
+fn events(node: &Node) -> Result<EventSocket, String> {
+    text(text(node.run(|| EventSocket::open(node.name(), node.devices())))?)
+}
+
+fn path_manager(node: &Node) -> Result<PmClient, String> {
+    text(text(node.run(|| PmClient::open(node.name(), node.devices())))?)
+}
+
+fn endpoint(address: IpAddr, flags: EndpointFlags) -> Endpoint {
+    Endpoint { address, port: None, id: Some(1), flags, dev: None }
+}
+
+/// Listens and looks whether that is told. The event is there when listen(2) returns.
+pub(super) fn listener_events(node: &Node) -> Result<(), String> {
+    let mut events = events(node)?;
+    let _listener = listen(node, (Ipv4Addr::LOCALHOST, 0).into())?;
+    let told = |received: &Received| matches!(received, Received::Event(event) if event.kind == EventKind::ListenerCreated);
+    if text(events.drain())?.iter().any(|reception| told(&reception.what)) {
+        Ok(())
+    } else {
+        Err("this kernel has no events of listening sockets".to_owned())
+    }
+}
+
+/// Adds an endpoint with the flag, and looks whether it still has it: unknown flags are dropped without an error.
+pub(super) async fn laminar(node: &Node) -> Result<(), String> {
+    let path_manager = path_manager(node)?;
+    let flags = EndpointFlags::SUBFLOW | EndpointFlags::LAMINAR;
+    text(path_manager.add_endpoint(&endpoint(Ipv4Addr::new(192, 0, 2, 1).into(), flags)).await)?;
+    if text(path_manager.dump_endpoints(None).await)?.iter().any(|endpoint| endpoint.flags.contains(flags)) {
+        Ok(())
+    } else {
+        Err("this kernel doesn't know the laminar flag".to_owned())
+    }
+}
+
+/// Asks for an endpoint of a connection that doesn't exist. A kernel that doesn't heed the token finds the endpoint
+/// all the same.
+pub(super) async fn token_dump(node: &Node) -> Result<(), String> {
+    let path_manager = path_manager(node)?;
+    let endpoint = endpoint(Ipv4Addr::new(192, 0, 2, 1).into(), EndpointFlags::SUBFLOW);
+    text(path_manager.add_endpoint(&endpoint).await)?;
+    text(path_manager.get_endpoint(1, None).await)?;
+    match path_manager.get_endpoint(1, Some(NO_TOKEN)).await {
+        Ok(_) => Err("this kernel doesn't heed the token in GET_ADDR".to_owned()),
+        Err(error) if error.refusal().is_some() => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Opens a connection over IPv4 with IPv6 sockets, has the server announce an IPv6 address, and looks whether the
+/// client joins there. Nothing cheaper is honest: no errno and no counter tells this.
+pub(super) async fn mixed_families(node: &Node) -> Result<(), String> {
+    let path_manager = path_manager(node)?;
+    text(path_manager.set_limits(Some(1), Some(1)).await)?;
+    text(path_manager.add_endpoint(&endpoint(Ipv6Addr::LOCALHOST.into(), EndpointFlags::SIGNAL)).await)?;
+    let mut events = events(node)?;
+    let _connection = connect(node)?;
+    let joined = async {
+        loop {
+            match text(events.next().await)?.what {
+                Received::Event(event) if event.kind == EventKind::SubEstablished => {
+                    return Ok(event.remote.is_some_and(|remote| remote.to_canonical().is_ipv6()));
+                }
+                Received::Lost => return Err("events were lost".to_owned()),
+                _ => {}
+            }
+        }
+    };
+    match tokio::time::timeout(PATIENCE, joined).await {
+        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(false)) | Err(_) => Err("this kernel doesn't mix IPv4 and IPv6 subflows".to_owned()),
+        Ok(Err(error)) => Err(error),
+    }
+}
+
+/// A connection on `lo` over IPv4 between IPv6 sockets; a byte has gone each way. Returns what must stay open.
+fn connect(node: &Node) -> Result<[Socket; 3], String> {
+    let listener = listen(node, (Ipv6Addr::UNSPECIFIED, 0).into())?;
+    let mut client = socket(node, Domain::IPV6)?;
+    let mut connect = || {
+        let port = listener.local_addr()?.as_socket().map_or(0, |address| address.port());
+        let mapped = SocketAddr::from((Ipv4Addr::LOCALHOST.to_ipv6_mapped(), port));
+        client.connect_timeout(&mapped.into(), PATIENCE)?;
+        listener.set_read_timeout(Some(PATIENCE))?; // of accept(2), too
+        let (mut server, _) = listener.accept()?;
+        exchange(&mut client, &mut server)?;
+        exchange(&mut server, &mut client)?;
+        Ok(server)
+    };
+    let server = connect().map_err(|error: std::io::Error| format!("no connection on lo: {error}"))?;
+    Ok([listener, client, server])
+}
+
+/// Sends a byte.
+fn exchange(from: &mut Socket, to: &mut Socket) -> std::io::Result<()> {
+    to.set_read_timeout(Some(PATIENCE))?;
+    from.write_all(b"!")?;
+    to.read_exact(&mut [0])
+}
