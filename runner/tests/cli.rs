@@ -11,15 +11,15 @@ fn mptcplab(arguments: &[&str]) -> Output {
         .env("COLUMNS", "100")
         .stdin(Stdio::null())
         .output()
-        .unwrap()
+        .expect("the program starts")
 }
 
 fn stdout(output: &Output) -> String {
-    String::from_utf8(output.stdout.clone()).unwrap()
+    String::from_utf8(output.stdout.clone()).expect("UTF-8 on standard output")
 }
 
 fn stderr(output: &Output) -> String {
-    String::from_utf8(output.stderr.clone()).unwrap()
+    String::from_utf8(output.stderr.clone()).expect("UTF-8 on standard error")
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub(super) enum Command {
     },
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each one is an option of the command line")]
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// Scenario files, or folders with scenarios in them
