@@ -1,1 +1,5 @@
-fn main() {}
+//! The `mptcplab` command.
+
+fn main() -> std::process::ExitCode {
+    mptcplab::cli::main()
+}

@@ -1,1 +1,104 @@
+//! The command line: arguments, exit codes, and one module for each command.
+//!
+//! [`main`] is the whole program. What the commands need from the rest of mptcplab goes through [`Lab`], so that tests
+//! of the command line need neither a kernel nor privileges. Results go to standard output, everything else to
+//! standard error; the [`Printer`] alone writes.
 
+mod args;
+mod check;
+mod doctor;
+mod exit;
+mod files;
+mod judge;
+mod lab;
+mod pool;
+mod present;
+mod run;
+
+use std::io::BufReader;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::report::Printer;
+use crate::report::Role;
+
+use args::{Cli, Command};
+pub use exit::Exit;
+pub use lab::{Availability, Kernel, Lab, Trouble};
+
+/// The program. Returns the code to exit with; usage errors and `--help` exit by themselves.
+pub fn main() -> std::process::ExitCode {
+    let cli = Cli::parse();
+    let mut printer = Printer::standard();
+    let exit = execute(cli, &Kernel, &mut printer);
+    exit.into()
+}
+
+/// Carries out one command, and writes all that there is to write.
+fn execute(cli: Cli, lab: &dyn Lab, printer: &mut Printer) -> Exit {
+    let exit = match cli.command {
+        None => run::execute(&cli.run, lab, printer),
+        Some(Command::Run(args)) => run::execute(&args, lab, printer),
+        Some(Command::Check(args)) => check::execute(&args, lab, printer),
+        Some(Command::Judge(args)) => judge::execute(&args, lab, printer),
+        Some(Command::Doctor) => doctor::execute(lab, printer),
+        Some(Command::Schema) => schema(lab, printer),
+        Some(Command::Completions { shell }) => completions(shell, printer),
+    };
+    match printer.finish() {
+        Ok(()) => exit,
+        Err(error) => {
+            complain(printer, &format!("the results could not be written to standard output: {error}"));
+            Exit::Environment
+        }
+    }
+}
+
+fn schema(lab: &dyn Lab, printer: &mut Printer) -> Exit {
+    // Pretty printing of a value that is JSON already doesn't fail.
+    match serde_json::to_string_pretty(&lab.schema()) {
+        Ok(text) => {
+            printer.line(&text);
+            Exit::Passed
+        }
+        Err(error) => {
+            complain(printer, &format!("the schema could not be written as JSON: {error}"));
+            Exit::Environment
+        }
+    }
+}
+
+fn completions(shell: clap_complete::Shell, printer: &mut Printer) -> Exit {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "mptcplab", &mut script);
+    printer.out(&String::from_utf8_lossy(&script));
+    Exit::Passed
+}
+
+/// `error: …` on standard error.
+fn complain(printer: &mut Printer, message: &str) {
+    let word = printer.error_style().paint(Role::Bad, "error:");
+    printer.note(&format!("{word} {}", crate::text::printable(message)));
+}
+
+/// `hint: …` on standard error.
+fn hint(printer: &mut Printer, message: &str) {
+    let word = printer.error_style().paint(Role::Event, "hint:");
+    printer.note(&format!("{word} {}", crate::text::printable(message)));
+}
+
+/// An error with what to do about it.
+fn report_trouble(printer: &mut Printer, trouble: &Trouble) {
+    complain(printer, &trouble.message);
+    for advice in &trouble.hints {
+        hint(printer, advice);
+    }
+}
+
+/// Opens a file for reading, with buffering.
+fn open(path: &std::path::Path) -> std::io::Result<BufReader<std::fs::File>> {
+    std::fs::File::open(path).map(BufReader::new)
+}
+
+#[cfg(test)]
+mod tests;

@@ -66,15 +66,13 @@ fn is_of_interface(world: &World, namespace: &Namespace, name: &str) -> bool {
 /// The links with their hardware: in each namespace the interfaces are numbered from 2 in the order of the links.
 fn links(world: &World) -> Vec<Setup> {
     let mut taken: Vec<(&str, u32)> = Vec::new();
-    let mut next_index = |namespace| match taken.iter_mut().find(|(name, _)| *name == namespace) {
-        Some((_, index)) => {
+    let mut next_index = |namespace| {
+        if let Some((_, index)) = taken.iter_mut().find(|(name, _)| *name == namespace) {
             *index += 1;
-            *index
+            return *index;
         }
-        None => {
-            taken.push((namespace, 2));
-            2
-        }
+        taken.push((namespace, 2));
+        2
     };
     let mut setup = Vec::new();
     for (number, link) in world.links.iter().enumerate() {

@@ -49,20 +49,15 @@ pub fn describe(action: &Action) -> String {
 }
 
 fn describe_connect(connect: &ConnectPlan) -> String {
-    let mut words =
-        format!("connect {}: {} to {} at {}", connect.name, connect.from, connect.to, text::socket(connect.address));
-    if let Some(source) = connect.source {
-        words += &format!(" from {}", text::address(source));
-    }
-    if connect.protocol == SocketProtocol::Tcp {
-        words += " with plain TCP";
-    }
-    match &connect.outcome {
-        ConnectionOutcome::Mptcp => {}
-        ConnectionOutcome::Tcp => words += ", must end up without MPTCP",
-        ConnectionOutcome::Error(error) => words += &format!(", must fail with {error}"),
-    }
-    words
+    let source = connect.source.map(|source| format!(" from {}", text::address(source))).unwrap_or_default();
+    let protocol = if connect.protocol == SocketProtocol::Tcp { " with plain TCP" } else { "" };
+    let outcome = match &connect.outcome {
+        ConnectionOutcome::Mptcp => String::new(),
+        ConnectionOutcome::Tcp => ", must end up without MPTCP".to_owned(),
+        ConnectionOutcome::Error(error) => format!(", must fail with {error}"),
+    };
+    let (name, from, to, address) = (&connect.name, &connect.from, &connect.to, text::socket(connect.address));
+    format!("connect {name}: {from} to {to} at {address}{source}{protocol}{outcome}")
 }
 
 fn describe_transfer(transfer: &TransferPlan) -> String {

@@ -10,22 +10,12 @@ use super::style::Role;
 /// One finding: what kind of check, what was expected and observed, where that is written, and the details.
 pub fn failure(scenario: &Scenario, finding: &Finding, style: Style) -> String {
     let kind = style.paint(Role::Bad, kind_word(finding.kind));
-    let mut report = format!("{kind}: {}\n", text::one_line(&finding.summary));
-    if let Some(snippet) = finding.place.and_then(|place| snippet(scenario, place, style)) {
-        report += &snippet;
-    }
+    let mut lines = vec![format!("{kind}: {}", text::one_line(&finding.summary))];
+    lines.extend(finding.place.and_then(|place| snippet(scenario, place, style)));
     let detail = text::printable(&finding.detail);
-    if !detail.trim().is_empty() {
-        for line in detail.trim_end().lines() {
-            report += if line.is_empty() { "" } else { "  " };
-            report += line;
-            report.push('\n');
-        }
-    }
-    if let Some(hint) = hint(finding.kind) {
-        report += &format!("{} {hint}\n", style.paint(Role::Event, "hint:"));
-    }
-    style.finish(report)
+    lines.extend(detail.trim_end().lines().map(|line| format!("  {line}").trim_end().to_owned()));
+    lines.extend(hint(finding.kind).map(|hint| format!("{} {hint}", style.paint(Role::Event, "hint:"))));
+    style.finish(lines.join("\n") + "\n")
 }
 
 /// The line of a place with what it means marked underneath; `None` if the place isn't in the text.
@@ -38,7 +28,7 @@ fn snippet(scenario: &Scenario, place: Place, style: Style) -> Option<String> {
     let margin = " ".repeat(place.line.to_string().len());
     let name = text::one_line(&source.name);
     Some(format!(
-        "{margin}--> {name}:{}:{}\n{} │ {}\n{margin} │ {}{}\n",
+        "{margin}--> {name}:{}:{}\n{} │ {}\n{margin} │ {}{}",
         place.line,
         place.column,
         place.line,

@@ -9,7 +9,7 @@ use super::RunReport;
 use super::failure::kind_word;
 
 #[derive(Serialize)]
-struct Run<'a> {
+struct JsonRun<'a> {
     label: String,
     title: &'a str,
     file: String,
@@ -49,7 +49,7 @@ pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
         Verdict::Skipped { reason } => ("skipped", Some(reason.as_str()), [].as_slice()),
         Verdict::Error(findings) => ("error", None, findings.as_slice()),
     };
-    serde_json::to_string(&Run {
+    serde_json::to_string(&JsonRun {
         label: run.scenario.label(),
         title: &run.scenario.title,
         file: run.scenario.file.display().to_string(),

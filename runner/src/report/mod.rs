@@ -21,6 +21,7 @@ pub use failure::failure;
 pub use json::json_line;
 pub use printer::Printer;
 pub use story::story;
+pub(crate) use style::Role;
 pub use style::Style;
 pub use summary::{Totals, summary_line};
 pub use topology::topology;

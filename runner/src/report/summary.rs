@@ -56,9 +56,13 @@ impl Totals {
         }
     }
 
+    /// How many runs there were, the skipped ones included.
+    pub fn all(&self) -> usize {
+        self.passed + self.failed + self.errors + self.skipped
+    }
+
     /// `12 runs in 1200 ms: 10 passed, 1 failed, 1 skipped`.
     pub fn line(&self, duration: Duration, style: Style) -> String {
-        let all = self.passed + self.failed + self.errors + self.skipped;
         let parts = [
             (self.passed, "passed", Role::Good),
             (self.failed, "failed", Role::Bad),
@@ -71,7 +75,7 @@ impl Totals {
             .filter(|(number, ..)| *number > 0)
             .map(|(number, word, role)| style.paint(*role, format!("{number} {word}")))
             .collect();
-        let runs = text::count(all as u64, "run");
+        let runs = text::count(self.all() as u64, "run");
         if parts.is_empty() {
             return format!("{runs} in {}", milliseconds(duration));
         }

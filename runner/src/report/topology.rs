@@ -53,12 +53,12 @@ fn link_rows(link: &Link, left: &Namespace) -> Vec<Row> {
         if second.namespace == left.name && first.namespace != left.name { (second, first) } else { (first, second) };
     let (left, right) = (end_lines(to_left), end_lines(to_right));
     let height = left.len().max(right.len());
-    let line = |lines: &[String], index: usize| lines.get(index).cloned().unwrap_or_default();
+    let row = |lines: &[String], index: usize| lines.get(index).cloned().unwrap_or_default();
     (0..height)
         .map(|index| Row {
-            left: line(&left, index),
+            left: row(&left, index),
             wire: (index == 0).then(|| wire_label(link)),
-            right: line(&right, index),
+            right: row(&right, index),
         })
         .collect()
 }
@@ -77,14 +77,10 @@ fn end_lines(end: &LinkEnd) -> Vec<String> {
 }
 
 fn wire_label(link: &Link) -> String {
-    let mut label = text::one_line(&link.name);
-    if let Some(rate) = link.rate {
-        label += &format!(", {}", text::rate(rate));
-    }
-    if let Some(mtu) = link.mtu {
-        label += &format!(", mtu {mtu}");
-    }
-    label
+    let name = text::one_line(&link.name);
+    let rate = link.rate.map(|rate| format!(", {}", text::rate(rate))).unwrap_or_default();
+    let mtu = link.mtu.map(|mtu| format!(", mtu {mtu}")).unwrap_or_default();
+    format!("{name}{rate}{mtu}")
 }
 
 /// What a namespace has besides its links, a line each.
@@ -117,17 +113,17 @@ fn draw(rows: &[Row], left: &str, right: &str, style: Style) -> String {
         format!("┌ {} {rest}┐", style.paint(Role::Heading, name))
     };
     let bottom = |width: usize| format!("└{}┘", "─".repeat(width + 2));
-    let mut picture = format!("{}{gap}{}\n", top(left, left_width), top(right, right_width));
-    for row in rows {
+    let mut picture = vec![format!("{}{gap}{}", top(left, left_width), top(right, right_width))];
+    picture.extend(rows.iter().map(|row| {
         let (wire, ends) = match &row.wire {
             Some(label) => (centre(label, wire_width), ("├", "┤")),
             None => (gap.clone(), ("│", "│")),
         };
         let (left, right) = (pad(&row.left, left_width), pad(&row.right, right_width));
-        picture += &format!("│ {left} {}{wire}{} {right} │\n", ends.0, ends.1);
-    }
-    picture += &format!("{}{gap}{}\n", bottom(left_width), bottom(right_width));
-    picture
+        format!("│ {left} {}{wire}{} {right} │", ends.0, ends.1)
+    }));
+    picture.push(format!("{}{gap}{}", bottom(left_width), bottom(right_width)));
+    picture.join("\n") + "\n"
 }
 
 /// The label in the middle of a line.
@@ -142,25 +138,20 @@ fn pad(text: &str, width: usize) -> String {
 }
 
 fn list(world: &World, style: Style) -> String {
-    let mut text = String::new();
+    let heading = |name: &str| style.paint(Role::Heading, name);
+    let mut lines = Vec::new();
     for namespace in &world.namespaces {
-        text += &format!("{}\n", style.paint(Role::Heading, text::one_line(&namespace.name)));
-        for end in world.links.iter().flat_map(|link| &link.ends).filter(|end| end.namespace == namespace.name) {
-            for line in end_lines(end) {
-                text += &format!("  {line}\n");
-            }
-        }
-        for property in properties(namespace) {
-            text += &format!("  {property}\n");
-        }
+        lines.push(heading(&text::one_line(&namespace.name)));
+        let ends = world.links.iter().flat_map(|link| &link.ends).filter(|end| end.namespace == namespace.name);
+        lines.extend(ends.flat_map(end_lines).chain(properties(namespace)).map(|line| format!("  {line}")));
     }
     if !world.links.is_empty() {
-        text += &format!("{}\n", style.paint(Role::Heading, "links"));
+        lines.push(heading("links"));
     }
     for link in &world.links {
         let [first, second] = &link.ends;
         let end = |end: &LinkEnd| text::one_line(&format!("{} {}", end.namespace, end.device));
-        text += &format!("  {} ── {} ── {}\n", end(first), wire_label(link), end(second));
+        lines.push(format!("  {} ── {} ── {}", end(first), wire_label(link), end(second)));
     }
-    text
+    lines.join("\n") + "\n"
 }

@@ -165,15 +165,8 @@ fn port(name: &str, port: Option<u16>) -> String {
 }
 
 fn endpoint_options(id_name: &str, endpoint: &Endpoint) -> String {
-    let mut options = String::new();
-    if let Some(id) = endpoint.id {
-        options += &format!(" {id_name} {id}");
-    }
-    if let Some(dev) = &endpoint.dev {
-        options += &format!(" dev {}", quote(dev));
-    }
-    if let Some(port) = endpoint.port {
-        options += &format!(" port {port}");
-    }
-    options
+    let id = endpoint.id.map(|id| format!(" {id_name} {id}"));
+    let dev = endpoint.dev.as_ref().map(|dev| format!(" dev {}", quote(dev)));
+    let port = endpoint.port.map(|port| format!(" port {port}"));
+    [id, dev, port].into_iter().flatten().collect()
 }

@@ -19,8 +19,8 @@ use words::{connected_words, event_words, is_signalling, segment_path, segment_w
 /// counted, and those that only acknowledge are left out.
 pub fn story(scenario: &Scenario, recording: &Recording, style: Style) -> String {
     let lanes: Vec<&str> = scenario.world.namespaces.iter().map(|namespace| namespace.name.as_str()).collect();
-    let lines = fold(lines(recording));
-    style.finish(ladder::draw(&lanes, &lines, style))
+    let told = fold(lines(recording));
+    style.finish(ladder::draw(&lanes, &told, style))
 }
 
 /// What one line of the story says.
@@ -78,19 +78,19 @@ fn flight_line<'a>(flight: &Flight<'a>) -> Option<Line<'a>> {
         let bytes = vec![(flight.from, u64::from(segment.payload))];
         return (segment.payload > 0).then_some(Line::Data { segments: 1, bytes });
     }
-    let mut words = segment_words(segment);
-    if flight.lost() {
-        words += " (sent, never arrived)";
-    } else if let Some((_, arrived)) = flight.arrived.filter(|_| flight.options_changed()) {
-        let left = segment_words(arrived);
-        words += &format!(" (arrived as: {})", if left.is_empty() { "no MPTCP option" } else { &left });
-    }
+    let arrived_as = flight.arrived.filter(|_| flight.options_changed()).map(|(_, arrived)| segment_words(arrived));
+    let fate = match arrived_as {
+        _ if flight.lost() => " (sent, never arrived)".to_owned(),
+        None => String::new(),
+        Some(nothing) if nothing.is_empty() => " (arrived without it)".to_owned(),
+        Some(words) => format!(" (arrived as: {words})"),
+    };
     Some(Line::Arrow(Arrow {
         at: flight.at,
         from: flight.from,
         to: flight.arrived.map(|(namespace, _)| namespace),
         lost: flight.lost(),
-        words,
+        words: segment_words(segment) + &fate,
         path: segment_path(segment),
         times: 1,
     }))

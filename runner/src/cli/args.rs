@@ -1,0 +1,190 @@
+//! The arguments, as clap reads them.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+
+use crate::scenario::model::Feature;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  All scenarios passed (some may have been skipped)
+  1  A scenario failed
+  2  Wrong usage, or a scenario file with errors
+  3  Something could not be set up, or the environment lacks what it takes
+  4  All scenarios were skipped";
+
+/// A testbed and scenario runner for Multipath TCP
+///
+/// Runs scenarios of Multipath TCP in network namespaces of their own, and compares what the kernel does with what the
+/// scenarios expect. `mptcplab PATH...` is short for `mptcplab run PATH...`.
+#[derive(Debug, Parser)]
+#[command(name = "mptcplab", version, after_help = EXIT_CODES)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, arg_required_else_help = true)]
+pub(super) struct Cli {
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run scenarios
+    #[command(after_help = EXIT_CODES)]
+    Run(RunArgs),
+    /// Check scenario files for errors without running them
+    Check(CheckArgs),
+    /// Judge a stored recording again
+    #[command(after_help = EXIT_CODES)]
+    Judge(JudgeArgs),
+    /// Tell what this kernel and this user can do, and how to get what is missing
+    Doctor,
+    /// Print the JSON schema of scenario files
+    Schema,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each one is an option of the command line")]
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Scenario files, or folders with scenarios in them
+    ///
+    /// A folder stands for all `*.yaml` files below it, but not those in hidden folders and in folders named
+    /// `snapshots` or `topologies`.
+    #[arg(value_name = "PATH", required = true)]
+    pub(super) paths: Vec<PathBuf>,
+    /// Only scenarios with this text in their label or title
+    #[arg(long, value_name = "TEXT")]
+    pub(super) filter: Option<String>,
+    /// List the scenarios instead of running them
+    #[arg(long, conflicts_with = "dry_run")]
+    pub(super) list: bool,
+    /// Print the commands that would have the same effect instead of running the scenarios
+    #[arg(long)]
+    pub(super) dry_run: bool,
+    /// Accept what is observed as the new snapshots
+    #[arg(long)]
+    pub(super) update: bool,
+    /// Write the recording to this file; for several scenarios, one file each into this folder
+    #[arg(long, value_name = "FILE", conflicts_with = "repeat")]
+    pub(super) record: Option<PathBuf>,
+    /// Print one JSON object for each scenario
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print failures only
+    #[arg(short, long, conflicts_with = "verbose")]
+    pub(super) quiet: bool,
+    /// Tell the story of each scenario; of a single one it is told anyway
+    #[arg(short, long)]
+    pub(super) verbose: bool,
+    /// How many scenarios run at the same time [default: the number of processors]
+    #[arg(short, long, value_name = "N")]
+    pub(super) jobs: Option<NonZeroUsize>,
+    /// Run each scenario so many times
+    #[arg(long, value_name = "N")]
+    pub(super) repeat: Option<NonZeroUsize>,
+    /// Stop after the first failure
+    #[arg(long)]
+    pub(super) fail_fast: bool,
+    /// Features that must be there: what would be skipped for their lack is an error
+    ///
+    /// `all` stands for every feature that a scenario asks for.
+    #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = requirement)]
+    pub(super) require: Vec<Requirement>,
+}
+
+/// What `--require` asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Requirement {
+    /// Whatever a scenario needs.
+    All,
+    /// This feature.
+    Feature(Feature),
+}
+
+fn requirement(word: &str) -> Result<Requirement, String> {
+    if word == "all" {
+        return Ok(Requirement::All);
+    }
+    Feature::from_word(word).map(Requirement::Feature).ok_or_else(|| {
+        let words: Vec<&str> = Feature::PLAIN.iter().map(|(word, _)| *word).collect();
+        format!("known are `all`, {}, `counter:NAME`, and `sysctl:NAME`", quoted(&words))
+    })
+}
+
+fn quoted(words: &[&str]) -> String {
+    words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Scenario files, or folders with scenarios in them
+    #[arg(value_name = "PATH", required = true)]
+    pub(super) paths: Vec<PathBuf>,
+    /// Print nothing if there is no error
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct JudgeArgs {
+    /// A recording that `mptcplab run --record` wrote
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Accept what was observed as the new snapshot
+    #[arg(long)]
+    pub(super) update: bool,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(super) json: bool,
+    /// Print the verdict only if it isn't a pass
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(arguments: &[&str]) -> Cli {
+        Cli::try_parse_from([&["mptcplab"], arguments].concat()).unwrap()
+    }
+
+    #[test]
+    fn the_definition_holds() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_is_what_is_meant_when_no_command_is_named() {
+        let cli = parse(&["a.yaml", "folder", "-j", "4", "--require", "laminar,tbf"]);
+        assert!(cli.command.is_none());
+        assert_eq!(cli.run.paths, ["a.yaml", "folder"].map(PathBuf::from));
+        let required = [Requirement::Feature(Feature::Laminar), Requirement::Feature(Feature::Tbf)];
+        assert_eq!(cli.run.require, required);
+    }
+
+    #[test]
+    fn a_file_named_like_a_command_can_be_run() {
+        let Some(Command::Run(run)) = parse(&["run", "./check"]).command else { panic!("not `run`") };
+        assert_eq!(run.paths, [PathBuf::from("./check")]);
+        let Some(Command::Run(run)) = parse(&["run", "check"]).command else { panic!("not `run`") };
+        assert_eq!(run.paths, [PathBuf::from("check")]);
+    }
+
+    #[test]
+    fn unknown_features_are_refused() {
+        let error = Cli::try_parse_from(["mptcplab", "a.yaml", "--require", "warp"]).unwrap_err();
+        assert!(error.to_string().contains("`mixed_families`"), "{error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+}

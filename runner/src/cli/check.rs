@@ -1,0 +1,54 @@
+//! `mptcplab check`: all errors of all files, without running anything.
+
+use std::path::PathBuf;
+
+use crate::report::Printer;
+use crate::scenario::model::Scenario;
+use crate::text;
+
+use super::args::CheckArgs;
+use super::lab::Lab;
+use super::{Exit, complain, files, hint};
+
+pub(super) fn execute(args: &CheckArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
+    match load(&args.paths, lab, printer) {
+        Ok(scenarios) => {
+            if !args.quiet {
+                printer.line(&format!("{} without errors", text::count(scenarios.len() as u64, "scenario")));
+            }
+            Exit::Passed
+        }
+        Err(exit) => exit,
+    }
+}
+
+/// All scenarios of these paths. What is wrong with them is written to standard error, for all files at once.
+pub(super) fn load(paths: &[PathBuf], lab: &dyn Lab, printer: &mut Printer) -> Result<Vec<Scenario>, Exit> {
+    let files = files::find(paths).map_err(|error| {
+        complain(printer, &error.to_string());
+        if let files::FilesError::Unreadable { path, source } = &error
+            && source.kind() == std::io::ErrorKind::NotFound
+            && path.extension().is_none()
+        {
+            hint(printer, "`mptcplab --help` lists the commands; anything else is a file or a folder to run");
+        }
+        Exit::Usage
+    })?;
+    let colour = printer.error_style().colour;
+    let mut scenarios = Vec::new();
+    let mut bad = 0;
+    for file in &files {
+        match lab.load(file, colour) {
+            Ok(variants) => scenarios.extend(variants),
+            Err(diagnostics) => {
+                bad += 1;
+                printer.note(diagnostics.trim_end_matches('\n'));
+            }
+        }
+    }
+    if bad > 0 {
+        complain(printer, &format!("{bad} of {} can't be used", text::count(files.len() as u64, "scenario file")));
+        return Err(Exit::Usage);
+    }
+    Ok(scenarios)
+}

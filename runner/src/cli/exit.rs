@@ -1,0 +1,54 @@
+//! Exit codes.
+
+use std::process::ExitCode;
+
+use crate::report::Totals;
+
+/// How mptcplab ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Everything was as expected, or there was nothing to judge.
+    Passed = 0,
+    /// A scenario failed.
+    Failed = 1,
+    /// Wrong usage, or a scenario with errors. clap exits with the same code.
+    Usage = 2,
+    /// Something could not be set up, or the environment lacks what it takes.
+    Environment = 3,
+    /// All scenarios were skipped.
+    Skipped = 4,
+}
+
+impl Exit {
+    /// The exit code of a run: a failure is worth more than an error, since it can be trusted.
+    pub(super) fn of(totals: &Totals) -> Self {
+        match totals {
+            Totals { failed: 1.., .. } => Self::Failed,
+            Totals { errors: 1.., .. } => Self::Environment,
+            Totals { passed: 0, skipped: 1.., .. } => Self::Skipped,
+            _ => Self::Passed,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_decides() {
+        let totals = |passed, failed, errors, skipped| Totals { passed, failed, errors, skipped, left_out: 0 };
+        assert_eq!(Exit::of(&totals(2, 0, 0, 0)), Exit::Passed);
+        assert_eq!(Exit::of(&totals(2, 0, 0, 1)), Exit::Passed);
+        assert_eq!(Exit::of(&totals(0, 0, 0, 1)), Exit::Skipped);
+        assert_eq!(Exit::of(&totals(2, 0, 1, 1)), Exit::Environment);
+        assert_eq!(Exit::of(&totals(2, 1, 1, 1)), Exit::Failed);
+    }
+}
