@@ -12,10 +12,10 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 /// Where everything listens.
 pub(crate) const PORT: u16 = 4711;
-/// Longer than anything on a virtual link takes, shorter than patience. A connect that is to fail waits so long.
-const CONNECT_TIME: Duration = Duration::from_millis(400);
+/// So long a connect is tried that must not succeed: shorter than the time to the second SYN, one second.
+const BLOCKED_TIME: Duration = Duration::from_millis(300);
 /// What must happen has happened by then, on the slowest machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// One of the two namespaces: `10.0.{1,2}.1`, `fd00:{1,2}::1`, or the same with 2 at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,13 +86,18 @@ impl World {
         result
     }
 
-    /// A connection from left to right, for which one SYN must be enough.
+    /// A connection from left to right.
     pub(crate) fn connect(&self, protocol: Protocol, from: &str, to: &str) -> io::Result<Pair> {
-        self.connect_within(CONNECT_TIME, protocol, from, to)
+        self.connect_within(DEADLINE, protocol, from, to)
     }
 
-    /// A connection from left to right.
-    pub(crate) fn connect_within(&self, time: Duration, protocol: Protocol, from: &str, to: &str) -> io::Result<Pair> {
+    /// There is no connection from left to right, and no answer why.
+    pub(crate) fn connect_in_vain(&self, protocol: Protocol, from: &str, to: &str) {
+        let error = self.connect_within(BLOCKED_TIME, protocol, from, to).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "from {from} to {to}: {error}");
+    }
+
+    fn connect_within(&self, time: Duration, protocol: Protocol, from: &str, to: &str) -> io::Result<Pair> {
         let (from, to) = (address(from, 0), address(to, PORT));
         let listener = self.at(Place::Right, || {
             let listener = Socket::new(Domain::for_address(to), Type::STREAM, Some(protocol))?;
