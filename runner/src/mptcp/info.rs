@@ -65,6 +65,31 @@ pub struct MptcpInfo {
 }
 
 impl MptcpInfo {
+    /// The names of the fields of `struct mptcp_info` that are numbers one can expect something of.
+    pub const FIELDS: [&'static str; 21] = [
+        "subflows",
+        "add_addr_signal",
+        "add_addr_accepted",
+        "subflows_max",
+        "add_addr_signal_max",
+        "add_addr_accepted_max",
+        "flags",
+        "token",
+        "write_seq",
+        "snd_una",
+        "rcv_nxt",
+        "local_addr_used",
+        "local_addr_max",
+        "csum_enabled",
+        "retransmits",
+        "bytes_retrans",
+        "bytes_sent",
+        "bytes_received",
+        "bytes_acked",
+        "subflows_total",
+        "endp_laminar_max",
+    ];
+
     /// The connection fell back to plain TCP.
     pub fn fallback(&self) -> bool {
         self.flags & 1 != 0

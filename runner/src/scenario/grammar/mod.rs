@@ -1,0 +1,201 @@
+//! The grammar of the language as tables: which keys there are, what they take, what they mean. The reader checks
+//! keys against these tables, and the JSON schema and the reference are made from them. The main type is [`Shape`].
+
+mod expect;
+mod step;
+mod world;
+
+pub use expect::{EVENT_ITEM, EVENT_LIST, EXPECT, FILTER_OPTIONS, SUBFLOW, WIRE_ITEM, event_record, wire_record};
+pub use step::{
+    OPERATIONS, QUIET, STEP, WAIT_COUNTER, WAIT_ENDPOINT, WAIT_EVENT, WAIT_SUBFLOW, WAIT_TRANSFERRED, WAIT_WIRE,
+    step_record,
+};
+pub use world::{END, ENDPOINT, LIMITS, LINK, NAMESPACE, ROUTE, SCENARIO, TOPOLOGY};
+
+/// What stands at some place of a file.
+#[derive(Debug, Clone, Copy)]
+pub enum Shape {
+    /// A scalar.
+    Scalar(Kind),
+    /// A list of things of one shape.
+    List(&'static Shape),
+    /// A map with fixed keys.
+    Record(&'static Record),
+    /// A map whose keys are names: what a key names, and the shape of the values.
+    Table(&'static str, &'static Shape),
+    /// One of these.
+    Either(&'static [Shape]),
+}
+
+/// A map with fixed keys.
+#[derive(Debug)]
+pub struct Record {
+    /// Its name in the JSON schema; unique.
+    pub name: &'static str,
+    /// What it is in messages: "a `connect` step".
+    pub what: &'static str,
+    /// Keys that may stand together.
+    pub keys: &'static [Key],
+    /// Keys of which exactly one must be there; empty: there is no such choice.
+    pub one_of: &'static [Key],
+    /// Keys that similar records have but this one never: they get a message of their own.
+    pub never: &'static [Key],
+}
+
+impl Record {
+    /// A record without a choice.
+    const fn plain(name: &'static str, what: &'static str, keys: &'static [Key]) -> Self {
+        Self { name, what, keys, one_of: &[], never: &[] }
+    }
+
+    /// All keys that may occur.
+    pub fn all_keys(&self) -> impl Iterator<Item = &'static Key> + Clone + use<> {
+        self.keys.iter().chain(self.one_of)
+    }
+
+    /// The key of that name.
+    pub fn key(&self, name: &str) -> Option<&'static Key> {
+        self.all_keys().find(|key| key.name == name)
+    }
+}
+
+/// A key of a [`Record`].
+#[derive(Debug, Clone, Copy)]
+pub struct Key {
+    /// Its word.
+    pub name: &'static str,
+    /// What it takes.
+    pub shape: Shape,
+    /// Must be there.
+    pub required: bool,
+    /// What it means, in one or two sentences.
+    pub doc: &'static str,
+}
+
+impl Key {
+    const fn new(name: &'static str, shape: Shape, doc: &'static str) -> Self {
+        Self { name, shape, required: false, doc }
+    }
+
+    const fn required(self) -> Self {
+        Self { required: true, ..self }
+    }
+
+    const fn doc(self, doc: &'static str) -> Self {
+        Self { doc, ..self }
+    }
+}
+
+/// What a scalar may be. How each is read is in [`super::scalar`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// One line of text.
+    Line,
+    /// Any text.
+    Text,
+    /// `true`, `false`, `on` or `off`.
+    Switch,
+    /// A whole number in this range.
+    Integer(u64, u64),
+    /// A TCP port, 1 to 65535.
+    Port,
+    /// An IPv4 or IPv6 address.
+    Address,
+    /// An address with a prefix length.
+    AddressPrefix,
+    /// `default`, or an address with a prefix length.
+    Destination,
+    /// The name of a namespace, link, connection or filter.
+    Name,
+    /// The name of an interface.
+    Device,
+    /// `50 ms`
+    Duration,
+    /// `64 KiB`
+    Size,
+    /// `20 Mbit/s`
+    Rate,
+    /// `3`, `"1..3"`, `">=1"` or `"<=3"`
+    Count,
+    /// The symbol of an errno.
+    Errno,
+    /// `mptcp`, `tcp` or an errno.
+    Outcome,
+    /// `none`, `any` or an errno.
+    ErrorPattern,
+    /// An endpoint flag, or `raw 0x40`.
+    Flag,
+    /// The name of a counter, as nstat has it.
+    Counter,
+    /// The name of a sysctl.
+    Sysctl,
+    /// A feature word of `requires:`.
+    Feature,
+    /// `client`, `server`, or one of the connection's namespaces.
+    Side,
+    /// One of these words.
+    Word(&'static [&'static str]),
+}
+
+const fn scalar(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+    Key::new(name, Shape::Scalar(kind), doc)
+}
+
+// Keys that occur in many places.
+const IN: Key = scalar("in", Kind::Name, "The namespace.").required();
+const ON: Key = scalar("on", Kind::Name, "The connection.").required();
+const ID: Key = scalar("id", Kind::Integer(0, 255), "The address id.");
+const PORT: Key = scalar("port", Kind::Port, "The port.");
+const ADDRESS: Key = scalar("address", Kind::Address, "The address.");
+const LOCAL: Key = scalar("local", Kind::Address, "The local address, as this side sees it.");
+const REMOTE: Key = scalar("remote", Kind::Address, "The remote address, as this side sees it.");
+const LOCAL_PORT: Key = scalar("local_port", Kind::Port, "The local port.");
+const REMOTE_PORT: Key = scalar("remote_port", Kind::Port, "The remote port.");
+const LOCAL_ID: Key = scalar("local_id", Kind::Integer(0, 255), "The local address id.");
+const REMOTE_ID: Key = scalar("remote_id", Kind::Integer(0, 255), "The remote address id.");
+const DEV: Key = scalar("dev", Kind::Device, "The interface.");
+const FLAGS: Key = Key::new(
+    "flags",
+    Shape::List(&Shape::Scalar(Kind::Flag)),
+    "Words of ip-mptcp(8): signal, subflow, backup, fullmesh, implicit, laminar; or a number like `raw 0x40`.",
+);
+const DEADLINE: Key = scalar("deadline", Kind::Duration, "The longest it may take; at most 10 minutes.");
+const COUNT: Key = scalar("count", Kind::Count, "How many; 1 unless said otherwise.");
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    /// Calls `visit` with each record that can be reached.
+    fn walk(shape: &Shape, seen: &mut BTreeMap<&'static str, *const Record>) {
+        match shape {
+            Shape::Scalar(_) => {}
+            Shape::List(inner) | Shape::Table(_, inner) => walk(inner, seen),
+            Shape::Either(shapes) => shapes.iter().for_each(|shape| walk(shape, seen)),
+            Shape::Record(record) => {
+                let pointer: *const Record = *record;
+                if let Some(other) = seen.insert(record.name, pointer) {
+                    assert!(std::ptr::eq(other, pointer), "two records are called {}", record.name);
+                    return;
+                }
+                let mut names = std::collections::BTreeSet::new();
+                for key in record.all_keys() {
+                    assert!(names.insert(key.name), "{} has {} twice", record.name, key.name);
+                    assert!(!key.doc.is_empty(), "{}.{} says nothing", record.name, key.name);
+                    walk(&key.shape, seen);
+                }
+                assert!(record.never.iter().all(|key| !names.contains(key.name)), "{}", record.name);
+            }
+        }
+    }
+
+    #[test]
+    fn the_tables_are_sound() {
+        let mut seen = BTreeMap::new();
+        walk(&Shape::Record(&SCENARIO), &mut seen);
+        walk(&Shape::Record(&TOPOLOGY), &mut seen);
+        assert!(seen.len() > 50, "{}", seen.len());
+    }
+}

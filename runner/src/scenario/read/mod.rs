@@ -1,0 +1,317 @@
+//! From the YAML tree to the model: everything that is wrong is found in one pass. The main type is [`Reader`].
+//!
+//! A function that can't make its part of the model gives [`Reported`], which only the reader makes, and only when it
+//! has noted an error: nothing can be dropped in silence.
+
+mod connection;
+mod event;
+mod expect;
+mod operation;
+mod scope;
+mod step;
+mod wait;
+mod world;
+
+use std::cell::RefCell;
+
+use super::diagnostic::Diagnostic;
+use super::grammar::{self, Record};
+use super::model::{Expectation, Feature, Place, Step, World};
+use super::nearest::suggestion;
+use super::scalar::{self, Parsed, Problem};
+use super::yaml::{Entry, Node, Value};
+
+/// The most steps of a scenario.
+const MOST_STEPS: usize = 10_000;
+/// The most errors that are kept.
+const MOST_ERRORS: usize = 1_000;
+
+/// An error has been noted.
+#[derive(Debug, Clone, Copy)]
+pub struct Reported(());
+
+/// A part of the model, or an error that has been noted.
+pub type Read<T> = Result<T, Reported>;
+
+/// Collects what is wrong while nodes are turned into values.
+#[derive(Debug, Default)]
+pub struct Reader {
+    found: RefCell<Vec<Diagnostic>>,
+}
+
+impl Reader {
+    /// What was wrong.
+    pub fn into_found(self) -> Vec<Diagnostic> {
+        self.found.into_inner()
+    }
+
+    /// Notes an error.
+    fn report(&self, diagnostic: Diagnostic) -> Reported {
+        let mut found = self.found.borrow_mut();
+        if found.len() < MOST_ERRORS {
+            found.push(diagnostic);
+        }
+        Reported(())
+    }
+
+    /// Notes an error with nothing but a message.
+    fn error(&self, place: Place, message: impl Into<String>) -> Reported {
+        self.report(Diagnostic::new(place, message))
+    }
+
+    fn problem(&self, place: Place, problem: Problem) -> Reported {
+        let diagnostic = Diagnostic::new(place, problem.message);
+        self.report(match problem.help {
+            Some(help) => diagnostic.help(help),
+            None => diagnostic,
+        })
+    }
+
+    /// A map with fixed keys. Unknown, missing and contradictory keys are noted; what is there can be read all the same.
+    fn record<'a>(&'a self, node: &'a Node, record: &'static Record) -> Read<Fields<'a>> {
+        let Value::Map(entries) = &node.value else {
+            let keys: Vec<_> = record.all_keys().map(|key| format!("`{}:`", key.name)).take(40).collect();
+            let diagnostic = self.wrong_type(node, &format!("{} must be a map", record.what));
+            return Err(self.report(diagnostic.help(format!("its keys are {}", keys.join(", ")))));
+        };
+        for entry in entries {
+            match record.key(&entry.key) {
+                None => {
+                    self.unknown_key(entry, record);
+                }
+                Some(_) if entry.value.is_absent() => {
+                    self.error(entry.place, format!("`{}:` has no value", entry.key));
+                }
+                Some(_) => {}
+            }
+        }
+        let missing = record.keys.iter().filter(|key| key.required && node.get(key.name).is_none());
+        for key in missing {
+            self.report(Diagnostic::new(node.place, format!("{} needs `{}:`", record.what, key.name)).help(key.doc));
+        }
+        Ok(Fields { reader: self, node, record })
+    }
+
+    fn unknown_key(&self, entry: &Entry, record: &'static Record) -> Reported {
+        let Entry { key, place, .. } = entry;
+        if record.never.iter().any(|never| never.name == key) {
+            let known: Vec<_> = record.keys.iter().map(|key| format!("`{}`", key.name)).collect();
+            return self.report(
+                Diagnostic::new(*place, format!("{} never carries `{key}`", record.what))
+                    .help(format!("it has {}", known.join(", "))),
+            );
+        }
+        let diagnostic = Diagnostic::new(*place, format!("{} has no key `{key}`", record.what));
+        self.report(match suggestion(key, record.all_keys().map(|key| key.name)) {
+            Some(help) => diagnostic.help(help),
+            None => diagnostic,
+        })
+    }
+
+    /// The one entry of a record's choice. None, or several, is an error.
+    fn choice<'a>(&self, fields: &Fields<'a>) -> Read<&'a Entry> {
+        let record = fields.record;
+        let is_choice = |entry: &&Entry| record.one_of.iter().any(|key| key.name == entry.key);
+        let mut chosen = fields.node.entries().iter().filter(is_choice);
+        match (chosen.next(), chosen.next()) {
+            (Some(one), None) if one.value.is_absent() => Err(Reported(())),
+            (Some(one), None) => Ok(one),
+            (Some(one), Some(other)) => Err(self.report(
+                Diagnostic::new(other.place, format!("{} is one thing: `{}` or `{}`", record.what, one.key, other.key))
+                    .context(one.place, "the other one"),
+            )),
+            (None, _) => {
+                let unknown = |entry: &Entry| record.key(&entry.key).is_none();
+                if fields.node.entries().iter().any(unknown) {
+                    return Err(Reported(()));
+                }
+                let words: Vec<_> = record.one_of.iter().map(|key| format!("`{}`", key.name)).collect();
+                Err(self.report(
+                    Diagnostic::new(fields.node.place, format!("it isn't said what {} is", record.what))
+                        .help(format!("one of {}", words.join(", "))),
+                ))
+            }
+        }
+    }
+
+    /// A list.
+    fn list<'a>(&self, node: &'a Node, what: &str) -> Read<&'a [Node]> {
+        match &node.value {
+            Value::List(items) => Ok(items),
+            _ => Err(self.report(self.wrong_type(node, &format!("{what} must be a list")))),
+        }
+    }
+
+    /// A map whose keys are names.
+    fn table<'a>(&self, node: &'a Node, what: &str) -> Read<&'a [Entry]> {
+        match &node.value {
+            Value::Map(entries) => Ok(entries),
+            _ => Err(self.report(self.wrong_type(node, &format!("{what} must be a map")))),
+        }
+    }
+
+    /// A scalar.
+    fn scalar<T>(&self, node: &Node, parse: impl Fn(&str) -> Parsed<T>) -> Read<T> {
+        match &node.value {
+            _ if node.is_absent() => Err(self.error(node.place, "a value is missing")),
+            Value::Scalar { text, .. } => parse(text).map_err(|problem| self.problem(node.place, problem)),
+            Value::List(_) | Value::Map(_) => Err(self.report(self.wrong_type(node, "a single value must stand here"))),
+        }
+    }
+
+    /// The name that a key of a table is.
+    fn key<T>(&self, entry: &Entry, parse: impl Fn(&str) -> Parsed<T>) -> Read<T> {
+        parse(&entry.key).map_err(|problem| self.problem(entry.place, problem))
+    }
+
+    fn wrong_type(&self, node: &Node, message: &str) -> Diagnostic {
+        let is = match &node.value {
+            Value::Scalar { .. } if node.is_absent() => "nothing is here",
+            Value::Scalar { .. } => "this is a single value",
+            Value::List(_) => "this is a list",
+            Value::Map(_) => "this is a map",
+        };
+        Diagnostic::new(node.place, message).label(is)
+    }
+}
+
+/// The map of a [`Record`].
+#[derive(Debug, Clone, Copy)]
+struct Fields<'a> {
+    reader: &'a Reader,
+    node: &'a Node,
+    record: &'static Record,
+}
+
+impl<'a> Fields<'a> {
+    fn place(&self) -> Place {
+        self.node.place
+    }
+
+    /// The value of a key, if it has one.
+    fn get(&self, key: &str) -> Option<&'a Node> {
+        debug_assert!(self.record.key(key).is_some(), "{} has no key {key}", self.record.name);
+        self.node.get(key).filter(|value| !value.is_absent())
+    }
+
+    /// Where the value of a key is, or else the whole record.
+    fn place_of(&self, key: &str) -> Place {
+        self.get(key).map_or(self.node.place, |value| value.place)
+    }
+
+    /// The value of a key that must be there.
+    fn need_node(&self, key: &str) -> Read<&'a Node> {
+        let present = self.node.entries().iter().any(|entry| entry.key == key);
+        let noted = present || self.record.key(key).is_some_and(|key| key.required);
+        match self.get(key) {
+            Some(node) => Ok(node),
+            None if noted => Err(Reported(())),
+            None => Err(self.reader.error(self.node.place, format!("{} needs `{key}:`", self.record.what))),
+        }
+    }
+
+    fn need<T>(&self, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<T> {
+        self.reader.scalar(self.need_node(key)?, parse)
+    }
+
+    fn optional<T>(&self, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<Option<T>> {
+        self.get(key).map(|node| self.reader.scalar(node, parse)).transpose()
+    }
+
+    fn or<T>(&self, key: &str, default: T, parse: impl Fn(&str) -> Parsed<T>) -> Read<T> {
+        Ok(self.optional(key, parse)?.unwrap_or(default))
+    }
+}
+
+/// Everything of a list or table that could be read; an error if anything could not.
+fn all<T>(parts: impl IntoIterator<Item = Read<T>>) -> Read<Vec<T>> {
+    let mut good = Vec::new();
+    let mut bad = None;
+    for part in parts {
+        match part {
+            Ok(part) => good.push(part),
+            Err(reported) => bad = Some(reported),
+        }
+    }
+    bad.map_or(Ok(good), Err)
+}
+
+/// What a scenario file says, sources and names apart.
+#[derive(Debug)]
+pub struct Parts {
+    pub title: String,
+    pub about: String,
+    pub see: Vec<String>,
+    pub requires: Vec<Feature>,
+    pub alone: bool,
+    pub world: World,
+    pub steps: Vec<Step>,
+    pub expect: Expectation,
+}
+
+/// Reads a scenario with its topology. `topology_missing`: it names one that could not be read; that is an error that
+/// was noted elsewhere, and what would be in it is not missed again.
+pub fn scenario(reader: &Reader, root: &Node, topology: Option<&Node>, topology_missing: bool) -> Read<Parts> {
+    let fields = reader.record(root, &grammar::SCENARIO)?;
+    let title = fields.need("title", scalar::line);
+    let about = fields.need("about", scalar::text);
+    let see = lines(&fields, "see", scalar::line);
+    let requires = lines(&fields, "requires", feature);
+    let alone = fields.or("alone", false, scalar::switch);
+    if fields.get("topology").is_some_and(|node| node.text().is_none()) {
+        reader.error(fields.place_of("topology"), "`topology` is the name of a topology");
+    }
+    if topology_missing {
+        // Without its world, hardly anything could be checked against anything.
+        return Err(Reported(()));
+    }
+    let (world, mut scope) = world::read(reader, &fields, topology);
+    let steps = match fields.get("steps") {
+        Some(node) => read_steps(reader, node, &mut scope),
+        None => Ok(Vec::new()),
+    };
+    let expect = match fields.get("expect") {
+        Some(node) => expect::read(reader, node, &scope.at_the_end()),
+        None => Ok(Expectation::default()),
+    };
+    Ok(Parts {
+        title: title?,
+        about: about?,
+        see: see?,
+        requires: requires?,
+        alone: alone?,
+        world: world?,
+        steps: steps?,
+        expect: expect?,
+    })
+}
+
+fn read_steps(reader: &Reader, node: &Node, scope: &mut scope::Scope) -> Read<Vec<Step>> {
+    let items = reader.list(node, "`steps`")?;
+    if items.len() > MOST_STEPS {
+        let message = format!("the scenario has too many steps: {}, at most {MOST_STEPS} are allowed", items.len());
+        return Err(reader.error(node.place, message));
+    }
+    scope.foresee(items);
+    all(items.iter().map(|item| step::read(reader, item, scope)))
+}
+
+fn lines<T>(fields: &Fields<'_>, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<Vec<T>> {
+    let Some(node) = fields.get(key) else { return Ok(Vec::new()) };
+    let items = fields.reader.list(node, &format!("`{key}`"))?;
+    all(items.iter().map(|item| fields.reader.scalar(item, &parse)))
+}
+
+/// A word of `requires:`.
+fn feature(text: &str) -> Parsed<Feature> {
+    match Feature::from_word(text) {
+        Some(Feature::Counter(name)) => scalar::counter(&name).map(Feature::Counter),
+        Some(Feature::Sysctl(name)) => scalar::sysctl(&name).map(Feature::Sysctl),
+        Some(plain) => Ok(plain),
+        None => {
+            let words = Feature::PLAIN.iter().map(|(word, _)| *word).chain(["counter:NAME", "sysctl:NAME"]);
+            let help = suggestion(text, words);
+            Err(Problem { message: format!("`{text}` is not a feature that can be probed"), help })
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What has been said so far: the world, and the connections, listeners and filters of the steps up to here.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use super::super::diagnostic::Diagnostic;
+use super::super::model::{ConnectionOutcome, Link, Place, SocketProtocol};
+use super::super::nearest::suggestion;
+use super::super::scalar;
+use super::super::yaml::Node;
+use super::{Read, Reader};
+use crate::recording::Side;
+
+/// What names mean at some point of a scenario.
+#[derive(Debug, Default)]
+pub struct Scope {
+    /// Names of namespaces, also of those that could not be read.
+    pub namespaces: Vec<String>,
+    /// Namespaces of which no events are recorded, with where it is said.
+    pub silent: HashMap<String, Place>,
+    /// Names of links with the namespaces of their ends, also of those that could not be read.
+    pub links: Vec<(String, Vec<String>)>,
+    /// Devices by namespace.
+    pub devices: HashMap<String, Vec<String>>,
+    /// Addresses on links, canonical, with their namespaces; and those that steps add.
+    pub addresses: HashSet<(String, IpAddr)>,
+    /// The world could be read as a whole: what isn't in it doesn't exist.
+    pub world_is_known: bool,
+    /// Connections made so far. A connect step with an error in it leaves an unknown one.
+    pub connections: Vec<KnownConnection>,
+    /// Names of connections of later steps, with their places.
+    pub later: HashMap<String, Place>,
+    /// Sockets that listen.
+    pub listeners: Vec<KnownListener>,
+    /// Filters that are installed: namespace, name, place.
+    pub filters: Vec<(String, String, Place)>,
+}
+
+/// A connection that a step has made.
+#[derive(Debug, Clone)]
+pub struct KnownConnection {
+    pub name: String,
+    pub place: Place,
+    /// `None`: its step has errors, so nothing more is said about it.
+    pub details: Option<ConnectionDetails>,
+    /// The step that closed it.
+    pub closed: Option<Place>,
+    /// Bytes of the background transfer that runs: from the client, from the server.
+    pub background: Option<(u64, u64)>,
+}
+
+#[derive(Debug, Clone)]
+pub struct ConnectionDetails {
+    pub client: String,
+    pub server: String,
+    pub client_protocol: SocketProtocol,
+    pub server_protocol: SocketProtocol,
+    pub outcome: ConnectionOutcome,
+}
+
+/// A socket that listens.
+#[derive(Debug, Clone)]
+pub struct KnownListener {
+    pub namespace: String,
+    pub address: IpAddr,
+    pub port: u16,
+    pub protocol: SocketProtocol,
+    pub place: Place,
+    /// The connect step opened it.
+    pub implicit: bool,
+}
+
+impl ConnectionDetails {
+    /// The namespace of a side.
+    pub fn namespace(&self, side: Side) -> &str {
+        match side {
+            Side::Client => &self.client,
+            Side::Server => &self.server,
+        }
+    }
+
+    /// What the socket of a side is.
+    pub fn protocol(&self, side: Side) -> SocketProtocol {
+        match side {
+            Side::Client => self.client_protocol,
+            Side::Server => self.server_protocol,
+        }
+    }
+}
+
+impl Scope {
+    /// Takes over links that were read.
+    pub fn enter(&mut self, links: &[Link]) {
+        self.world_is_known = true;
+        for end in links.iter().flat_map(|link| &link.ends) {
+            self.devices.entry(end.namespace.clone()).or_default().push(end.device.clone());
+            for address in &end.addresses {
+                self.addresses.insert((end.namespace.clone(), address.address.to_canonical()));
+            }
+        }
+    }
+
+    /// Notes which connections later steps make, so that a use before that can say so.
+    pub fn foresee(&mut self, steps: &[Node]) {
+        for step in steps {
+            let name = step.get("connect").and_then(|connect| connect.get("name"));
+            if let Some((node, text)) = name.and_then(|node| Some((node, node.text()?))) {
+                self.later.entry(text.to_owned()).or_insert(node.place);
+            }
+        }
+    }
+
+    /// The same when all steps are done: closed connections can be talked about.
+    pub fn at_the_end(mut self) -> Self {
+        self.later.clear();
+        for connection in &mut self.connections {
+            connection.closed = None;
+        }
+        self
+    }
+
+    /// The name of a namespace that exists.
+    pub fn namespace(&self, reader: &Reader, node: &Node) -> Read<String> {
+        let name = reader.scalar(node, |text| Ok(text.to_owned()))?;
+        self.known_namespace(reader, &name, node.place)
+    }
+
+    /// That name, if there is such a namespace.
+    pub fn known_namespace(&self, reader: &Reader, name: &str, place: Place) -> Read<String> {
+        if self.namespaces.iter().any(|known| known == name) {
+            return Ok(name.to_owned());
+        }
+        let known = self.namespaces.iter().map(String::as_str);
+        Err(unknown(reader, place, format!("there is no namespace `{name}`"), suggestion(name, known)))
+    }
+
+    /// The name of an interface that the namespace has.
+    pub fn device(&self, reader: &Reader, namespace: &Read<String>, node: &Node) -> Read<String> {
+        let name = reader.scalar(node, |text| if text == "lo" { Ok("lo".to_owned()) } else { scalar::device(text) })?;
+        let Ok(namespace) = namespace else { return Ok(name) };
+        let none = Vec::new();
+        let devices = self.devices.get(namespace).unwrap_or(&none);
+        if !self.world_is_known || name == "lo" || devices.contains(&name) {
+            return Ok(name);
+        }
+        let help = suggestion(&name, devices.iter().map(String::as_str));
+        Err(unknown(reader, node.place, format!("`{namespace}` has no interface `{name}`"), help))
+    }
+
+    /// The namespace has that address; loopback addresses are everywhere. Says yes if the world isn't known.
+    pub fn has_address(&self, namespace: &str, address: IpAddr) -> bool {
+        let address = address.to_canonical();
+        !self.world_is_known || address.is_loopback() || self.addresses.contains(&(namespace.to_owned(), address))
+    }
+
+    /// The addresses of a namespace, for messages.
+    pub fn addresses_of(&self, namespace: &str) -> String {
+        let mut own: Vec<IpAddr> =
+            self.addresses.iter().filter(|(owner, _)| owner == namespace).map(|(_, address)| *address).collect();
+        own.sort_unstable();
+        own.iter().take(16).map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
+    }
+
+    /// A connection that exists by now.
+    pub fn connection(&self, reader: &Reader, node: &Node) -> Read<&KnownConnection> {
+        let name = reader.scalar(node, |text| Ok(text.to_owned()))?;
+        self.known_connection(reader, &name, node.place)
+    }
+
+    /// The connection of that name, if it exists by now.
+    pub fn known_connection(&self, reader: &Reader, name: &str, place: Place) -> Read<&KnownConnection> {
+        if let Some(known) = self.connections.iter().find(|known| known.name == name) {
+            return Ok(known);
+        }
+        if let Some(made) = self.later.get(name) {
+            return Err(reader.report(
+                Diagnostic::new(place, format!("the connection `{name}` does not exist yet"))
+                    .context(*made, "it is made here"),
+            ));
+        }
+        let known = self.connections.iter().map(|known| known.name.as_str());
+        let known = known.chain(self.later.keys().map(String::as_str));
+        Err(unknown(reader, place, format!("there is no connection `{name}`"), suggestion(name, known)))
+    }
+
+    /// The details of a connection that was established; `None` if its step has errors.
+    pub fn live_or_closed<'a>(
+        &self,
+        reader: &Reader,
+        known: &'a KnownConnection,
+        place: Place,
+    ) -> Read<Option<&'a ConnectionDetails>> {
+        let Some(details) = &known.details else { return Ok(None) };
+        if let ConnectionOutcome::Error(errno) = &details.outcome {
+            return Err(reader.report(
+                Diagnostic::new(place, format!("the connection `{}` never exists", known.name))
+                    .context(known.place, format!("connect() must fail with {errno}")),
+            ));
+        }
+        Ok(Some(details))
+    }
+
+    /// The details of a connection that is established now.
+    pub fn live<'a>(
+        &self,
+        reader: &Reader,
+        known: &'a KnownConnection,
+        place: Place,
+    ) -> Read<Option<&'a ConnectionDetails>> {
+        let details = self.live_or_closed(reader, known, place)?;
+        if let Some(closed) = known.closed {
+            return Err(reader.report(
+                Diagnostic::new(place, format!("the connection `{}` is closed by now", known.name))
+                    .context(closed, "closed here"),
+            ));
+        }
+        Ok(details)
+    }
+
+    /// The same for a connection on which MPTCP is used.
+    pub fn live_mptcp<'a>(
+        &self,
+        reader: &Reader,
+        known: &'a KnownConnection,
+        place: Place,
+    ) -> Read<Option<&'a ConnectionDetails>> {
+        let details = self.live(reader, known, place)?;
+        match details {
+            Some(details) if details.outcome == ConnectionOutcome::Tcp => Err(reader.report(
+                Diagnostic::new(place, format!("`{}` is a plain TCP connection: it has no subflows", known.name))
+                    .context(known.place, "its outcome is `tcp`"),
+            )),
+            _ => Ok(details),
+        }
+    }
+
+    /// The side that a word means: a namespace of the connection first, then `client` and `server`.
+    pub fn side(&self, reader: &Reader, known: &KnownConnection, word: &str, place: Place) -> Read<Side> {
+        let plain = match word {
+            "client" => Some(Side::Client),
+            "server" => Some(Side::Server),
+            _ => None,
+        };
+        let Some(details) = &known.details else {
+            // Which namespaces it has is not known: nothing can be said against the word.
+            return Ok(plain.unwrap_or(Side::Client));
+        };
+        let (client, server) = (word == details.client, word == details.server);
+        match (client, server, plain) {
+            (true, false, _) => Ok(Side::Client),
+            (false, true, _) => Ok(Side::Server),
+            (_, _, Some(side)) => Ok(side),
+            (true, true, None) => Err(reader.report(
+                Diagnostic::new(place, format!("both sides of `{}` are in `{word}`", known.name))
+                    .help("`client` or `server`"),
+            )),
+            (false, false, None) => Err(reader.report(
+                Diagnostic::new(place, format!("`{word}` is not a side of the connection `{}`", known.name))
+                    .help(format!("`client` (in `{}`) or `server` (in `{}`)", details.client, details.server)),
+            )),
+        }
+    }
+
+    /// The namespace of a side, if the connection is known well enough.
+    pub fn namespace_is_side(
+        &self,
+        reader: &Reader,
+        known: &KnownConnection,
+        namespace: &str,
+        place: Place,
+    ) -> Read<()> {
+        let Some(details) = &known.details else { return Ok(()) };
+        if details.client == namespace || details.server == namespace {
+            return Ok(());
+        }
+        Err(reader.report(
+            Diagnostic::new(place, format!("the connection `{}` has no side in `{namespace}`", known.name))
+                .context(known.place, format!("from `{}` to `{}`", details.client, details.server)),
+        ))
+    }
+}
+
+/// Notes an unknown name.
+pub fn unknown(reader: &Reader, place: Place, message: String, help: Option<String>) -> super::Reported {
+    let diagnostic = Diagnostic::new(place, message);
+    reader.report(match help {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    })
+}

@@ -1,0 +1,109 @@
+//! The JSON schema of scenario files, made from the grammar's tables, for editors.
+
+use serde_json::{Map, Value, json};
+
+use super::grammar::{Key, Kind, Record, SCENARIO, Shape};
+
+/// The JSON schema (draft 2020-12) of a scenario file.
+///
+/// It is what an editor can check while one types; the whole truth is what [`super::load`] says.
+pub fn json_schema() -> Value {
+    let mut definitions = Map::new();
+    let root = reference(&SCENARIO, &mut definitions);
+    definitions.sort_keys();
+    json!({
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mptcplab scenario",
+        "description": "A scenario of mptcplab, version 1 of the language. See scenarios/README.md.",
+        "$ref": root["$ref"],
+        "$defs": definitions,
+    })
+}
+
+/// A reference to a record's definition, which is made if it isn't there yet.
+fn reference(record: &'static Record, definitions: &mut Map<String, Value>) -> Value {
+    if !definitions.contains_key(record.name) {
+        // A placeholder first: records may contain themselves.
+        definitions.insert(record.name.to_owned(), Value::Null);
+        let definition = object(record, definitions);
+        definitions.insert(record.name.to_owned(), definition);
+    }
+    json!({ "$ref": format!("#/$defs/{}", record.name) })
+}
+
+fn object(record: &'static Record, definitions: &mut Map<String, Value>) -> Value {
+    let mut properties = Map::new();
+    for key in record.all_keys() {
+        properties.insert(key.name.to_owned(), described(key, definitions));
+    }
+    let mut object = json!({
+        "type": "object",
+        "description": record.what,
+        "properties": properties,
+        "additionalProperties": false,
+    });
+    let required: Vec<&str> = record.keys.iter().filter(|key| key.required).map(|key| key.name).collect();
+    if !required.is_empty() {
+        object["required"] = json!(required);
+    }
+    if !record.one_of.is_empty() {
+        object["oneOf"] = record.one_of.iter().map(|key| json!({ "required": [key.name] })).collect();
+    }
+    object
+}
+
+fn described(key: &'static Key, definitions: &mut Map<String, Value>) -> Value {
+    let mut schema = shape(&key.shape, definitions);
+    schema["description"] = json!(key.doc);
+    schema
+}
+
+fn shape(shape_: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
+    match shape_ {
+        Shape::Scalar(kind) => scalar(*kind),
+        Shape::List(inner) => json!({ "type": "array", "items": shape(inner, definitions) }),
+        Shape::Record(record) => reference(record, definitions),
+        Shape::Table(_, inner) => json!({ "type": "object", "additionalProperties": shape(inner, definitions) }),
+        Shape::Either(shapes) => {
+            let shapes: Vec<Value> = shapes.iter().map(|inner| shape(inner, definitions)).collect();
+            json!({ "anyOf": shapes })
+        }
+    }
+}
+
+/// A scalar; wherever the type or the spelling is restricted, a variable of the matrix may stand instead.
+fn scalar(kind: Kind) -> Value {
+    let pattern = |pattern: &str| json!({ "type": "string", "pattern": format!("^({pattern})$|\\$[a-z]") });
+    let or_variable = |schema: Value| json!({ "anyOf": [schema, { "type": "string", "pattern": "\\$[a-z]" }] });
+    let integer = |min: u64, max: u64| or_variable(json!({ "type": "integer", "minimum": min, "maximum": max }));
+    match kind {
+        Kind::Line => json!({ "type": ["string", "number", "boolean"] }),
+        Kind::Text => json!({ "type": "string" }),
+        Kind::Switch => or_variable(json!({ "enum": [true, false, "on", "off"] })),
+        Kind::Integer(min, max) => integer(min, max),
+        Kind::Port => integer(1, 65535),
+        Kind::Address => pattern("[0-9a-fA-F:.]+"),
+        Kind::AddressPrefix => pattern("[0-9a-fA-F:.]+/[0-9]{1,3}"),
+        Kind::Destination => pattern("default|[0-9a-fA-F:.]+/[0-9]{1,3}"),
+        Kind::Name => pattern("[A-Za-z][A-Za-z0-9_-]{0,31}"),
+        Kind::Device => pattern("[A-Za-z0-9_.@-]{1,15}"),
+        Kind::Duration => pattern("[0-9]+ ?(us|µs|ms|s|min)"),
+        Kind::Size => json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, pattern("[0-9]+ ?(B|KiB|MiB|GiB)?")] }),
+        Kind::Rate => pattern("[0-9]+ ?[kMG]?bit/s"),
+        Kind::Count => json!({
+            "anyOf": [{ "type": "integer", "minimum": 0 }, pattern("[0-9]+|[0-9]+\\.\\.[0-9]+|[<>]=[0-9]+")],
+        }),
+        Kind::Errno => pattern("E[A-Z0-9]+"),
+        Kind::Outcome => pattern("mptcp|tcp|E[A-Z0-9]+"),
+        Kind::ErrorPattern => pattern("none|any|E[A-Z0-9]+"),
+        Kind::Flag => pattern("signal|subflow|backup|fullmesh|implicit|laminar|raw (0x)?[0-9a-fA-F]+"),
+        Kind::Counter => pattern("[A-Za-z0-9]+"),
+        Kind::Sysctl => pattern("net\\.[A-Za-z0-9_./-]+"),
+        Kind::Feature => pattern(
+            "mptcp|listener_events|laminar|token_dump|mixed_families|nftables|tbf|counter:[A-Za-z0-9]+|sysctl:net\\..+",
+        ),
+        Kind::Side => json!({ "type": "string" }),
+        Kind::Word(["true"]) => or_variable(json!({ "const": true })),
+        Kind::Word(words) => or_variable(json!({ "enum": words })),
+    }
+}

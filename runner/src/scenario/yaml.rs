@@ -1,0 +1,322 @@
+//! YAML text to a tree in which each value and each key knows its place. The main type is [`Node`].
+//!
+//! Only what scenarios need: one document, scalars as text, lists, maps. Anchors, aliases and tags are refused: what
+//! is shared is written in a topology or a matrix, and an alias could blow a small file up without bound.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use granit_parser::{Event, Marker, Parser, Span};
+
+use super::diagnostic::Diagnostic;
+use super::model::Place;
+
+/// The deepest nesting; the language itself needs about ten.
+const DEPTH: usize = 48;
+
+/// A value.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Where it is, cut at the end of its first line.
+    pub place: Place,
+    /// The bytes of the whole value, quotes included.
+    pub range: Range<usize>,
+    /// What it is.
+    pub value: Value,
+}
+
+/// What a [`Node`] is.
+#[derive(Debug, Clone)]
+pub enum Value {
+    /// Anything that is neither a list nor a map, without its quotes.
+    Scalar {
+        /// The text. Which type it has is the reader's business.
+        text: String,
+        /// Written without quotes.
+        plain: bool,
+    },
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in the order of the text, each key once.
+    Map(Vec<Entry>),
+}
+
+/// A key with its value.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// The key.
+    pub key: String,
+    /// Where the key is.
+    pub place: Place,
+    /// The bytes of the key, quotes included.
+    pub range: Range<usize>,
+    /// The value.
+    pub value: Node,
+}
+
+impl Node {
+    /// The value of that key, if this is a map that has it.
+    pub fn get(&self, key: &str) -> Option<&Node> {
+        self.entries().iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// The entries of a map; none for anything else.
+    pub fn entries(&self) -> &[Entry] {
+        match &self.value {
+            Value::Map(entries) => entries,
+            _ => &[],
+        }
+    }
+
+    /// The items of a list; none for anything else.
+    pub fn items(&self) -> &[Node] {
+        match &self.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The text of a scalar.
+    pub fn text(&self) -> Option<&str> {
+        match &self.value {
+            Value::Scalar { text, .. } => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A key without a value: `steps:`.
+    pub fn is_absent(&self) -> bool {
+        matches!(&self.value, Value::Scalar { text, plain: true } if text.is_empty())
+    }
+}
+
+/// Parses the text of the source with that index. `None` if nothing can be said about it as a whole: there is a
+/// syntax error, or it is empty. What is wrong goes to `found`.
+pub fn parse(source: usize, text: &str, found: &mut Vec<Diagnostic>) -> Option<Node> {
+    let options = granit_parser::options! {
+        disallow_directives: true,
+        emit_comments: false,
+        flow_nesting_limit: DEPTH,
+        block_nesting_limit: DEPTH,
+    };
+    let mut builder = Builder { source, text, stack: Vec::new(), root: None, found };
+    for event in Parser::new_from_str_with_options(text, options) {
+        match event {
+            Ok((event, span)) => {
+                if !builder.event(event, &span) {
+                    return None;
+                }
+            }
+            Err(error) => {
+                let marker = *error.marker();
+                let place = builder.place(&Span::new(marker, marker));
+                let message = format!("this is not YAML: {}", error.kind());
+                builder.found.push(Diagnostic::new(place, message).label("noticed here"));
+                return None;
+            }
+        }
+    }
+    if builder.root.is_none() {
+        let message = if text.trim().is_empty() { "the file is empty" } else { "the file has nothing but comments" };
+        let place = Place { source, line: 1, column: 1, start: 0, end: 0 };
+        builder
+            .found
+            .push(Diagnostic::new(place, message).help(
+                "a scenario has at least `title:`, `about:` and a world: `topology:`, `links:` or `namespaces:`",
+            ));
+    }
+    builder.root
+}
+
+/// A list or map whose end has not come yet.
+enum Open {
+    List { start: Place, from: usize, items: Vec<Node> },
+    Map { start: Place, from: usize, entries: Vec<Entry>, seen: HashMap<String, Place>, key: Option<Node> },
+}
+
+struct Builder<'a> {
+    source: usize,
+    text: &'a str,
+    stack: Vec<Open>,
+    root: Option<Node>,
+    found: &'a mut Vec<Diagnostic>,
+}
+
+impl Builder<'_> {
+    /// Takes one event; `false` if it makes no sense to go on.
+    fn event(&mut self, event: Event<'_>, span: &Span) -> bool {
+        let (anchor, tagged) = match &event {
+            Event::Scalar(_, _, anchor, tag) => (*anchor, tag.is_some()),
+            Event::SequenceStart(_, anchor, tag) | Event::MappingStart(_, anchor, tag) => (*anchor, tag.is_some()),
+            Event::Alias(anchor) => (*anchor, false),
+            _ => (0, false),
+        };
+        if anchor != 0 || tagged {
+            return self.refuse_property(span, tagged);
+        }
+        let range = offset(&span.start)..offset(&span.end);
+        match event {
+            Event::Scalar(text, style, ..) => {
+                let plain = style == granit_parser::ScalarStyle::Plain;
+                let value = Value::Scalar { text: text.into_owned(), plain };
+                self.complete(Node { place: self.place(span), range, value });
+            }
+            Event::SequenceStart(..) => {
+                self.stack.push(Open::List { start: self.place(span), from: range.start, items: Vec::new() });
+            }
+            Event::MappingStart(..) => {
+                let start = self.place(span);
+                let (entries, seen) = (Vec::new(), HashMap::new());
+                self.stack.push(Open::Map { start, from: range.start, entries, seen, key: None });
+            }
+            Event::SequenceEnd | Event::MappingEnd => self.close(range.end),
+            Event::DocumentStart(..) if self.root.is_some() => {
+                let diagnostic = Diagnostic::new(self.place(span), "a second document begins here")
+                    .help("a file holds one scenario; variants of it go into `matrix:`");
+                self.found.push(diagnostic);
+                return false;
+            }
+            _ => {}
+        }
+        true
+    }
+
+    fn refuse_property(&mut self, span: &Span, tagged: bool) -> bool {
+        let (message, span) = if tagged {
+            ("tags (`!name`) are not part of the scenario language", span.tag_span().unwrap_or(*span))
+        } else {
+            ("anchors and aliases (`&name`, `*name`) are not part of the scenario language", *span)
+        };
+        let diagnostic = Diagnostic::new(self.place(&span), message)
+            .help("write what scenarios share into a topology, and what variants differ in into `matrix:`");
+        self.found.push(diagnostic);
+        false
+    }
+
+    /// Ends the innermost list or map.
+    fn close(&mut self, end: usize) {
+        let (start, from, value, last) = match self.stack.pop() {
+            Some(Open::List { start, from, items, .. }) => {
+                let last = items.last().map_or(from, |item| item.range.end);
+                (start, from, Value::List(items), last)
+            }
+            Some(Open::Map { start, from, entries, .. }) => {
+                let last = entries.last().map_or(from, |entry| entry.value.range.end.max(entry.range.end));
+                (start, from, Value::Map(entries), last)
+            }
+            None => return,
+        };
+        // A block collection "ends" where the next token begins; a flow one at its bracket.
+        let flow = matches!(self.text.as_bytes().get(from), Some(b'[' | b'{')) && end > last;
+        let range = from..if flow { end } else { last };
+        let place = self.clip(Place { end: range.end, ..start });
+        self.complete(Node { place, range, value });
+    }
+
+    /// Puts a finished node where it belongs.
+    fn complete(&mut self, node: Node) {
+        match self.stack.last_mut() {
+            None => self.root = Some(node),
+            Some(Open::List { items, .. }) => items.push(node),
+            Some(Open::Map { entries, seen, key, .. }) => match key.take() {
+                None => *key = Some(node),
+                Some(name) => {
+                    let Value::Scalar { text, .. } = name.value else {
+                        self.found.push(
+                            Diagnostic::new(name.place, "a key must be a word, not a list or a map")
+                                .help("quote it if it is meant as text: a `{` or `[` begins a map or a list"),
+                        );
+                        return;
+                    };
+                    if let Some(first) = seen.get(&text) {
+                        self.found.push(
+                            Diagnostic::new(name.place, format!("the key `{text}` is given twice"))
+                                .label("again here")
+                                .context(*first, "first given here"),
+                        );
+                        return;
+                    }
+                    seen.insert(text.clone(), name.place);
+                    entries.push(Entry { key: text, place: name.place, range: name.range, value: node });
+                }
+            },
+        }
+    }
+
+    fn place(&self, span: &Span) -> Place {
+        self.clip(Place {
+            source: self.source,
+            line: span.start.line(),
+            column: span.start.col() + 1,
+            start: offset(&span.start).min(self.text.len()),
+            end: offset(&span.end),
+        })
+    }
+
+    /// The place cut at the end of its first line, so that it can be shown with one row of carets.
+    fn clip(&self, place: Place) -> Place {
+        let end = place.end.clamp(place.start, self.text.len());
+        let within = self.text.get(place.start..end).unwrap_or_default();
+        let first = within.lines().next().unwrap_or_default().trim_end();
+        Place { end: place.start + first.len(), ..place }
+    }
+}
+
+/// The byte offset; always there when a text is parsed.
+fn offset(marker: &Marker) -> usize {
+    marker.byte_offset().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tree(text: &str) -> (Option<Node>, Vec<Diagnostic>) {
+        let mut found = Vec::new();
+        let root = parse(0, text, &mut found);
+        (root, found)
+    }
+
+    #[test]
+    fn places_are_exact_in_bytes_and_characters() {
+        let text = "über: { 'a b': [ \"ö\", zwei ] } # Ende\nblock:\n  inner: |\n    text\n  last: x\n";
+        let (root, found) = tree(text);
+        let root = root.unwrap();
+        assert!(found.is_empty());
+        let slice = |node: &Node| text[node.range.clone()].to_owned();
+        let uber = root.get("über").unwrap();
+        assert_eq!(slice(uber), "{ 'a b': [ \"ö\", zwei ] }");
+        let entry = &uber.entries()[0];
+        assert_eq!(&text[entry.range.clone()], "'a b'");
+        assert_eq!((entry.place.line, entry.place.column), (1, 9));
+        assert_eq!(slice(&entry.value), "[ \"ö\", zwei ]");
+        assert_eq!(slice(&entry.value.items()[0]), "\"ö\"");
+        assert_eq!(entry.value.items()[1].place.column, 23);
+        let block = root.get("block").unwrap();
+        assert_eq!(slice(block), "inner: |\n    text\n  last: x");
+        assert_eq!(&text[block.place.start..block.place.end], "inner: |");
+    }
+
+    #[test]
+    fn every_duplicate_key_is_reported() {
+        let (root, found) = tree("a: 1\na: 2\nb: { c: 1, c: 2 }\n");
+        assert!(root.is_some());
+        assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn aliases_tags_and_second_documents_are_refused() {
+        for text in ["a: &x 1\nb: *x\n", "a: !!str 1\n", "a: 1\n---\nb: 2\n", "%YAML 1.1\n---\na: 1\n"] {
+            let (root, found) = tree(text);
+            assert!(root.is_none(), "{text}");
+            assert_eq!(found.len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused() {
+        let (root, found) = tree(&"[".repeat(100_000));
+        assert!(root.is_none());
+        assert_eq!(found.len(), 1);
+    }
+}
