@@ -6,6 +6,8 @@ use std::net::SocketAddr;
 use crate::recording::{Direction, Entry, Observation};
 use crate::wire::{Segment, TcpFlags};
 
+use super::words::is_signalling;
+
 /// A segment on its way.
 #[derive(Debug)]
 pub(super) struct Flight<'a> {
@@ -139,7 +141,8 @@ impl<'a> Sky<'a> {
 
     /// A segment that arrived with the first byte of this one.
     fn covering(&self, sent: &Segment) -> Option<(&'a str, &'a Segment)> {
-        if sent.payload == 0 {
+        // Whether plain data arrived isn't told, and there may be much of it.
+        if sent.payload == 0 || !is_signalling(sent) {
             return None;
         }
         let arrivals = self.data.get(&(sent.source, sent.destination))?;
@@ -217,8 +220,9 @@ mod tests {
 
     #[test]
     fn data_that_was_cut_on_the_way_has_arrived() {
+        let options = vec![crate::wire::MptcpOption::MpPrio { backup: true }];
         let entries = [
-            packet(1, "client", Direction::Out, segment(u32::MAX, 3000)),
+            packet(1, "client", Direction::Out, Segment { options, ..segment(u32::MAX, 3000) }),
             packet(2, "server", Direction::In, segment(u32::MAX, 1500)),
             packet(3, "server", Direction::In, segment(1499, 1500)),
         ];
