@@ -14,7 +14,7 @@ pub mod plan;
 pub mod recording;
 pub mod report;
 pub mod scenario;
-// pub mod session;
+pub mod session;
 pub mod sys;
 pub mod testbed;
 mod text;

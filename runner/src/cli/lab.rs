@@ -2,19 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::OnceLock;
 
-use crate::judge::Verdict;
+use crate::judge::{self, Verdict};
 use crate::recording::{Header, Recording};
+use crate::scenario;
 use crate::scenario::model::{Feature, Scenario};
-
-/// Whether a feature is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Availability {
-    /// It is.
-    Yes,
-    /// It isn't, and why.
-    No(String),
-}
+use crate::session::Session;
+use crate::sys::privilege::{self, Privilege};
+pub use crate::testbed::probe::Availability;
 
 /// Why something can't be done, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -23,6 +19,12 @@ pub struct Trouble {
     pub message: String,
     /// What one can do.
     pub hints: Vec<String>,
+}
+
+impl Trouble {
+    fn new(message: impl ToString) -> Self {
+        Self { message: message.to_string(), hints: Vec::new() }
+    }
 }
 
 /// Everything that the commands use. [`Kernel`] is the real one.
@@ -46,40 +48,61 @@ pub trait Lab: Sync {
 }
 
 /// The kernel that mptcplab runs on.
-pub struct Kernel;
+#[derive(Debug, Default)]
+pub struct Kernel {
+    session: OnceLock<Session>,
+}
 
-/// Until the parts are put together: each answers that it isn't there.
+impl Kernel {
+    fn session(&self) -> Result<&Session, Trouble> {
+        self.session.get().ok_or_else(|| Trouble::new("the privileges were not entered"))
+    }
+}
+
 impl Lab for Kernel {
-    fn load(&self, file: &Path, _colour: bool) -> Result<Vec<Scenario>, String> {
-        Err(format!("error: `{}` can't be read: scenario files are not part of this build\n", file.display()))
+    fn load(&self, file: &Path, colour: bool) -> Result<Vec<Scenario>, String> {
+        scenario::load(file).map_err(|errors| errors.render(colour))
     }
 
-    fn load_recorded(&self, _header: &Header, _colour: bool) -> Result<Scenario, String> {
-        Err("error: scenario files are not part of this build\n".to_owned())
+    fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String> {
+        scenario::load_sources(Path::new(&header.file), header.variant.as_deref(), &header.sources)
+            .map_err(|errors| errors.render(colour))
     }
 
     fn schema(&self) -> serde_json::Value {
-        serde_json::Value::Object(serde_json::Map::new())
+        scenario::json_schema()
     }
 
-    fn prepare_snapshots(&self, _update: bool) {}
+    fn prepare_snapshots(&self, update: bool) {
+        judge::prepare(update.then_some(true));
+    }
 
     fn enter(&self) -> Result<String, Trouble> {
-        Err(Trouble { message: "the engine is not part of this build".to_owned(), hints: Vec::new() })
+        let how = privilege::enter().map_err(Trouble::new)?;
+        let session = Session::open().map_err(Trouble::new)?;
+        // A second call finds the first one's session, which is as good.
+        let _ = self.session.set(session);
+        Ok(match how {
+            Privilege::Root => "root".to_owned(),
+            Privilege::UserNamespace => "a user namespace of its own, no root needed".to_owned(),
+        })
     }
 
     fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability> {
-        features
-            .iter()
-            .map(|feature| (feature.clone(), Availability::No("not part of this build".to_owned())))
-            .collect()
+        match self.session().and_then(|session| session.features(features).map_err(Trouble::new)) {
+            Ok(found) => found,
+            Err(trouble) => {
+                let no = Availability::No(trouble.message);
+                features.iter().map(|feature| (feature.clone(), no.clone())).collect()
+            }
+        }
     }
 
-    fn run(&self, _scenario: &Scenario) -> Result<Recording, Trouble> {
-        Err(Trouble { message: "the engine is not part of this build".to_owned(), hints: Vec::new() })
+    fn run(&self, scenario: &Scenario) -> Result<Recording, Trouble> {
+        self.session()?.record(scenario).map_err(Trouble::new)
     }
 
-    fn verdict(&self, _scenario: &Scenario, _recording: &Recording) -> Verdict {
-        Verdict::Skipped { reason: "judging is not part of this build".to_owned() }
+    fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {
+        judge::verdict(scenario, recording)
     }
 }

@@ -30,7 +30,7 @@ pub use lab::{Availability, Kernel, Lab, Trouble};
 pub fn main() -> std::process::ExitCode {
     let cli = Cli::parse();
     let mut printer = Printer::standard();
-    let exit = execute(cli, &Kernel, &mut printer);
+    let exit = execute(cli, &Kernel::default(), &mut printer);
     exit.into()
 }
 
