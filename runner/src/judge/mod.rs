@@ -73,5 +73,3 @@ pub enum FindingKind {
     /// The kernel log has a warning.
     Kernel,
 }
-mod matching;
-pub use matching::*;
