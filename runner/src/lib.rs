@@ -9,4 +9,5 @@ pub mod mptcp;
 pub mod plan;
 pub mod recording;
 pub mod scenario;
+pub mod sys;
 pub mod wire;
