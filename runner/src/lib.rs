@@ -19,4 +19,5 @@ pub mod sys;
 pub mod testbed;
 mod text;
 pub mod traffic;
+pub mod sys;
 pub mod wire;

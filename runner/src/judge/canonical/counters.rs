@@ -1,0 +1,140 @@
+//! The MPTCP counters of a namespace that moved, as far as their value is the same each time and on each kernel.
+
+use crate::judge::checks::is_gauge;
+use crate::judge::names::Names;
+use crate::recording::Moment;
+use crate::scenario::model::Feature;
+
+use super::errors::has_background_transfer;
+use super::wire::{Repeated, Wire};
+
+/// How a counter is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// Its value.
+    Exactly,
+    /// Without the repetitions that were seen on the wire.
+    Without(Received, Repeated),
+    /// Only that it moved. A fastclose goes out on each subflow, but those that the first one has already ended
+    /// neither send nor hear theirs.
+    Moved,
+    /// Its value, unless something is going on that makes RSTs race: a fastclose, or a close in mid-transfer.
+    UnlessResetsRace,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Received {
+    Here,
+    FromHere,
+}
+
+/// The counters of Linux 6.1 (net/mptcp/mib.h there) that say what happened rather than how fast.
+///
+/// Left out are those that depend on timing and on the scheduler: retransmissions and duplicates (MPTCPRetrans,
+/// DuplicateData), the receive queue (OFOQueue, OFOQueueTail, OFOMerge, NoDSSInWindow, RcvPruned), the windows
+/// (SndWndShared, RcvWndShared, RcvWndConflict, RcvWndConflictUpdate), stale subflows (SubflowStale, SubflowRecover:
+/// four silent retransmission intervals), and AddAddrDrop and RmAddrDrop: an option that finds its slot taken is
+/// dropped, an ADD_ADDR is sent
+/// again.
+const ON_ALL_KERNELS: [(&str, Shown); 41] = [
+    ("MPTcpExtAddAddr", Shown::Without(Received::Here, Repeated::AddAddr)),
+    ("MPTcpExtDSSCorruptionFallback", Shown::Exactly),
+    ("MPTcpExtDSSCorruptionReset", Shown::Exactly),
+    ("MPTcpExtDSSNoMatchTCP", Shown::Exactly),
+    ("MPTcpExtDSSNotMatching", Shown::Exactly),
+    ("MPTcpExtDataCsumErr", Shown::Exactly),
+    ("MPTcpExtEchoAdd", Shown::Without(Received::Here, Repeated::Echo)),
+    ("MPTcpExtInfiniteMapRx", Shown::Exactly),
+    ("MPTcpExtInfiniteMapTx", Shown::Exactly),
+    ("MPTcpExtMPCapableACKRX", Shown::Exactly),
+    ("MPTcpExtMPCapableEndpAttempt", Shown::Exactly),
+    ("MPTcpExtMPCapableFallbackACK", Shown::Exactly),
+    ("MPTcpExtMPCapableFallbackSYNACK", Shown::Exactly),
+    ("MPTcpExtMPCapableSYNACKRX", Shown::Exactly),
+    ("MPTcpExtMPCapableSYNRX", Shown::Exactly),
+    ("MPTcpExtMPCapableSYNTX", Shown::Exactly),
+    ("MPTcpExtMPFailRx", Shown::Exactly),
+    ("MPTcpExtMPFailTx", Shown::Exactly),
+    ("MPTcpExtMPFallbackTokenInit", Shown::Exactly),
+    ("MPTcpExtMPFastcloseRx", Shown::Moved),
+    ("MPTcpExtMPFastcloseTx", Shown::Moved),
+    ("MPTcpExtMPJoinAckHMacFailure", Shown::Exactly),
+    ("MPTcpExtMPJoinAckRx", Shown::Exactly),
+    ("MPTcpExtMPJoinNoTokenFound", Shown::Exactly),
+    ("MPTcpExtMPJoinPortAckRx", Shown::Exactly),
+    ("MPTcpExtMPJoinPortSynAckRx", Shown::Exactly),
+    ("MPTcpExtMPJoinPortSynRx", Shown::Exactly),
+    ("MPTcpExtMPJoinSynAckBackupRx", Shown::Exactly),
+    ("MPTcpExtMPJoinSynAckHMacFailure", Shown::Exactly),
+    ("MPTcpExtMPJoinSynAckRx", Shown::Exactly),
+    ("MPTcpExtMPJoinSynBackupRx", Shown::Exactly),
+    ("MPTcpExtMPJoinSynRx", Shown::Exactly),
+    ("MPTcpExtMPPrioRx", Shown::Exactly),
+    ("MPTcpExtMPPrioTx", Shown::Exactly),
+    ("MPTcpExtMPRstRx", Shown::UnlessResetsRace),
+    ("MPTcpExtMPRstTx", Shown::UnlessResetsRace),
+    ("MPTcpExtMismatchPortAckRx", Shown::Exactly),
+    ("MPTcpExtMismatchPortSynRx", Shown::Exactly),
+    ("MPTcpExtPortAdd", Shown::Without(Received::Here, Repeated::AddAddrWithPort)),
+    ("MPTcpExtRmAddr", Shown::Exactly),
+    ("MPTcpExtRmSubflow", Shown::Exactly),
+];
+
+/// Counters of later kernels that are not just numbers. The others are, if a scenario requires them.
+const ON_LATER_KERNELS: [(&str, Option<Shown>); 6] = [
+    ("MPTcpExtAddAddrTx", Some(Shown::Without(Received::FromHere, Repeated::AddAddr))),
+    ("MPTcpExtAddAddrTxDrop", None),
+    ("MPTcpExtEchoAddTx", Some(Shown::Without(Received::FromHere, Repeated::Echo))),
+    ("MPTcpExtEchoAddTxDrop", None),
+    ("MPTcpExtRmAddrTxDrop", None),
+    ("MPTcpExtWinProbe", None),
+];
+
+/// How a counter is shown in the snapshot of a scenario; `None`: not at all.
+fn shown(names: &Names<'_>, counter: &str) -> Option<Shown> {
+    if let Some((_, shown)) = ON_ALL_KERNELS.iter().find(|(name, _)| *name == counter) {
+        return Some(*shown);
+    }
+    let required = names.scenario().requires.iter().any(|feature| match feature {
+        Feature::Counter(name) => name == counter,
+        _ => false,
+    });
+    if !required || !counter.starts_with("MPTcpExt") {
+        return None;
+    }
+    match ON_LATER_KERNELS.iter().find(|(name, _)| *name == counter) {
+        Some((_, shown)) => *shown,
+        None => Some(Shown::Exactly),
+    }
+}
+
+/// The lines of a namespace, in the order of the names.
+pub(super) fn lines(names: &Names<'_>, namespace: &str, wire: &Wire<'_>) -> Vec<String> {
+    let recording = names.recording();
+    let Some(end) = recording.counters(namespace, &Moment::End) else { return Vec::new() };
+    let start = recording.counters(namespace, &Moment::Start);
+    let resets_race = wire.has_fastclose() || has_background_transfer(names, None);
+    let mut lines = Vec::new();
+    for (name, value) in end {
+        let Some(shown) = shown(names, name) else { continue };
+        let before = start.and_then(|start| start.get(name)).copied().unwrap_or(0);
+        let moved = if is_gauge(name) { *value } else { value.saturating_sub(before) };
+        if moved == 0 {
+            continue;
+        }
+        match shown {
+            Shown::Exactly => lines.push(format!("{name} {moved}")),
+            Shown::Without(received, what) => {
+                let repeated = match received {
+                    Received::Here => wire.received_again(namespace, what),
+                    Received::FromHere => wire.sent_again(namespace, what),
+                };
+                lines.push(format!("{name} {}", moved.saturating_sub(repeated).max(1)));
+            }
+            Shown::Moved => lines.push(format!("{name} moved")),
+            Shown::UnlessResetsRace if resets_race => {}
+            Shown::UnlessResetsRace => lines.push(format!("{name} {moved}")),
+        }
+    }
+    lines
+}

@@ -1,0 +1,29 @@
+//! How a subflow ended, as far as it is the same each time.
+//!
+//! Closing a TCP socket with unread data sends RST, otherwise FIN. So when a subflow is closed in the middle of a
+//! transfer, it depends on the moment whether the peer sees an error. Whether a transfer may be under way is a matter
+//! of the scenario: only background transfers outlive their step.
+
+use crate::judge::names::Names;
+use crate::scenario::model::Action;
+
+/// ECONNRESET and EPIPE: what a RST in the middle of a transfer leaves.
+const RACING_ERRORS: [u8; 2] = [104, 32];
+
+/// Whether data may be under way on a connection at any moment.
+pub(super) fn has_background_transfer(names: &Names<'_>, connection: Option<&str>) -> bool {
+    names.scenario().steps.iter().any(|step| match &step.action {
+        Action::Transfer(plan) => plan.background && connection.is_none_or(|name| plan.connection == name),
+        _ => false,
+    })
+}
+
+/// The error of a closed subflow, if it is the same each time.
+pub(super) fn stable_error(error: Option<u8>, racing: bool) -> Option<u8> {
+    error.filter(|error| !(racing && RACING_ERRORS.contains(error)))
+}
+
+/// The reason of an MP_TCPRST, if it is the same each time: 0 is what a close in the middle of a transfer sends.
+pub(super) fn stable_reason<T: PartialEq + From<u8>>(reason: Option<T>, racing: bool) -> Option<T> {
+    reason.filter(|reason| !(racing && *reason == T::from(0)))
+}

@@ -1,0 +1,208 @@
+//! The events of a namespace in canonical form.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use crate::judge::names::Names;
+use crate::judge::render::{errno, push};
+use crate::judge::time_line::{events_of, is_subflow_event};
+use crate::mptcp::{EventKind, PmEvent, canonical};
+use crate::scenario::model::Feature;
+
+use super::errors::{has_background_transfer, stable_error, stable_reason};
+use super::order::{Item, Use, canonical_order};
+use super::stretch;
+
+/// What an event depends on; see the module's description. Tokens tell connections apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Thing {
+    Connection(u32),
+    Subflow(u32, Pair),
+    /// An address id of the peer's, as announced and removed.
+    AddressId(u32, u8),
+    /// An announced address of the peer's, as used by this side's own subflows.
+    RemoteAddress(u32, IpAddr),
+    /// An address id of the peer's, as used by subflows and removed.
+    UsedId(u32, u8),
+    Listener(Option<IpAddr>, Option<u16>),
+    /// Nothing is known about it: such events keep their order.
+    Unknown,
+}
+
+/// Both addresses of a subflow, with the ports that are the same in each run.
+type Pair = (Option<IpAddr>, Option<u16>, Option<IpAddr>, Option<u16>);
+
+/// What decides among concurrent events: listeners that come first and those that go last, the connection, the kind,
+/// the text.
+type Key = (u8, usize, String, u8, String);
+
+/// The lines of a namespace.
+pub(super) fn lines(names: &Names<'_>, namespace: &str, walls: &[usize]) -> Vec<String> {
+    let events = events_of(names, namespace, usize::MAX);
+    let mut namer = Namer { names, namespace, seen: BTreeMap::new() };
+    let listeners = names.scenario().requires.contains(&Feature::ListenerEvents);
+    let mut announced: BTreeSet<(Option<u32>, Option<u8>, String)> = BTreeSet::new();
+    let mut items: Vec<Item<Thing, Key>> = Vec::new();
+    for (entry, event) in events {
+        if !listeners && matches!(event.kind, EventKind::ListenerCreated | EventKind::ListenerClosed) {
+            continue;
+        }
+        let text = namer.text(event);
+        match event.kind {
+            EventKind::Announced if !announced.insert((event.token, event.remote_id, text.clone())) => continue,
+            EventKind::Removed => {
+                announced.retain(|(token, id, _)| (*token, *id) != (event.token, event.remote_id));
+            }
+            _ => {}
+        }
+        items.push(Item { stretch: stretch(walls, entry), key: namer.key(event, text), uses: namer.uses(event) });
+    }
+    let order = canonical_order(&items);
+    order.into_iter().filter_map(|index| items.get(index)).map(|item| item.key.4.clone()).collect()
+}
+
+struct Namer<'n, 'a> {
+    names: &'n Names<'a>,
+    namespace: &'n str,
+    /// The ports that the subflows of a pair of addresses had, one after the other.
+    seen: BTreeMap<(Option<u32>, Pair), Vec<(Option<u16>, Option<u16>)>>,
+}
+
+impl Namer<'_, '_> {
+    fn known(&self, port: Option<u16>) -> Option<u16> {
+        port.filter(|port| self.names.is_known_port(*port))
+    }
+
+    fn pair(&self, event: &PmEvent) -> Pair {
+        let local = event.local.map(canonical);
+        let remote = event.remote.map(canonical);
+        (local, self.known(event.local_port), remote, self.known(event.remote_port))
+    }
+
+    fn text(&mut self, event: &PmEvent) -> String {
+        let mut text = event.kind.word();
+        if let Some(token) = event.token {
+            _ = write!(text, " {}", self.names.token(self.namespace, token));
+        }
+        match event.kind {
+            EventKind::Created | EventKind::Established => self.push_subflow(&mut text, event),
+            EventKind::Announced => {
+                let port = event.remote_port.zip(event.remote).filter(|(port, address)| {
+                    self.names.is_announced_port(event.remote_id.unwrap_or(0), *address, *port)
+                });
+                push(&mut text, "id", event.remote_id);
+                _ = write!(text, " {}", crate::judge::names::end(event.remote, port.map(|(port, _)| port)));
+            }
+            EventKind::Removed => push(&mut text, "id", event.remote_id),
+            EventKind::SubEstablished | EventKind::SubClosed | EventKind::SubPriority => {
+                self.push_subflow(&mut text, event);
+                self.push_subflow_facts(&mut text, event);
+            }
+            EventKind::ListenerCreated | EventKind::ListenerClosed => {
+                _ = write!(text, " {}", self.names.end(event.local, event.local_port));
+            }
+            EventKind::Closed | EventKind::Unknown(_) => {}
+        }
+        if event.deny_join_id0 {
+            text.push_str(" deny_join_id0");
+        }
+        text
+    }
+
+    /// Both ends; `#2` for the second subflow between the same two.
+    fn push_subflow(&mut self, text: &mut String, event: &PmEvent) {
+        let names = self.names;
+        let pair = self.pair(event);
+        let ports = (event.local_port, event.remote_port);
+        let seen = self.seen.entry((event.token, pair)).or_default();
+        let position = seen.iter().position(|seen| *seen == ports).unwrap_or_else(|| {
+            seen.push(ports);
+            seen.len() - 1
+        });
+        let local = names.end(event.local, event.local_port);
+        _ = write!(text, " {local} > {}", names.end(event.remote, event.remote_port));
+        if position > 0 {
+            _ = write!(text, " #{}", position + 1);
+        }
+    }
+
+    fn push_subflow_facts(&self, text: &mut String, event: &PmEvent) {
+        let names = self.names;
+        let local_id = event.local_id.map(|id| names.address_id(Some(self.namespace), event.local, id));
+        let owner = event.remote.and_then(|remote| names.owner(remote));
+        let remote_id = event.remote_id.map(|id| names.address_id(owner, event.remote, id));
+        push(text, "local_id", local_id);
+        push(text, "remote_id", remote_id);
+        if event.backup.is_some_and(|backup| backup != 0) {
+            text.push_str(" backup");
+        }
+        push(text, "dev", event.dev.as_ref());
+        let connection = event.token.and_then(|token| names.connection(self.namespace, token));
+        let racing = has_background_transfer(names, connection);
+        push(text, "error", stable_error(event.error, racing).map(errno));
+        push(text, "reset_reason", stable_reason(event.reset_reason, racing));
+    }
+
+    fn key(&self, event: &PmEvent, text: String) -> Key {
+        let class = match event.kind {
+            EventKind::ListenerCreated => 0,
+            EventKind::ListenerClosed => 2,
+            _ => 1,
+        };
+        let kind = match event.kind {
+            EventKind::Created => 0,
+            EventKind::Established => 1,
+            EventKind::Announced => 2,
+            EventKind::SubEstablished => 3,
+            EventKind::SubPriority => 4,
+            EventKind::Removed => 5,
+            EventKind::SubClosed => 6,
+            EventKind::Closed => 8,
+            _ => 7,
+        };
+        let name = event.token.map(|token| self.names.token(self.namespace, token)).unwrap_or_default();
+        (class, self.names.rank(&name), name, kind, text)
+    }
+
+    fn uses(&self, event: &PmEvent) -> Vec<(Thing, Use)> {
+        let Some(token) = event.token else {
+            return vec![match event.kind {
+                EventKind::ListenerCreated | EventKind::ListenerClosed => {
+                    (Thing::Listener(event.local.map(canonical), event.local_port), Use::Write)
+                }
+                _ => (Thing::Unknown, Use::Write),
+            }];
+        };
+        let id = event.remote_id.unwrap_or(0);
+        let remote = event.remote.map(canonical);
+        let own = match event.kind {
+            EventKind::Created | EventKind::Established | EventKind::Closed => Use::Write,
+            _ => Use::Read,
+        };
+        let mut uses = vec![(Thing::Connection(token), own)];
+        match event.kind {
+            EventKind::Announced => {
+                uses.push((Thing::AddressId(token, id), Use::Write));
+                uses.extend(remote.map(|remote| (Thing::RemoteAddress(token, remote), Use::Write)));
+            }
+            EventKind::Removed => {
+                uses.push((Thing::AddressId(token, id), Use::Write));
+                uses.push((Thing::UsedId(token, id), Use::Write));
+            }
+            EventKind::Unknown(_) => uses.push((Thing::Unknown, Use::Write)),
+            _ => {}
+        }
+        if is_subflow_event(event.kind) {
+            uses.push((Thing::Subflow(token, self.pair(event)), Use::Write));
+            if event.kind == EventKind::SubEstablished {
+                uses.push((Thing::UsedId(token, id), Use::Read));
+            }
+            // Whoever opens a subflow does so from an ephemeral port to a known one.
+            if self.known(event.remote_port).is_some() {
+                uses.extend(remote.map(|remote| (Thing::RemoteAddress(token, remote), Use::Read)));
+            }
+        }
+        uses
+    }
+}

@@ -1,0 +1,123 @@
+//! The canonical form of a recording: the text that a snapshot keeps. The same scenario on the same kernel gives the
+//! same text each time, on a loaded machine, too; another kernel gives another text only where MPTCP behaves
+//! differently.
+//!
+//! # What does not show
+//!
+//! * **Tokens, keys, nonces, HMACs, sequence numbers, ephemeral ports.** A token becomes the name of its connection
+//!   (`token-1`… if it belongs to none), a port shows if the scenario itself names it.
+//! * **Time, and how many segments data took**, and on which subflow it went: the scheduler's choice depends on it.
+//! * **Repetitions.** An ADD_ADDR is sent again when its echo is late (from 6.18 on after 200 ms), a SYN when its
+//!   answer is. The second ANNOUNCED of the same address, or the second SYN, is folded into the first. Expectations
+//!   count them, where a scenario makes them happen on purpose.
+//! * **Numbers that the kernel gives in the order in which subflows happen to come up**: the ids of implicit
+//!   endpoints, if a namespace has several.
+//! * **What depends on the kernel's version only**: counters and fields that came later than Linux 6.1, unless the
+//!   scenario requires them; listener events, unless it requires `listener_events`; the server's side mark.
+//!
+//! # What may change places
+//!
+//! A namespace reports its events in one order, but only a part of it is promised. Two events keep their order if
+//! they are *dependent*; all others are concurrent, and are put into the order of connection, kind and text. The
+//! text is the least order in that sense that keeps all dependent events in place, so each order that the kernel can
+//! report gives the same text. Dependent are:
+//!
+//! * CREATED, ESTABLISHED and CLOSED of a connection, and every event of that connection: they begin and end it.
+//! * Events of one subflow (connection, both addresses and known ports).
+//! * ANNOUNCED and REMOVED of one address id.
+//! * ANNOUNCED of an address, and SUB_ESTABLISHED or SUB_CLOSED of a subflow that this side opened to that address:
+//!   the one brings about the other. When it is the peer that opens it, the two race on different links.
+//! * SUB_ESTABLISHED and REMOVED of one remote address id.
+//! * Listener events of one address and port.
+//!
+//! REMOVED and SUB_CLOSED of one id are *not* dependent: the REMOVE_ADDR and the FIN travel on different subflows.
+//! A `quiet` step that ended is a wall: nothing changes places across it. On the wire, the options of a direction
+//! are treated in the same way.
+
+mod counters;
+mod errors;
+mod events;
+mod order;
+mod state;
+mod wire;
+
+use std::fmt::Write as _;
+
+use crate::recording::{Observation, Recording, StepOutcome};
+use crate::scenario::model::{Action, Scenario};
+
+use super::names::Names;
+use wire::Wire;
+
+/// The canonical form of a recording. Always the same for the same behaviour; never empty for a run that was
+/// recorded to its end.
+pub fn canonical(scenario: &Scenario, recording: &Recording) -> String {
+    let names = Names::new(scenario, recording);
+    let walls = walls(&names);
+    let wire = Wire::of(&names, &walls);
+    let mut sections = vec![connections(&names)];
+    sections.extend(scenario.world.namespaces.iter().map(|namespace| {
+        section(&format!("events of {}", namespace.name), &events::lines(&names, &namespace.name, &walls))
+    }));
+    sections.push(wire.text(&names));
+    sections.extend(scenario.world.namespaces.iter().map(|namespace| {
+        section(&format!("counters of {}", namespace.name), &counters::lines(&names, &namespace.name, &wire))
+    }));
+    sections.extend(state::sections(&names));
+    sections.retain(|section| !section.is_empty());
+    sections.join("\n")
+}
+
+/// A heading with indented lines; nothing, if there are no lines.
+fn section(heading: &str, lines: &[String]) -> String {
+    let mut text = String::new();
+    if !lines.is_empty() {
+        _ = writeln!(text, "{heading}:");
+        for line in lines {
+            _ = writeln!(text, "  {line}");
+        }
+    }
+    text
+}
+
+/// What became of each connection.
+fn connections(names: &Names<'_>) -> String {
+    let lines: Vec<String> = names
+        .recording()
+        .connections()
+        .map(|connection| {
+            let sides = [("client", connection.client_token), ("server", connection.server_token)];
+            let plain = sides.iter().filter(|(_, token)| token.is_none()).map(|(side, _)| *side);
+            let plain: Vec<&str> = plain.collect();
+            let outcome = match plain.as_slice() {
+                [] => "MPTCP".to_owned(),
+                [side] => format!("MPTCP, but plain TCP on the {side}'s side"),
+                _ => "plain TCP".to_owned(),
+            };
+            let client = names.socket(connection.client_address);
+            format!("{}: {client} > {}, {outcome}", connection.name, names.socket(connection.server_address))
+        })
+        .collect();
+    section("connections", &lines)
+}
+
+/// The indices of the entries at which a quiet period ended.
+fn walls(names: &Names<'_>) -> Vec<usize> {
+    let is_quiet = |step: usize| {
+        let step = names.scenario().steps.get(step);
+        step.is_some_and(|step| matches!(step.action, Action::Quiet { .. }))
+    };
+    let entries = names.recording().entries.iter().enumerate();
+    entries
+        .filter(|(_, entry)| match &entry.what {
+            Observation::StepFinished { step, outcome: StepOutcome::Done } => is_quiet(*step),
+            _ => false,
+        })
+        .map(|(index, _)| index)
+        .collect()
+}
+
+/// The stretch between two walls that an entry is in.
+fn stretch(walls: &[usize], entry: usize) -> usize {
+    walls.partition_point(|wall| *wall < entry)
+}

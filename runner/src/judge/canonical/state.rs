@@ -1,0 +1,126 @@
+//! States in canonical form: subflows and `MPTCP_INFO` right before the close, endpoints and limits at the end.
+
+use std::fmt::Write as _;
+
+use crate::judge::matching::is_usable;
+use crate::judge::names::{Names, side_namespace, side_word};
+use crate::judge::render::push;
+use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo, SubflowFlags, SubflowState, canonical};
+use crate::recording::{Connection, Moment, Observation, Side};
+
+use super::section;
+
+/// All of them.
+pub(super) fn sections(names: &Names<'_>) -> Vec<String> {
+    let mut sections = Vec::new();
+    for connection in names.recording().connections() {
+        for side in [Side::Client, Side::Server] {
+            let last = names.recording().entries.iter().rev().find_map(|entry| match &entry.what {
+                Observation::Sockets { connection: of, side: on, moment: Moment::BeforeClose, info, subflows }
+                    if *of == connection.name && *on == side =>
+                {
+                    Some((info, subflows))
+                }
+                _ => None,
+            });
+            let Some((info, subflows)) = last else { continue };
+            let whose = format!("{}, {} side", connection.name, side_word(side));
+            sections.push(section(&format!("subflows of {whose}"), &subflow_lines(names, connection, side, subflows)));
+            let userspace = names.scenario().world.namespace(side_namespace(connection, side));
+            let userspace = userspace.is_some_and(|namespace| namespace.userspace_path_manager);
+            let info = info.as_ref().map_or_else(|| vec!["plain TCP".to_owned()], |info| info_lines(info, userspace));
+            sections.push(section(&format!("info of {whose}"), &info));
+        }
+    }
+    for namespace in &names.scenario().world.namespaces {
+        sections.push(section(&format!("endpoints of {}", namespace.name), &endpoint_lines(names, &namespace.name)));
+    }
+    let limits: Vec<String> = names
+        .scenario()
+        .world
+        .namespaces
+        .iter()
+        .filter_map(|namespace| {
+            names.recording().entries.iter().rev().find_map(|entry| match &entry.what {
+                Observation::Limits { namespace: of, moment: Moment::End, limits } if *of == namespace.name => {
+                    Some(format!("{of}: {limits}"))
+                }
+                _ => None,
+            })
+        })
+        .collect();
+    sections.push(section("limits", &limits));
+    sections
+}
+
+fn subflow_lines(names: &Names<'_>, connection: &Connection, side: Side, subflows: &[SubflowState]) -> Vec<String> {
+    let namespace = side_namespace(connection, side);
+    let mut lines: Vec<String> = subflows
+        .iter()
+        .filter(|subflow| is_usable(subflow))
+        .map(|subflow| {
+            let (local, remote) = (subflow.local.ip(), subflow.remote.ip());
+            let mut text = format!("{} > {}", names.socket(subflow.local), names.socket(subflow.remote));
+            push(&mut text, "local_id", Some(names.address_id(Some(namespace), Some(local), subflow.local_id)));
+            let owner = names.owner(remote);
+            push(&mut text, "remote_id", Some(names.address_id(owner, Some(remote), subflow.remote_id)));
+            for (flag, word) in [(SubflowFlags::BKUP_LOC, "backup_local"), (SubflowFlags::BKUP_REM, "backup_remote")] {
+                if subflow.flags.contains(flag) {
+                    _ = write!(text, " {word}");
+                }
+            }
+            push(&mut text, "dev", subflow.dev.as_ref());
+            text
+        })
+        .collect();
+    lines.sort();
+    lines
+}
+
+/// The fields that each kernel from 6.1 on reports and that don't count data. With a userspace path manager, the
+/// limits and the numbers of endpoints are filled in by older kernels only (`mptcp_diag_fill_info`,
+/// net/mptcp/sockopt.c).
+fn info_lines(info: &MptcpInfo, userspace: bool) -> Vec<String> {
+    let mut lines = vec![
+        format!("subflows {}", info.subflows),
+        format!("add_addr_signal {}", info.add_addr_signal),
+        format!("add_addr_accepted {}", info.add_addr_accepted),
+    ];
+    if !userspace {
+        lines.push(format!("subflows_max {}", info.subflows_max));
+        lines.push(format!("add_addr_signal_max {}", info.add_addr_signal_max));
+        lines.push(format!("add_addr_accepted_max {}", info.add_addr_accepted_max));
+        lines.extend(info.local_addr_max.map(|value| format!("local_addr_max {value}")));
+    }
+    lines.extend(info.local_addr_used.map(|value| format!("local_addr_used {value}")));
+    lines.extend(info.csum_enabled.map(|value| format!("csum_enabled {value}")));
+    if info.fallback() {
+        lines.push("fallback".to_owned());
+    }
+    lines
+}
+
+/// By id; implicit endpoints by address, if there are several.
+fn endpoint_lines(names: &Names<'_>, namespace: &str) -> Vec<String> {
+    let dump = names.recording().entries.iter().rev().find_map(|entry| match &entry.what {
+        Observation::Endpoints { namespace: of, moment: Moment::End, endpoints } if of == namespace => Some(endpoints),
+        _ => None,
+    });
+    let mut keyed: Vec<(u16, String)> =
+        dump.into_iter().flatten().map(|endpoint| line(names, namespace, endpoint)).collect();
+    keyed.sort();
+    keyed.into_iter().map(|(_, text)| text).collect()
+}
+
+fn line(names: &Names<'_>, namespace: &str, endpoint: &Endpoint) -> (u16, String) {
+    let Some(id) = endpoint.id else { return (u16::MAX, endpoint.to_string()) };
+    let named = names.address_id(Some(namespace), Some(endpoint.address), id);
+    let address = canonical(endpoint.address);
+    if named == id.to_string() {
+        return (id.into(), Endpoint { address, ..endpoint.clone() }.to_string());
+    }
+    // Its flag says already what its id stands for, unless somebody has taken it over.
+    let text = Endpoint { address, id: None, ..endpoint.clone() }.to_string();
+    let taken_over = !endpoint.flags.contains(EndpointFlags::IMPLICIT);
+    (u16::MAX, if taken_over { format!("{text} id {named}") } else { text })
+}

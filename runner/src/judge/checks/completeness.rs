@@ -1,0 +1,106 @@
+//! Whether the recording can be trusted: nothing was lost, it was not cut off, each filter did its work, the kernel
+//! did not complain.
+
+use crate::judge::names::Names;
+use crate::judge::time_line::around;
+use crate::judge::{Finding, FindingKind};
+use crate::recording::{LostWhat, Observation};
+use crate::scenario::model::{Action, Filter, Operation, Place};
+
+use super::steps::Progress;
+
+/// What a line of the kernel log has when something is wrong in the kernel (kernel/panic.c, lib/bug.c,
+/// mm/kasan/report.c, lib/ubsan.c, kernel/kcsan/report.c, kernel/locking/lockdep.c, kernel/rcu/, kernel/hung_task.c,
+/// mm/kmemleak.c, lib/refcount.c).
+const KERNEL_TROUBLE: [&str; 16] = [
+    "WARNING:",
+    "BUG:",
+    "Oops",
+    "Kernel panic",
+    "general protection fault",
+    "Call Trace:",
+    "KASAN:",
+    "UBSAN:",
+    "KCSAN:",
+    "KMSAN:",
+    "INFO: task",
+    "INFO: rcu",
+    "rcu: INFO:",
+    "possible circular locking dependency",
+    "kmemleak:",
+    "refcount_t:",
+];
+
+/// What can't be trusted.
+pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
+    let entries = &names.recording().entries;
+    let mut findings = Vec::new();
+    let mut kernel_log = Vec::new();
+    for entry in entries {
+        match &entry.what {
+            Observation::Lost { namespace, what, count } => {
+                let (what, why) = match what {
+                    LostWhat::Events => ("events", "the buffer of the event socket overflowed"),
+                    LostWhat::Packets => ("segments", "the ring of the capture overflowed"),
+                };
+                let count = count.map_or_else(String::new, |count| format!("{count} "));
+                let summary = format!("{count}{what} of {namespace} were lost: {why}; the recording can't be trusted");
+                findings.push(Finding::new(FindingKind::Incomplete, summary).at(Some(entry.at)));
+            }
+            Observation::KernelLog { line } => kernel_log.push((entry.at, line)),
+            _ => {}
+        }
+    }
+    if !entries.iter().any(|entry| entry.what == Observation::Ended) {
+        let summary = "the recording was cut off: it has no end";
+        findings.push(Finding::new(FindingKind::Incomplete, summary).detailed(around(names, entries.len())));
+    }
+    let trouble = |line: &str| KERNEL_TROUBLE.iter().any(|words| line.contains(words));
+    if let Some((at, line)) = kernel_log.iter().find(|(_, line)| trouble(line)) {
+        let detail: String = kernel_log.iter().map(|(_, line)| format!("  {line}\n")).collect();
+        findings.push(
+            Finding::new(FindingKind::Kernel, format!("the kernel log has a warning: {line}"))
+                .detailed(detail)
+                .at(Some(*at)),
+        );
+    }
+    findings
+}
+
+/// Filters that never matched: what they should have brought about did not happen.
+pub(super) fn filters(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
+    // A run that was cut short may not have come to the traffic that a filter is for.
+    if progress != Progress::Whole {
+        return Vec::new();
+    }
+    let mut installed: Vec<(&Filter, Place)> = Vec::new();
+    let mut findings = Vec::new();
+    for step in &names.scenario().steps {
+        let Action::Do(Operation::AddFilter(filter)) = &step.action else { continue };
+        // A name can be used again after its filter was removed: the hits come in the same order.
+        let same = |other: &Filter| other.name == filter.name && other.namespace == filter.namespace;
+        let turn = installed.iter().filter(|(other, _)| same(other)).count();
+        installed.push((filter, step.place));
+        let mut hits = names.recording().entries.iter().filter_map(|entry| match &entry.what {
+            Observation::FilterHits { namespace, filter: name, packets }
+                if *namespace == filter.namespace && *name == filter.name =>
+            {
+                Some(*packets)
+            }
+            _ => None,
+        });
+        let whose = format!("filter {} in {}", filter.name, filter.namespace);
+        match hits.nth(turn) {
+            None => findings.push(
+                Finding::new(FindingKind::Incomplete, format!("{whose}: its packet counter is not in the recording"))
+                    .placed(step.place),
+            ),
+            Some(0) if !filter.may_be_unused => findings.push(
+                Finding::new(FindingKind::Filter, format!("{whose} never matched a packet: it impaired nothing"))
+                    .placed(step.place),
+            ),
+            Some(_) => {}
+        }
+    }
+    findings
+}

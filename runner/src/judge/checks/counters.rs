@@ -1,0 +1,150 @@
+//! Counters: those of the namespaces, and the bytes that links carried.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::judge::{Finding, FindingKind, render};
+use crate::recording::{Moment, Observation};
+use crate::scenario::model::{BytesExpectation, CounterExpectation, Expectation, Place};
+
+use super::scope::Scope;
+
+/// Counters that go down, too: their value is compared, not by how much they moved.
+const GAUGES: [&str; 2] = ["MPTcpExtMPCurrEstab", "TcpCurrEstab"];
+
+/// Whether a counter is a gauge.
+pub(in crate::judge) fn is_gauge(name: &str) -> bool {
+    GAUGES.contains(&name)
+}
+
+/// What can't be said about a counter.
+enum Unknown {
+    /// The counters of that namespace were not taken.
+    NotTaken(String),
+    /// This kernel has no such counter.
+    NoSuch(String),
+    /// It went backwards.
+    Backwards(String, u64, u64),
+}
+
+/// What is wrong with the counters.
+pub(super) fn check(scope: &Scope<'_, '_>, expectation: &Expectation) -> Vec<Finding> {
+    let expected = expectation.counters.iter().filter_map(|expected| counter(scope, expected));
+    let others = expectation.other_counters_zero.iter();
+    let others = others.filter_map(|(namespace, place)| other_counters(scope, expectation, namespace, *place));
+    expected.chain(others).collect()
+}
+
+fn counter(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> Option<Finding> {
+    let name = &expected.name;
+    let mut values = Vec::new();
+    for namespace in &expected.namespaces {
+        match moved(scope, namespace, name) {
+            Ok(value) => values.push((namespace, value)),
+            Err(unknown) => return Some(unknown_counter(scope, name, &unknown).placed(expected.place)),
+        }
+    }
+    let sum = values.iter().fold(0_u64, |sum, (_, value)| sum.saturating_add(*value));
+    if expected.range.contains(&sum) && !values.is_empty() {
+        return None;
+    }
+    let namespaces = expected.namespaces.join(" and ");
+    let what = if is_gauge(name) { "its value" } else { "it moved by" };
+    let summary = format!(
+        "counter {name} of {namespaces} {}: expected {}, {what} {sum}",
+        scope.when,
+        render::range(&expected.range)
+    );
+    let detail = if values.len() > 1 {
+        values.iter().map(|(namespace, value)| format!("  {namespace}: {value}\n")).collect()
+    } else {
+        String::new()
+    };
+    Some(Finding::new(FindingKind::Counter, summary).placed(expected.place).detailed(detail).at(scope.at()))
+}
+
+fn unknown_counter(scope: &Scope<'_, '_>, name: &str, unknown: &Unknown) -> Finding {
+    match unknown {
+        Unknown::NotTaken(namespace) => scope.missing(&format!("the counters of {namespace}")),
+        Unknown::NoSuch(namespace) => Finding::new(
+            FindingKind::Counter,
+            format!("this kernel has no counter {name} ({namespace}): add `counter:{name}` to `requires:`"),
+        ),
+        Unknown::Backwards(namespace, start, value) => Finding::new(
+            FindingKind::Counter,
+            format!("counter {name} of {namespace} {}: it went backwards, from {start} to {value}", scope.when),
+        ),
+    }
+}
+
+/// By how much a counter moved since the start of the run; the value of a gauge.
+fn moved(scope: &Scope<'_, '_>, namespace: &str, name: &str) -> Result<u64, Unknown> {
+    let not_taken = || Unknown::NotTaken(namespace.to_owned());
+    let recording = scope.names.recording();
+    let now = recording.counters(namespace, &scope.moment).ok_or_else(not_taken)?;
+    let value = *now.get(name).ok_or_else(|| Unknown::NoSuch(namespace.to_owned()))?;
+    if is_gauge(name) {
+        return Ok(value);
+    }
+    let start = recording.counters(namespace, &Moment::Start).ok_or_else(not_taken)?;
+    let start = start.get(name).copied().unwrap_or(0);
+    value.checked_sub(start).ok_or_else(|| Unknown::Backwards(namespace.to_owned(), start, value))
+}
+
+/// MPTCP counters of a namespace that moved though nothing is said about them.
+fn other_counters(scope: &Scope<'_, '_>, expectation: &Expectation, namespace: &str, place: Place) -> Option<Finding> {
+    let mentioned: BTreeSet<&str> = expectation
+        .counters
+        .iter()
+        .filter(|expected| expected.namespaces.iter().any(|of| of == namespace))
+        .map(|expected| expected.name.as_str())
+        .collect();
+    let Some(now) = scope.names.recording().counters(namespace, &scope.moment) else {
+        return Some(scope.missing(&format!("the counters of {namespace}")).placed(place));
+    };
+    let mut moved_others = BTreeMap::new();
+    for name in now.keys().filter(|name| name.starts_with("MPTcpExt") && !mentioned.contains(name.as_str())) {
+        match moved(scope, namespace, name) {
+            Ok(0) => {}
+            Ok(value) => _ = moved_others.insert(name, value),
+            Err(unknown) => return Some(unknown_counter(scope, name, &unknown).placed(place)),
+        }
+    }
+    if moved_others.is_empty() {
+        return None;
+    }
+    let list: Vec<String> = moved_others.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    let summary =
+        format!("counters of {namespace} {}: none but those listed may move, but {} did", scope.when, list.join(", "));
+    Some(Finding::new(FindingKind::Counter, summary).placed(place).at(scope.at()))
+}
+
+/// What is wrong with the bytes that a link carried.
+pub(super) fn bytes(scope: &Scope<'_, '_>, expected: &BytesExpectation) -> Option<Finding> {
+    let sent_at = |wanted: &Moment| {
+        scope.names.recording().entries.iter().rev().find_map(|entry| match &entry.what {
+            Observation::LinkBytes { namespace, link, moment, sent, .. }
+                if *namespace == expected.sent_by && *link == expected.link && moment == wanted =>
+            {
+                Some(*sent)
+            }
+            _ => None,
+        })
+    };
+    let (Some(start), Some(now)) = (sent_at(&Moment::Start), sent_at(&scope.moment)) else {
+        let what = format!("the bytes that {} sent through {}", expected.sent_by, expected.link);
+        return Some(scope.missing(&what).placed(expected.place));
+    };
+    match now.checked_sub(start) {
+        Some(sent) if expected.range.contains(&sent) => None,
+        Some(sent) => {
+            let (link, sender, range) = (&expected.link, &expected.sent_by, render::range(&expected.range));
+            let summary =
+                format!("link {link} {}: expected {range} bytes sent by {sender}, it sent {sent}", scope.when);
+            Some(Finding::new(FindingKind::Bytes, summary).placed(expected.place).at(scope.at()))
+        }
+        None => {
+            let summary = format!("link {}: its byte counter went backwards, from {start} to {now}", expected.link);
+            Some(Finding::new(FindingKind::Bytes, summary).placed(expected.place).at(scope.at()))
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The events of a namespace against an expected list.
+
+use crate::judge::alignment::{Row, align, side_by_side};
+use crate::judge::matching::event_matches;
+use crate::judge::sequence::{Mismatch, Outcome, match_items};
+use crate::judge::{Finding, FindingKind, render, time_line};
+use crate::mptcp::PmEvent;
+use crate::scenario::model::{EventExpectation, EventItem, EventPattern, Place};
+
+use super::scope::Scope;
+
+/// What is wrong with the events of a namespace.
+pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Option<Finding> {
+    let namespace = expected.namespace.as_str();
+    if !scope.names.scenario().world.namespace(namespace).is_some_and(|namespace| namespace.events) {
+        // An empty list would hold for it, and mean nothing.
+        let summary = format!("events of {namespace}: they were not recorded in this namespace");
+        return Some(Finding::new(FindingKind::Incomplete, summary).placed(expected.place));
+    }
+    let list = List { scope, namespace, events: time_line::events_of(scope.names, namespace, scope.until) };
+    let matches = |pattern: &EventPattern, event: usize| list.matches(pattern, event);
+    let difference = match match_items(&expected.items, expected.complete, list.events.len(), &matches) {
+        Outcome::Match => return None,
+        Outcome::Mismatch(mismatch) => Difference {
+            summary: list.summary(&mismatch),
+            detail: side_by_side(&list.rows(&mismatch, expected.complete)),
+            place: mismatch.missing.first().map(|item| item_place(item)),
+            event: mismatch.at,
+        },
+        Outcome::TooMany { item, at } => Difference {
+            summary: format!("observed `{}`, expected `{}`", list.text(at), render::event_item(item)),
+            detail: String::new(),
+            place: Some(item_place(item)),
+            event: at,
+        },
+        Outcome::TooAmbiguous => Difference {
+            summary: "the list can be read in too many ways to decide whether it holds: use patterns that tell the \
+                      events apart, or `count` for those that are alike"
+                .to_owned(),
+            detail: String::new(),
+            place: None,
+            event: list.events.len(),
+        },
+    };
+    Some(list.finding(expected, difference))
+}
+
+/// Where a list and the events part.
+struct Difference {
+    summary: String,
+    detail: String,
+    /// The item that it is about.
+    place: Option<Place>,
+    /// The index of the event, in the namespace's events.
+    event: usize,
+}
+
+/// The events of a namespace, with the indices of their entries.
+struct List<'s, 'n, 'a> {
+    scope: &'s Scope<'n, 'a>,
+    namespace: &'s str,
+    events: Vec<(usize, &'a PmEvent)>,
+}
+
+impl List<'_, '_, '_> {
+    fn matches(&self, pattern: &EventPattern, event: usize) -> bool {
+        self.events.get(event).is_some_and(|(_, event)| {
+            let connection = event.token.and_then(|token| self.scope.names.connection(self.namespace, token));
+            event_matches(pattern, event, connection)
+        })
+    }
+
+    fn text(&self, event: usize) -> String {
+        let event = self.events.get(event);
+        event.map_or_else(String::new, |(_, event)| render::event(self.scope.names, self.namespace, event))
+    }
+
+    fn summary(&self, mismatch: &Mismatch<'_>) -> String {
+        let wanted = mismatch.missing.first().map(|item| one_text(item));
+        match (self.events.get(mismatch.at), wanted) {
+            (Some(_), Some(wanted)) => format!("expected `{wanted}`, observed `{}`", self.text(mismatch.at)),
+            (Some(_), None) => format!("observed `{}`, which is not in the list", self.text(mismatch.at)),
+            (None, Some(wanted)) => format!("expected `{wanted}`, which did not come"),
+            (None, None) => "the list was not completed".to_owned(),
+        }
+    }
+
+    fn rows(&self, mismatch: &Mismatch<'_>, complete: bool) -> Vec<Row> {
+        let mut matched = mismatch.matched.iter().peekable();
+        let mut rows = Vec::new();
+        // In a list that isn't complete, each way goes through to the end: what is missing is missing after the
+        // last event that was matched.
+        let at = if complete { mismatch.at } else { mismatch.matched.last().map_or(0, |(event, _)| event + 1) };
+        for event in 0..at {
+            let by = matched.next_if(|(matched, _)| *matched == event);
+            let expected = by.map(|(_, item)| one_text(item));
+            rows.push(Row { expected, observed: Some(self.text(event)), fine: true });
+        }
+        let rest: Vec<usize> = (at..self.events.len()).collect();
+        let alike = |item: &&EventItem, event: &usize| match item {
+            EventItem::One { pattern, .. } => self.matches(pattern, *event),
+            EventItem::AnyOrder { .. } => false,
+        };
+        let mut tail = align(&mismatch.missing, &rest, alike, |item| one_text(item), |event| self.text(*event));
+        if !complete {
+            for row in &mut tail {
+                row.fine |= row.expected.is_none();
+            }
+        }
+        rows.extend(tail);
+        rows
+    }
+
+    fn finding(&self, expected: &EventExpectation, difference: Difference) -> Finding {
+        let scope = self.scope;
+        let entry = self.events.get(difference.event).map_or(scope.until, |(entry, _)| *entry);
+        let time = scope.names.recording().entries.get(entry).map(|entry| entry.at).or(scope.at());
+        let neighbourhood = time_line::around(scope.names, entry);
+        let detail = if difference.detail.is_empty() {
+            neighbourhood
+        } else {
+            format!("{}\n{neighbourhood}", difference.detail)
+        };
+        let summary = format!("events of {} {}: {}", self.namespace, scope.when, difference.summary);
+        Finding::new(FindingKind::Events, summary)
+            .placed(difference.place.unwrap_or(expected.place))
+            .detailed(detail)
+            .at(time)
+    }
+}
+
+fn item_place(item: &EventItem) -> Place {
+    match item {
+        EventItem::One { place, .. } | EventItem::AnyOrder { place, .. } => *place,
+    }
+}
+
+/// One occurrence of an item.
+fn one_text(item: &EventItem) -> String {
+    match item {
+        EventItem::One { pattern, .. } => render::event_pattern(pattern),
+        any_order @ EventItem::AnyOrder { .. } => render::event_item(any_order),
+    }
+}

@@ -1,0 +1,111 @@
+//! Whether all bytes of each transfer arrived as they were sent.
+
+use crate::judge::names::{Names, side_word};
+use crate::judge::time_line::around;
+use crate::judge::{Finding, FindingKind};
+use crate::recording::{Integrity, Observation, Side};
+use crate::scenario::model::{Action, CloseHow, Step, TransferPlan};
+
+use super::steps::Progress;
+
+/// One direction of a transfer step.
+struct Direction<'a> {
+    index: usize,
+    step: &'a Step,
+    plan: &'a TransferPlan,
+    sender: Side,
+    bytes: u64,
+    /// The entry with which its step began.
+    begin: usize,
+    /// The scenario closes the connection abruptly while the transfer may still run.
+    cut_off: bool,
+}
+
+/// What is wrong with the transfers.
+pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
+    let directions = directions(names);
+    let mut has_result = vec![false; directions.len()];
+    let mut findings = Vec::new();
+    for (index, entry) in names.recording().entries.iter().enumerate() {
+        let Observation::Transferred { connection, sender, bytes, integrity } = &entry.what else { continue };
+        // Transfers of a connection follow one another: the result is of the last one that was begun.
+        let of = directions.iter().enumerate().rev().find(|(_, direction)| {
+            direction.plan.connection == *connection && direction.sender == *sender && direction.begin <= index
+        });
+        let whose = format!("transfer on {connection} from the {}", side_word(*sender));
+        let Some((number, direction)) = of else {
+            findings.push(Finding::new(FindingKind::Incomplete, format!("{whose}: the scenario has none")));
+            continue;
+        };
+        if let Some(slot) = has_result.get_mut(number) {
+            *slot = true;
+        }
+        if let Some(problem) = problem(direction, *bytes, integrity) {
+            findings.push(
+                Finding::new(FindingKind::Integrity, format!("{whose}: {problem}"))
+                    .placed(direction.step.place)
+                    .detailed(around(names, index))
+                    .at(Some(entry.at)),
+            );
+        }
+    }
+    let missing = directions.iter().zip(has_result).filter(|(direction, has_result)| {
+        let ended = progress == Progress::Whole || (!direction.plan.background && progress.is_done(direction.index));
+        ended && !has_result && !direction.cut_off
+    });
+    findings.extend(missing.map(|(direction, _)| {
+        let (connection, sender) = (&direction.plan.connection, side_word(direction.sender));
+        let summary = format!("transfer on {connection} from the {sender}: its result is not in the recording");
+        Finding::new(FindingKind::Incomplete, summary).placed(direction.step.place)
+    }));
+    findings
+}
+
+fn directions<'a>(names: &Names<'a>) -> Vec<Direction<'a>> {
+    let steps = &names.scenario().steps;
+    let mut directions = Vec::new();
+    for (index, step) in steps.iter().enumerate() {
+        let Action::Transfer(plan) = &step.action else { continue };
+        let begin = names
+            .recording()
+            .entries
+            .iter()
+            .position(|entry| matches!(&entry.what, Observation::StepStarted { step, .. } if *step == index));
+        let Some(begin) = begin else { continue };
+        let cut_off = plan.background && is_cut_off(steps.get(index.saturating_add(1)..).unwrap_or_default(), plan);
+        for (sender, bytes) in [(Side::Client, plan.from_client), (Side::Server, plan.from_server)] {
+            if bytes > 0 {
+                directions.push(Direction { index, step, plan, sender, bytes, begin, cut_off });
+            }
+        }
+    }
+    directions
+}
+
+/// Whether the connection is closed abruptly before its background transfer was waited for.
+fn is_cut_off(later: &[Step], plan: &TransferPlan) -> bool {
+    later
+        .iter()
+        .find_map(|step| match &step.action {
+            Action::FinishTransfer { connection, .. } if *connection == plan.connection => Some(false),
+            Action::Close { connection, how: CloseHow::Abrupt, .. } if *connection == plan.connection => Some(true),
+            _ => None,
+        })
+        .unwrap_or(false)
+}
+
+fn problem(direction: &Direction<'_>, arrived: u64, integrity: &Integrity) -> Option<String> {
+    let tolerated = direction.plan.tolerate_corrupt;
+    match integrity {
+        Integrity::Corrupt { first, count } if *count > tolerated => {
+            Some(format!("{count} bytes arrived damaged, the first one at offset {first}; {tolerated} are tolerated"))
+        }
+        Integrity::Short { expected } if !direction.cut_off => {
+            Some(format!("only {arrived} of {expected} bytes arrived"))
+        }
+        Integrity::Intact | Integrity::Corrupt { .. } if arrived != direction.bytes && !direction.cut_off => {
+            Some(format!("{arrived} bytes arrived, {} were to be sent", direction.bytes))
+        }
+        Integrity::Intact | Integrity::Corrupt { .. } | Integrity::Short { .. } => None,
+    }
+}

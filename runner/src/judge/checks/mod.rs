@@ -1,0 +1,64 @@
+//! All checks on a recording: those that every run is put to, and the expectations that the scenario writes down.
+
+mod addresses;
+mod completeness;
+mod connections;
+mod counters;
+mod events;
+mod integrity;
+mod scope;
+mod sockets;
+mod steps;
+mod wire;
+
+pub(super) use counters::is_gauge;
+
+use crate::recording::Recording;
+use crate::scenario::model::{Action, Expectation, Scenario};
+
+use super::names::Names;
+use super::{Finding, FindingKind};
+use scope::Scope;
+use steps::Progress;
+
+/// Everything in a recording that isn't as the scenario says, except for the snapshot.
+///
+/// A run that a failed step cut short is only judged by what was done before it: that everything after it is missing
+/// would say nothing new.
+pub fn judge(scenario: &Scenario, recording: &Recording) -> Vec<Finding> {
+    let names = Names::new(scenario, recording);
+    let mut findings = completeness::check(&names);
+    let (progress, step_findings) = steps::check(&names);
+    findings.extend(step_findings);
+    findings.extend(connections::check(&names, progress));
+    findings.extend(integrity::check(&names, progress));
+    findings.extend(completeness::filters(&names, progress));
+    for (index, step) in scenario.steps.iter().enumerate() {
+        if let Action::Check(expectation) = &step.action
+            && progress.is_done(index)
+        {
+            match Scope::of_check(&names, index) {
+                Some(scope) => expectation_findings(&scope, expectation, &mut findings),
+                None => findings.push(
+                    Finding::new(FindingKind::Incomplete, format!("step {} was not recorded", index.saturating_add(1)))
+                        .placed(step.place),
+                ),
+            }
+        }
+    }
+    if progress == Progress::Whole {
+        expectation_findings(&Scope::of_run(&names), &scenario.expect, &mut findings);
+    }
+    findings
+}
+
+fn expectation_findings(scope: &Scope<'_, '_>, expectation: &Expectation, findings: &mut Vec<Finding>) {
+    findings.extend(expectation.events.iter().filter_map(|expected| events::check(scope, expected)));
+    findings.extend(counters::check(scope, expectation));
+    findings.extend(expectation.subflows.iter().filter_map(|expected| sockets::subflows(scope, expected)));
+    findings.extend(expectation.info.iter().filter_map(|expected| sockets::info(scope, expected)));
+    findings.extend(expectation.endpoints.iter().filter_map(|expected| addresses::endpoints(scope, expected)));
+    findings.extend(expectation.limits.iter().filter_map(|expected| addresses::limits(scope, expected)));
+    findings.extend(expectation.bytes.iter().filter_map(|expected| counters::bytes(scope, expected)));
+    findings.extend(expectation.wire.iter().filter_map(|expected| wire::check(scope, expected)));
+}

@@ -1,0 +1,77 @@
+//! What an expectation is about: the run up to a check step, or the whole run. Main type: [`Scope`].
+
+use crate::judge::names::Names;
+use crate::judge::{Finding, FindingKind};
+use crate::recording::{Moment, Observation, Side};
+
+/// The part of a recording that an expectation looks at.
+pub(super) struct Scope<'n, 'a> {
+    /// The names of everything.
+    pub(super) names: &'n Names<'a>,
+    /// When counters, endpoints and limits were taken.
+    pub(super) moment: Moment,
+    /// When sockets were taken.
+    pub(super) sockets: Moment,
+    /// Entries from here on are not looked at.
+    pub(super) until: usize,
+    /// `at the end`, or `in step 5`.
+    pub(super) when: String,
+}
+
+impl<'n, 'a> Scope<'n, 'a> {
+    /// The whole run.
+    pub(super) fn of_run(names: &'n Names<'a>) -> Self {
+        Self {
+            names,
+            moment: Moment::End,
+            sockets: Moment::BeforeClose,
+            until: names.recording().entries.len(),
+            when: "at the end".to_owned(),
+        }
+    }
+
+    /// The run up to the end of a check step; `None` if that step is not in the recording.
+    pub(super) fn of_check(names: &'n Names<'a>, step: usize) -> Option<Self> {
+        let finished =
+            |what: &Observation| matches!(what, Observation::StepFinished { step: index, .. } if *index == step);
+        Some(Self {
+            names,
+            moment: Moment::Check(step),
+            sockets: Moment::Check(step),
+            until: names.recording().entries.iter().position(|entry| finished(&entry.what))?,
+            when: format!("in step {}", step.saturating_add(1)),
+        })
+    }
+
+    /// What was taken at the scope's moment, found by `select`. The last one counts.
+    pub(super) fn taken<T>(&self, select: impl Fn(&'a Observation, &Moment) -> Option<T>) -> Option<T> {
+        self.names.recording().entries.iter().rev().find_map(|entry| select(&entry.what, &self.moment))
+    }
+
+    /// The sockets of one side of a connection at the scope's moment: right before the connection was closed for the
+    /// last time, if it is the whole run.
+    pub(super) fn sockets_of(
+        &self,
+        connection: &str,
+        side: Side,
+    ) -> Option<(Option<&'a crate::mptcp::MptcpInfo>, &'a [crate::mptcp::SubflowState])> {
+        self.names.recording().entries.iter().rev().find_map(|entry| match &entry.what {
+            Observation::Sockets { connection: of, side: on, moment, info, subflows }
+                if of == connection && *on == side && *moment == self.sockets =>
+            {
+                Some((info.as_ref(), subflows.as_slice()))
+            }
+            _ => None,
+        })
+    }
+
+    /// The time of the last entry in scope.
+    pub(super) fn at(&self) -> Option<u64> {
+        self.names.recording().entries.get(self.until.checked_sub(1)?).map(|entry| entry.at)
+    }
+
+    /// What the expectation is about is not in the recording: nothing can be said, so it can't pass.
+    pub(super) fn missing(&self, what: &str) -> Finding {
+        Finding::new(FindingKind::Incomplete, format!("{what} {}: not in the recording", self.when))
+    }
+}

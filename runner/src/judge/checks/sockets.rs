@@ -1,0 +1,112 @@
+//! What the sockets of a connection say: the set of subflows, and fields of `MPTCP_INFO`.
+
+use crate::judge::matching::{info_field, is_usable, subflow_matches};
+use crate::judge::names::side_word;
+use crate::judge::{Finding, FindingKind, render};
+use crate::scenario::model::{InfoExpectation, SubflowsExpectation};
+
+use super::scope::Scope;
+
+/// What is wrong with the set of subflows.
+pub(super) fn subflows(scope: &Scope<'_, '_>, expected: &SubflowsExpectation) -> Option<Finding> {
+    let whose = format!("{}, {} side", expected.connection, side_word(expected.side));
+    let Some((_, all)) = scope.sockets_of(&expected.connection, expected.side) else {
+        return Some(scope.missing(&format!("the subflows of {whose}")).placed(expected.place));
+    };
+    let usable: Vec<_> = all.iter().filter(|subflow| is_usable(subflow)).collect();
+    let pairs = pair_up(&expected.subflows, &usable, |pattern, subflow| subflow_matches(pattern, subflow));
+    if usable.len() == expected.subflows.len() && pairs.iter().all(Option::is_some) {
+        return None;
+    }
+    let missing = expected.subflows.iter().zip(&pairs).filter(|(_, pair)| pair.is_none());
+    let missing: Vec<String> =
+        missing.map(|(pattern, _)| format!("  - missing: {}", render::subflow_pattern(pattern))).collect();
+    let paired: Vec<usize> = pairs.iter().flatten().copied().collect();
+    let lines = all.iter().map(|subflow| {
+        let position = usable.iter().position(|usable| std::ptr::eq(*usable, subflow));
+        let sign = match position {
+            Some(position) if paired.contains(&position) => "   as expected:",
+            Some(_) => " + not expected:",
+            None => "   not up:",
+        };
+        format!(" {sign} {}", render::subflow(subflow))
+    });
+    let detail: Vec<String> = missing.into_iter().chain(lines).collect();
+    let summary = format!(
+        "subflows of {whose}, {}: expected {}, {} are up, {} of them as expected",
+        scope.when,
+        expected.subflows.len(),
+        usable.len(),
+        paired.len()
+    );
+    Some(
+        Finding::new(FindingKind::Subflows, summary)
+            .placed(expected.place)
+            .detailed(detail.join("\n") + "\n")
+            .at(scope.at()),
+    )
+}
+
+/// For each pattern, the index of the thing that it is paired with, as many pairs as there can be: one pattern may
+/// match several things, so taking the first that fits is not enough (augmenting paths in a bipartite graph).
+pub(super) fn pair_up<P, T>(patterns: &[P], things: &[T], alike: impl Fn(&P, &T) -> bool) -> Vec<Option<usize>> {
+    let mut taken: Vec<Option<usize>> = vec![None; things.len()];
+    for pattern in 0..patterns.len() {
+        let mut visited = vec![false; things.len()];
+        find_partner(pattern, patterns, things, &alike, &mut visited, &mut taken);
+    }
+    let mut pairs = vec![None; patterns.len()];
+    for (thing, pattern) in taken.iter().enumerate() {
+        if let Some(slot) = pattern.and_then(|pattern| pairs.get_mut(pattern)) {
+            *slot = Some(thing);
+        }
+    }
+    pairs
+}
+
+fn find_partner<P, T>(
+    pattern: usize,
+    patterns: &[P],
+    things: &[T],
+    alike: &impl Fn(&P, &T) -> bool,
+    visited: &mut [bool],
+    taken: &mut [Option<usize>],
+) -> bool {
+    let Some(wanted) = patterns.get(pattern) else { return false };
+    for (index, thing) in things.iter().enumerate() {
+        let free = visited.get_mut(index).is_some_and(|seen| !std::mem::replace(seen, true)) && alike(wanted, thing);
+        if !free {
+            continue;
+        }
+        let holder = taken.get(index).copied().flatten();
+        if holder.is_none_or(|holder| find_partner(holder, patterns, things, alike, visited, taken)) {
+            if let Some(slot) = taken.get_mut(index) {
+                *slot = Some(pattern);
+            }
+            return true;
+        }
+    }
+    false
+}
+
+/// What is wrong with a field of `MPTCP_INFO`.
+pub(super) fn info(scope: &Scope<'_, '_>, expected: &InfoExpectation) -> Option<Finding> {
+    let (field, range) = (expected.field.as_str(), render::range(&expected.range));
+    let whose = format!("{}, {} side", expected.connection, side_word(expected.side));
+    let found = |summary: String| Some(Finding::new(FindingKind::Info, summary).placed(expected.place).at(scope.at()));
+    let Some((info, _)) = scope.sockets_of(&expected.connection, expected.side) else {
+        return Some(scope.missing(&format!("MPTCP_INFO of {whose}")).placed(expected.place));
+    };
+    let Some(info) = info else {
+        return found(format!(
+            "{field} of {whose}, {}: expected {range}, but the kernel gives no MPTCP_INFO: the connection is plain TCP",
+            scope.when
+        ));
+    };
+    match info_field(info, field) {
+        Some(Some(value)) if expected.range.contains(&value) => None,
+        Some(Some(value)) => found(format!("{field} of {whose}, {}: expected {range}, it is {value}", scope.when)),
+        Some(None) => found(format!("{field} of {whose}: this kernel does not report it in MPTCP_INFO")),
+        None => found(format!("{field}: there is no such field in MPTCP_INFO")),
+    }
+}

@@ -1,0 +1,119 @@
+//! How each step ended, against what it is: a step is to be done, an `expect_error` step is to be refused.
+
+use crate::judge::names::Names;
+use crate::judge::time_line::{around, outcome_words};
+use crate::judge::{Finding, FindingKind};
+use crate::recording::{Observation, StepOutcome};
+use crate::scenario::model::{Action, ConnectionOutcome, Step};
+
+/// How far the run came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// Through all steps.
+    Whole,
+    /// Up to the step of that index, which failed or did not end.
+    CutShort(usize),
+}
+
+impl Progress {
+    /// Whether the step of that index was done.
+    pub(super) fn is_done(self, step: usize) -> bool {
+        match self {
+            Self::Whole => true,
+            Self::CutShort(last) => step < last,
+        }
+    }
+}
+
+/// How far the run came, and what is wrong with its steps.
+pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
+    let steps = &names.scenario().steps;
+    let mut outcomes: Vec<Option<(usize, &StepOutcome)>> = vec![None; steps.len()];
+    let mut findings = Vec::new();
+    for (entry, what) in names.recording().entries.iter().enumerate().map(|(index, entry)| (index, &entry.what)) {
+        if let Observation::StepFinished { step, outcome } = what {
+            match outcomes.get_mut(*step) {
+                Some(slot) => *slot = Some((entry, outcome)),
+                None => findings.push(Finding::new(
+                    FindingKind::Incomplete,
+                    format!("the recording has a step {}, the scenario has none", step.saturating_add(1)),
+                )),
+            }
+        }
+    }
+    let mut progress = Progress::Whole;
+    for (index, (step, outcome)) in steps.iter().zip(&outcomes).enumerate() {
+        let Some((entry, outcome)) = outcome else {
+            // After a failed step there are no more.
+            if findings.is_empty() {
+                findings.push(unfinished(names, index, step));
+            }
+            return (Progress::CutShort(index), findings);
+        };
+        if let Some((kind, problem)) = problem(step, outcome) {
+            let finding = Finding::new(kind, format!("step {}: {problem}", describe(names, index)));
+            let at = names.recording().entries.get(*entry).map(|entry| entry.at);
+            findings.push(finding.placed(step.place).detailed(around(names, *entry)).at(at));
+            let is_last = outcomes.iter().skip(index.saturating_add(1)).all(Option::is_none);
+            if is_last {
+                progress = Progress::CutShort(index);
+                break;
+            }
+        }
+    }
+    (progress, findings)
+}
+
+fn unfinished(names: &Names<'_>, index: usize, step: &Step) -> Finding {
+    let started = |what: &Observation| matches!(what, Observation::StepStarted { step, .. } if *step == index);
+    let entry = names.recording().entries.iter().position(|entry| started(&entry.what));
+    let summary = match entry {
+        Some(_) => format!("step {} did not end", describe(names, index)),
+        None => format!("step {} was not begun", index.saturating_add(1)),
+    };
+    let entry = entry.unwrap_or(names.recording().entries.len());
+    Finding::new(FindingKind::Incomplete, summary).placed(step.place).detailed(around(names, entry))
+}
+
+/// The number and the words of a step.
+fn describe(names: &Names<'_>, index: usize) -> String {
+    let text = names.recording().entries.iter().find_map(|entry| match &entry.what {
+        Observation::StepStarted { step, text } if *step == index => Some(text),
+        _ => None,
+    });
+    match text {
+        Some(text) => format!("{} ({text})", index.saturating_add(1)),
+        None => index.saturating_add(1).to_string(),
+    }
+}
+
+/// What is wrong with the end of a step.
+fn problem(step: &Step, outcome: &StepOutcome) -> Option<(FindingKind, String)> {
+    let wanted = match &step.action {
+        Action::ExpectError { error, message, .. } => Some((error, message.as_deref())),
+        Action::Connect(plan) => match &plan.outcome {
+            ConnectionOutcome::Error(error) => Some((error, None)),
+            ConnectionOutcome::Mptcp | ConnectionOutcome::Tcp => None,
+        },
+        _ => None,
+    };
+    match (outcome, wanted) {
+        (StepOutcome::Done, None) => None,
+        (StepOutcome::Done, Some((wanted, _))) => {
+            Some((FindingKind::Refusal, format!("expected {wanted}, but it succeeded")))
+        }
+        (StepOutcome::Refused { error, message }, Some((wanted, part))) => {
+            let words = outcome_words(outcome);
+            if error != wanted {
+                return Some((FindingKind::Refusal, format!("expected {wanted}, but it was {words}")));
+            }
+            let part = part.filter(|part| !message.as_ref().is_some_and(|message| message.contains(part)))?;
+            Some((FindingKind::Refusal, format!("expected {wanted} with the words \"{part}\", but it was {words}")))
+        }
+        (StepOutcome::Refused { .. }, None) => Some((FindingKind::Refusal, outcome_words(outcome))),
+        (StepOutcome::TimedOut { .. } | StepOutcome::NotQuiet { .. }, _) => {
+            Some((FindingKind::Deadline, outcome_words(outcome)))
+        }
+        (StepOutcome::Failed { .. }, _) => Some((FindingKind::Setup, outcome_words(outcome))),
+    }
+}

@@ -1,0 +1,51 @@
+//! MPTCP options on the wire against patterns.
+
+use crate::judge::matching::{impossible_field, segment_matches};
+use crate::judge::{Finding, FindingKind, render, time_line};
+use crate::mptcp::canonical;
+use crate::recording::{Direction, Observation};
+use crate::scenario::model::WireExpectation;
+
+use super::scope::Scope;
+
+/// What is wrong with the segments that a namespace sent.
+pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option<Finding> {
+    let pattern = &expected.pattern;
+    let found = |summary: String| Finding::new(FindingKind::Wire, summary).placed(expected.place).at(scope.at());
+    if let Some(field) = impossible_field(pattern) {
+        return Some(found(format!("the pattern can match nothing: `{}` has no `{field}` like that", pattern.option)));
+    }
+    let entries = scope.names.recording().entries.iter().enumerate().take(scope.until);
+    let sent: Vec<_> = entries
+        .filter_map(|(index, entry)| match &entry.what {
+            // A forwarded segment was sent by somebody else.
+            Observation::Packet { namespace, direction: Direction::Out, segment, .. }
+                if *namespace == pattern.sender
+                    && scope.names.owner(canonical(segment.source.ip())).is_none_or(|owner| owner == namespace) =>
+            {
+                Some((index, segment))
+            }
+            _ => None,
+        })
+        .collect();
+    let takes_part = scope.names.recording().entries.iter().take(scope.until).any(|entry| match &entry.what {
+        Observation::Connected { connection } => {
+            connection.client == pattern.sender || connection.server == pattern.sender
+        }
+        _ => false,
+    });
+    if sent.is_empty() && takes_part {
+        return Some(scope.missing(&format!("the segments that {} sent", pattern.sender)).placed(expected.place));
+    }
+    let matching: Vec<_> = sent.iter().filter(|(_, segment)| segment_matches(pattern, segment)).collect();
+    let count = u64::try_from(matching.len()).unwrap_or(u64::MAX);
+    if expected.range.contains(&count) {
+        return None;
+    }
+    let summary =
+        format!("wire {}: expected `{}`, {count} segments carried it", scope.when, render::wire_expectation(expected));
+    let listed: String =
+        matching.iter().take(20).map(|(_, segment)| format!("  {}\n", render::segment(segment))).collect();
+    let around = matching.last().map_or(scope.until, |(index, _)| *index);
+    Some(found(summary).detailed(format!("{listed}{}", time_line::around(scope.names, around))))
+}

@@ -1,0 +1,298 @@
+//! Names for what differs from run to run: tokens become the names of connections, ephemeral ports disappear,
+//! address ids that the kernel made up are recognised. Main type: [`Names`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+
+use crate::mptcp::{EndpointFlags, EventKind, canonical};
+use crate::recording::{Connection, Observation, Recording, Side, canonical_socket};
+use crate::scenario::model::{Action, Operation, Scenario};
+use crate::wire::MptcpOption;
+
+/// What the scenario and the recording call things.
+pub(super) struct Names<'a> {
+    scenario: &'a Scenario,
+    recording: &'a Recording,
+    tokens: BTreeMap<(&'a str, u32), (&'a str, Side)>,
+    unknown_tokens: BTreeMap<(&'a str, u32), usize>,
+    ports: BTreeSet<u16>,
+    owners: BTreeMap<IpAddr, &'a str>,
+    implicit: BTreeMap<&'a str, BTreeSet<IpAddr>>,
+    announced_ports: BTreeSet<(u8, IpAddr, u16)>,
+}
+
+impl<'a> Names<'a> {
+    /// Learns the names.
+    pub(super) fn new(scenario: &'a Scenario, recording: &'a Recording) -> Self {
+        let mut names = Self {
+            scenario,
+            recording,
+            tokens: BTreeMap::new(),
+            unknown_tokens: BTreeMap::new(),
+            ports: known_ports(scenario),
+            owners: owners(scenario),
+            implicit: BTreeMap::new(),
+            announced_ports: BTreeSet::new(),
+        };
+        names.ports.extend(recording.connections().map(|connection| connection.server_address.port()));
+        names.learn_tokens();
+        names.learn_addresses();
+        names
+    }
+
+    /// The tokens of the connections; then those that are not of any, numbered in the order of their appearance in
+    /// their namespace.
+    fn learn_tokens(&mut self) {
+        let connections: Vec<&'a Connection> = self.recording.connections().collect();
+        for connection in &connections {
+            for (side, token) in [(Side::Client, connection.client_token), (Side::Server, connection.server_token)] {
+                self.learn_token(connection, side, token);
+            }
+        }
+        for entry in &self.recording.entries {
+            match &entry.what {
+                // A connection that fell back has lost its token by the time when its connect step ends.
+                Observation::Sockets { connection, side, info: Some(info), .. } => {
+                    if let Some(known) = connections.iter().find(|known| known.name == *connection) {
+                        self.learn_token(known, *side, Some(info.token));
+                    }
+                }
+                Observation::Event { namespace, event } if event.kind == EventKind::Created => {
+                    let (Some(local), Some(remote)) = (event.local, event.remote) else { continue };
+                    let (Some(local_port), Some(remote_port)) = (event.local_port, event.remote_port) else { continue };
+                    let ends = ((canonical(local), local_port), (canonical(remote), remote_port));
+                    for connection in &connections {
+                        let client = canonical_socket(connection.client_address);
+                        let server = canonical_socket(connection.server_address);
+                        if connection.client == *namespace && ends == (client, server) {
+                            self.learn_token(connection, Side::Client, event.token);
+                        } else if connection.server == *namespace && ends == (server, client) {
+                            self.learn_token(connection, Side::Server, event.token);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.number_unknown_tokens();
+    }
+
+    fn learn_token(&mut self, connection: &'a Connection, side: Side, token: Option<u32>) {
+        // The kernel never gives out 0: it stands for "no token".
+        if let Some(token) = token.filter(|token| *token != 0) {
+            self.tokens.entry((side_namespace(connection, side), token)).or_insert((&connection.name, side));
+        }
+    }
+
+    fn number_unknown_tokens(&mut self) {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for entry in &self.recording.entries {
+            if let Observation::Event { namespace, event } = &entry.what
+                && let Some(token) = event.token
+            {
+                let key = (namespace.as_str(), token);
+                if !self.tokens.contains_key(&key) && !self.unknown_tokens.contains_key(&key) {
+                    let count = counts.entry(namespace).or_default();
+                    *count += 1;
+                    self.unknown_tokens.insert(key, *count);
+                }
+            }
+        }
+    }
+
+    fn learn_addresses(&mut self) {
+        for entry in &self.recording.entries {
+            match &entry.what {
+                Observation::Endpoints { namespace, endpoints, .. } => {
+                    let implicit = endpoints.iter().filter(|endpoint| endpoint.flags.contains(EndpointFlags::IMPLICIT));
+                    self.implicit
+                        .entry(namespace)
+                        .or_default()
+                        .extend(implicit.map(|endpoint| canonical(endpoint.address)));
+                }
+                Observation::Packet { segment, .. } => {
+                    for option in &segment.options {
+                        if let MptcpOption::AddAddr { echo: false, address_id, body } = option
+                            && let Some(port) = body.port
+                        {
+                            self.announced_ports.insert((*address_id, canonical(body.address), port));
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// The scenario.
+    pub(super) fn scenario(&self) -> &'a Scenario {
+        self.scenario
+    }
+
+    /// The recording.
+    pub(super) fn recording(&self) -> &'a Recording {
+        self.recording
+    }
+
+    /// The connection that a namespace knows by this token.
+    pub(super) fn connection(&self, namespace: &str, token: u32) -> Option<&'a str> {
+        self.tokens.get(&(namespace, token)).map(|(name, _)| *name)
+    }
+
+    /// The connection that somebody knows by this token, and who: a MP_JOIN bears the token of its receiver.
+    pub(super) fn connection_of_receiver(&self, token: u32) -> Option<(&'a str, Side)> {
+        self.tokens.iter().find(|((_, known), _)| *known == token).map(|(_, found)| *found)
+    }
+
+    /// What a token is called: the name of its connection, or `token-1`, `token-2`…
+    pub(super) fn token(&self, namespace: &str, token: u32) -> String {
+        match self.connection(namespace, token) {
+            Some(name) => name.to_owned(),
+            None => match self.unknown_tokens.get(&(namespace, token)) {
+                Some(number) => format!("token-{number}"),
+                None => "token-?".to_owned(),
+            },
+        }
+    }
+
+    /// The place of a connection in the scenario's story, by the name that [`Self::token`] gave it.
+    pub(super) fn rank(&self, name: &str) -> usize {
+        self.scenario
+            .steps
+            .iter()
+            .position(|step| matches!(&step.action, Action::Connect(plan) if plan.name == name))
+            .unwrap_or(usize::MAX)
+    }
+
+    /// The connection of that name, if its connect step succeeded.
+    pub(super) fn connected(&self, name: &str) -> Option<&'a Connection> {
+        self.recording.connections().find(|connection| connection.name == name)
+    }
+
+    /// The connection that the scenario wanted to open to this socket but that is not in the recording.
+    pub(super) fn planned_connection(&self, server: SocketAddr) -> Option<&'a str> {
+        self.scenario.steps.iter().find_map(|step| match &step.action {
+            Action::Connect(plan)
+                if canonical_socket(plan.address) == canonical_socket(server)
+                    && self.connected(&plan.name).is_none() =>
+            {
+                Some(plan.name.as_str())
+            }
+            _ => None,
+        })
+    }
+
+    /// The namespace that has this address.
+    pub(super) fn owner(&self, address: IpAddr) -> Option<&'a str> {
+        self.owners.get(&canonical(address)).copied()
+    }
+
+    /// The scenario itself uses this port, so it is the same in each run.
+    pub(super) fn is_known_port(&self, port: u16) -> bool {
+        self.ports.contains(&port)
+    }
+
+    /// The ADD_ADDR bore this port. An ANNOUNCED event always has a port: that of the subflow on which the
+    /// ADD_ADDR came, if it bore none (`mptcp_event_addr_announced`, net/mptcp/pm_netlink.c).
+    pub(super) fn is_announced_port(&self, id: u8, address: IpAddr, port: u16) -> bool {
+        self.announced_ports.contains(&(id, canonical(address), port))
+    }
+
+    /// An address id as it is in each run. The kernel numbers the implicit endpoints of a namespace in the order in
+    /// which their subflows came up, so with several of them the numbers don't repeat.
+    pub(super) fn address_id(&self, owner: Option<&str>, address: Option<IpAddr>, id: u8) -> String {
+        let implicit = owner.and_then(|owner| self.implicit.get(owner));
+        match (implicit, address) {
+            (Some(implicit), Some(address)) if implicit.len() > 1 && implicit.contains(&canonical(address)) => {
+                "implicit".to_owned()
+            }
+            _ => id.to_string(),
+        }
+    }
+
+    /// An address with its port, if that is the same in each run.
+    pub(super) fn end(&self, address: Option<IpAddr>, port: Option<u16>) -> String {
+        end(address, port.filter(|port| self.is_known_port(*port)))
+    }
+
+    /// A socket address with its port, if that is the same in each run.
+    pub(super) fn socket(&self, socket: SocketAddr) -> String {
+        self.end(Some(socket.ip()), Some(socket.port()))
+    }
+}
+
+/// The namespace of one side.
+pub(super) fn side_namespace(connection: &Connection, side: Side) -> &str {
+    match side {
+        Side::Client => &connection.client,
+        Side::Server => &connection.server,
+    }
+}
+
+/// The word for a side.
+pub(super) fn side_word(side: Side) -> &'static str {
+    match side {
+        Side::Client => "client",
+        Side::Server => "server",
+    }
+}
+
+/// An address with a port: `10.0.1.1:8080`, `[fd00::1]:8080`, `*:8080`.
+pub(super) fn end(address: Option<IpAddr>, port: Option<u16>) -> String {
+    match (address.map(canonical), port) {
+        (Some(IpAddr::V6(address)), Some(port)) => format!("[{address}]:{port}"),
+        (Some(address), Some(port)) => format!("{address}:{port}"),
+        (Some(address), None) => address.to_string(),
+        (None, Some(port)) => format!("*:{port}"),
+        (None, None) => "*".to_owned(),
+    }
+}
+
+/// The ports that the scenario itself names.
+fn known_ports(scenario: &Scenario) -> BTreeSet<u16> {
+    let configured = scenario.world.namespaces.iter().flat_map(|namespace| &namespace.endpoints);
+    let mut ports: BTreeSet<u16> = configured.filter_map(|(endpoint, _)| endpoint.port).collect();
+    for step in &scenario.steps {
+        match &step.action {
+            Action::Listen(plan) => _ = ports.insert(plan.port),
+            Action::StopListening { port, .. } => _ = ports.insert(*port),
+            Action::Connect(plan) => {
+                ports.insert(plan.address.port());
+                ports.extend(plan.implicit_listener.as_ref().map(|listener| listener.port));
+            }
+            Action::Do(operation) | Action::ExpectError { operation, .. } => ports.extend(operation_ports(operation)),
+            _ => {}
+        }
+    }
+    // 0 lets the kernel choose.
+    ports.remove(&0);
+    ports
+}
+
+fn operation_ports(operation: &Operation) -> Vec<u16> {
+    match operation {
+        Operation::AddEndpoint { endpoint, .. } | Operation::Announce { endpoint, .. } => {
+            endpoint.port.into_iter().collect()
+        }
+        Operation::CreateSubflow { endpoint, remote_port, .. } => {
+            endpoint.port.into_iter().chain(*remote_port).collect()
+        }
+        Operation::DestroySubflow { local_port, remote_port, .. } => {
+            local_port.iter().chain(remote_port).copied().collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Who has which address, those that are added on the way included.
+fn owners(scenario: &Scenario) -> BTreeMap<IpAddr, &str> {
+    let ends = scenario.world.links.iter().flat_map(|link| &link.ends);
+    let mut owners: BTreeMap<IpAddr, &str> =
+        ends.flat_map(|end| end.addresses.iter().map(|own| (canonical(own.address), end.namespace.as_str()))).collect();
+    for step in &scenario.steps {
+        if let Action::Do(Operation::AddAddress { namespace, address, .. }) = &step.action {
+            owners.entry(canonical(address.address)).or_insert(namespace);
+        }
+    }
+    owners
+}

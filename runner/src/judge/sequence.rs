@@ -1,0 +1,313 @@
+//! Matching an ordered list of events with a list of patterns, in which some parts may come in any order.
+//!
+//! Interleaving is hard in general, so the matcher doesn't try orders one after the other: it follows all states
+//! that the list can be in at once, event by event, and meets each state once. The number of states is bounded; a
+//! list that is too ambiguous is reported as such, never passed.
+//!
+//! In a list that isn't complete, events may come in between. Two kinds of items would mean nothing there, so they
+//! are given a meaning that can fail: an item that need not come at all (`count` from 0) says that no more than its
+//! upper bound of such events may come in the whole list. The same holds for `count: 0` in a complete list.
+
+use std::collections::HashSet;
+
+use crate::scenario::model::{EventItem, EventPattern, Range};
+
+/// More states at once than any list that a person would write.
+const MOST_STATES: usize = 4_096;
+/// More steps altogether than any recording needs.
+const MOST_NODES: usize = 1_000_000;
+
+/// What came of matching.
+#[derive(Debug)]
+pub(super) enum Outcome<'a> {
+    /// The list describes the events.
+    Match,
+    /// It doesn't.
+    Mismatch(Mismatch<'a>),
+    /// More events like this than the item allows in the whole list: the index of the first one too many.
+    TooMany {
+        /// The item.
+        item: &'a EventItem,
+        /// The index of the event.
+        at: usize,
+    },
+    /// The list can be in too many states to decide.
+    TooAmbiguous,
+}
+
+/// How far matching got.
+#[derive(Debug)]
+pub(super) struct Mismatch<'a> {
+    /// Which item each matched event was matched by: (index of the event, item), in order.
+    pub(super) matched: Vec<(usize, &'a EventItem)>,
+    /// The index of the first event that no state can go on with; the number of events if it is the end that came
+    /// too early.
+    pub(super) at: usize,
+    /// The items that still had to come, each as often as it had to, in an order that fits the remaining events.
+    pub(super) missing: Vec<&'a EventItem>,
+}
+
+/// Where a list of items is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct State {
+    index: usize,
+    inner: Inner,
+}
+
+/// Where the item at that index is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Inner {
+    /// It has not begun.
+    Fresh,
+    /// So many events were matched.
+    Count(u64),
+    /// Each branch is somewhere.
+    Branches(Vec<State>),
+}
+
+impl State {
+    const START: Self = Self { index: 0, inner: Inner::Fresh };
+}
+
+/// Which events an item may stand for.
+pub(super) trait Matches {
+    /// Whether the event of that index is like the pattern.
+    fn matches(&self, pattern: &EventPattern, event: usize) -> bool;
+}
+
+impl<F: Fn(&EventPattern, usize) -> bool> Matches for F {
+    fn matches(&self, pattern: &EventPattern, event: usize) -> bool {
+        self(pattern, event)
+    }
+}
+
+/// Match `events` events with the items.
+pub(super) fn match_items<'a>(
+    items: &'a [EventItem],
+    complete: bool,
+    events: usize,
+    matches: &impl Matches,
+) -> Outcome<'a> {
+    if let Some((item, at)) = too_many(items, complete, events, matches) {
+        return Outcome::TooMany { item, at };
+    }
+    Matcher { items, complete, events, matches, nodes: Vec::new() }.run()
+}
+
+/// The first event that is one too many of its kind in the whole list.
+fn too_many<'a>(
+    items: &'a [EventItem],
+    complete: bool,
+    events: usize,
+    matches: &impl Matches,
+) -> Option<(&'a EventItem, usize)> {
+    items.iter().find_map(|item| match item {
+        EventItem::One { pattern, count, .. } if *count.end() == 0 || (!complete && *count.start() == 0) => {
+            let most = usize::try_from(*count.end()).unwrap_or(usize::MAX);
+            (0..events).filter(|event| matches.matches(pattern, *event)).nth(most).map(|event| (item, event))
+        }
+        EventItem::One { .. } => None,
+        EventItem::AnyOrder { branches, .. } => {
+            branches.iter().find_map(|branch| too_many(branch, complete, events, matches))
+        }
+    })
+}
+
+/// One step of one way through the events.
+struct Node<'a> {
+    state: State,
+    parent: Option<usize>,
+    /// The event that led here and the item that it was matched by.
+    by: Option<(usize, &'a EventItem)>,
+}
+
+struct Matcher<'a, 'm, M> {
+    items: &'a [EventItem],
+    complete: bool,
+    events: usize,
+    matches: &'m M,
+    nodes: Vec<Node<'a>>,
+}
+
+impl<'a, M: Matches> Matcher<'a, '_, M> {
+    fn run(mut self) -> Outcome<'a> {
+        self.nodes.push(Node { state: State::START, parent: None, by: None });
+        let mut frontier = vec![0];
+        for event in 0..self.events {
+            let next = self.step(&frontier, event);
+            if next.is_empty() {
+                return Outcome::Mismatch(self.mismatch(&frontier, event));
+            }
+            if next.len() > MOST_STATES || self.nodes.len() > MOST_NODES {
+                return Outcome::TooAmbiguous;
+            }
+            frontier = next;
+        }
+        let mut states = frontier.iter().filter_map(|node| self.nodes.get(*node));
+        if states.any(|node| is_finished(self.items, &node.state)) {
+            return Outcome::Match;
+        }
+        Outcome::Mismatch(self.mismatch(&frontier, self.events))
+    }
+
+    /// All states after one more event.
+    fn step(&mut self, frontier: &[usize], event: usize) -> Vec<usize> {
+        let mut seen = HashSet::new();
+        let mut next = Vec::new();
+        for &parent in frontier {
+            let Some(node) = self.nodes.get(parent) else { continue };
+            let mut advanced = Vec::new();
+            advance(self.items, &node.state, &|pattern| self.matches.matches(pattern, event), &mut advanced);
+            // In a list that isn't complete, the event may also be one that came in between.
+            if !self.complete && seen.insert(node.state.clone()) {
+                next.push(parent);
+            }
+            for (state, item) in advanced {
+                if seen.insert(state.clone()) {
+                    next.push(self.nodes.len());
+                    self.nodes.push(Node { state, parent: Some(parent), by: Some((event, item)) });
+                }
+            }
+        }
+        next
+    }
+
+    /// Of the ways that got furthest, the one with the least to come.
+    fn mismatch(&self, frontier: &[usize], at: usize) -> Mismatch<'a> {
+        let found = |pattern: &EventPattern| (at..self.events).find(|event| self.matches.matches(pattern, *event));
+        let ways = frontier.iter().filter_map(|index| {
+            let node = self.nodes.get(*index)?;
+            Some((*index, missing(self.items, &node.state, &found)))
+        });
+        let (best, missing) = ways.min_by_key(|(_, missing)| missing.len()).unwrap_or_default();
+        let mut matched = Vec::new();
+        let mut next = Some(best);
+        while let Some(node) = next.and_then(|index| self.nodes.get(index)) {
+            matched.extend(node.by);
+            next = node.parent;
+        }
+        matched.reverse();
+        Mismatch { matched, at, missing }
+    }
+}
+
+/// Each state that the list can be in after an event, with the item that the event is matched by.
+fn advance<'a>(
+    items: &'a [EventItem],
+    state: &State,
+    matches: &impl Fn(&EventPattern) -> bool,
+    out: &mut Vec<(State, &'a EventItem)>,
+) {
+    let mut inner = state.inner.clone();
+    for (index, item) in items.iter().enumerate().skip(state.index) {
+        match item {
+            EventItem::One { pattern, count, .. } => {
+                let done = counted(&inner);
+                if done < *count.end() && matches(pattern) {
+                    out.push((after_one(index, count, done.saturating_add(1)), item));
+                }
+            }
+            EventItem::AnyOrder { branches, .. } => {
+                let states = branch_states(branches, &inner);
+                for (number, (branch, branch_state)) in branches.iter().zip(&states).enumerate() {
+                    let mut advanced = Vec::new();
+                    advance(branch, branch_state, matches, &mut advanced);
+                    for (new, by) in advanced {
+                        let mut states = states.clone();
+                        if let Some(slot) = states.get_mut(number) {
+                            *slot = new;
+                        }
+                        out.push((State { index, inner: Inner::Branches(states) }, by));
+                    }
+                }
+            }
+        }
+        if !can_end(item, &inner) {
+            return;
+        }
+        inner = Inner::Fresh;
+    }
+}
+
+/// The state after an item of that index has matched so many events. A count that can't matter any more is not
+/// told apart, so that there are few states.
+fn after_one(index: usize, count: &Range, done: u64) -> State {
+    if done >= *count.end() {
+        State { index: index.saturating_add(1), inner: Inner::Fresh }
+    } else if *count.end() == u64::MAX {
+        State { index, inner: Inner::Count(done.min(*count.start())) }
+    } else {
+        State { index, inner: Inner::Count(done) }
+    }
+}
+
+fn counted(inner: &Inner) -> u64 {
+    if let Inner::Count(done) = inner { *done } else { 0 }
+}
+
+fn branch_states(branches: &[Vec<EventItem>], inner: &Inner) -> Vec<State> {
+    if let Inner::Branches(states) = inner { states.clone() } else { vec![State::START; branches.len()] }
+}
+
+/// Nothing more has to come.
+fn is_finished(items: &[EventItem], state: &State) -> bool {
+    items.iter().enumerate().skip(state.index).all(|(index, item)| {
+        if index == state.index { can_end(item, &state.inner) } else { can_end(item, &Inner::Fresh) }
+    })
+}
+
+fn can_end(item: &EventItem, inner: &Inner) -> bool {
+    match item {
+        EventItem::One { count, .. } => counted(inner) >= *count.start(),
+        EventItem::AnyOrder { branches, .. } => {
+            branches.iter().zip(branch_states(branches, inner)).all(|(branch, state)| is_finished(branch, &state))
+        }
+    }
+}
+
+/// What still has to come. Branches are merged in the order in which the events that they wait for come, so that
+/// both can be shown side by side.
+fn missing<'a>(
+    items: &'a [EventItem],
+    state: &State,
+    found: &impl Fn(&EventPattern) -> Option<usize>,
+) -> Vec<&'a EventItem> {
+    /// More lines than anybody reads.
+    const MOST: u64 = 100;
+    let mut out = Vec::new();
+    for (index, item) in items.iter().enumerate().skip(state.index) {
+        let fresh = Inner::Fresh;
+        let inner = if index == state.index { &state.inner } else { &fresh };
+        match item {
+            EventItem::One { count, .. } => {
+                let needed = count.start().saturating_sub(counted(inner)).min(MOST);
+                out.extend((0..needed).map(|_| item));
+            }
+            EventItem::AnyOrder { branches, .. } => {
+                let states = branch_states(branches, inner);
+                let rest = branches.iter().zip(&states).map(|(branch, state)| missing(branch, state, found));
+                out.extend(merged(rest.collect(), found));
+            }
+        }
+    }
+    out
+}
+
+fn merged<'a>(
+    branches: Vec<Vec<&'a EventItem>>,
+    found: &impl Fn(&EventPattern) -> Option<usize>,
+) -> Vec<&'a EventItem> {
+    let mut keyed = Vec::new();
+    for branch in branches {
+        // An item can't come before those that precede it in its branch.
+        let mut earliest = 0;
+        for item in branch {
+            if let EventItem::One { pattern, .. } = item {
+                earliest = earliest.max(found(pattern).unwrap_or(usize::MAX));
+            }
+            keyed.push((earliest, item));
+        }
+    }
+    keyed.sort_by_key(|(earliest, _)| *earliest);
+    keyed.into_iter().map(|(_, item)| item).collect()
+}

@@ -1,0 +1,116 @@
+//! The neighbourhood of a moment in the time line, as text: what all namespaces did and sent around it.
+
+use std::fmt::Write as _;
+
+use crate::mptcp::EventKind;
+use crate::recording::{Direction, Observation, StepOutcome};
+use crate::wire::{MptcpOption, Segment};
+
+use super::names::Names;
+use super::render;
+
+/// How many entries before and after.
+const REACH: usize = 12;
+
+/// The entries around the one at `index`, which is marked; `index` may be the number of entries, for the end.
+pub(super) fn around(names: &Names<'_>, index: usize) -> String {
+    let entries = &names.recording().entries;
+    let before = entries.iter().enumerate().take(index).rev().filter_map(|entry| line(names, entry)).take(REACH);
+    let mut lines: Vec<String> = before.collect();
+    lines.reverse();
+    lines.extend(entries.iter().enumerate().skip(index).take(1).map(|(_, entry)| {
+        let text = what(names, &entry.what).unwrap_or_default();
+        stamped('>', entry.at, &text)
+    }));
+    let after = entries.iter().enumerate().skip(index.saturating_add(1));
+    lines.extend(after.filter_map(|entry| line(names, entry)).take(REACH));
+    if lines.is_empty() {
+        return String::new();
+    }
+    format!("time line:\n{}\n", lines.join("\n"))
+}
+
+fn line(names: &Names<'_>, (_, entry): (usize, &crate::recording::Entry)) -> Option<String> {
+    what(names, &entry.what).map(|text| stamped(' ', entry.at, &text))
+}
+
+fn stamped(mark: char, at: u64, text: &str) -> String {
+    format!("{mark} {:>9}.{:03} ms  {text}", at / 1_000_000, at / 1_000 % 1_000)
+}
+
+/// One entry in words; `None` for what only gets in the way: states, plain data, and each segment's arrival.
+fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
+    Some(match observation {
+        Observation::StepStarted { step, text } => format!("step {}: {text}", step.saturating_add(1)),
+        Observation::StepFinished { step, outcome } => {
+            format!("step {} ended: {}", step.saturating_add(1), outcome_words(outcome))
+        }
+        Observation::Event { namespace, event } => {
+            format!("{namespace}: event {}", render::event(names, namespace, event))
+        }
+        Observation::Packet { namespace, device, direction: Direction::Out, segment } if is_telling(segment) => {
+            format!("{namespace}: sent on {device}: {}", render::segment(segment))
+        }
+        Observation::Connected { connection } => format!("connected: {}", connection.name),
+        Observation::Transferred { connection, sender, bytes, integrity } => {
+            format!("{connection}: {bytes} bytes from the {} arrived: {integrity:?}", super::names::side_word(*sender))
+        }
+        Observation::Lost { namespace, what, count } => {
+            format!("{namespace}: {what:?} lost{}", count.map(|count| format!(": {count}")).unwrap_or_default())
+        }
+        Observation::FilterHits { namespace, filter, packets } => {
+            format!("{namespace}: filter {filter} matched {packets} packets")
+        }
+        Observation::KernelLog { line } => format!("kernel log: {line}"),
+        Observation::Ended => "the run ended".to_owned(),
+        Observation::Packet { .. }
+        | Observation::Counters { .. }
+        | Observation::Sockets { .. }
+        | Observation::Endpoints { .. }
+        | Observation::Limits { .. }
+        | Observation::ConnectionEndpoints { .. }
+        | Observation::LinkBytes { .. } => return None,
+    })
+}
+
+/// The segment carries an MPTCP option besides a DSS that maps or acknowledges data.
+fn is_telling(segment: &Segment) -> bool {
+    segment.options.iter().any(|option| !matches!(option, MptcpOption::Dss { data_fin: false, .. }))
+}
+
+/// How a step ended, in words.
+pub(super) fn outcome_words(outcome: &StepOutcome) -> String {
+    match outcome {
+        StepOutcome::Done => "done".to_owned(),
+        StepOutcome::Refused { error, message } => {
+            let mut text = format!("refused with {error}");
+            if let Some(message) = message {
+                _ = write!(text, ": {message}");
+            }
+            text
+        }
+        StepOutcome::TimedOut { waited_for, seen } => format!("waited in vain for {waited_for}; seen: {seen}"),
+        StepOutcome::NotQuiet { seen } => format!("it did not become quiet; last: {seen}"),
+        StepOutcome::Failed { message } => message.clone(),
+    }
+}
+
+/// All events of a namespace, up to the entry of that index (excluded), with the indices of their entries.
+pub(super) fn events_of<'a>(
+    names: &Names<'a>,
+    namespace: &str,
+    until: usize,
+) -> Vec<(usize, &'a crate::mptcp::PmEvent)> {
+    let entries = names.recording().entries.iter().enumerate().take(until);
+    entries
+        .filter_map(|(index, entry)| match &entry.what {
+            Observation::Event { namespace: of, event } if of == namespace => Some((index, event)),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The kinds whose events say that a subflow changed.
+pub(super) fn is_subflow_event(kind: EventKind) -> bool {
+    matches!(kind, EventKind::SubEstablished | EventKind::SubClosed | EventKind::SubPriority)
+}

@@ -1,0 +1,155 @@
+//! What a run came to: the [`Verdict`], with a [`Finding`] for each thing that was not as expected.
+
+use crate::recording::Recording;
+use crate::scenario::model::{Place, Scenario};
+
+use super::{canonical, judge, settle_snapshot};
+/// What a run came to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// Everything was as expected.
+    Passed,
+    /// Something was not.
+    Failed(Vec<Finding>),
+    /// It was not run.
+    Skipped {
+        /// The features that are missing, or why it can't be run here.
+        reason: String,
+    },
+    /// It could not be run, or the recording can't be trusted: set-up failed, events were lost, a time limit passed.
+    Error(Vec<Finding>),
+}
+
+/// One thing that was not as expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// What kind of check failed.
+    pub kind: FindingKind,
+    /// Where the expectation is written.
+    pub place: Option<Place>,
+    /// One line: what was expected, what was observed.
+    pub summary: String,
+    /// Further lines: sequences side by side, the neighbourhood in the time line.
+    pub detail: String,
+    /// The time in the recording, nanoseconds since the start, around which to look.
+    pub at: Option<u64>,
+}
+
+/// The kinds of checks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FindingKind {
+    /// An event list.
+    Events,
+    /// A counter.
+    Counter,
+    /// A subflow set.
+    Subflows,
+    /// `MPTCP_INFO`.
+    Info,
+    /// An endpoint dump.
+    Endpoints,
+    /// Limits.
+    Limits,
+    /// Bytes on a link.
+    Bytes,
+    /// MPTCP options on the wire.
+    Wire,
+    /// A connection isn't what it should be: a fallback to TCP, or none at all.
+    Connection,
+    /// A byte arrived damaged, or not at all.
+    Integrity,
+    /// A wait or quiet period ran out.
+    Deadline,
+    /// An operation was refused though it shouldn't be, or the other way round.
+    Refusal,
+    /// A filter never matched.
+    Filter,
+    /// The snapshot differs.
+    SnapshotChanged,
+    /// There is no snapshot yet.
+    SnapshotNew,
+    /// Events or packets were lost, the recording is cut off.
+    Incomplete,
+    /// Something could not be set up.
+    Setup,
+    /// The kernel log has a warning.
+    Kernel,
+}
+
+impl FindingKind {
+    /// The run itself went wrong, or its recording can't be trusted: neither a pass nor a failure of the kernel.
+    pub fn is_error(self) -> bool {
+        matches!(self, Self::Incomplete | Self::Setup)
+    }
+
+    /// The word used in machine-readable reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Events => "events",
+            Self::Counter => "counter",
+            Self::Subflows => "subflows",
+            Self::Info => "info",
+            Self::Endpoints => "endpoints",
+            Self::Limits => "limits",
+            Self::Bytes => "bytes",
+            Self::Wire => "wire",
+            Self::Connection => "connection",
+            Self::Integrity => "integrity",
+            Self::Deadline => "deadline",
+            Self::Refusal => "refusal",
+            Self::Filter => "filter",
+            Self::SnapshotChanged => "snapshot_changed",
+            Self::SnapshotNew => "snapshot_new",
+            Self::Incomplete => "incomplete",
+            Self::Setup => "setup",
+            Self::Kernel => "kernel",
+        }
+    }
+}
+
+impl Finding {
+    /// A finding without place, detail and time.
+    pub(super) fn new(kind: FindingKind, summary: impl Into<String>) -> Self {
+        Self { kind, place: None, summary: summary.into(), detail: String::new(), at: None }
+    }
+
+    /// Where the expectation is written.
+    #[must_use]
+    pub(super) fn placed(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
+    }
+
+    /// Further lines.
+    #[must_use]
+    pub(super) fn detailed(mut self, detail: impl Into<String>) -> Self {
+        self.detail = detail.into();
+        self
+    }
+
+    /// The time around which to look.
+    #[must_use]
+    pub(super) fn at(mut self, at: Option<u64>) -> Self {
+        self.at = at;
+        self
+    }
+}
+
+/// The verdict on a recorded run: the expectations first and, if they all hold, the snapshot.
+///
+/// The snapshot is left alone when something else is wrong: a snapshot of a run that is known to be bad would only
+/// wait to be accepted by mistake.
+pub fn verdict(scenario: &Scenario, recording: &Recording) -> Verdict {
+    let findings = judge(scenario, recording);
+    if findings.iter().any(|finding| finding.kind.is_error()) {
+        return Verdict::Error(findings);
+    }
+    if !findings.is_empty() {
+        return Verdict::Failed(findings);
+    }
+    match settle_snapshot(scenario, &canonical(scenario, recording)) {
+        Ok(()) => Verdict::Passed,
+        Err(finding) if finding.kind.is_error() => Verdict::Error(vec![finding]),
+        Err(finding) => Verdict::Failed(vec![finding]),
+    }
+}
