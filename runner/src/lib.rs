@@ -19,5 +19,4 @@ pub mod sys;
 pub mod testbed;
 mod text;
 pub mod traffic;
-pub mod sys;
 pub mod wire;

@@ -42,6 +42,7 @@ pub fn run(scenario: &Scenario, home: &Arc<Home>, features: &[String]) -> Record
         }
         Err(error) => {
             recorder.note(Observation::SetupFailed { message: format!("start the event loop: {error}") });
+            recorder.note(Observation::Ended);
         }
     }
     recorder.finish(header(scenario, features))
@@ -63,8 +64,13 @@ fn header(scenario: &Scenario, features: &[String]) -> Header {
     }
 }
 
-/// The life of a run.
+/// The life of a run. Whatever becomes of it, it ends.
 async fn run_in(scenario: &Scenario, home: &Arc<Home>, recorder: &Rc<Recorder>) {
+    take_steps(scenario, home, recorder).await;
+    recorder.note(Observation::Ended);
+}
+
+async fn take_steps(scenario: &Scenario, home: &Arc<Home>, recorder: &Rc<Recorder>) {
     let plan = plan(scenario);
     let mut lab = match Lab::build(scenario, &plan, home, Rc::clone(recorder)).await {
         Ok(lab) => lab,
@@ -84,9 +90,7 @@ async fn run_in(scenario: &Scenario, home: &Arc<Home>, recorder: &Rc<Recorder>) 
     }
     if let Err(message) = lab.finish().await {
         recorder.note(Observation::SetupFailed { message: format!("take the final state: {message}") });
-        return;
     }
-    recorder.note(Observation::Ended);
 }
 
 /// Whether the next step makes sense. An operation that was refused as expected is no reason to stop.

@@ -9,9 +9,6 @@ use crate::recording::{Connection, Integrity, Moment, Observation, Side, StepOut
 use crate::scenario::model::{Action, CloseHow, ConnectPlan, ConnectionOutcome, TransferPlan};
 use crate::traffic::{self, CloseError, Delivery, LiveConnection, SocketError};
 
-/// Bytes that go each way at the end of a connect step.
-const HANDSHAKE: u64 = 1;
-
 /// What the two directions of a transfer came to; `None`: nothing was to be sent that way.
 type Deliveries = (Option<std::io::Result<Delivery>>, Option<std::io::Result<Delivery>>);
 
@@ -130,26 +127,19 @@ impl Lab<'_> {
         if !plan.handshake {
             return StepOutcome::Done;
         }
-        for sender in [Side::Client, Side::Server] {
-            let (from_client, from_server) = match sender {
-                Side::Client => (HANDSHAKE, 0),
-                Side::Server => (0, HANDSHAKE),
-            };
-            let bytes = TransferPlan {
-                connection: plan.name.clone(),
-                from_client,
-                from_server,
-                pace: None,
-                background: false,
-                tolerate_corrupt: 0,
-                deadline: plan.deadline,
-            };
-            match self.transfer(&bytes).await {
-                StepOutcome::Done => {}
-                other => return other,
-            }
+        match self.greet(&plan.name).await {
+            Ok(()) => StepOutcome::Done,
+            Err(message) => failed(format!("the first byte each way on `{}`: {message}", plan.name)),
         }
-        StepOutcome::Done
+    }
+
+    async fn greet(&self, name: &str) -> Result<(), String> {
+        let connection = self.connections.get(name).ok_or("there is no such connection")?;
+        let (there, back) = connection.greet().await.map_err(|error| error.to_string())?;
+        match [there, back].iter().all(|delivery| integrity(delivery) == Integrity::Intact) {
+            true => Ok(()),
+            false => Err(format!("{there:?} from the client, {back:?} from the server")),
+        }
     }
 
     async fn transfer(&mut self, plan: &TransferPlan) -> StepOutcome {

@@ -61,6 +61,7 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         Observation::FilterHits { namespace, filter, packets } => {
             format!("{namespace}: filter {filter} matched {packets} packets")
         }
+        Observation::SetupFailed { message } => format!("the set-up failed: {message}"),
         Observation::KernelLog { line } => format!("kernel log: {line}"),
         Observation::Ended => "the run ended".to_owned(),
         Observation::Packet { .. }

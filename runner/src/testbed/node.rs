@@ -191,6 +191,8 @@ impl Node {
     }
 
     fn actual(&self) -> Result<Actual, NetlinkError> {
+        let look = |(name, hardware): &(String, Hardware)| Request::notice_carrier(hardware.index, name);
+        self.route.submit(self.devices.iter().map(look).collect())?;
         Ok(Actual {
             links: self.route.links()?,
             addresses: self.route.addresses()?,

@@ -135,6 +135,16 @@ impl LiveConnection {
         Ok(self.transfer_future(plan)?.await)
     }
 
+    /// Sends a byte to the server, and then one back.
+    pub async fn greet(&self) -> io::Result<(Delivery, Delivery)> {
+        let (client, server) = (self.open_stream(Side::Client)?, self.open_stream(Side::Server)?);
+        let there = Payload::of(&self.name, Side::Client);
+        let there = transfer(&client, &server, there, 1, None, &self.from_client).await?;
+        let back = Payload::of(&self.name, Side::Server);
+        let back = transfer(&server, &client, back, 1, None, &self.from_server).await?;
+        Ok((there, back))
+    }
+
     /// Starts a transfer that goes on while further steps are taken. At most one at a time.
     pub fn start_transfer(&mut self, plan: &TransferPlan) -> io::Result<()> {
         if self.background.is_some() {

@@ -47,6 +47,9 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
                 let summary = format!("{count}{what} of {namespace} were lost: {why}; the recording can't be trusted");
                 findings.push(Finding::new(FindingKind::Incomplete, summary).at(Some(entry.at)));
             }
+            Observation::SetupFailed { message } => {
+                findings.push(Finding::new(FindingKind::Setup, message.clone()).at(Some(entry.at)));
+            }
             Observation::KernelLog { line } => kernel_log.push((entry.at, line)),
             _ => {}
         }

@@ -62,6 +62,16 @@ impl Request {
         )
     }
 
+    /// Has the kernel take notice of an interface's carrier now. By itself it does so up to a second later, if another
+    /// interface of the machine changed just before (`linkwatch_schedule_work`, net/core/link_watch.c). Since Linux
+    /// 6.15, asking for a single link brings it forward (`rtnl_getlink`, net/core/rtnetlink.c); before, it changes
+    /// nothing.
+    pub fn notice_carrier(index: u32, device: &str) -> Self {
+        let mut message = LinkMessage::default();
+        message.header.index = index;
+        Self::new(format!("look at {device}"), RouteNetlinkMessage::GetLink(message), 0)
+    }
+
     /// Sets an interface up or down.
     pub fn set_link(index: u32, device: &str, up: bool) -> Self {
         let builder = LinkUnspec::new_with_index(index);
