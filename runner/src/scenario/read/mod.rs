@@ -261,11 +261,7 @@ pub fn scenario(reader: &Reader, root: &Node, topology: Option<&Node>, topology_
     if fields.get("topology").is_some_and(|node| node.text().is_none()) {
         reader.error(fields.place_of("topology"), "`topology` is the name of a topology");
     }
-    if topology_missing {
-        // Without its world, hardly anything could be checked against anything.
-        return Err(Reported(()));
-    }
-    let (world, mut scope) = world::read(reader, &fields, topology);
+    let (world, mut scope) = world::read(reader, &fields, topology, topology_missing);
     let steps = match fields.get("steps") {
         Some(node) => read_steps(reader, node, &mut scope),
         None => Ok(Vec::new()),

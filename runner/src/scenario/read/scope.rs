@@ -24,6 +24,8 @@ pub struct Scope {
     pub devices: HashMap<String, Vec<String>>,
     /// Addresses on links, canonical, with their namespaces; and those that steps add.
     pub addresses: HashSet<(String, IpAddr)>,
+    /// A topology could not be read: names that are unknown here may be in it.
+    pub names_are_missing: bool,
     /// The world could be read as a whole: what isn't in it doesn't exist.
     pub world_is_known: bool,
     /// Connections made so far. A connect step with an error in it leaves an unknown one.
@@ -91,7 +93,7 @@ impl ConnectionDetails {
 impl Scope {
     /// Takes over links that were read.
     pub fn enter(&mut self, links: &[Link]) {
-        self.world_is_known = true;
+        self.world_is_known = !self.names_are_missing;
         for end in links.iter().flat_map(|link| &link.ends) {
             self.devices.entry(end.namespace.clone()).or_default().push(end.device.clone());
             for address in &end.addresses {
@@ -127,7 +129,7 @@ impl Scope {
 
     /// That name, if there is such a namespace.
     pub fn known_namespace(&self, reader: &Reader, name: &str, place: Place) -> Read<String> {
-        if self.namespaces.iter().any(|known| known == name) {
+        if self.names_are_missing || self.namespaces.iter().any(|known| known == name) {
             return Ok(name.to_owned());
         }
         let known = self.namespaces.iter().map(String::as_str);

@@ -9,7 +9,7 @@ use super::super::model::{Address, Link, LinkEnd, Namespace, Place, Route, World
 use super::super::scalar::{self, Problem};
 use super::super::yaml::{Entry, Node};
 use super::scope::Scope;
-use super::{Fields, Read, Reader, all};
+use super::{Fields, Read, Reader, Reported, all};
 use crate::mptcp::{Endpoint, EndpointFlags, Limits};
 
 /// The most namespaces of a world.
@@ -19,9 +19,14 @@ const MOST_LINKS: usize = 256;
 /// The most addresses, endpoints, routes or sysctls of one thing.
 const MOST_PARTS: usize = 1024;
 
-/// Reads the world. The scope knows the names even if something else is wrong.
-pub fn read(reader: &Reader, scenario: &Fields<'_>, topology: Option<&Node>) -> (Read<World>, Scope) {
-    let mut scope = Scope::default();
+/// Reads the world. The scope knows the names even if something else is wrong, unless a topology is missing.
+pub fn read(
+    reader: &Reader,
+    scenario: &Fields<'_>,
+    topology: Option<&Node>,
+    topology_missing: bool,
+) -> (Read<World>, Scope) {
+    let mut scope = Scope { names_are_missing: topology_missing, ..Scope::default() };
     let topology = topology.map(|node| reader.record(node, &grammar::TOPOLOGY)).transpose();
     let files: Vec<Fields<'_>> = topology.iter().flatten().copied().chain([*scenario]).collect();
     declare(&files, &mut scope);
@@ -32,6 +37,9 @@ pub fn read(reader: &Reader, scenario: &Fields<'_>, topology: Option<&Node>) -> 
     let namespaces = read_namespaces(reader, &files, &mut scope);
     let world = (|| {
         let (_, links, namespaces) = (topology?, links?, namespaces?);
+        if topology_missing {
+            return Err(Reported(()));
+        }
         if namespaces.is_empty() && scenario.get("topology").is_none() {
             return Err(reader.report(
                 Diagnostic::new(scenario.place(), "the scenario has no world")
@@ -246,7 +254,8 @@ fn configure(reader: &Reader, entry: &Entry, namespaces: &mut [Namespace], scope
         _ => {}
     }
     let Some(namespace) = namespaces.iter_mut().find(|it| it.name == name) else {
-        return Err(reader.error(entry.place, format!("there is no namespace `{name}`")));
+        // Only if the topology that should have it is missing, which has been noted.
+        return Err(Reported(()));
     };
     namespace.place = entry.place;
     if let Some((subflows, add_addr_accepted)) = limits? {
