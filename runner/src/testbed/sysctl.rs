@@ -154,8 +154,17 @@ mod tests {
     #[test]
     fn only_sysctls_of_a_network_namespace_have_one() {
         for name in [
-            "kernel.hostname", "net", "net.", "", ".", "net..mptcp", "net/../kernel/hostname", "/net/mptcp/enabled",
-            "net/mptcp/", "network.x", "net.mptcp.\0",
+            "kernel.hostname",
+            "net",
+            "net.",
+            "",
+            ".",
+            "net..mptcp",
+            "net/../kernel/hostname",
+            "/net/mptcp/enabled",
+            "net/mptcp/",
+            "network.x",
+            "net.mptcp.\0",
         ] {
             assert!(matches!(path(name), Err(SysctlError::Name(_))), "{name:?}");
         }

@@ -66,11 +66,7 @@ impl Request {
     pub fn set_link(index: u32, device: &str, up: bool) -> Self {
         let builder = LinkUnspec::new_with_index(index);
         let message = if up { builder.up() } else { builder.down() }.build();
-        Self::new(
-            format!("set {device} {}", if up { "up" } else { "down" }),
-            RouteNetlinkMessage::SetLink(message),
-            0,
-        )
+        Self::new(format!("set {device} {}", if up { "up" } else { "down" }), RouteNetlinkMessage::SetLink(message), 0)
     }
 
     /// Sets the MTU of an interface, in bytes.
@@ -86,11 +82,7 @@ impl Request {
         if address.address.is_ipv6() {
             message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
         }
-        Self::new(
-            format!("add address {} to {device}", Prefix(address)),
-            RouteNetlinkMessage::NewAddress(message),
-            NEW,
-        )
+        Self::new(format!("add address {} to {device}", Prefix(address)), RouteNetlinkMessage::NewAddress(message), NEW)
     }
 
     /// Deletes an address.

@@ -81,9 +81,8 @@ impl TokenBucket {
 
     /// The rate in bits per second, from the value of a `TCA_OPTIONS` that the kernel dumped.
     pub(super) fn rate_of(options: &[u8]) -> Option<u64> {
-        let find = |kind| {
-            attributes(options).map_while(Result::ok).find(|attribute: &Attribute<'_>| attribute.kind == kind)
-        };
+        let find =
+            |kind| attributes(options).map_while(Result::ok).find(|attribute: &Attribute<'_>| attribute.kind == kind);
         let long = find(RATE64).and_then(|rate| rate.value.first_chunk::<8>().copied()).map(u64::from_ne_bytes);
         let short = || find(PARMS).and_then(|parms| parms.value.get(RATE_AT..)?.first_chunk::<4>().copied());
         let rate = long.or_else(|| short().map(u32::from_ne_bytes).map(u64::from))?;
