@@ -1,6 +1,8 @@
 //! The testbed against the real kernel: as root, or as anyone who may have a user namespace. Where neither is
 //! possible, the tests are reported as ignored, with the reason.
 
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail like this")]
+
 mod isolation;
 mod probing;
 mod topology;

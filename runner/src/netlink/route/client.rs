@@ -19,7 +19,7 @@ use crate::netlink::{Cause, NetlinkError, Refusal};
 
 use super::{AddressState, LinkState, QueueState, Request, RouteState};
 
-/// More than the kernel puts into one datagram of a dump (`netlink_dump`, net/netlink/af_netlink.c: 32 KiB).
+/// More than the kernel puts into one datagram of a dump (`netlink_dump`, `net/netlink/af_netlink.c`: 32 KiB).
 const BUFFER: usize = 64 * 1024;
 /// So many requests go in one datagram. Each ACK takes its share of the receive buffer, of at least 208 KiB.
 const BATCH: usize = 64;

@@ -29,7 +29,7 @@ pub struct LinkState {
     ///
     /// That is its operational state (`IF_OPER_UP`), not only `IFF_RUNNING` and `IFF_LOWER_UP`: a new veth with a
     /// carrier has both flags at once, but throws away what it should send until `linkwatch_do_dev`
-    /// (net/core/link_watch.c) has attached its queue. `lo` has no operational state; there, the flags count.
+    /// (`net/core/link_watch.c`) has attached its queue. `lo` has no operational state; there, the flags count.
     pub running: bool,
     /// Bytes received.
     pub rx_bytes: u64,
@@ -50,19 +50,19 @@ impl From<LinkMessage> for LinkState {
             rx_bytes: 0,
             tx_bytes: 0,
         };
-        let mut state = State::Unknown;
+        let mut operational = State::Unknown;
         for attribute in message.attributes {
             match attribute {
-                LinkAttribute::OperState(read) => state = read,
+                LinkAttribute::OperState(state) => operational = state,
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::Address(mac) => link.mac = mac,
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
-                LinkAttribute::Stats64(stats) => (link.rx_bytes, link.tx_bytes) = (stats.rx_bytes, stats.tx_bytes),
+                LinkAttribute::Stats64(counts) => (link.rx_bytes, link.tx_bytes) = (counts.rx_bytes, counts.tx_bytes),
                 _ => {}
             }
         }
         link.running = flags.contains(LinkFlags::Running | LinkFlags::LowerUp)
-            && (state == State::Up || flags.contains(LinkFlags::Loopback));
+            && (operational == State::Up || flags.contains(LinkFlags::Loopback));
         link
     }
 }
