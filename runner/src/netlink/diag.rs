@@ -71,7 +71,7 @@ impl DiagSocket {
     }
 
     /// All subflow sockets of connections, or those of the connection with that (local) token. Listening sockets are
-    /// left out, and those that the kernel keeps for TIME_WAIT only: they belong to no connection any more.
+    /// left out, and those that the kernel keeps for `TIME_WAIT` only: they belong to no connection any more.
     ///
     /// # Errors
     /// The kernel's refusal. Before Linux 6.18, the list is empty without `CAP_NET_ADMIN` in the user namespace that
@@ -160,7 +160,7 @@ fn address(family: u8, bytes: [u8; 16]) -> Result<IpAddr, DecodeError> {
     }
 }
 
-/// The upper layer protocol of a socket (`tcp_diag_put_ulp`, net/ipv4/tcp_diag.c).
+/// The upper layer protocol of a socket (`tcp_diag_put_ulp`, `net/ipv4/tcp_diag.c`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct UpperLayer<'a> {
     is_mptcp: bool,
@@ -228,4 +228,88 @@ pub fn decode_subflow(payload: &[u8], devices: &DeviceNames) -> Result<Option<Su
         }
     }
     Ok(Some(subflow))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::netlink::fixture;
+
+    fn devices() -> DeviceNames {
+        [(1, "lo")].into_iter().collect()
+    }
+
+    /// What follows the netlink header.
+    fn captured() -> Vec<Vec<u8>> {
+        let messages = fixture::messages(include_str!("../../../fixtures/netlink/sockets-6.18.hex"));
+        messages.into_iter().map(|message| message[16..].to_vec()).collect()
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn captured_subflows_are_decoded() {
+        let subflows: Vec<SubflowState> =
+            captured().iter().filter_map(|payload| decode_subflow(payload, &devices()).unwrap()).collect();
+        assert_eq!(subflows.len(), 5, "four of IPv4, one of IPv6, no listener");
+        let server = address("127.0.0.1:9001");
+        let join = subflows.iter().find(|subflow| subflow.flags.contains(SubflowFlags::JOIN_LOC)).unwrap();
+        assert_eq!((join.local.ip(), join.remote, join.tcp_state), ([127, 0, 0, 2].into(), server, 1));
+        assert_eq!((join.local_id, join.remote_id, join.dev.as_deref()), (5, 0, Some("lo")));
+        assert!(join.flags.contains(SubflowFlags::BKUP_LOC | SubflowFlags::FULLY_ESTABLISHED));
+        let first = subflows.iter().find(|subflow| subflow.token_local == join.token_local && subflow.local_id == 0);
+        assert!(first.unwrap().flags.contains(SubflowFlags::MCAP_LOC));
+        let other_end = subflows.iter().find(|subflow| subflow.remote == join.local).unwrap();
+        assert_eq!((other_end.local, other_end.remote_id, other_end.dev.as_deref()), (server, 5, None));
+        assert_ne!(other_end.token_local, join.token_local);
+        let mapped = subflows.iter().find(|subflow| subflow.local.is_ipv6()).unwrap();
+        assert_eq!(mapped.local, address("[::ffff:127.0.0.1]:9002"));
+    }
+
+    #[test]
+    fn captured_listeners_are_decoded() {
+        let all: Vec<Vec<u8>> = captured().into_iter().filter(|payload| payload[1] == TCP_LISTEN).collect();
+        let listeners: Vec<Listener> = all.iter().map(|payload| decode_listener(payload).unwrap()).collect();
+        let expected = ["127.0.0.1:9001", "[::]:9002"].map(|text| Listener { address: address(text), mptcp: true });
+        assert_eq!(listeners, expected);
+    }
+
+    #[test]
+    fn a_message_that_is_cut_off_is_an_error() {
+        let message = captured().remove(0);
+        assert!(decode_subflow(&message[..MESSAGE_LENGTH - 1], &devices()).is_err());
+        assert!(decode_subflow(&message[..message.len() - 1], &devices()).is_err());
+        assert_eq!(decode_subflow(&message[..MESSAGE_LENGTH], &devices()).unwrap(), None, "a plain socket");
+        let unix = [&[1], &message[1..]].concat();
+        assert!(decode_subflow(&unix, &devices()).is_err(), "address family 1");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), v6: bool) {
+            let mut bytes = bytes;
+            if let Some(family) = bytes.first_mut() {
+                *family = if v6 { AF_INET6 } else { AF_INET };
+            }
+            let _ = (decode_subflow(&bytes, &devices()), decode_listener(&bytes));
+        }
+
+        #[test]
+        fn damaged_sockets_never_panic(
+            socket in prop::sample::select(captured()),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),
+            cut: prop::sample::Index,
+        ) {
+            let mut bytes = socket;
+            for (at, value) in damage {
+                *at.get_mut(&mut bytes) = value;
+            }
+            bytes.truncate(cut.index(bytes.len() + 1));
+            let _ = (decode_subflow(&bytes, &devices()), decode_listener(&bytes));
+        }
+    }
 }

@@ -4,7 +4,7 @@
 //! in a task of its own, so that neither the time of reception nor "nothing is pending" would mean anything.
 //!
 //! Listening is not neutral: where the userspace path manager is in use, the kernel accepts additional subflows and
-//! ADD_ADDRs only while somebody listens (`mptcp_userspace_pm_active`, net/mptcp/pm_userspace.c).
+//! `ADD_ADDR`s only while somebody listens (`mptcp_userspace_pm_active`, `net/mptcp/pm_userspace.c`).
 
 use std::fmt;
 use std::future::poll_fn;
@@ -36,7 +36,7 @@ const FLAG_SERVER_SIDE: u16 = 1 << 1;
 /// Something came from an [`EventSocket`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reception {
-    /// When it was read, in nanoseconds since the epoch (CLOCK_REALTIME). The kernel gives events no time stamp.
+    /// When it was read, in nanoseconds since the epoch (`CLOCK_REALTIME`). The kernel gives events no time stamp.
     pub at: u64,
     /// What it was.
     pub what: Received,
@@ -165,14 +165,14 @@ impl fmt::Debug for EventSocket {
     }
 }
 
-/// CLOCK_REALTIME in nanoseconds, the clock of the capture's packet time stamps.
+/// `CLOCK_REALTIME` in nanoseconds, the clock of the capture's packet time stamps.
 fn now() -> u64 {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Decodes one datagram: netlink header, generic netlink header with the event's number, attributes
-/// (`enum mptcp_event_attr`, `include/uapi/linux/mptcp_pm.h`; sent by `mptcp_event*`, net/mptcp/pm_netlink.c).
+/// (`enum mptcp_event_attr`, `include/uapi/linux/mptcp_pm.h`; sent by `mptcp_event*`, `net/mptcp/pm_netlink.c`).
 ///
 /// Integers are in host byte order, but ports and addresses in network byte order. An attribute without a name here,
 /// or of an unexpected size, is kept in [`PmEvent::unknown`].
@@ -244,4 +244,142 @@ fn device(attribute: Attribute<'_>, devices: &DeviceNames) -> Result<String, Dec
     let index = attribute.i32()?;
     let index = u32::try_from(index).map_err(|_| DecodeError::from(format!("interface index {index}")))?;
     Ok(devices.name(index))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::netlink::fixture;
+
+    fn devices() -> DeviceNames {
+        [(1, "lo")].into_iter().collect()
+    }
+
+    fn captured() -> Vec<Vec<u8>> {
+        fixture::messages(include_str!("../../../fixtures/netlink/events-6.18.hex"))
+    }
+
+    /// A datagram of the family 28 with one attribute.
+    fn datagram(number: u8, kind: u16, value: &[u8]) -> Vec<u8> {
+        let length = 24 + value.len();
+        let mut bytes = u32::try_from(length).unwrap().to_ne_bytes().to_vec();
+        bytes.extend(28_u16.to_ne_bytes());
+        bytes.extend([0; 10]);
+        bytes.extend([number, 1, 0, 0]);
+        bytes.extend(u16::try_from(value.len() + 4).unwrap().to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value);
+        bytes.resize(length.next_multiple_of(4), 0);
+        bytes
+    }
+
+    #[test]
+    fn captured_events_are_decoded() {
+        let events: Vec<PmEvent> =
+            captured().iter().map(|datagram| decode_event(datagram, &devices()).unwrap()).collect();
+        let kinds: Vec<String> = events.iter().map(|event| event.kind.word()).collect();
+        assert_eq!(
+            kinds.join(" "),
+            "listener_created created created established established announced sub_established sub_established \
+             sub_priority removed sub_closed sub_closed listener_created created created established established \
+             closed closed listener_closed"
+        );
+        assert!(events.iter().all(|event| event.unknown.is_empty()));
+
+        let local = Some(IpAddr::from([127, 0, 0, 1]));
+        let listener =
+            PmEvent { family: Some(2), local, local_port: Some(9001), ..PmEvent::new(EventKind::ListenerCreated) };
+        assert_eq!(events[0], listener);
+        let server = events[1..3].iter().find(|event| event.server_side).unwrap();
+        let client = events[1..3].iter().find(|event| !event.server_side).unwrap();
+        assert_eq!((client.remote, client.remote_port), (local, Some(9001)));
+        assert_eq!((client.local_port, client.remote_port), (server.remote_port, server.local_port));
+        let announced = PmEvent {
+            token: client.token,
+            remote: Some([127, 0, 0, 3].into()),
+            remote_port: Some(9001),
+            remote_id: Some(10),
+            ..PmEvent::new(EventKind::Announced)
+        };
+        assert_eq!(events[5], announced);
+        let joined = events[6..8].iter().find(|event| event.token == client.token).unwrap();
+        assert_eq!((joined.local, joined.local_id, joined.backup), (Some([127, 0, 0, 2].into()), Some(5), Some(0)));
+        assert_eq!((joined.dev.as_deref(), joined.error), (Some("lo"), None));
+        assert_eq!((events[8].token, events[8].backup), (server.token, Some(0)));
+        assert_eq!(events[9].remote_id, Some(10));
+        assert_eq!((events[10].error, events[10].local_id), (Some(111), Some(6)), "nobody listens there");
+        assert!(events[13..17].iter().any(|event| event.family == Some(10)
+            && event.local == Some(IpAddr::V6("::ffff:127.0.0.1".parse().unwrap()))
+            && event.server_side));
+    }
+
+    #[test]
+    fn flags_and_the_older_attribute_tell_the_server() {
+        let flags = |bits: u16| decode_event(&datagram(1, 13, &bits.to_ne_bytes()), &devices()).unwrap();
+        assert!(flags(2).server_side && !flags(2).deny_join_id0);
+        assert!(flags(1).deny_join_id0 && !flags(1).server_side);
+        assert_eq!(flags(3).unknown, []);
+        assert_eq!(flags(1 << 2).unknown, [(13, hex(&4_u16.to_ne_bytes()))]);
+        assert!(decode_event(&datagram(1, 18, &[1]), &devices()).unwrap().server_side);
+        assert!(!decode_event(&datagram(1, 18, &[0]), &devices()).unwrap().server_side);
+    }
+
+    #[test]
+    fn nothing_is_lost_that_has_no_name() {
+        let event = decode_event(&datagram(99, 77, &[0xab, 1]), &devices()).unwrap();
+        assert_eq!((event.kind, event.unknown), (EventKind::Unknown(99), vec![(77, "ab01".into())]));
+        let event = decode_event(&datagram(3, 1, &[1, 2]), &devices()).unwrap();
+        assert_eq!((event.token, event.unknown), (None, vec![(1, "0102".into())]), "a token has four bytes");
+    }
+
+    #[test]
+    fn ports_are_big_endian_and_unknown_devices_have_a_number() {
+        let event = decode_event(&datagram(15, 9, &[0x23, 0x29]), &devices()).unwrap();
+        assert_eq!(event.local_port, Some(9001));
+        let event = decode_event(&datagram(10, 15, &9_i32.to_ne_bytes()), &devices()).unwrap();
+        assert_eq!(event.dev.as_deref(), Some("if9"));
+    }
+
+    #[test]
+    fn what_is_no_event_is_an_error() {
+        let good = datagram(3, 1, &[0; 4]);
+        assert!(decode(&good, Some(28), &devices()).is_ok());
+        assert!(decode(&good, Some(29), &devices()).is_err(), "another family");
+        assert!(decode_event(&good[..good.len() - 1], &devices()).is_err(), "cut off");
+        assert!(decode_event(&[good.clone(), good].concat(), &devices()).is_err(), "two messages");
+        assert!(decode_event(&[], &devices()).is_err(), "nothing");
+        let mut error = datagram(3, 1, &[0; 4]);
+        error[4..6].copy_from_slice(&2_u16.to_ne_bytes());
+        assert!(decode_event(&error, &devices()).is_err(), "NLMSG_ERROR");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = decode_event(&bytes, &devices());
+        }
+
+        #[test]
+        fn damaged_events_never_panic(
+            event in prop::sample::select(captured()),
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            cut: prop::sample::Index,
+        ) {
+            let mut bytes = event;
+            for (at, value) in damage {
+                *at.get_mut(&mut bytes) = value;
+            }
+            bytes.truncate(cut.index(bytes.len() + 1));
+            let _ = decode_event(&bytes, &devices());
+        }
+
+        #[test]
+        fn any_attribute_is_kept(number: u8, kind in 19_u16..0x3fff, value in prop::collection::vec(any::<u8>(), 0..40)) {
+            let event = decode_event(&datagram(number, kind, &value), &devices()).unwrap();
+            prop_assert_eq!(event.kind.number(), number);
+            prop_assert_eq!(event.unknown, [(kind, hex(&value))]);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! A plain exchange with the kernel on one socket: a request, its answers, no task in between.
 //!
 //! The kernel puts its answer, or the first part of a dump, on the socket before `sendto` returns, and each further
-//! part before `recvfrom` returns (`netlink_rcv_skb` and `netlink_dump`, net/netlink/af_netlink.c). So the socket is
+//! part before `recvfrom` returns (`netlink_rcv_skb` and `netlink_dump`, `net/netlink/af_netlink.c`). So the socket is
 //! non-blocking, and an answer that isn't there won't come.
 
 use std::cell::Cell;
@@ -153,7 +153,7 @@ pub(super) struct Family {
     pub(super) groups: Vec<(String, u32)>,
 }
 
-/// Asks nlctrl for a family (`ctrl_getfamily`, net/netlink/genetlink.c). The socket's protocol is NETLINK_GENERIC.
+/// Asks nlctrl for a family (`ctrl_getfamily`, net/netlink/genetlink.c). The socket's protocol is `NETLINK_GENERIC`.
 pub(super) fn family(exchange: &Exchange, name: &str) -> Result<Family, Cause> {
     let control = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(name.to_owned())] };
     let kind = control.family_id();
@@ -182,13 +182,63 @@ pub(super) fn family(exchange: &Exchange, name: &str) -> Result<Family, Cause> {
 }
 
 fn group(attributes: &[McastGrpAttrs]) -> Option<(String, u32)> {
-    let name = attributes.iter().find_map(|attribute| match attribute {
-        McastGrpAttrs::Name(name) => Some(name.clone()),
-        _ => None,
-    });
-    let id = attributes.iter().find_map(|attribute| match attribute {
-        McastGrpAttrs::Id(id) => Some(*id),
-        _ => None,
-    });
+    let (mut name, mut id) = (None, None);
+    for attribute in attributes {
+        match attribute {
+            McastGrpAttrs::Name(text) => name = Some(text.clone()),
+            McastGrpAttrs::Id(number) => id = Some(*number),
+        }
+    }
     name.zip(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_core::NetlinkMessage;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn message(kind: u16, sequence: u32, payload: &[u8]) -> Vec<u8> {
+        let raw = RawMessage { kind, payload: payload.to_vec() };
+        let mut message = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(raw));
+        message.header.sequence_number = sequence;
+        message.finalize();
+        let mut bytes = vec![0; message.buffer_len().next_multiple_of(4)];
+        message.serialize(&mut bytes[..message.buffer_len()]);
+        bytes
+    }
+
+    #[test]
+    fn answers_are_taken_up_to_the_end_and_only_ones_own() {
+        let parts = [message(20, 7, b"old"), message(20, 8, b"first"), message(20, 8, b"second")];
+        let mut replies = Vec::new();
+        assert!(!take_answers(&parts.concat(), 8, &mut replies).unwrap(), "there is more to come");
+        let done = message(3, 8, &0_i32.to_ne_bytes());
+        assert!(take_answers(&done, 8, &mut replies).unwrap());
+        let payloads: Vec<&[u8]> = replies.iter().map(|reply| reply.payload.as_slice()).collect();
+        assert_eq!(payloads, [b"first".as_slice(), b"second"]);
+    }
+
+    #[test]
+    fn a_dump_that_fails_half_way_is_refused() {
+        let datagram = [message(20, 1, b"first"), message(3, 1, &(-22_i32).to_ne_bytes())].concat();
+        let failed = take_answers(&datagram, 1, &mut Vec::new());
+        assert!(matches!(&failed, Err(Cause::Refused(refusal)) if refusal.symbol() == "EINVAL"), "{failed:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>, sequence in 0_u32..2) {
+            let _ = take_answers(&bytes, sequence, &mut Vec::new());
+        }
+
+        #[test]
+        fn arbitrary_messages_never_panic(
+            messages in prop::collection::vec((0_u16..6, prop::collection::vec(any::<u8>(), 0..24)), 0..4),
+        ) {
+            let bytes = messages.iter().flat_map(|(kind, payload)| message(*kind, 1, payload)).collect::<Vec<u8>>();
+            let _ = take_answers(&bytes, 1, &mut Vec::new());
+        }
+    }
 }

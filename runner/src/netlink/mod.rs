@@ -13,6 +13,8 @@ pub mod diag;
 mod error;
 pub mod events;
 mod exchange;
+#[cfg(test)]
+mod fixture;
 pub mod nft;
 pub mod pm;
 pub mod route;

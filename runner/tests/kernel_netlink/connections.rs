@@ -8,11 +8,11 @@ use libtest_mimic::Completion;
 use mptcplab::mptcp::{Endpoint, EndpointFlags, EventKind, PmEvent, SubflowFlags};
 use mptcplab::netlink::diag::{DiagSocket, Listener};
 use mptcplab::netlink::events::{EventSocket, Received};
-use mptcplab::netlink::pm::{self, PmMessage};
+use mptcplab::netlink::pm::{self, PmClient, PmMessage};
 use netlink_sys::AsyncSocket as _;
 use socket2::{Domain, Socket};
 
-use super::world::{assert_refused, client, devices, endpoint, mptcp_socket, refusal};
+use super::world::{assert_one_of, assert_refused, client, devices, endpoint, mptcp_socket, refusal};
 
 /// An event that is due comes at once; this only ends a test that fails.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -95,8 +95,8 @@ pub async fn an_unbound_socket_hears_nothing() -> Completion {
     unbound.socket_mut().add_membership(group).unwrap();
     let mut bound = EventSocket::open("here", devices()).unwrap();
 
-    let _listener = listen(([127, 0, 0, 1], 0).into());
-    assert_eq!(next_event(&mut bound).await.kind, EventKind::ListenerCreated);
+    let _connection = connect();
+    assert!(!drained(&mut bound).is_empty());
     let heard = unbound.socket_ref().recv_from(&mut Vec::with_capacity(4096), 0);
     assert_eq!(heard.map(drop).unwrap_err().kind(), io::ErrorKind::WouldBlock);
     Completion::Completed
@@ -109,9 +109,12 @@ pub async fn events_tell_of_a_connection() -> Completion {
     let client_address = socket_address(&connection.client);
     let seen = drained(&mut events);
     assert!(seen.iter().all(|event| event.unknown.is_empty()), "{seen:#?}");
-    let listener = &seen[0];
-    assert_eq!((listener.kind, listener.token), (EventKind::ListenerCreated, None));
-    assert_eq!((listener.local, listener.local_port), parts(connection.server_address));
+    // Listeners have events since Linux 6.2.
+    let listener = seen.iter().find(|event| event.kind == EventKind::ListenerCreated);
+    if let Some(listener) = listener {
+        assert_eq!((listener.local, listener.local_port), parts(connection.server_address));
+        assert_eq!((listener, listener.token), (&seen[0], None));
+    }
 
     let (client, server) = (created(&seen, false), created(&seen, true));
     assert_eq!((client.local, client.local_port), parts(client_address));
@@ -140,6 +143,10 @@ pub async fn events_tell_of_a_connection() -> Completion {
 
 pub async fn lost_events_are_reported() -> Completion {
     let mut events = EventSocket::open("here", devices()).unwrap();
+    drop(listen(([127, 0, 0, 1], 0).into()));
+    if drained(&mut events).is_empty() {
+        return Completion::ignored_with("this kernel has no listener events to make so many of");
+    }
     // Each event takes more than 512 bytes of the buffer; two for each listener.
     for _ in 0..events.buffer_size().unwrap() / 1024 {
         drop(listen(([127, 0, 0, 1], 0).into()));
@@ -155,6 +162,11 @@ pub async fn lost_events_are_reported() -> Completion {
 /// From now on, new sockets of this namespace are the userspace path manager's.
 fn select_userspace() {
     std::fs::write("/proc/sys/net/mptcp/pm_type", "1").unwrap();
+}
+
+/// `GET_ADDR` minds the token, and `SUBFLOW_CREATE` flags and device. Linux 6.1 does neither.
+async fn is_thorough(client: &PmClient, wrong_token: u32) -> bool {
+    client.dump_endpoints(Some(wrong_token)).await.is_err()
 }
 
 /// A connection of the userspace path manager, and the tokens of client and server.
@@ -174,8 +186,10 @@ pub async fn the_userspace_path_manager_announces() -> Completion {
     client.announce(server_token, &announced).await.unwrap();
     let event = event_of_kind(&mut events, EventKind::Announced, client_token).await;
     assert_eq!((event.remote, event.remote_id), (Some(announced.address), Some(10)));
-    assert_eq!(client.get_endpoint(10, Some(server_token)).await.unwrap(), announced);
-    assert_eq!(client.dump_endpoints(Some(server_token)).await.unwrap(), [announced]);
+    if is_thorough(&client, 1).await {
+        assert_eq!(client.get_endpoint(10, Some(server_token)).await.unwrap(), announced);
+        assert_eq!(client.dump_endpoints(Some(server_token)).await.unwrap(), [announced]);
+    }
     client.remove(server_token, 10).await.unwrap();
     let event = event_of_kind(&mut events, EventKind::Removed, client_token).await;
     assert_eq!(event.remote_id, Some(10));
@@ -191,12 +205,15 @@ pub async fn the_userspace_path_manager_makes_subflows() -> Completion {
     let local = Endpoint { id: Some(5), dev: Some("lo".into()), ..endpoint("127.0.0.2", EndpointFlags::BACKUP) };
     client.create_subflow(client_token, &local, server).await.unwrap();
     let joined = event_of_kind(&mut events, EventKind::SubEstablished, server_token).await;
-    assert_eq!((joined.remote, joined.remote_id, joined.backup), (Some(local.address), Some(5), Some(1)));
+    assert_eq!((joined.remote, joined.remote_id), (Some(local.address), Some(5)));
     let subflows = diag.subflows(Some(client_token)).unwrap();
     let subflow = subflows.iter().find(|subflow| subflow.local_id == 5).expect("a subflow with id 5");
     assert_eq!((subflow.local.ip(), subflow.remote), (local.address, server));
-    assert!(subflow.flags.contains(SubflowFlags::JOIN_LOC | SubflowFlags::BKUP_LOC), "{:?}", subflow.flags);
-    assert_eq!(subflow.dev.as_deref(), Some("lo"));
+    assert!(subflow.flags.contains(SubflowFlags::JOIN_LOC), "{:?}", subflow.flags);
+    if is_thorough(&client, 1).await {
+        assert_eq!((joined.backup, subflow.dev.as_deref()), (Some(1), Some("lo")));
+        assert!(subflow.flags.contains(SubflowFlags::BKUP_LOC), "{:?}", subflow.flags);
+    }
     assert_eq!((subflows.len(), diag.subflows(None).unwrap().len()), (2, 4), "one side, both sides");
 
     let no_backup = EndpointFlags::empty();
@@ -229,11 +246,9 @@ pub async fn the_userspace_path_manager_refuses() -> Completion {
     let (errno, words) = refusal(client.remove(token, 77).await);
     assert_eq!(errno, "EINVAL");
     assert!(words.starts_with("address with"), "{words}");
-    assert_refused(client.create_subflow(token, &signal, remote).await, "EINVAL: invalid addr flags");
-    assert_eq!(
-        client.dump_endpoints(Some(wrong)).await.unwrap_err().to_string(),
-        format!("dump the endpoints of connection {wrong:#010x} in here: EINVAL: invalid token")
-    );
+    // Linux 6.1 ignores the flags here, and the token there.
+    assert_one_of(client.create_subflow(token, &signal, remote).await, &["EINVAL: invalid addr flags", "done"]);
+    assert_one_of(client.dump_endpoints(Some(wrong)).await, &["EINVAL: invalid token", "done"]);
     Completion::Completed
 }
 

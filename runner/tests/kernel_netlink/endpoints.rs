@@ -8,7 +8,7 @@ use mptcplab::netlink::pm::{
     AddressAttribute, AddressParts, EndpointSelector, PmAttribute, PmClient, PmCommand, PmMessage, RequestKind,
 };
 
-use super::world::{assert_refused, client, endpoint, outcome, refusal};
+use super::world::{assert_one_of, assert_refused, client, endpoint, outcome, refusal};
 
 async fn add_all(client: &PmClient, addresses: impl IntoIterator<Item = String>) {
     for address in addresses {
@@ -85,7 +85,11 @@ pub async fn limits_are_set_together_or_not_at_all() -> Completion {
 }
 
 pub async fn refusals_have_the_known_errnos_and_words() -> Completion {
-    const TOO_MANY: &str = "too many addresses or duplicate one";
+    /// Linux 6.1 has one errno for three reasons, and no number in the words.
+    const TOO_MANY: &str = "EINVAL: too many addresses or duplicate one";
+    const EXISTS: [&str; 2] = ["EEXIST: too many addresses or duplicate one: -17", TOO_MANY];
+    const BUSY: [&str; 2] = ["EBUSY: too many addresses or duplicate one: -16", TOO_MANY];
+    const RANGE: [&str; 2] = ["ERANGE: too many addresses or duplicate one: -34", TOO_MANY];
     let client = client();
     let add = async |endpoint: Endpoint| client.add_endpoint(&endpoint).await;
     let plain = |address: &str| endpoint(address, EndpointFlags::SUBFLOW);
@@ -99,21 +103,21 @@ pub async fn refusals_have_the_known_errnos_and_words() -> Completion {
         "EINVAL: flags mustn't have both signal and fullmesh",
     );
     assert_refused(add(endpoint("10.0.1.1", EndpointFlags::IMPLICIT)).await, "EINVAL: can't create IMPLICIT endpoint");
-    assert_refused(
+    assert_one_of(
         add(Endpoint { port: Some(1), ..endpoint("10.0.9.9", EndpointFlags::SIGNAL) }).await,
-        "EADDRNOTAVAIL: create listen socket error: -99",
+        &["EADDRNOTAVAIL: create listen socket error: -99", "EADDRNOTAVAIL: create listen socket error"],
     );
     add(Endpoint { id: Some(1), ..plain("10.0.1.1") }).await.unwrap();
-    assert_refused(add(plain("10.0.1.1")).await, &format!("EEXIST: {TOO_MANY}: -17"));
-    assert_refused(add(plain("::ffff:10.0.1.1")).await, &format!("EEXIST: {TOO_MANY}: -17"));
-    assert_refused(add(Endpoint { id: Some(1), ..plain("10.0.1.2") }).await, &format!("EBUSY: {TOO_MANY}: -16"));
+    assert_one_of(add(plain("10.0.1.1")).await, &EXISTS);
+    assert_one_of(add(plain("::ffff:10.0.1.1")).await, &EXISTS);
+    assert_one_of(add(Endpoint { id: Some(1), ..plain("10.0.1.2") }).await, &BUSY);
     add_all(&client, (2..=8).map(|last| format!("10.0.1.{last}"))).await;
-    assert_refused(add(plain("10.0.1.9")).await, &format!("ERANGE: {TOO_MANY}: -34"));
+    assert_one_of(add(plain("10.0.1.9")).await, &RANGE);
 
-    let flags = EndpointFlags::BACKUP;
-    assert_refused(client.set_flags(EndpointSelector::Id(99), flags).await, "EINVAL: address not found");
+    let (flags, not_found) = (EndpointFlags::BACKUP, ["EINVAL: address not found", "EINVAL"]);
+    assert_one_of(client.set_flags(EndpointSelector::Id(99), flags).await, &not_found);
     let nobody = EndpointSelector::Address([10, 0, 9, 9].into(), None);
-    assert_refused(client.set_flags(nobody, flags).await, "EINVAL: address not found");
+    assert_one_of(client.set_flags(nobody, flags).await, &not_found);
     let (errno, _) = refusal(client.set_flags(EndpointSelector::Id(0), flags).await);
     assert_eq!(errno, "EOPNOTSUPP");
     Completion::Completed

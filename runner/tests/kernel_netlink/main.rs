@@ -1,6 +1,8 @@
 //! What mptcplab believes about the kernel's side of netlink, checked against the kernel that runs: a belief that
 //! doesn't hold on some kernel must be known. Each test has a network namespace of its own.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test without libtest is a test all the same")]
+
 mod connections;
 mod endpoints;
 mod world;

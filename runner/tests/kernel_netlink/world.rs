@@ -42,6 +42,13 @@ pub fn assert_refused<T>(result: Result<T, NetlinkError>, expected: &str) {
     assert_eq!(outcome(result), expected);
 }
 
+/// Kernels differ: the outcomes that are known, the newest kernel's first.
+#[track_caller]
+pub fn assert_one_of<T>(result: Result<T, NetlinkError>, expected: &[&str]) {
+    let outcome = outcome(result);
+    assert!(expected.contains(&outcome.as_str()), "{outcome:?} is none of {expected:?}");
+}
+
 /// The errno of a refusal, and its words.
 #[track_caller]
 pub fn refusal<T>(result: Result<T, NetlinkError>) -> (String, String) {

@@ -130,12 +130,8 @@ impl PmClient {
 
     /// `ip mptcp limits set`. An absent value stays as it is; if one is refused, both stay.
     pub async fn set_limits(&self, subflows: Option<u32>, add_addr_accepted: Option<u32>) -> Result<(), NetlinkError> {
-        let mut words = String::from("set limits");
-        for (name, value) in [("subflows", subflows), ("add_addr_accepted", add_addr_accepted)] {
-            if let Some(value) = value {
-                words.push_str(&format!(" {name} {value}"));
-            }
-        }
+        let word = |name, value: Option<u32>| value.map_or_else(String::new, |value| format!(" {name} {value}"));
+        let words = format!("set limits{}{}", word("subflows", subflows), word("add_addr_accepted", add_addr_accepted));
         let attributes =
             add_addr_accepted.map(PmAttribute::AddAddrAccepted).into_iter().chain(subflows.map(PmAttribute::Subflows));
         self.acknowledged(&self.operation(words), PmMessage::new(PmCommand::SetLimits, attributes)).await
@@ -176,7 +172,7 @@ impl PmClient {
         self.acknowledged(&operation, message).await
     }
 
-    /// Userspace path manager: sends an ADD_ADDR. The endpoint needs an id; `SIGNAL` is set here. Nobody listens on
+    /// Userspace path manager: sends an `ADD_ADDR`. The endpoint needs an id; `SIGNAL` is set here. Nobody listens on
     /// an announced port unless someone opens a listener.
     pub async fn announce(&self, token: u32, endpoint: &Endpoint) -> Result<(), NetlinkError> {
         let endpoint = Endpoint { flags: endpoint.flags | EndpointFlags::SIGNAL, ..endpoint.clone() };
@@ -186,7 +182,7 @@ impl PmClient {
         self.acknowledged(&operation, PmMessage::new(PmCommand::Announce, attributes)).await
     }
 
-    /// Userspace path manager: sends a REMOVE_ADDR for an address that was announced or that a subflow uses.
+    /// Userspace path manager: sends a `REMOVE_ADDR` for an address that was announced or that a subflow uses.
     pub async fn remove(&self, token: u32, id: u8) -> Result<(), NetlinkError> {
         let operation = self.operation(format_args!("remove address id {id}{}", of_token(Some(token))));
         let attributes = [PmAttribute::Token(token), PmAttribute::LocalId(id)];
@@ -217,7 +213,7 @@ impl PmClient {
         self.acknowledged(&operation, message).await
     }
 
-    /// Userspace path manager: sends an MP_PRIO on the first subflow with these addresses. A port of 0 matches any.
+    /// Userspace path manager: sends an `MP_PRIO` on the first subflow with these addresses. A port of 0 matches any.
     pub async fn set_subflow_flags(
         &self,
         token: u32,
@@ -333,4 +329,26 @@ fn subflow(token: u32, local: AddressParts, remote: AddressParts) -> [PmAttribut
 
 fn of_token(token: Option<u32>) -> String {
     token.map_or_else(String::new, |token| format!(" of connection {token:#010x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Asking for the limits needs no rights and changes nothing, wherever the test runs.
+    #[tokio::test]
+    async fn an_ended_connection_is_no_success() {
+        let client = PmClient::open("here", DeviceNames::default()).unwrap();
+        client.connection.abort();
+        let error = client.get_limits().await.unwrap_err();
+        assert!(matches!(error.cause, Cause::Unacknowledged), "{error}");
+        let error = client.get_limits().await.unwrap_err();
+        assert!(matches!(error.cause, Cause::Unacknowledged), "{error}");
+    }
+
+    #[tokio::test]
+    async fn the_end_of_the_answers_is_no_acknowledgement() {
+        let end = collect(futures_util::stream::empty()).await;
+        assert!(matches!(end, Err(Cause::Unacknowledged)), "{end:?}");
+    }
 }

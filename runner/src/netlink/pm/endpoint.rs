@@ -15,7 +15,7 @@ const AF_INET: u16 = 2;
 const AF_INET6: u16 = 10;
 
 /// What an address nest can hold; what is `None` is not sent. The nest as a whole is checked by the kernel alone
-/// (`mptcp_pm_parse_entry`, net/mptcp/pm_netlink.c).
+/// (`mptcp_pm_parse_entry`, `net/mptcp/pm_netlink.c`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AddressParts {
     /// FAMILY and ADDR4 or ADDR6; a v4-mapped address goes as ADDR6.
@@ -26,7 +26,7 @@ pub struct AddressParts {
     pub id: Option<u8>,
     /// FLAGS, whatever the bits.
     pub flags: Option<EndpointFlags>,
-    /// IF_IDX
+    /// `IF_IDX`
     pub interface_index: Option<i32>,
 }
 
@@ -85,7 +85,7 @@ fn index_of(name: &str, devices: &DeviceNames) -> Result<i32, Cause> {
         .ok_or_else(|| Cause::NoDevice { name: name.to_owned(), known: devices.names().collect::<Vec<_>>().join(", ") })
 }
 
-/// The endpoint that a reply describes (`mptcp_nl_fill_addr`, net/mptcp/pm_netlink.c). The kernel says port 0 and
+/// The endpoint that a reply describes (`mptcp_nl_fill_addr`, `net/mptcp/pm_netlink.c`). The kernel says port 0 and
 /// device 0 for none.
 ///
 /// # Errors

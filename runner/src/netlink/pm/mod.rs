@@ -13,6 +13,8 @@ mod attribute;
 mod client;
 mod endpoint;
 mod message;
+#[cfg(test)]
+mod tests;
 
 pub use attribute::{AddressAttribute, PmAttribute};
 pub use client::{EndpointSelector, PmClient, RequestKind};
