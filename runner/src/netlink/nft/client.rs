@@ -18,6 +18,8 @@ use super::program::{FilterError, Program, chains, compile};
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// The kernel fills at most 32 KiB at once (`netlink_recvmsg`, `net/netlink/af_netlink.c`).
 const RECEIVE_SIZE: usize = 64 * 1024;
+/// As far as every kernel can look into a payload, see the documentation of [the module](super).
+const SAFE_PAYLOAD: u16 = 256;
 
 /// Installs, counts and removes packet filters in one network namespace.
 ///
@@ -43,7 +45,10 @@ impl NftClient {
     /// `namespace` and `may_be_unused` of the filter are the caller's business. A name can be used once at a time
     /// (`EEXIST`). If the kernel refuses a part, nothing is left behind.
     pub fn add_filter(&mut self, filter: &Filter) -> Result<(), NetlinkError> {
-        let attempt = format!("add filter `{}`", filter.name.escape_debug());
+        let mut attempt = format!("add filter `{}`", filter.name.escape_debug());
+        if filter.min_payload.is_some_and(|least| least > SAFE_PAYLOAD) {
+            attempt += &format!(" (older kernels can't look beyond {SAFE_PAYLOAD} bytes of payload)");
+        }
         self.install(filter).map_err(|cause| cause.of(attempt))
     }
 
