@@ -45,10 +45,13 @@ impl NftClient {
     /// `namespace` and `may_be_unused` of the filter are the caller's business. A name can be used once at a time
     /// (`EEXIST`). If the kernel refuses a part, nothing is left behind.
     pub fn add_filter(&mut self, filter: &Filter) -> Result<(), NetlinkError> {
-        let mut attempt = format!("add filter `{}`", filter.name.escape_debug());
-        if filter.min_payload.is_some_and(|least| least > SAFE_PAYLOAD) {
-            attempt += &format!(" (older kernels can't look beyond {SAFE_PAYLOAD} bytes of payload)");
-        }
+        let far = filter.min_payload.is_some_and(|least| least > SAFE_PAYLOAD);
+        let hint = if far {
+            format!(" (older kernels look at {SAFE_PAYLOAD} bytes of a payload only)")
+        } else {
+            String::new()
+        };
+        let attempt = format!("add filter `{}`{hint}", filter.name.escape_debug());
         self.install(filter).map_err(|cause| cause.of(attempt))
     }
 
