@@ -2,6 +2,8 @@
 //! namespaces. Runs as root and, in a user namespace of its own, as anybody else; as root it runs itself once more as
 //! somebody else.
 
+#![allow(clippy::unwrap_used, reason = "this is how a test fails")]
+
 mod world;
 
 use std::os::unix::process::CommandExt as _;
@@ -14,7 +16,9 @@ use mptcplab::scenario::model::{Filter, FilterAction, FilterHook};
 use nix::unistd::Uid;
 use socket2::Protocol;
 
-use world::{DEADLINE, Pair, Place, World, run};
+use world::{Place, World, run};
+
+type Test = fn(&World);
 
 const TCP: Protocol = Protocol::TCP;
 
@@ -26,7 +30,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::from_args();
     let root = Uid::effective().is_root();
     let possible = world::enter_user_namespace();
-    let tests: &[(&'static str, fn(&World))] = &[
+    let tests: [(&str, Test); 15] = [
         ("the_probe_says_yes", the_probe_says_yes),
         ("drop_looks_at_addresses", drop_looks_at_addresses),
         ("drop_looks_at_the_device", drop_looks_at_the_device),
@@ -43,7 +47,7 @@ fn main() -> ExitCode {
         ("filters_act_in_their_order", filters_act_in_their_order),
         ("errors_are_the_kernels", errors_are_the_kernels),
     ];
-    let mut trials: Vec<Trial> = tests.iter().map(|(name, test)| trial(name, *test, possible.clone())).collect();
+    let mut trials: Vec<Trial> = tests.into_iter().map(|(name, test)| trial(name, test, possible.clone())).collect();
     if root {
         trials.push(Trial::test("all_of_it_without_root", all_of_it_without_root));
     }
@@ -51,7 +55,7 @@ fn main() -> ExitCode {
 }
 
 /// Each test has a thread and a world of its own.
-fn trial(name: &str, test: fn(&World), possible: Result<(), String>) -> Trial {
+fn trial(name: &str, test: Test, possible: Result<(), String>) -> Trial {
     Trial::ignorable_test(name, move || {
         if let Err(reason) = possible {
             return Ok(Completion::ignored_with(reason));
@@ -117,9 +121,8 @@ fn drop_looks_at_addresses(world: &World) {
         nft.add_filter(&drop).unwrap();
         world.connect(TCP, other, to).unwrap().ping_pong();
         assert_eq!(nft.hits("test").unwrap(), 0, "from {other}");
-        assert_eq!(world.connect(TCP, from, to).err().unwrap().kind(), std::io::ErrorKind::TimedOut);
-        assert_eq!(nft.hits("test").unwrap(), 1, "from {from}: one SYN");
-        assert_eq!(nft.remove_filter("test").unwrap(), 1);
+        world.connect_in_vain(TCP, from, to);
+        assert!(nft.remove_filter("test").unwrap() >= 1, "from {from}: at least one SYN");
         world.connect(TCP, from, to).unwrap().ping_pong();
     }
     // Written as IPv6, it is still the IPv4 address.
@@ -127,8 +130,8 @@ fn drop_looks_at_addresses(world: &World) {
     drop.to = "::ffff:10.0.1.2".parse().ok();
     nft.add_filter(&drop).unwrap();
     world.connect(TCP, "fd00:1::1", "fd00:1::2").unwrap().ping_pong();
-    assert!(world.connect(TCP, "10.0.1.1", "10.0.1.2").is_err());
-    assert_eq!(nft.remove_filter("test").unwrap(), 1);
+    world.connect_in_vain(TCP, "10.0.1.1", "10.0.1.2");
+    assert!(nft.remove_filter("test").unwrap() >= 1);
 }
 
 fn drop_looks_at_the_device(world: &World) {
@@ -139,8 +142,8 @@ fn drop_looks_at_the_device(world: &World) {
         nft.add_filter(&drop).unwrap();
         world.connect(TCP, "10.0.1.1", "10.0.1.2").unwrap().ping_pong();
         assert_eq!(nft.hits("test").unwrap(), 0);
-        assert!(world.connect(TCP, "10.0.2.1", "10.0.2.2").is_err());
-        assert_eq!(nft.remove_filter("test").unwrap(), 1);
+        world.connect_in_vain(TCP, "10.0.2.1", "10.0.2.2");
+        assert!(nft.remove_filter("test").unwrap() >= 1);
     }
 }
 
@@ -166,7 +169,7 @@ fn rejects(world: &World, action: FilterAction) {
         for (from, to) in [("10.0.1.1", "10.0.1.2"), ("fd00:1::1", "fd00:1::2")] {
             let mut nft = client(world, place);
             nft.add_filter(&filter(hook, action)).unwrap();
-            let error = world.connect_within(DEADLINE, TCP, from, to).err().unwrap();
+            let error = world.connect(TCP, from, to).err().unwrap();
             assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{hook:?} {to}: {error}");
             let hits = nft.remove_filter("test").unwrap();
             // The first ICMP answer is too early to be taken seriously, see the documentation of the module.
@@ -188,9 +191,9 @@ fn payload_length_is_exact(world: &World) {
         assert_eq!(pair.receive(length - 1), vec![1; length - 1]);
         assert_eq!(nft.hits("test").unwrap(), 0);
         pair.send(&vec![2; length]);
-        assert_eq!(nft.hits("test").unwrap(), 1, "{least} bytes");
+        assert!(nft.hits("test").unwrap() >= 1, "{least} bytes");
         nft.remove_filter("test").unwrap();
-        assert_eq!(pair.receive(length), vec![2; length], "by retransmission");
+        assert_eq!(pair.receive(length), vec![2; length], "offered again");
     }
 }
 
@@ -234,7 +237,6 @@ fn corrupt_inverts_one_byte(world: &World) {
         }
     }
     assert_eq!(world.counter(Place::Right, "TcpInCsumErrors"), 0);
-    assert_eq!(world.counter(Place::Left, "TcpRetransSegs"), 0);
 }
 
 fn corrupt_is_seen_by_mptcp_only(world: &World) {
@@ -263,8 +265,8 @@ fn option_is_matched_first(world: &World) {
     nft.add_filter(&drop).unwrap();
     world.connect(TCP, "10.0.1.1", "10.0.1.2").unwrap().ping_pong();
     assert_eq!(nft.hits("test").unwrap(), 0);
-    assert!(world.connect(mptcp(), "10.0.1.1", "10.0.1.2").is_err());
-    assert_eq!(nft.remove_filter("test").unwrap(), 1);
+    world.connect_in_vain(mptcp(), "10.0.1.1", "10.0.1.2");
+    assert!(nft.remove_filter("test").unwrap() >= 1);
 
     drop.option = Some(Some(1)); // MP_JOIN
     nft.add_filter(&drop).unwrap();
@@ -279,8 +281,8 @@ fn any_option_is_matched(world: &World) {
     nft.add_filter(&drop).unwrap();
     world.connect(TCP, "10.0.1.1", "10.0.1.2").unwrap().ping_pong();
     assert_eq!(nft.hits("test").unwrap(), 0);
-    assert!(world.connect(mptcp(), "10.0.1.1", "10.0.1.2").is_err());
-    assert_eq!(nft.remove_filter("test").unwrap(), 1);
+    world.connect_in_vain(mptcp(), "10.0.1.1", "10.0.1.2");
+    assert!(nft.remove_filter("test").unwrap() >= 1);
 }
 
 fn option_is_matched_behind_dss(world: &World) {
@@ -326,20 +328,20 @@ fn strip_removes_every_option(world: &World) {
 }
 
 fn filters_act_in_their_order(world: &World) {
-    let Pair { client: sender, server } = world.connect(TCP, "10.0.1.1", "10.0.1.2").unwrap();
+    let strip = Filter { name: "strip".into(), ..filter(FilterHook::Output, FilterAction::StripMptcp) };
+    let drop = Filter { name: "drop".into(), option: Some(None), ..filter(FilterHook::Output, FilterAction::Drop) };
     let mut nft = client(world, Place::Left);
-    for (name, nth) in [("b", Some(1)), ("a", None)] {
-        let mut drop = filter(FilterHook::Output, FilterAction::Drop);
-        drop.name = name.into();
-        drop.min_payload = Some(1);
-        drop.nth = nth;
-        nft.add_filter(&drop).unwrap();
-    }
-    sender.send(b"x").unwrap();
-    assert_eq!(nft.remove_filter("a").unwrap(), 0, "it was gone already");
-    assert_eq!(nft.remove_filter("b").unwrap(), 1);
-    let mut byte = [0];
-    std::io::Read::read_exact(&mut &server, &mut byte).unwrap();
+    nft.add_filter(&strip).unwrap();
+    nft.add_filter(&drop).unwrap();
+    world.connect(mptcp(), "10.0.1.1", "10.0.1.2").unwrap().ping_pong();
+    assert_eq!(nft.remove_filter("strip").unwrap(), 1);
+    assert_eq!(nft.remove_filter("drop").unwrap(), 0, "nothing was left to drop");
+
+    nft.add_filter(&drop).unwrap();
+    nft.add_filter(&strip).unwrap();
+    world.connect_in_vain(mptcp(), "10.0.1.1", "10.0.1.2");
+    assert_eq!(nft.remove_filter("strip").unwrap(), 0, "nothing was left to strip");
+    assert!(nft.remove_filter("drop").unwrap() >= 1);
 }
 
 fn errors_are_the_kernels(world: &World) {

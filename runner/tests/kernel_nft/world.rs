@@ -1,5 +1,6 @@
 //! Two namespaces with two links between them, for one thread; gone with the last file descriptor.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,12 +11,12 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Where everything listens.
-pub(crate) const PORT: u16 = 4711;
-/// Longer than anything on a virtual link takes, shorter than patience. A connect that is to fail waits so long.
-const CONNECT_TIME: Duration = Duration::from_millis(400);
+/// Where the first listener of a world listens.
+const FIRST_PORT: u16 = 4711;
+/// So long a connect is tried that must not succeed: shorter than the time to the second SYN, one second.
+const BLOCKED_TIME: Duration = Duration::from_millis(300);
 /// What must happen has happened by then, on the slowest machine.
-pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(10);
 
 /// One of the two namespaces: `10.0.{1,2}.1`, `fd00:{1,2}::1`, or the same with 2 at the end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub(crate) enum Place {
 pub(crate) struct World {
     left: File,
     right: File,
+    /// Each listener has its own: a command that another test starts may hold a closed one open until it execs.
+    next_port: Cell<u16>,
 }
 
 /// Gets the right to make namespaces. To be called before there are threads.
@@ -51,7 +54,7 @@ impl World {
     pub(crate) fn new() -> Result<Self, String> {
         let right = namespace()?;
         let left = namespace()?;
-        let world = Self { left, right };
+        let world = Self { left, right, next_port: Cell::new(FIRST_PORT) };
         let peer = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&world.right));
         for link in ["one", "two"] {
             run(&format!("ip link add {link} type veth peer name {link} netns {peer}"))?;
@@ -86,17 +89,23 @@ impl World {
         result
     }
 
-    /// A connection from left to right, for which one SYN must be enough.
+    /// A connection from left to right.
     pub(crate) fn connect(&self, protocol: Protocol, from: &str, to: &str) -> io::Result<Pair> {
-        self.connect_within(CONNECT_TIME, protocol, from, to)
+        self.connect_within(DEADLINE, protocol, from, to)
     }
 
-    /// A connection from left to right.
-    pub(crate) fn connect_within(&self, time: Duration, protocol: Protocol, from: &str, to: &str) -> io::Result<Pair> {
-        let (from, to) = (address(from, 0), address(to, PORT));
+    /// There is no connection from left to right, and no answer why.
+    pub(crate) fn connect_in_vain(&self, protocol: Protocol, from: &str, to: &str) {
+        let error = self.connect_within(BLOCKED_TIME, protocol, from, to).err().unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut, "from {from} to {to}: {error}");
+    }
+
+    fn connect_within(&self, time: Duration, protocol: Protocol, from: &str, to: &str) -> io::Result<Pair> {
+        let port = self.next_port.get();
+        self.next_port.set(port + 1);
+        let (from, to) = (address(from, 0), address(to, port));
         let listener = self.at(Place::Right, || {
             let listener = Socket::new(Domain::for_address(to), Type::STREAM, Some(protocol))?;
-            listener.set_reuse_address(true)?;
             listener.bind(&to.into())?;
             listener.listen(1)?;
             listener.set_read_timeout(Some(DEADLINE))?;

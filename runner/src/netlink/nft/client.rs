@@ -14,10 +14,12 @@ use super::expression::Expression;
 use super::message::{Hook, NftMessage, Request};
 use super::program::{FilterError, Program, chains, compile};
 
-/// nf_tables answers before send(2) returns. If it doesn't, something is very wrong.
+/// `nf_tables` answers before send(2) returns. If it doesn't, something is very wrong.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// The kernel fills at most 32 KiB at once (`netlink_recvmsg`, `net/netlink/af_netlink.c`).
 const RECEIVE_SIZE: usize = 64 * 1024;
+/// As far as every kernel can look into a payload, see the documentation of [the module](super).
+const SAFE_PAYLOAD: u16 = 256;
 
 /// Installs, counts and removes packet filters in one network namespace.
 ///
@@ -43,7 +45,13 @@ impl NftClient {
     /// `namespace` and `may_be_unused` of the filter are the caller's business. A name can be used once at a time
     /// (`EEXIST`). If the kernel refuses a part, nothing is left behind.
     pub fn add_filter(&mut self, filter: &Filter) -> Result<(), NetlinkError> {
-        let attempt = format!("add filter `{}`", filter.name.escape_debug());
+        let far = filter.min_payload.is_some_and(|least| least > SAFE_PAYLOAD);
+        let hint = if far {
+            format!(" (older kernels look at {SAFE_PAYLOAD} bytes of a payload only)")
+        } else {
+            String::new()
+        };
+        let attempt = format!("add filter `{}`{hint}", filter.name.escape_debug());
         self.install(filter).map_err(|cause| cause.of(attempt))
     }
 
@@ -285,5 +293,45 @@ fn probe(action: FilterAction, hook: FilterHook) -> Filter {
         nth: Some(1),
         action,
         may_be_unused: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_rule_that_differs_is_noticed() {
+        let given = vec![vec![Expression::Counter { packets: 0, bytes: 0 }, Expression::Drop]];
+        let shown = vec![vec![Expression::Counter { packets: 3, bytes: 120 }, Expression::Drop]];
+        assert!(compare(&given, &shown).is_ok());
+        assert!(compare(&given, &[]).is_err());
+        assert!(compare(&given, &[vec![Expression::Drop]]).is_err());
+        assert!(compare(&given, &[vec![Expression::Counter { packets: 0, bytes: 0 }]]).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_datagrams_never_panic(
+            kind in prop::sample::select(vec![1_u16, 2, 3, 4, 0xa03, 0xa06]), lengths: (u8, u8), rest: Vec<u8>
+        ) {
+            let mut bytes = vec![lengths.0, 0, 0, 0];
+            bytes.extend(kind.to_ne_bytes());
+            bytes.extend([0; 10]);
+            bytes.extend([1, 0, 0, 0, lengths.1, 0, 4, 0x80]);
+            bytes.extend(rest);
+            for message in parse(&bytes).unwrap_or_default() {
+                if let NetlinkPayload::InnerMessage(message) = message.payload {
+                    let _ = (message.rule(), message.base_chain());
+                }
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes: Vec<u8>) {
+            let _ = parse(&bytes);
+        }
     }
 }

@@ -69,7 +69,7 @@ impl Attributes {
         self.bytes(kind, &[value])
     }
 
-    /// In network byte order, as all numbers of nf_tables.
+    /// In network byte order, as all numbers of `nf_tables`.
     pub(super) fn u32(self, kind: u16, value: u32) -> Self {
         self.bytes(kind, &value.to_be_bytes())
     }
@@ -106,7 +106,7 @@ fn fixed<const N: usize>(attribute: &Attribute<'_>) -> Result<[u8; N], DecodeErr
     value.try_into().map_err(wrong)
 }
 
-/// A message of nf_tables, or a mark of a batch.
+/// A message of `nf_tables`, or a mark of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NftMessage {
     kind: u16,
@@ -285,5 +285,32 @@ impl NetlinkDeserializable for NftMessage {
             }),
             None => Err(DecodeError::from("shorter than struct nfgenmsg")),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn marks_and_requests_are_encoded_as_nft_does() {
+        // Seen by strace(1): begin, sequence number 0.
+        let begin = [20, 0, 0, 0, 16, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 10];
+        assert_eq!(Request::begin().to_bytes(0), begin);
+        let mut delete = vec![40, 0, 0, 0, 5, 10, 5, 0, 7, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0];
+        delete.extend(b"\x0d\0\x01\0mptcplab\0\0\0\0\x06\0\x03\0x\0\0\0");
+        delete[0] = u8::try_from(delete.len()).unwrap();
+        assert_eq!(Request::delete_chain("x").acknowledged().to_bytes(7), delete);
+    }
+
+    #[test]
+    fn a_rule_and_a_base_chain_come_back() {
+        let rule = vec![Expression::Sequence { modulus: 9 }, Expression::Drop];
+        assert_eq!(Request::new_rule("x", &rule).message.rule().unwrap(), rule);
+        let hook = Hook { number: 3, priority: -7 };
+        let chain = Request::new_base_chain("x", hook).message;
+        assert_eq!(chain.base_chain().unwrap(), Some(hook));
+        assert_eq!(Request::new_chain("x").message.base_chain().unwrap(), None);
+        assert!(chain.rule().is_err());
     }
 }

@@ -1,4 +1,4 @@
-//! Packet filters, over the netlink interface of nf_tables.
+//! Packet filters, over the netlink interface of `nf_tables`.
 //!
 //! [`NftClient`] turns a scenario's [`Filter`](crate::scenario::model::Filter) into chains and rules, reads them back
 //! and counts how often they acted. It speaks `NETLINK_NETFILTER` itself: neither the `nft` program nor a C library
@@ -17,7 +17,7 @@
 //!   can be many of the wire's segments at once; one that is dropped takes all of its payload with it.
 //! * The payload length is exact: the payload's n-th byte must be there (`NFT_PAYLOAD_INNER_HEADER`,
 //!   `net/netfilter/nft_payload.c`). Kernels that limit offsets to 255 refuse more than 256 bytes (`ERANGE`).
-//! * nf_tables finds the first MPTCP option of a segment only (`nft_exthdr_tcp_eval`, `net/netfilter/nft_exthdr.c`).
+//! * `nf_tables` finds the first MPTCP option of a segment only (`nft_exthdr_tcp_eval`, `net/netfilter/nft_exthdr.c`).
 //!   The ones that Linux writes second or third are matched at each place where Linux may put them, see the module
 //!   `option`.
 //! * A corrupted byte keeps the TCP checksum as it was. TCP doesn't notice on a virtual link, where the checksum is

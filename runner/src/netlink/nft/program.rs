@@ -1,4 +1,4 @@
-//! From a scenario's filter to the rules of nf_tables. Pure.
+//! From a scenario's filter to the rules of `nf_tables`. Pure.
 
 use std::net::IpAddr;
 
@@ -47,7 +47,7 @@ pub(super) enum FilterError {
     Nth,
 }
 
-/// A filter in the words of nf_tables.
+/// A filter in the words of `nf_tables`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Program {
     /// `enum nf_inet_hooks`
@@ -177,7 +177,7 @@ fn options(filter: &Filter) -> Result<Vec<Vec<Expression>>, FilterError> {
     match filter.option {
         Some(Some(subtype)) if subtype > 15 => Err(FilterError::Subtype(subtype)),
         Some(subtype) => Ok(option::alternatives(subtype)),
-        None if filter.action == FilterAction::StripMptcp => Ok(vec![option::any()]),
+        None if filter.action == FilterAction::StripMptcp => Ok(vec![option::any_subtype()]),
         None => Ok(vec![Vec::new()]),
     }
 }
@@ -215,4 +215,93 @@ fn action(action: FilterAction, damaged: u32) -> Vec<Expression> {
 
 fn equal(value: Vec<u8>) -> Expression {
     Expression::Compare { comparison: Comparison::Equal, value }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(action: FilterAction) -> Filter {
+        Filter {
+            name: "x".into(),
+            namespace: "client".into(),
+            hook: FilterHook::Output,
+            from: None,
+            to: None,
+            device: None,
+            option: None,
+            min_payload: None,
+            nth: None,
+            action,
+            may_be_unused: false,
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused() {
+        let base = filter(FilterAction::Drop);
+        let families = Filter { from: "10.0.0.1".parse().ok(), to: "fd00::1".parse().ok(), ..base.clone() };
+        assert!(matches!(compile(&families), Err(FilterError::Families { .. })));
+        let subtype = Filter { option: Some(Some(16)), ..base.clone() };
+        assert_eq!(compile(&subtype), Err(FilterError::Subtype(16)));
+        assert_eq!(compile(&Filter { nth: Some(0), ..base.clone() }), Err(FilterError::Nth));
+        for name in ["", "a\0", &"n".repeat(NAME_MAX + 1)] {
+            assert_eq!(compile(&Filter { name: name.into(), ..base.clone() }), Err(FilterError::Name));
+        }
+        for device in ["", "a\0", "sixteen-letters!"] {
+            let bad = Filter { device: Some(device.into()), ..base.clone() };
+            assert_eq!(compile(&bad), Err(FilterError::Device(device.into())));
+        }
+    }
+
+    #[test]
+    fn the_greatest_nth_can_be_reached() {
+        let last = compile(&Filter { nth: Some(u32::MAX), ..filter(FilterAction::Drop) }).unwrap();
+        // The sequence goes up to its modulus minus one.
+        let value = (u32::MAX - 1).to_ne_bytes().to_vec();
+        assert_eq!(last.action[..2], [Expression::Sequence { modulus: u32::MAX }, equal(value)]);
+    }
+
+    #[test]
+    fn counting_to_n_comes_first_and_the_count_of_actions_last() {
+        use FilterAction::{Corrupt, Drop, RejectIcmp, RejectReset, StripMptcp};
+        for action in [Drop, RejectIcmp, RejectReset, Corrupt, StripMptcp] {
+            let program = compile(&Filter { nth: Some(2), ..filter(action) }).unwrap();
+            assert!(matches!(program.action[0], Expression::Sequence { .. }), "{action:?}");
+            let at = program.action.iter().position(|one| matches!(one, Expression::Counter { .. })).unwrap();
+            // Behind it there is only what can't fail.
+            let behind = &program.action[at + 1..];
+            assert!(behind.iter().all(|one| matches!(one, Expression::Drop | Expression::Reject(_))), "{action:?}");
+        }
+    }
+
+    #[test]
+    fn every_way_to_match_has_all_conditions_and_ends_in_the_action() {
+        let all = Filter {
+            from: "10.0.0.1".parse().ok(),
+            device: Some("one".into()),
+            option: Some(Some(4)),
+            min_payload: Some(300),
+            ..filter(FilterAction::RejectReset)
+        };
+        let program = compile(&all).unwrap();
+        assert!(program.matches.len() > 20, "RM_ADDR can be in many places");
+        for rule in &program.matches {
+            assert!(rule.contains(&Expression::Meta(MetaKey::Transport)));
+            assert!(rule.contains(&Expression::Payload { base: Base::Network, offset: 12, length: 4 }));
+            assert!(rule.contains(&Expression::Meta(MetaKey::OutputDevice)));
+            assert!(rule.contains(&Expression::Payload { base: Base::Inner, offset: 299, length: 1 }));
+            assert_eq!(rule.last(), Some(&Expression::Goto("action/x".into())));
+        }
+    }
+
+    #[test]
+    fn to_corrupt_there_must_be_a_byte_to_corrupt() {
+        for (least, needed, damaged) in [(None, 0, 0), (Some(0), 0, 0), (Some(1), 0, 0), (Some(100), 99, 49)] {
+            let program = compile(&Filter { min_payload: least, ..filter(FilterAction::Corrupt) }).unwrap();
+            let load = |offset| Expression::Payload { base: Base::Inner, offset, length: 1 };
+            assert!(program.matches[0].contains(&load(needed)), "{least:?}");
+            assert!(program.action.contains(&load(damaged)), "{least:?}");
+        }
+    }
 }
