@@ -83,20 +83,53 @@ impl Exchange {
         self.send(message, NLM_F_REQUEST | NLM_F_DUMP)
     }
 
+    /// Several requests in one datagram, each with its flags (`NLM_F_REQUEST` and `NLM_F_ACK` are added). The kernel
+    /// goes through them in their order, whatever becomes of each (`netlink_rcv_skb`). For each there is an answer:
+    /// its refusal, or `None` for an ACK.
+    pub(super) fn ask_all(&self, requests: Vec<(RawMessage, u16)>) -> Result<Vec<Option<Refusal>>, Cause> {
+        let with_ack = requests.into_iter().map(|(message, flags)| (message, flags | NLM_F_REQUEST | NLM_F_ACK));
+        let answer = |sequence| match self.take(sequence) {
+            Ok(_) => Ok(None),
+            Err(Cause::Refused(refusal)) => Ok(Some(refusal)),
+            Err(cause) => Err(cause),
+        };
+        self.post(with_ack)?.into_iter().map(answer).collect()
+    }
+
     fn send(&self, message: RawMessage, flags: u16) -> Result<Vec<RawMessage>, Cause> {
-        let sequence = self.sequence.get().wrapping_add(1);
-        self.sequence.set(sequence);
-        let mut request = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(message));
-        request.header.flags = flags;
-        request.header.sequence_number = sequence;
-        request.finalize();
-        let mut bytes = vec![0; request.buffer_len()];
-        request.serialize(&mut bytes);
-        self.socket.send_to(&bytes, &SocketAddr::new(0, 0), 0)?;
+        let sequences = self.post([(message, flags)])?;
+        let last = sequences.last().ok_or(Cause::Unacknowledged)?;
+        self.take(*last)
+    }
+
+    /// Sends requests in one datagram; returns their sequence numbers.
+    fn post(&self, requests: impl IntoIterator<Item = (RawMessage, u16)>) -> io::Result<Vec<u32>> {
+        let mut datagram = Vec::new();
+        let mut sequences = Vec::new();
+        for (message, flags) in requests {
+            let sequence = self.sequence.get().wrapping_add(1);
+            self.sequence.set(sequence);
+            let mut request = NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::InnerMessage(message));
+            request.header.flags = flags;
+            request.header.sequence_number = sequence;
+            request.finalize();
+            let mut bytes = vec![0; request.buffer_len()];
+            request.serialize(&mut bytes);
+            datagram.resize(datagram.len().next_multiple_of(4), 0);
+            datagram.extend(bytes);
+            sequences.push(sequence);
+        }
+        self.socket.send_to(&datagram, &SocketAddr::new(0, 0), 0)?;
+        Ok(sequences)
+    }
+
+    /// The answers to the request with that number, which is the next one to be answered.
+    fn take(&self, sequence: u32) -> Result<Vec<RawMessage>, Cause> {
         let mut replies = Vec::new();
         let mut buffer = Vec::with_capacity(RECEIVE_BUFFER);
         loop {
             self.receive(&mut buffer)?;
+            // An ACK or an error has its datagram to itself (netlink_ack): nobody else's answer is dropped here.
             if take_answers(&buffer, sequence, &mut replies)? {
                 return Ok(replies);
             }

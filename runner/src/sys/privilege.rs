@@ -1,7 +1,7 @@
 //! Being allowed to make network namespaces: as root, or as anyone in a user namespace of our own.
 //!
 //! [`enter`] is the first thing that `main` does: a user namespace can only be entered while the process has a
-//! single thread (`unshare_userns`, kernel/user_namespace.c).
+//! single thread (`unshare_userns`, `kernel/user_namespace.c`).
 
 use std::fmt;
 use std::fs;
@@ -180,7 +180,10 @@ mod tests {
         assert_eq!(effective_capabilities(""), None);
     }
 
-    fn files<'a>(files: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+    /// Contents by names below /proc/sys.
+    type Files<'a> = &'a [(&'a str, &'a str)];
+
+    fn files(files: Files<'_>) -> impl Fn(&str) -> Option<String> {
         |path| files.iter().find(|(name, _)| path == format!("/proc/sys/{name}")).map(|(_, text)| format!("{text}\n"))
     }
 
@@ -189,7 +192,7 @@ mod tests {
         let apparmor = ("kernel/apparmor_restrict_unprivileged_userns", "1");
         let clone = ("kernel/unprivileged_userns_clone", "0");
         let none_left = ("user/max_user_namespaces", "0");
-        let cases: [(Errno, usize, &[(&str, &str)], Obstacle); 8] = [
+        let cases: [(Errno, usize, Files<'_>, Obstacle); 8] = [
             (Errno::EPERM, 1, &[apparmor], Obstacle::AppArmor),
             (Errno::EACCES, 1, &[apparmor], Obstacle::AppArmor),
             (Errno::EPERM, 1, &[apparmor, clone], Obstacle::UnprivilegedClone),

@@ -9,7 +9,7 @@ use crate::scenario::model::{Address, Route};
 /// `RT_TABLE_MAIN` and `RT_TABLE_LOCAL` (`include/uapi/linux/rtnetlink.h`)
 const MAIN: u32 = 254;
 const LOCAL: u32 = 255;
-/// `IP6_RT_PRIO_USER` (include/uapi/linux/ipv6_route.h): what the kernel makes of an IPv6 route without a metric.
+/// `IP6_RT_PRIO_USER` (`include/uapi/linux/ipv6_route.h`): what the kernel makes of an IPv6 route without a metric.
 const IPV6_METRIC: u32 = 1024;
 
 /// What a namespace must look like.
@@ -149,8 +149,8 @@ pub(super) fn lacks_address(actual: &Actual, device: &str, index: u32, own: Addr
 /// The link-local address that the testbed gives to an interface: as the kernel would make it from the MAC address
 /// (RFC 4291 appendix A).
 pub(super) fn link_local(mac: [u8; 6]) -> Address {
-    let [a, b, c, d, e, f] = mac;
-    let address = Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    let [m0, m1, m2, m3, m4, m5] = mac;
+    let address = Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, m0 ^ 2, m1, m2, 0xff, 0xfe, m3, m4, m5]);
     Address { address: IpAddr::V6(address), prefix: 64 }
 }
 
@@ -249,7 +249,8 @@ mod tests {
 
     #[test]
     fn each_difference_is_found() {
-        let cases: [(&str, fn(&mut Actual)); 14] = [
+        type Damage = fn(&mut Actual);
+        let cases: [(&str, Damage); 14] = [
             ("there is no interface eth1", |actual| actual.links.clear()),
             ("eth1 has the index 3 instead of 2", |actual| actual.links[0].index = 3),
             ("eth1 has the MAC address", |actual| actual.links[0].mac = vec![2; 6]),
@@ -258,10 +259,10 @@ mod tests {
             ("eth1 has no carrier", |actual| actual.links[0].running = false),
             ("eth1 has no rate limit, or another one", |actual| actual.queues.clear()),
             ("eth1 has no rate limit, or another one", |actual| actual.queues[0].rate = Some(8)),
-            ("eth1 lacks the address 10.0.1.1/24", |actual| drop(actual.addresses.remove(0))),
+            ("eth1 lacks the address 10.0.1.1/24", |actual| actual.addresses.truncate(0)),
             ("eth1 lacks the address 10.0.1.1/24", |actual| actual.addresses[0].address.prefix = 16),
             ("2001:db8:1::1 of eth1 is tentative", |actual| actual.addresses[1].usable = false),
-            ("nothing that is sent to 2001:db8:1::1 of eth1 would", |actual| drop(actual.routes.remove(1))),
+            ("nothing that is sent to 2001:db8:1::1 of eth1 would", |actual| actual.routes[1].local = false),
             ("there is no route to 10.0.9.0/24", |actual| actual.routes[2].via = None),
             ("eth1 has the address fe80::1/64, which nobody gave it", |actual| {
                 let address = address("fe80::1", 64);

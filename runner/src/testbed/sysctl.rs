@@ -86,7 +86,7 @@ pub fn path(name: &str) -> Result<PathBuf, SysctlError> {
     let parts: Vec<&str> = name.split(separator).collect();
     let sound = |part: &&str| !part.is_empty() && !matches!(*part, "." | "..") && !part.contains(['/', '\0']);
     if parts.len() > 1 && parts.first() == Some(&"net") && parts.iter().all(sound) {
-        Ok(PathBuf::from_iter(["/proc/sys"].into_iter().chain(parts)))
+        Ok(["/proc/sys"].into_iter().chain(parts).collect())
     } else {
         Err(SysctlError::Name(name.to_owned()))
     }

@@ -1,5 +1,6 @@
 //! Two namespaces with two links between them, for one thread; gone with the last file descriptor.
 
+use std::cell::Cell;
 use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -10,8 +11,8 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::unistd::{Gid, Uid};
 use socket2::{Domain, Protocol, Socket, Type};
 
-/// Where everything listens.
-pub(crate) const PORT: u16 = 4711;
+/// Where the first listener of a world listens.
+const FIRST_PORT: u16 = 4711;
 /// So long a connect is tried that must not succeed: shorter than the time to the second SYN, one second.
 const BLOCKED_TIME: Duration = Duration::from_millis(300);
 /// What must happen has happened by then, on the slowest machine.
@@ -29,6 +30,8 @@ pub(crate) enum Place {
 pub(crate) struct World {
     left: File,
     right: File,
+    /// Each listener has its own: a command that another test starts may hold a closed one open until it execs.
+    next_port: Cell<u16>,
 }
 
 /// Gets the right to make namespaces. To be called before there are threads.
@@ -51,7 +54,7 @@ impl World {
     pub(crate) fn new() -> Result<Self, String> {
         let right = namespace()?;
         let left = namespace()?;
-        let world = Self { left, right };
+        let world = Self { left, right, next_port: Cell::new(FIRST_PORT) };
         let peer = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&world.right));
         for link in ["one", "two"] {
             run(&format!("ip link add {link} type veth peer name {link} netns {peer}"))?;
@@ -98,10 +101,11 @@ impl World {
     }
 
     fn connect_within(&self, time: Duration, protocol: Protocol, from: &str, to: &str) -> io::Result<Pair> {
-        let (from, to) = (address(from, 0), address(to, PORT));
+        let port = self.next_port.get();
+        self.next_port.set(port + 1);
+        let (from, to) = (address(from, 0), address(to, port));
         let listener = self.at(Place::Right, || {
             let listener = Socket::new(Domain::for_address(to), Type::STREAM, Some(protocol))?;
-            listener.set_reuse_address(true)?;
             listener.bind(&to.into())?;
             listener.listen(1)?;
             listener.set_read_timeout(Some(DEADLINE))?;

@@ -18,6 +18,8 @@ use super::program::{FilterError, Program, chains, compile};
 const ANSWER_TIME: Duration = Duration::from_secs(5);
 /// The kernel fills at most 32 KiB at once (`netlink_recvmsg`, `net/netlink/af_netlink.c`).
 const RECEIVE_SIZE: usize = 64 * 1024;
+/// As far as every kernel can look into a payload, see the documentation of [the module](super).
+const SAFE_PAYLOAD: u16 = 256;
 
 /// Installs, counts and removes packet filters in one network namespace.
 ///
@@ -43,7 +45,13 @@ impl NftClient {
     /// `namespace` and `may_be_unused` of the filter are the caller's business. A name can be used once at a time
     /// (`EEXIST`). If the kernel refuses a part, nothing is left behind.
     pub fn add_filter(&mut self, filter: &Filter) -> Result<(), NetlinkError> {
-        let attempt = format!("add filter `{}`", filter.name.escape_debug());
+        let far = filter.min_payload.is_some_and(|least| least > SAFE_PAYLOAD);
+        let hint = if far {
+            format!(" (older kernels look at {SAFE_PAYLOAD} bytes of a payload only)")
+        } else {
+            String::new()
+        };
+        let attempt = format!("add filter `{}`{hint}", filter.name.escape_debug());
         self.install(filter).map_err(|cause| cause.of(attempt))
     }
 

@@ -67,7 +67,7 @@ pub(super) enum Comparison {
 /// How to answer what is rejected (`enum nft_reject_types`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
-    /// ICMP or ICMPv6 port unreachable (`NFT_REJECT_ICMPX_UNREACH`, `NFT_REJECT_ICMPX_PORT_UNREACH`).
+    /// ICMP or `ICMPv6` port unreachable (`NFT_REJECT_ICMPX_UNREACH`, `NFT_REJECT_ICMPX_PORT_UNREACH`).
     PortUnreachable,
     /// `NFT_REJECT_TCP_RST`
     TcpReset,

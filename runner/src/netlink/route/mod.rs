@@ -4,7 +4,7 @@
 //! ([`LinkState`], [`AddressState`], [`RouteState`], [`QueueState`]); a [`RouteMonitor`] tells that something changed.
 //!
 //! The client is synchronous on purpose. The kernel handles an rtnetlink request inside of sendmsg(2), so that its
-//! answer is there when the call returns (`netlink_unicast_kernel`, net/netlink/af_netlink.c): there is nothing to
+//! answer is there when the call returns (`netlink_unicast_kernel`, `net/netlink/af_netlink.c`): there is nothing to
 //! wait for, no task that could end unnoticed, and many requests go in one system call.
 
 mod client;

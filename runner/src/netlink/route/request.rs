@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-use netlink_packet_core::{NLM_F_ACK, NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST};
+use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkMessage};
 use netlink_packet_route::route::{
@@ -44,7 +44,7 @@ pub struct VethEnd<'a> {
 
 impl Request {
     fn new(operation: String, message: RouteNetlinkMessage, flags: u16) -> Self {
-        Self { operation, message, flags: NLM_F_REQUEST | NLM_F_ACK | flags }
+        Self { operation, message, flags }
     }
 
     /// Makes a veth pair, both ends in place from the start, both down.
@@ -234,5 +234,57 @@ impl fmt::Display for Words<'_> {
             Some(metric) => write!(f, " metric {metric}"),
             None => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netlink_packet_route::route::RouteAddress;
+
+    use super::*;
+
+    fn address(text: &str) -> Address {
+        let (address, prefix) = text.split_once('/').unwrap();
+        Address { address: address.parse().unwrap(), prefix: prefix.parse().unwrap() }
+    }
+
+    #[test]
+    fn a_failure_can_name_what_was_attempted() {
+        let route = Route {
+            to: address("::/0"),
+            via: Some("2001:db8::1".parse().unwrap()),
+            dev: Some("eth1".into()),
+            source: Some("2001:db8::2".parse().unwrap()),
+            metric: Some(7),
+        };
+        assert_eq!(
+            Request::add_route(&route, Some(2)).operation,
+            "add route ::/0 via 2001:db8::1 dev eth1 src 2001:db8::2 metric 7"
+        );
+        assert_eq!(Request::set_link(2, "eth1", false).operation, "set eth1 down");
+        assert_eq!(
+            Request::delete_address(2, "eth1", address("10.0.0.1/8")).operation,
+            "delete address 10.0.0.1/8 from eth1"
+        );
+    }
+
+    #[test]
+    fn only_what_must_be_new_is_asked_to_be() {
+        let new = address("10.0.0.1/8");
+        assert_eq!(Request::add_address(2, "eth1", new).flags, NLM_F_CREATE | NLM_F_EXCL);
+        assert_eq!(Request::delete_address(2, "eth1", new).flags, 0);
+        assert_eq!(Request::set_link(2, "eth1", true).flags, 0);
+    }
+
+    #[test]
+    fn a_default_route_has_no_destination_and_a_foreign_gateway_is_left_to_the_kernel() {
+        let route =
+            |to, via: &str| Route { to: address(to), via: via.parse().ok(), dev: None, source: None, metric: None };
+        let message = route_message(&route("0.0.0.0/0", "10.0.0.1"), None);
+        assert_eq!(message.attributes, [RouteAttribute::Gateway(RouteAddress::Inet([10, 0, 0, 1].into()))]);
+        let message = route_message(&route("10.0.0.0/8", "fe80::1"), None);
+        assert!(matches!(message.attributes.as_slice(), [_, RouteAttribute::Via(_)]), "RFC 5549");
+        let message = route_message(&route("2001:db8::/32", "10.0.0.1"), None);
+        assert!(matches!(message.attributes.as_slice(), [_, RouteAttribute::Gateway(RouteAddress::Inet(_))]));
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use netlink_packet_core::Nla;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
-use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, State};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia};
 use netlink_packet_route::tc::{TcAttribute, TcMessage, TcOption};
 
@@ -25,7 +25,11 @@ pub struct LinkState {
     pub mtu: u32,
     /// Set up (`IFF_UP`).
     pub up: bool,
-    /// It has a carrier and the kernel has taken notice: it sends (`IFF_RUNNING` and `IFF_LOWER_UP`).
+    /// It has a carrier, and the kernel has taken notice: it sends.
+    ///
+    /// That is its operational state (`IF_OPER_UP`), not only `IFF_RUNNING` and `IFF_LOWER_UP`: a new veth with a
+    /// carrier has both flags at once, but throws away what it should send until `linkwatch_do_dev`
+    /// (`net/core/link_watch.c`) has attached its queue. `lo` has no operational state; there, the flags count.
     pub running: bool,
     /// Bytes received.
     pub rx_bytes: u64,
@@ -42,19 +46,23 @@ impl From<LinkMessage> for LinkState {
             mac: Vec::new(),
             mtu: 0,
             up: flags.contains(LinkFlags::Up),
-            running: flags.contains(LinkFlags::Running | LinkFlags::LowerUp),
+            running: false,
             rx_bytes: 0,
             tx_bytes: 0,
         };
+        let mut operational = State::Unknown;
         for attribute in message.attributes {
             match attribute {
+                LinkAttribute::OperState(state) => operational = state,
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::Address(mac) => link.mac = mac,
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
-                LinkAttribute::Stats64(stats) => (link.rx_bytes, link.tx_bytes) = (stats.rx_bytes, stats.tx_bytes),
+                LinkAttribute::Stats64(counts) => (link.rx_bytes, link.tx_bytes) = (counts.rx_bytes, counts.tx_bytes),
                 _ => {}
             }
         }
+        link.running = flags.contains(LinkFlags::Running | LinkFlags::LowerUp)
+            && (operational == State::Up || flags.contains(LinkFlags::Loopback));
         link
     }
 }

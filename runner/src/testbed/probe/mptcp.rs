@@ -55,7 +55,8 @@ fn endpoint(address: IpAddr, flags: EndpointFlags) -> Endpoint {
 pub(super) fn listener_events(node: &Node) -> Result<(), String> {
     let mut events = events(node)?;
     let _listener = listen(node, (Ipv4Addr::LOCALHOST, 0).into())?;
-    let told = |received: &Received| matches!(received, Received::Event(event) if event.kind == EventKind::ListenerCreated);
+    let told =
+        |received: &Received| matches!(received, Received::Event(event) if event.kind == EventKind::ListenerCreated);
     if text(events.drain())?.iter().any(|reception| told(&reception.what)) {
         Ok(())
     } else {
