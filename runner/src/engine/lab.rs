@@ -4,10 +4,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use futures_util::future::try_join_all;
 use indexmap::IndexMap;
 use tokio::net::TcpListener;
 
-use super::node::Node;
+use super::node::{Node, Opened};
 use super::recorder::Recorder;
 use crate::mptcp::SubflowState;
 use crate::observe::{is_gauge, sockets};
@@ -47,17 +48,21 @@ impl<'a> Lab<'a> {
         recorder: Rc<Recorder>,
     ) -> Result<Self, String> {
         let testbed = testbed::build(home, &plan.setup).map_err(|error| error.to_string())?;
-        let mut nodes = IndexMap::new();
+        let mut opened = Vec::new();
         for namespace in &scenario.world.namespaces {
             let name = namespace.name.as_str();
             let place = testbed.node(name).map_err(|error| error.to_string())?;
             let devices = place.devices();
-            let node = place
-                .run(|| Node::open(name, &devices, namespace.events, &recorder))
-                .map_err(|error| error.to_string())?
-                .map_err(|error| format!("observe namespace {name}: {error}"))?;
-            nodes.insert(name.to_owned(), node);
+            opened.push(
+                place
+                    .run(|| Opened::open(name, devices, namespace.events))
+                    .map_err(|error| error.to_string())?
+                    .map_err(|error| format!("observe namespace {name}: {error}"))?,
+            );
         }
+        let started = try_join_all(opened.into_iter().map(|opened| opened.start(&recorder))).await?;
+        let names = scenario.world.namespaces.iter().map(|namespace| namespace.name.clone());
+        let nodes = names.zip(started).collect();
         let mut lab = Self {
             scenario,
             recorder,

@@ -14,7 +14,7 @@ use crate::netlink::diag::DiagSocket;
 use crate::netlink::events::{EventSocket, Received};
 use crate::netlink::nft::NftClient;
 use crate::netlink::pm::PmClient;
-use crate::observe::{Capture, Counters};
+use crate::observe::{Capture, CaptureSocket, Counters, DEFAULT_RING_BYTES};
 use crate::recording::{LostWhat, Observation};
 use crate::sys::readiness::watch;
 
@@ -28,36 +28,51 @@ pub(super) struct Node {
     task: JoinHandle<()>,
 }
 
-impl Node {
+/// A namespace with all of its sockets open, before its capture has started.
+pub(super) struct Opened {
+    name: String,
+    devices: DeviceNames,
+    events: Option<EventSocket>,
+    capture: CaptureSocket,
+    pm: PmClient,
+    diag: DiagSocket,
+    counters: Counters,
+}
+
+impl Opened {
     /// Opens everything. The calling thread must be in the namespace.
-    pub(super) fn open(
-        name: &str,
-        devices: &DeviceNames,
-        events: bool,
-        recorder: &Rc<Recorder>,
-    ) -> Result<Self, String> {
-        let observers = Observers {
-            namespace: name.to_owned(),
-            devices: devices.clone(),
+    pub(super) fn open(name: &str, devices: DeviceNames, events: bool) -> Result<Self, String> {
+        Ok(Self {
             events: match events {
-                true => Some(RefCell::new(EventSocket::open(name, devices.clone()).map_err(text)?)),
+                true => Some(EventSocket::open(name, devices.clone()).map_err(text)?),
                 false => None,
             },
-            capture: RefCell::new(Capture::open(crate::observe::DEFAULT_RING_BYTES).map_err(text)?),
-            recorder: Rc::clone(recorder),
-        };
-        let observers = Rc::new(observers);
-        let task = observers.start().map_err(text)?;
-        Ok(Self {
+            capture: CaptureSocket::open().map_err(text)?,
             pm: PmClient::open(name, devices.clone()).map_err(text)?,
             diag: DiagSocket::open(name, devices.clone()).map_err(text)?,
-            filters: None,
-            counters: RefCell::new(Counters::open().map_err(text)?),
-            observers,
-            task,
+            counters: Counters::open().map_err(text)?,
+            name: name.to_owned(),
+            devices,
         })
     }
 
+    /// Starts to observe. The kernel takes its time to start a capture: start all namespaces together.
+    pub(super) async fn start(self, recorder: &Rc<Recorder>) -> Result<Node, String> {
+        let capture = self.capture.start(DEFAULT_RING_BYTES).await.map_err(text)?;
+        let observers = Rc::new(Observers {
+            namespace: self.name,
+            devices: self.devices,
+            events: self.events.map(RefCell::new),
+            capture: RefCell::new(Some(capture)),
+            recorder: Rc::clone(recorder),
+        });
+        let task = observers.start().map_err(text)?;
+        let counters = RefCell::new(self.counters);
+        Ok(Node { pm: self.pm, diag: self.diag, filters: None, counters, observers, task })
+    }
+}
+
+impl Node {
     /// All counters as they are now.
     pub(super) fn read_counters(&self) -> Result<BTreeMap<String, u64>, String> {
         self.counters.borrow_mut().read().map_err(text)
@@ -67,6 +82,10 @@ impl Node {
 impl Drop for Node {
     fn drop(&mut self) {
         self.task.abort();
+        // Taking a capture down takes the kernel some time, too: nobody waits for it.
+        if let Some(capture) = self.observers.capture.take() {
+            capture.close();
+        }
     }
 }
 
@@ -79,14 +98,15 @@ pub(super) struct Observers {
     namespace: String,
     devices: DeviceNames,
     events: Option<RefCell<EventSocket>>,
-    capture: RefCell<Capture>,
+    capture: RefCell<Option<Capture>>,
     recorder: Rc<Recorder>,
 }
 
 impl Observers {
     /// Starts the task that records whatever comes.
     fn start(self: &Rc<Self>) -> std::io::Result<JoinHandle<()>> {
-        let capture = readiness(&*self.capture.borrow())?;
+        let capture = self.capture.borrow().as_ref().map(readiness).transpose()?;
+        let Some(capture) = capture else { return Err(std::io::Error::other("the capture has ended")) };
         let events = self.events.as_ref().map(|events| readiness(&*events.borrow())).transpose()?;
         let observers = Rc::clone(self);
         Ok(tokio::task::spawn_local(async move {
@@ -144,6 +164,7 @@ impl Observers {
 
     fn drain_capture(&self) {
         let mut capture = self.capture.borrow_mut();
+        let Some(capture) = capture.as_mut() else { return };
         capture.drain(|frame| {
             let Some(segment) = frame.segment() else { return };
             let packet = Observation::Packet {

@@ -10,20 +10,20 @@ use thiserror::Error;
 use super::filter::TCP_ON_ETHERNET;
 use super::kernel_words;
 use crate::recording::Direction;
-use crate::sys::ring::{PacketRing, RingError};
+use crate::sys::ring::{Ring, RingError, WatchedRing};
 use crate::wire::Segment;
 
 /// Room for 4096 frames. It is memory of this process, in full, from the start.
 pub const DEFAULT_RING_BYTES: usize = 1024 * 1024;
 
 /// A running capture of all TCP segments on all Ethernet interfaces of a namespace, in both directions; `lo` is left
-/// out. Dropping it ends it.
+/// out. [`Capture::close`] ends it; so does dropping it, but then the kernel keeps the thread waiting for some 25 ms.
 ///
-/// A segment that no filter of the namespace has seen yet when it enters, and that all have let pass when it leaves, is
-/// captured; one that an egress filter drops is not.
+/// It sees what is on the wire: a segment that comes in, before any filter or queue of the namespace; one that leaves,
+/// when all of them have let it pass.
 #[derive(Debug)]
 pub struct Capture {
-    ring: PacketRing,
+    ring: WatchedRing,
 }
 
 /// A frame in the ring. It is borrowed: keep what you need.
@@ -75,6 +75,36 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
+/// A capture that has still to be started.
+#[derive(Debug)]
+pub struct CaptureSocket(Socket);
+
+impl CaptureSocket {
+    /// Opens a packet socket in the network namespace of the calling thread. It doesn't capture anything yet.
+    pub fn open() -> Result<Self, CaptureError> {
+        let at = |call| move |error| CaptureError::Open { call, error };
+        // Protocol 0: nothing is captured before the filter and the ring are in place.
+        let socket = Socket::new(Domain::PACKET, Type::RAW, None).map_err(at("socket(AF_PACKET, SOCK_RAW)"))?;
+        socket.set_nonblocking(true).map_err(at("fcntl(O_NONBLOCK)"))?;
+        socket.attach_filter(&TCP_ON_ETHERNET).map_err(at("setsockopt(SO_ATTACH_FILTER)"))?;
+        Ok(Self(socket))
+    }
+
+    /// Starts the capture, with a ring of `ring_bytes` bytes ([`DEFAULT_RING_BYTES`] is a good choice); each frame takes
+    /// 256 bytes of it. When it returns, each segment is captured.
+    ///
+    /// The kernel takes its time for it, some 10 ms in which this task waits and others go on. So start the captures of
+    /// several namespaces together. The runtime needs to have I/O enabled.
+    pub async fn start(self, ring_bytes: usize) -> Result<Capture, CaptureError> {
+        let watch = |error| CaptureError::Open { call: "epoll_ctl", error };
+        let ring = tokio::task::spawn_blocking(move || Ring::new(self.0.into(), ring_bytes))
+            .await
+            .map_err(|error| watch(io::Error::other(error)))?
+            .map_err(|RingError { call, error }| CaptureError::Open { call, error })?;
+        Ok(Capture { ring: WatchedRing::new(ring).map_err(watch)? })
+    }
+}
+
 impl AsFd for Capture {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.ring.as_fd()
@@ -82,21 +112,6 @@ impl AsFd for Capture {
 }
 
 impl Capture {
-    /// Starts a capture in the network namespace of the calling thread, with a ring of `ring_bytes` bytes
-    /// ([`DEFAULT_RING_BYTES`] is a good choice); each frame takes 256 bytes of it.
-    ///
-    /// The thread has to be on a tokio runtime with I/O enabled, which will tell when there is something to read.
-    pub fn open(ring_bytes: usize) -> Result<Self, CaptureError> {
-        let at = |call| move |error| CaptureError::Open { call, error };
-        // Protocol 0: nothing is captured before the filter and the ring are in place.
-        let socket = Socket::new(Domain::PACKET, Type::RAW, None).map_err(at("socket(AF_PACKET, SOCK_RAW)"))?;
-        socket.set_nonblocking(true).map_err(at("fcntl(O_NONBLOCK)"))?;
-        socket.attach_filter(&TCP_ON_ETHERNET).map_err(at("setsockopt(SO_ATTACH_FILTER)"))?;
-        let ring = PacketRing::new(socket.into(), ring_bytes)
-            .map_err(|RingError { call, error }| CaptureError::Open { call, error })?;
-        Ok(Self { ring })
-    }
-
     /// Waits until a frame was captured after the last call. Call [`Capture::drain`] next: frames that are left in the
     /// ring wake nobody again.
     ///
@@ -120,6 +135,14 @@ impl Capture {
     pub fn lost(&mut self) -> Result<u64, CaptureError> {
         let dropped = self.ring.dropped();
         dropped.map(u64::from).map_err(|RingError { call, error }| CaptureError::Statistics { call, error })
+    }
+
+    /// Ends the capture, without waiting for the kernel to take the ring down.
+    pub fn close(self) {
+        let ring = self.ring.unwatch();
+        // If there can't be a thread, the closure is dropped here and now, and the ring with it. Nobody waits for the
+        // thread: all that it does, the kernel would do at the end of the process.
+        let _ = std::thread::Builder::new().name("end of capture".to_owned()).spawn(move || drop(ring));
     }
 }
 

@@ -28,10 +28,17 @@ pub const FRAME_SIZE: usize = 256;
 /// Bytes of one block. It has to be a multiple of the page size, which is 64 KiB at most, and of [`FRAME_SIZE`].
 const BLOCK_SIZE: usize = 64 * 1024;
 
-/// A packet socket with its ring, watched by tokio. Dropping it ends the capture.
+/// A packet socket with its ring, already capturing.
 #[derive(Debug)]
-pub struct PacketRing {
+pub struct Ring {
     // Before the socket, because fields are dropped in this order: what is mapped should not outlive what it maps.
+    mapping: Mapping,
+    socket: OwnedFd,
+}
+
+/// A [`Ring`] that a tokio runtime watches.
+#[derive(Debug)]
+pub struct WatchedRing {
     mapping: Mapping,
     /// Never replaced, and never handed out.
     socket: AsyncFd<OwnedFd>,
@@ -48,18 +55,14 @@ pub struct RingError {
     pub error: io::Error,
 }
 
-impl AsFd for PacketRing {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.get_ref().as_fd()
-    }
-}
-
-impl PacketRing {
-    /// Gives a packet socket a ring of at least `bytes` bytes, then binds it to all interfaces of its namespace. To be
-    /// called on a tokio runtime with I/O enabled.
+impl Ring {
+    /// Gives a packet socket a ring of at least `bytes` bytes, then binds it to all interfaces of its namespace (which
+    /// the calling thread need not be in).
     ///
     /// The socket must have been created with protocol 0, so that nothing is captured before the ring is in place; for
     /// the same reason a filter should already be attached.
+    ///
+    /// Takes some 10 ms, in which the kernel waits for an RCU grace period (`packet_set_ring`).
     ///
     /// # Errors
     ///
@@ -74,8 +77,24 @@ impl PacketRing {
         set_option(&socket, libc::PACKET_RX_RING, &request).map_err(at("setsockopt(PACKET_RX_RING)"))?;
         let mapping = Mapping::new(&socket, blocks * BLOCK_SIZE).map_err(at("mmap"))?;
         bind_to_all(&socket).map_err(at("bind"))?;
-        let socket = watch(socket).map_err(at("epoll_ctl"))?;
-        Ok(Self { mapping, socket, next: 0 })
+        Ok(Self { mapping, socket })
+    }
+}
+
+impl AsFd for WatchedRing {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.get_ref().as_fd()
+    }
+}
+
+impl WatchedRing {
+    /// Puts a ring, from which nothing was read yet, under the watch of the tokio runtime that the caller is on.
+    ///
+    /// # Errors
+    ///
+    /// There is no runtime, or the kernel refuses to watch one more descriptor.
+    pub fn new(ring: Ring) -> io::Result<Self> {
+        Ok(Self { mapping: ring.mapping, socket: watch(ring.socket)?, next: 0 })
     }
 
     /// Waits until a frame came after the last call. Whoever doesn't [`drain`](Self::drain) then isn't woken again for
@@ -117,6 +136,11 @@ impl PacketRing {
         // struct tpacket_stats: tp_packets, then tp_drops.
         let [_, _, _, _, drops @ ..] = statistics;
         Ok(u32::from_ne_bytes(drops))
+    }
+
+    /// Ends the watch; what is left can be dropped on another thread.
+    pub fn unwatch(self) -> Ring {
+        Ring { mapping: self.mapping, socket: self.socket.into_inner() }
     }
 }
 

@@ -111,3 +111,75 @@ fn offset_in(frame: &[u8], part: &[u8]) -> Option<u32> {
 fn ip_end(start: u32, declared: u32, original_length: u32) -> u32 {
     if declared == 0 { original_length } else { start.saturating_add(declared) }
 }
+
+#[cfg(test)]
+mod tests {
+    use etherparse::PacketBuilder;
+
+    use super::*;
+
+    /// Ethernet, IPv4, TCP with MP_PRIO (24 bytes), and so many bytes of payload.
+    fn frame(payload: &[u8]) -> Vec<u8> {
+        let mut frame = Vec::new();
+        let ip = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 1, 2], [10, 0, 1, 1], 64);
+        let tcp = ip.tcp(40000, 8080, 7, 64240).ack(9).options_raw(&[30, 3, 0x51, 0]).unwrap();
+        tcp.write(&mut frame, payload).unwrap();
+        frame
+    }
+
+    /// The same on IPv6, behind a jumbo payload option, with the payload length 0 (RFC 2675).
+    fn jumbo_frame() -> Vec<u8> {
+        let ethernet = [[2; 12].as_slice(), &[0x86, 0xdd]].concat();
+        let ip = [[0x60, 0, 0, 0, 0, 0, 0, 64].as_slice(), &[0xfd; 32]].concat();
+        let hop_by_hop = [6, 0, 0xc2, 4, 0, 1, 0x11, 0x70];
+        [ethernet.as_slice(), &ip, &hop_by_hop, &frame(&[])[34..]].concat()
+    }
+
+    #[test]
+    fn the_payload_is_what_ip_says_and_not_what_was_captured() {
+        let whole = frame(&[0; 1000]);
+        for captured in [whole.len(), 190, 58] {
+            let segment = Segment::parse(&whole[..captured], 1058).unwrap();
+            assert_eq!((segment.payload, segment.sequence, segment.acknowledgment), (1000, 7, 9));
+            assert_eq!((segment.options.len(), segment.malformed), (1, false));
+        }
+        assert_eq!(Segment::parse(&whole[..57], 1058), None, "cut off within the options");
+    }
+
+    #[test]
+    fn padding_of_short_frames_is_no_payload() {
+        let mut padded = frame(&[]);
+        padded.resize(60, 0);
+        assert_eq!(Segment::parse(&padded, 60).unwrap().payload, 0);
+    }
+
+    #[test]
+    fn packets_too_large_for_their_length_field_are_measured_by_their_frame() {
+        let mut big = frame(&[0; 100]);
+        big[16..18].fill(0);
+        assert_eq!(Segment::parse(&big, 70_000).unwrap().payload, 70_000 - 58);
+
+        let jumbo = Segment::parse(&jumbo_frame(), 70_086).unwrap();
+        assert_eq!((jumbo.payload, jumbo.options.len()), (70_000, 1));
+        assert!(jumbo.source.is_ipv6());
+    }
+
+    #[test]
+    fn options_that_cannot_be_walked_are_reported() {
+        let mut broken = frame(&[]);
+        broken[55] = 9;
+        let segment = Segment::parse(&broken, 58).unwrap();
+        assert!(segment.malformed && segment.options.is_empty());
+    }
+
+    #[test]
+    fn other_things_are_no_segments() {
+        let mut fragment = frame(&[0; 16]);
+        fragment[20] = 0x20; // more fragments
+        assert_eq!(Segment::parse(&fragment, 74), None);
+        let mut udp = frame(&[]);
+        udp[23] = 17;
+        assert_eq!(Segment::parse(&udp, 58), None);
+        assert_eq!(Segment::parse(&[], 0), None);
+    }
+}
