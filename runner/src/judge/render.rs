@@ -46,6 +46,14 @@ pub(super) fn range(range: &Range) -> String {
     }
 }
 
+/// Indented lines, for a finding's detail.
+pub(super) fn indented(lines: impl Iterator<Item = impl Display>) -> String {
+    lines.fold(String::new(), |mut text, line| {
+        _ = writeln!(text, "  {line}");
+        text
+    })
+}
+
 /// An event with everything it says, volatile values included.
 pub(super) fn event(names: &Names<'_>, namespace: &str, event: &PmEvent) -> String {
     let mut text = event.kind.word();

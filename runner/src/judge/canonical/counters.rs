@@ -123,7 +123,8 @@ pub(super) fn lines(names: &Names<'_>, namespace: &str, wire: &Wire<'_>) -> Vec<
             continue;
         }
         match shown {
-            Shown::Exactly => lines.push(format!("{name} {moved}")),
+            Shown::UnlessResetsRace if resets_race => {}
+            Shown::Exactly | Shown::UnlessResetsRace => lines.push(format!("{name} {moved}")),
             Shown::Without(received, what) => {
                 let repeated = match received {
                     Received::Here => wire.received_again(namespace, what),
@@ -132,8 +133,6 @@ pub(super) fn lines(names: &Names<'_>, namespace: &str, wire: &Wire<'_>) -> Vec<
                 lines.push(format!("{name} {}", moved.saturating_sub(repeated).max(1)));
             }
             Shown::Moved => lines.push(format!("{name} moved")),
-            Shown::UnlessResetsRace if resets_race => {}
-            Shown::UnlessResetsRace => lines.push(format!("{name} {moved}")),
         }
     }
     lines

@@ -33,6 +33,9 @@ enum Thing {
 /// Both addresses of a subflow, with the ports that are the same in each run.
 type Pair = (Option<IpAddr>, Option<u16>, Option<IpAddr>, Option<u16>);
 
+/// Both ports of a subflow.
+type Ports = (Option<u16>, Option<u16>);
+
 /// What decides among concurrent events: listeners that come first and those that go last, the connection, the kind,
 /// the text.
 type Key = (u8, usize, String, u8, String);
@@ -40,7 +43,7 @@ type Key = (u8, usize, String, u8, String);
 /// The lines of a namespace.
 pub(super) fn lines(names: &Names<'_>, namespace: &str, walls: &[usize]) -> Vec<String> {
     let events = events_of(names, namespace, usize::MAX);
-    let mut namer = Namer { names, namespace, seen: BTreeMap::new() };
+    let mut canon = Namer { names, namespace, seen: BTreeMap::new() };
     let listeners = names.scenario().requires.contains(&Feature::ListenerEvents);
     let mut announced: BTreeSet<(Option<u32>, Option<u8>, String)> = BTreeSet::new();
     let mut items: Vec<Item<Thing, Key>> = Vec::new();
@@ -48,7 +51,7 @@ pub(super) fn lines(names: &Names<'_>, namespace: &str, walls: &[usize]) -> Vec<
         if !listeners && matches!(event.kind, EventKind::ListenerCreated | EventKind::ListenerClosed) {
             continue;
         }
-        let text = namer.text(event);
+        let text = canon.text(event);
         match event.kind {
             EventKind::Announced if !announced.insert((event.token, event.remote_id, text.clone())) => continue,
             EventKind::Removed => {
@@ -56,7 +59,7 @@ pub(super) fn lines(names: &Names<'_>, namespace: &str, walls: &[usize]) -> Vec<
             }
             _ => {}
         }
-        items.push(Item { stretch: stretch(walls, entry), key: namer.key(event, text), uses: namer.uses(event) });
+        items.push(Item { stretch: stretch(walls, entry), key: canon.key(event, text), uses: canon.uses(event) });
     }
     let order = canonical_order(&items);
     order.into_iter().filter_map(|index| items.get(index)).map(|item| item.key.4.clone()).collect()
@@ -66,7 +69,7 @@ struct Namer<'n, 'a> {
     names: &'n Names<'a>,
     namespace: &'n str,
     /// The ports that the subflows of a pair of addresses had, one after the other.
-    seen: BTreeMap<(Option<u32>, Pair), Vec<(Option<u16>, Option<u16>)>>,
+    seen: BTreeMap<(Option<u32>, Pair), Vec<Ports>>,
 }
 
 impl Namer<'_, '_> {

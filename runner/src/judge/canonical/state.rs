@@ -114,13 +114,13 @@ fn endpoint_lines(names: &Names<'_>, namespace: &str) -> Vec<String> {
 
 fn line(names: &Names<'_>, namespace: &str, endpoint: &Endpoint) -> (u16, String) {
     let Some(id) = endpoint.id else { return (u16::MAX, endpoint.to_string()) };
-    let named = names.address_id(Some(namespace), Some(endpoint.address), id);
+    let shown = names.address_id(Some(namespace), Some(endpoint.address), id);
     let address = canonical(endpoint.address);
-    if named == id.to_string() {
+    if shown == id.to_string() {
         return (id.into(), Endpoint { address, ..endpoint.clone() }.to_string());
     }
     // Its flag says already what its id stands for, unless somebody has taken it over.
     let text = Endpoint { address, id: None, ..endpoint.clone() }.to_string();
     let taken_over = !endpoint.flags.contains(EndpointFlags::IMPLICIT);
-    (u16::MAX, if taken_over { format!("{text} id {named}") } else { text })
+    (u16::MAX, if taken_over { format!("{text} id {shown}") } else { text })
 }

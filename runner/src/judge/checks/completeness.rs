@@ -2,6 +2,7 @@
 //! did not complain.
 
 use crate::judge::names::Names;
+use crate::judge::render::indented;
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{LostWhat, Observation};
@@ -60,7 +61,7 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
     }
     let trouble = |line: &str| KERNEL_TROUBLE.iter().any(|words| line.contains(words));
     if let Some((at, line)) = kernel_log.iter().find(|(_, line)| trouble(line)) {
-        let detail: String = kernel_log.iter().map(|(_, line)| format!("  {line}\n")).collect();
+        let detail = indented(kernel_log.iter().map(|(_, line)| line));
         findings.push(
             Finding::new(FindingKind::Kernel, format!("the kernel log has a warning: {line}"))
                 .detailed(detail)

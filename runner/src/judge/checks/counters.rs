@@ -55,7 +55,7 @@ fn counter(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> Option<Findi
         render::range(&expected.range)
     );
     let detail = if values.len() > 1 {
-        values.iter().map(|(namespace, value)| format!("  {namespace}: {value}\n")).collect()
+        render::indented(values.iter().map(|(namespace, value)| format!("{namespace}: {value}")))
     } else {
         String::new()
     };

@@ -42,7 +42,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
             event: list.events.len(),
         },
     };
-    Some(list.finding(expected, difference))
+    Some(list.finding(expected, &difference))
 }
 
 /// Where a list and the events part.
@@ -111,7 +111,7 @@ impl List<'_, '_, '_> {
         rows
     }
 
-    fn finding(&self, expected: &EventExpectation, difference: Difference) -> Finding {
+    fn finding(&self, expected: &EventExpectation, difference: &Difference) -> Finding {
         let scope = self.scope;
         let entry = self.events.get(difference.event).map_or(scope.until, |(entry, _)| *entry);
         let time = scope.names.recording().entries.get(entry).map(|entry| entry.at).or(scope.at());

@@ -44,8 +44,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option
     }
     let summary =
         format!("wire {}: expected `{}`, {count} segments carried it", scope.when, render::wire_expectation(expected));
-    let listed: String =
-        matching.iter().take(20).map(|(_, segment)| format!("  {}\n", render::segment(segment))).collect();
+    let listed = render::indented(matching.iter().take(20).map(|(_, segment)| render::segment(segment)));
     let around = matching.last().map_or(scope.until, |(index, _)| *index);
     Some(found(summary).detailed(format!("{listed}{}", time_line::around(scope.names, around))))
 }
