@@ -94,7 +94,9 @@ pub enum Setup {
 /// What makes an interface the same in each run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hardware {
-    /// The interface index in its namespace, from 2 (`lo` is 1).
+    /// The interface index in its namespace, from 2 (`lo` is 1). Different at the two ends of a link: the kernel
+    /// notices a carrier up to a second late where they are equal (`linkwatch_urgent_event`,
+    /// `net/core/link_watch.c`).
     pub index: u32,
     /// A locally administered MAC address.
     pub mac: [u8; 6],

@@ -15,6 +15,9 @@ use super::world::{
     two_hosts, up,
 };
 
+/// The period of the kernel's link watch, and of a first retransmission: what takes less waited for neither.
+const A_SECOND: Duration = Duration::from_millis(900);
+
 pub fn two_hosts_talk_at_once(home: &Arc<Home>) -> Result<Completion, Failed> {
     // Several times: an address or a link that isn't quite ready shows only now and then.
     for _ in 0..10 {
@@ -119,7 +122,7 @@ pub fn a_link_goes_down_and_up(home: &Arc<Home>) -> Result<Completion, Failed> {
         let start = Instant::now();
         testbed.set_link(end, "eth1", true)?;
         let noticed = went_down.max(start.elapsed());
-        assert!(noticed < Duration::from_millis(500), "noticed late, after {noticed:?}");
+        assert!(noticed < A_SECOND, "noticed late, after {noticed:?}");
         talks_at_once(client, server, None, "10.0.1.2")?;
         talks_at_once(client, server, None, "2001:db8:1::2")?;
         talks_at_once(server, client, Some("2001:db8:2::2"), "2001:db8:1::1")?;
@@ -254,8 +257,8 @@ pub fn it_is_quick(home: &Arc<Home>) -> Result<Completion, Failed> {
     times.sort();
     let (built, gone) = times[times.len() / 2];
     eprintln!("2 namespaces, 4 links, 16 addresses, 8 routes: built in {built:?}, gone in {gone:?} (median of 20)");
-    // Ten times what it takes in a debug build on two busy cores: only what waits for a timer takes longer.
-    assert!(built < Duration::from_millis(200), "{times:?}");
+    // A hundred times what it takes: only what waits for the kernel's timer of a second takes longer.
+    assert!(built < A_SECOND, "{times:?}");
     Ok(Completion::Completed)
 }
 
