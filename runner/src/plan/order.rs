@@ -63,28 +63,19 @@ fn is_of_interface(world: &World, namespace: &Namespace, name: &str) -> bool {
         .any(|end| name.split(['.', '/']).any(|part| part == end.device))
 }
 
-/// The links with their hardware: in each namespace the interfaces are numbered from 2 in the order of the links.
+/// The links with their hardware. No two interfaces of the world have the same index: if both ends of a link had, the
+/// kernel would take it for an interface without a lower one, and look at its carrier up to a second late
+/// (`linkwatch_urgent_event`, net/core/link_watch.c).
 fn links(world: &World) -> Vec<Setup> {
-    let mut taken: Vec<(&str, u32)> = Vec::new();
-    let mut next_index = |namespace| {
-        if let Some((_, index)) = taken.iter_mut().find(|(name, _)| *name == namespace) {
-            *index += 1;
-            return *index;
-        }
-        taken.push((namespace, 2));
-        2
-    };
+    let mut index = 1;
     let mut setup = Vec::new();
     for (number, link) in world.links.iter().enumerate() {
-        let [first, second] = &link.ends;
-        let mut hardware = |end: usize, of| Hardware {
-            index: next_index(of),
-            mac: mac(u16::try_from(number).unwrap_or(u16::MAX), end),
+        let mut hardware = |end| {
+            index += 1;
+            Hardware { index, mac: mac(u16::try_from(number).unwrap_or(u16::MAX), end) }
         };
-        let ends = [
-            (first.clone(), hardware(0, first.namespace.as_str())),
-            (second.clone(), hardware(1, second.namespace.as_str())),
-        ];
+        let [first, second] = &link.ends;
+        let ends = [(first.clone(), hardware(0)), (second.clone(), hardware(1))];
         setup.push(Setup::Link { link: link.name.clone(), mtu: link.mtu, ends });
     }
     setup
