@@ -107,8 +107,7 @@ impl WatchedRing {
     /// None, unless the runtime is shutting down.
     pub async fn readable(&self) -> io::Result<()> {
         let mut guard = self.socket.readable().await?;
-        // Before the ring is drained, not after: a frame that comes in between then wakes us once more, for nothing;
-        // the other way round it would be forgotten.
+        // The kernel announces each frame anew (epoll is edge-triggered here), so one that comes from now on wakes us.
         guard.clear_ready();
         Ok(())
     }
