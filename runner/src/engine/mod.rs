@@ -19,7 +19,7 @@ use std::sync::Arc;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::plan::plan;
+use crate::plan::{Plan, plan};
 use crate::recording::{Header, Moment, Observation, Recording, StepOutcome};
 use crate::scenario::model::Scenario;
 use crate::testbed::Home;
@@ -79,6 +79,11 @@ async fn take_steps(scenario: &Scenario, home: &Arc<Home>, recorder: &Rc<Recorde
             return;
         }
     };
+    go_through(&mut lab, &plan, recorder).await;
+    lab.tear_down().await;
+}
+
+async fn go_through(lab: &mut Lab<'_>, plan: &Plan, recorder: &Recorder) {
     for (index, step) in plan.steps.iter().enumerate() {
         recorder.note(Observation::StepStarted { step: index, text: crate::plan::describe(&step.action) });
         let outcome = lab.take_step(index, &step.action).await;
@@ -103,6 +108,14 @@ fn may_go_on(outcome: &StepOutcome, action: &crate::scenario::model::Action) -> 
 }
 
 impl Lab<'_> {
+    /// Closes everything. With the last descriptor the kernel takes the namespaces away.
+    async fn tear_down(self) {
+        drop((self.connections, self.listeners));
+        for (_, node) in self.nodes {
+            node.close().await;
+        }
+    }
+
     /// What is left to do when all steps are done.
     async fn finish(&mut self) -> Result<(), String> {
         for name in self.open_connections() {

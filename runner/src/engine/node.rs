@@ -63,7 +63,7 @@ impl Opened {
             namespace: self.name,
             devices: self.devices,
             events: self.events.map(RefCell::new),
-            capture: RefCell::new(Some(capture)),
+            capture,
             recorder: Rc::clone(recorder),
         });
         let task = observers.start().map_err(text)?;
@@ -73,19 +73,19 @@ impl Opened {
 }
 
 impl Node {
+    /// Ends the observation. Taking a capture down takes the kernel some time: nobody waits for it.
+    pub(super) async fn close(self) {
+        self.task.abort();
+        // Cancelled, as it should be. Only then nobody else holds the observers any more.
+        let _ = self.task.await;
+        if let Ok(observers) = Rc::try_unwrap(self.observers) {
+            observers.capture.close();
+        }
+    }
+
     /// All counters as they are now.
     pub(super) fn read_counters(&self) -> Result<BTreeMap<String, u64>, String> {
         self.counters.borrow_mut().read().map_err(text)
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        self.task.abort();
-        // Taking a capture down takes the kernel some time, too: nobody waits for it.
-        if let Some(capture) = self.observers.capture.take() {
-            capture.close();
-        }
     }
 }
 
@@ -98,35 +98,22 @@ pub(super) struct Observers {
     namespace: String,
     devices: DeviceNames,
     events: Option<RefCell<EventSocket>>,
-    capture: RefCell<Option<Capture>>,
+    capture: Capture,
     recorder: Rc<Recorder>,
 }
 
 impl Observers {
     /// Starts the task that records whatever comes.
     fn start(self: &Rc<Self>) -> std::io::Result<JoinHandle<()>> {
-        let capture = self.capture.borrow().as_ref().map(readiness).transpose()?;
-        let Some(capture) = capture else { return Err(std::io::Error::other("the capture has ended")) };
         let events = self.events.as_ref().map(|events| readiness(&*events.borrow())).transpose()?;
         let observers = Rc::clone(self);
         Ok(tokio::task::spawn_local(async move {
             loop {
-                let ready = async {
-                    match &events {
-                        Some(events) => tokio::select! {
-                            guard = capture.readable() => guard,
-                            guard = events.readable() => guard,
-                        },
-                        None => capture.readable().await,
-                    }
-                };
-                match ready.await {
-                    Ok(mut guard) => {
-                        observers.observe_now();
-                        guard.clear_ready();
-                    }
-                    Err(_) => return,
+                tokio::select! {
+                    _ = observers.capture.readable() => {}
+                    () = event_comes(events.as_ref()) => {}
                 }
+                observers.observe_now();
             }
         }))
     }
@@ -163,9 +150,7 @@ impl Observers {
     }
 
     fn drain_capture(&self) {
-        let mut capture = self.capture.borrow_mut();
-        let Some(capture) = capture.as_mut() else { return };
-        capture.drain(|frame| {
+        self.capture.drain(|frame| {
             let Some(segment) = frame.segment() else { return };
             let packet = Observation::Packet {
                 namespace: self.namespace.clone(),
@@ -175,12 +160,25 @@ impl Observers {
             };
             self.recorder.observe(frame.at_ns, packet);
         });
-        let lost = capture.lost();
+        let lost = self.capture.lost();
         if !matches!(lost, Ok(0)) {
             let namespace = self.namespace.clone();
             let lost = Observation::Lost { namespace, what: LostWhat::Packets, count: lost.ok() };
             self.recorder.observe(recorder::now(), lost);
         }
+    }
+}
+
+/// Becomes ready when there is an event to read; never without a socket.
+async fn event_comes(socket: Option<&AsyncFd<OwnedFd>>) {
+    match socket {
+        // Cleared before the socket is drained: what comes in between wakes us once more, for nothing.
+        Some(socket) => {
+            if let Ok(mut guard) = socket.readable().await {
+                guard.clear_ready();
+            }
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -1,7 +1,6 @@
 //! Capturing what crosses the interfaces of one namespace: [`Capture`].
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
 
 use nix::libc;
 use socket2::{Domain, Socket, Type};
@@ -105,12 +104,6 @@ impl CaptureSocket {
     }
 }
 
-impl AsFd for Capture {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.ring.as_fd()
-    }
-}
-
 impl Capture {
     /// Waits until a frame was captured after the last call. Call [`Capture::drain`] next: frames that are left in the
     /// ring wake nobody again.
@@ -122,7 +115,7 @@ impl Capture {
 
     /// Hands over all frames that were captured, oldest first. Never waits: what the kernel has captured before the call
     /// is seen by it.
-    pub fn drain(&mut self, mut consume: impl FnMut(CapturedFrame<'_>)) {
+    pub fn drain(&self, mut consume: impl FnMut(CapturedFrame<'_>)) {
         self.ring.drain(|frame| {
             if let Some(captured) = CapturedFrame::from_ring(frame) {
                 consume(captured);
@@ -132,7 +125,7 @@ impl Capture {
 
     /// How many frames were lost since the last call, because the ring was full. If it isn't 0, the capture is not
     /// complete, and nothing can be concluded from what it doesn't show.
-    pub fn lost(&mut self) -> Result<u64, CaptureError> {
+    pub fn lost(&self) -> Result<u64, CaptureError> {
         let dropped = self.ring.dropped();
         dropped.map(u64::from).map_err(|RingError { call, error }| CaptureError::Statistics { call, error })
     }

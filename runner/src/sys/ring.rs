@@ -7,9 +7,10 @@
 //! captures. Version 2 shows each frame at once.
 #![allow(unsafe_code)]
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -39,11 +40,11 @@ pub struct Ring {
 /// A [`Ring`] that a tokio runtime watches.
 #[derive(Debug)]
 pub struct WatchedRing {
-    mapping: Mapping,
+    mapping: RefCell<Mapping>,
     /// Never replaced, and never handed out.
     socket: AsyncFd<OwnedFd>,
     /// The index of the frame that the kernel fills next.
-    next: usize,
+    next: Cell<usize>,
 }
 
 /// A step of the set-up that failed.
@@ -81,12 +82,6 @@ impl Ring {
     }
 }
 
-impl AsFd for WatchedRing {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.get_ref().as_fd()
-    }
-}
-
 impl WatchedRing {
     /// Puts a ring, from which nothing was read yet, under the watch of the tokio runtime that the caller is on.
     ///
@@ -94,7 +89,7 @@ impl WatchedRing {
     ///
     /// There is no runtime, or the kernel refuses to watch one more descriptor.
     pub fn new(ring: Ring) -> io::Result<Self> {
-        Ok(Self { mapping: ring.mapping, socket: watch(ring.socket)?, next: 0 })
+        Ok(Self { mapping: RefCell::new(ring.mapping), socket: watch(ring.socket)?, next: Cell::new(0) })
     }
 
     /// Waits until a frame came after the last call. Whoever doesn't [`drain`](Self::drain) then isn't woken again for
@@ -115,11 +110,13 @@ impl WatchedRing {
     /// Hands each frame that is there to `consume` and gives it back to the kernel, until none is left.
     ///
     /// What `consume` gets is the whole frame of [`FRAME_SIZE`] bytes, beginning with its `struct tpacket2_hdr`.
-    pub fn drain(&mut self, mut consume: impl FnMut(&[u8])) {
-        while let Some(frame) = self.mapping.frame(self.next) {
+    /// A call from within `consume` finds none.
+    pub fn drain(&self, mut consume: impl FnMut(&[u8])) {
+        let Ok(mut mapping) = self.mapping.try_borrow_mut() else { return };
+        while let Some(frame) = mapping.frame(self.next.get()) {
             consume(frame);
-            self.mapping.give_back(self.next);
-            self.next = (self.next + 1) % self.mapping.frame_count();
+            mapping.give_back(self.next.get());
+            self.next.set((self.next.get() + 1) % mapping.frame_count());
         }
     }
 
@@ -139,7 +136,7 @@ impl WatchedRing {
 
     /// Ends the watch; what is left can be dropped on another thread.
     pub fn unwatch(self) -> Ring {
-        Ring { mapping: self.mapping, socket: self.socket.into_inner() }
+        Ring { mapping: self.mapping.into_inner(), socket: self.socket.into_inner() }
     }
 }
 
