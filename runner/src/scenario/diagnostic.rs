@@ -62,6 +62,11 @@ impl Diagnostic {
         &self.message
     }
 
+    /// The source and line where it is.
+    fn line(&self) -> Option<(usize, usize)> {
+        self.place.map(|place| (place.source, place.line))
+    }
+
     /// Where it is; `None` if it is about the file as a whole.
     pub fn place(&self) -> Option<Place> {
         self.place
@@ -89,17 +94,20 @@ impl Diagnostics {
         Self { file: file.into(), found: Vec::new() }
     }
 
-    /// Adds the errors that were found in these sources. What another variant of the matrix has already been told
-    /// about the same line is left out.
-    pub fn add(&mut self, found: Vec<Diagnostic>, sources: &[SourceText], variant: Option<&str>) {
+    /// Adds the errors that were found in these sources, in the order of the text. What has been said about the same
+    /// line already is left out: the variants of a matrix share most of their errors.
+    pub fn add(&mut self, mut found: Vec<Diagnostic>, sources: &[SourceText], variant: Option<&str>) {
         let sources: std::sync::Arc<[SourceText]> = sources.into();
+        found.sort_by_key(|diagnostic| diagnostic.place.map(|place| (place.source, place.start)));
         for diagnostic in found {
-            let line = |diagnostic: &Diagnostic| diagnostic.place.map(|place| (place.source, place.line));
             let known = |other: &Found| {
-                variant.is_some()
-                    && other.variant.as_deref() != variant
-                    && other.diagnostic.message == diagnostic.message
-                    && line(&other.diagnostic) == line(&diagnostic)
+                let same_variant = other.variant.as_deref() == variant;
+                other.diagnostic.message == diagnostic.message
+                    && if same_variant {
+                        other.diagnostic.place == diagnostic.place
+                    } else {
+                        other.diagnostic.line() == diagnostic.line()
+                    }
             };
             if !self.found.iter().any(known) {
                 self.found.push(Found { diagnostic, sources: sources.clone(), variant: variant.map(str::to_owned) });

@@ -25,6 +25,8 @@ pub struct Matrix {
     axes: Vec<Axis>,
     /// The bytes of the `matrix:` block, in which nothing is filled in.
     block: Range<usize>,
+    /// Some axis has errors, so that its variables are not known.
+    incomplete: bool,
 }
 
 #[derive(Debug)]
@@ -79,8 +81,9 @@ impl Matrix {
             return;
         }
         for entry in node.entries() {
-            if let Some(axis) = read_axis(entry, text, found) {
-                self.axes.push(axis);
+            match read_axis(entry, text, found) {
+                Some(axis) => self.axes.push(axis),
+                None => self.incomplete = true,
             }
         }
         let combinations = self.axes.iter().try_fold(1_usize, |all, axis| all.checked_mul(axis.variants.len()));
@@ -90,7 +93,6 @@ impl Matrix {
                 Diagnostic::new(node.place, format!("the matrix has too many variants: {count}"))
                     .help(format!("at most {MOST}")),
             );
-            self.axes.clear();
         }
         self.check_names(found);
     }
@@ -129,7 +131,7 @@ impl Matrix {
             for reference in references(text.get(scalar.range.clone()).unwrap_or_default()) {
                 match reference.name.and_then(|name| names.iter().position(|known| *known == name)) {
                     Some(index) => used[index] = true,
-                    None if reference.name.is_some() => {
+                    None if reference.name.is_some() && !self.incomplete => {
                         unknown.push((scalar.place, reference.name.unwrap_or_default().to_owned()));
                     }
                     None => {}
@@ -172,7 +174,7 @@ impl Matrix {
         }
     }
 
-    /// All combinations, the last axis changing first.
+    /// All combinations of a matrix without errors, the last axis changing first.
     pub fn variants(&self, root: &Node, text: &str) -> Result<Vec<Variant>, Diagnostic> {
         let mut combinations: Vec<Vec<&AxisVariant>> = vec![Vec::new()];
         for axis in &self.axes {
@@ -250,6 +252,7 @@ impl Axis {
 fn read_axis(entry: &Entry, text: &str, found: &mut Vec<Diagnostic>) -> Option<Axis> {
     let before = found.len();
     let variants: Vec<AxisVariant> = match &entry.value.value {
+        Value::List(_) if check_name(&entry.key, entry.place, found).is_none() => Vec::new(),
         Value::List(items) => items.iter().filter_map(|item| list_variant(entry, item, text, found)).collect(),
         Value::Map(entries) => entries.iter().filter_map(|variant| map_variant(variant, text, found)).collect(),
         Value::Scalar { .. } => Vec::new(),
@@ -290,7 +293,6 @@ fn same_variables(axis: &Axis, name: &str, found: &mut Vec<Diagnostic>) {
 
 /// A value of an axis in list form: the variable is named like the axis.
 fn list_variant(axis: &Entry, item: &Node, text: &str, found: &mut Vec<Diagnostic>) -> Option<AxisVariant> {
-    check_name(&axis.key, axis.place, found)?;
     let variable = variable(&axis.key, item.place, item, text, found)?;
     let written = variable.text.clone().unwrap_or_else(|| variable.raw.clone());
     let words: Vec<&str> = written.split(|c: char| !is_label(c)).filter(|word| !word.is_empty()).collect();

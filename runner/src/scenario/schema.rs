@@ -63,7 +63,11 @@ fn shape(shape_: &'static Shape, definitions: &mut Map<String, Value>) -> Value 
         Shape::Scalar(kind) => scalar(*kind),
         Shape::List(inner) => json!({ "type": "array", "items": shape(inner, definitions) }),
         Shape::Record(record) => reference(record, definitions),
-        Shape::Table(_, inner) => json!({ "type": "object", "additionalProperties": shape(inner, definitions) }),
+        Shape::Table(key, inner) => json!({
+            "type": "object",
+            "propertyNames": { "description": key },
+            "additionalProperties": shape(inner, definitions),
+        }),
         Shape::Either(shapes) => {
             let shapes: Vec<Value> = shapes.iter().map(|inner| shape(inner, definitions)).collect();
             json!({ "anyOf": shapes })

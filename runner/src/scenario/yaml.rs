@@ -68,14 +68,6 @@ impl Node {
         }
     }
 
-    /// The items of a list; none for anything else.
-    pub fn items(&self) -> &[Node] {
-        match &self.value {
-            Value::List(items) => items,
-            _ => &[],
-        }
-    }
-
     /// The text of a scalar.
     pub fn text(&self) -> Option<&str> {
         match &self.value {
@@ -158,7 +150,9 @@ impl Builder<'_> {
         match event {
             Event::Scalar(text, style, ..) => {
                 let plain = style == granit_parser::ScalarStyle::Plain;
-                let value = Value::Scalar { text: text.into_owned(), plain };
+                // The parser says `~` where nothing is written.
+                let text = if range.is_empty() { String::new() } else { text.into_owned() };
+                let value = Value::Scalar { text, plain };
                 self.complete(Node { place: self.place(span), range, value });
             }
             Event::SequenceStart(..) => {
@@ -277,6 +271,13 @@ mod tests {
         (root, found)
     }
 
+    fn items(node: &Node) -> &[Node] {
+        match &node.value {
+            Value::List(items) => items,
+            _ => &[],
+        }
+    }
+
     #[test]
     fn places_are_exact_in_bytes_and_characters() {
         let text = "über: { 'a b': [ \"ö\", zwei ] } # Ende\nblock:\n  inner: |\n    text\n  last: x\n";
@@ -290,8 +291,8 @@ mod tests {
         assert_eq!(&text[entry.range.clone()], "'a b'");
         assert_eq!((entry.place.line, entry.place.column), (1, 9));
         assert_eq!(slice(&entry.value), "[ \"ö\", zwei ]");
-        assert_eq!(slice(&entry.value.items()[0]), "\"ö\"");
-        assert_eq!(entry.value.items()[1].place.column, 23);
+        assert_eq!(slice(&items(&entry.value)[0]), "\"ö\"");
+        assert_eq!(items(&entry.value)[1].place.column, 23);
         let block = root.get("block").unwrap();
         assert_eq!(slice(block), "inner: |\n    text\n  last: x");
         assert_eq!(&text[block.place.start..block.place.end], "inner: |");

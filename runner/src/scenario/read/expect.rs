@@ -218,7 +218,8 @@ fn sides<'a>(
     }
     let mut sides: Vec<(Side, &Entry)> = Vec::new();
     for side_entry in entries {
-        let side = scope.side(reader, known, &side_entry.key, side_entry.place)?;
+        // An error that has been noted; the other side can be read all the same.
+        let Ok(side) = scope.side(reader, known, &side_entry.key, side_entry.place) else { continue };
         if let Some((_, other)) = sides.iter().find(|(known, _)| *known == side) {
             return Err(reader.report(
                 Diagnostic::new(side_entry.place, "this side is given twice").context(other.place, "also here"),

@@ -15,9 +15,9 @@ mod world;
 use std::cell::RefCell;
 
 use super::diagnostic::Diagnostic;
-use super::grammar::{self, Record};
+use super::grammar::{self, Key, Record};
 use super::model::{Expectation, Feature, Place, Step, World};
-use super::nearest::suggestion;
+use super::nearest::{nearest, suggestion};
 use super::scalar::{self, Parsed, Problem};
 use super::yaml::{Entry, Node, Value};
 
@@ -36,10 +36,17 @@ pub type Read<T> = Result<T, Reported>;
 /// Collects what is wrong while nodes are turned into values.
 #[derive(Debug, Default)]
 pub struct Reader {
+    /// The matrix has errors, so variables may be left in the text.
+    unresolved: bool,
     found: RefCell<Vec<Diagnostic>>,
 }
 
 impl Reader {
+    /// A reader that has found nothing yet. `unresolved`: the matrix has errors, so variables may be left in the text.
+    pub fn new(unresolved: bool) -> Self {
+        Self { unresolved, ..Self::default() }
+    }
+
     /// What was wrong.
     pub fn into_found(self) -> Vec<Diagnostic> {
         self.found.into_inner()
@@ -74,38 +81,43 @@ impl Reader {
             let diagnostic = self.wrong_type(node, &format!("{} must be a map", record.what));
             return Err(self.report(diagnostic.help(format!("its keys are {}", keys.join(", ")))));
         };
+        let mut meant = Vec::new();
         for entry in entries {
             match record.key(&entry.key) {
-                None => {
-                    self.unknown_key(entry, record);
-                }
+                None => meant.extend(self.unknown_key(entry, record)),
                 Some(_) if entry.value.is_absent() => {
                     self.error(entry.place, format!("`{}:` has no value", entry.key));
                 }
                 Some(_) => {}
             }
         }
-        let missing = record.keys.iter().filter(|key| key.required && node.get(key.name).is_none());
-        for key in missing {
-            self.report(Diagnostic::new(node.place, format!("{} needs `{}:`", record.what, key.name)).help(key.doc));
+        // A key that is only misspelled is not missed, too.
+        let missed = |key: &&Key| key.required && node.get(key.name).is_none() && !meant.contains(&key.name);
+        for key in record.keys.iter().filter(missed) {
+            self.report(Diagnostic::new(node.place, format!("{} needs `{}:`", record.what, key.name)).help(format!(
+                "`{}:` {}",
+                key.name,
+                in_passing(key.doc)
+            )));
         }
         Ok(Fields { reader: self, node, record })
     }
 
-    fn unknown_key(&self, entry: &Entry, record: &'static Record) -> Reported {
+    /// Notes an unknown key; gives the known one that is likely meant.
+    fn unknown_key(&self, entry: &Entry, record: &'static Record) -> Option<&'static str> {
         let Entry { key, place, .. } = entry;
         if record.never.iter().any(|never| never.name == key) {
             let known: Vec<_> = record.keys.iter().map(|key| format!("`{}`", key.name)).collect();
-            return self.report(
+            self.report(
                 Diagnostic::new(*place, format!("{} never carries `{key}`", record.what))
                     .help(format!("it has {}", known.join(", "))),
             );
+            return None;
         }
-        let diagnostic = Diagnostic::new(*place, format!("{} has no key `{key}`", record.what));
-        self.report(match suggestion(key, record.all_keys().map(|key| key.name)) {
-            Some(help) => diagnostic.help(help),
-            None => diagnostic,
-        })
+        let names = record.all_keys().map(|key| key.name);
+        let message = format!("{} has no key `{key}`", record.what);
+        scope::unknown(self, *place, message, suggestion(key, names.clone()));
+        nearest(key, names)
     }
 
     /// The one entry of a record's choice. None, or several, is an error.
@@ -117,8 +129,11 @@ impl Reader {
             (Some(one), None) if one.value.is_absent() => Err(Reported(())),
             (Some(one), None) => Ok(one),
             (Some(one), Some(other)) => Err(self.report(
-                Diagnostic::new(other.place, format!("{} is one thing: `{}` or `{}`", record.what, one.key, other.key))
-                    .context(one.place, "the other one"),
+                Diagnostic::new(
+                    other.place,
+                    format!("{} has only one of the keys `{}` and `{}`", record.what, one.key, other.key),
+                )
+                .context(one.place, "the other one"),
             )),
             (None, _) => {
                 let unknown = |entry: &Entry| record.key(&entry.key).is_none();
@@ -127,7 +142,7 @@ impl Reader {
                 }
                 let words: Vec<_> = record.one_of.iter().map(|key| format!("`{}`", key.name)).collect();
                 Err(self.report(
-                    Diagnostic::new(fields.node.place, format!("it isn't said what {} is", record.what))
+                    Diagnostic::new(fields.node.place, format!("{} needs one of its keys", record.what))
                         .help(format!("one of {}", words.join(", "))),
                 ))
             }
@@ -154,6 +169,8 @@ impl Reader {
     fn scalar<T>(&self, node: &Node, parse: impl Fn(&str) -> Parsed<T>) -> Read<T> {
         match &node.value {
             _ if node.is_absent() => Err(self.error(node.place, "a value is missing")),
+            // Noted when the matrix was checked.
+            Value::Scalar { text, .. } if self.unresolved && text.contains('$') => Err(Reported(())),
             Value::Scalar { text, .. } => parse(text).map_err(|problem| self.problem(node.place, problem)),
             Value::List(_) | Value::Map(_) => Err(self.report(self.wrong_type(node, "a single value must stand here"))),
         }
@@ -221,6 +238,13 @@ impl<'a> Fields<'a> {
     fn or<T>(&self, key: &str, default: T, parse: impl Fn(&str) -> Parsed<T>) -> Read<T> {
         Ok(self.optional(key, parse)?.unwrap_or(default))
     }
+}
+
+/// A sentence of the grammar's tables as a part of another one.
+fn in_passing(doc: &str) -> String {
+    let mut rest = doc.trim_end_matches('.').chars();
+    let first = rest.next().map(|first| first.to_ascii_lowercase());
+    first.into_iter().chain(rest).collect()
 }
 
 /// Everything of a list or table that could be read; an error if anything could not.

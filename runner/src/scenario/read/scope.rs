@@ -180,8 +180,11 @@ impl Scope {
                     .context(*made, "it is made here"),
             ));
         }
+        let made = |name: &&String| self.connections.iter().any(|known| known.name == **name);
+        let mut later: Vec<&String> = self.later.keys().filter(|name| !made(name)).collect();
+        later.sort();
         let known = self.connections.iter().map(|known| known.name.as_str());
-        let known = known.chain(self.later.keys().map(String::as_str));
+        let known = known.chain(later.into_iter().map(String::as_str));
         Err(unknown(reader, place, format!("there is no connection `{name}`"), suggestion(name, known)))
     }
 
