@@ -10,28 +10,41 @@ use super::names::Names;
 use super::render;
 
 /// How many entries before and after.
-const REACH: usize = 12;
+const REACH: usize = 10;
 
 /// The entries around the one at `index`, which is marked; `index` may be the number of entries, for the end.
 pub(super) fn around(names: &Names<'_>, index: usize) -> String {
-    let entries = &names.recording().entries;
-    let before = entries.iter().enumerate().take(index).rev().filter_map(|entry| line(names, entry)).take(REACH);
-    let mut lines: Vec<String> = before.collect();
-    lines.reverse();
-    lines.extend(entries.iter().enumerate().skip(index).take(1).map(|(_, entry)| {
-        let text = what(names, &entry.what).unwrap_or_default();
-        stamped('>', entry.at, &text)
-    }));
-    let after = entries.iter().enumerate().skip(index.saturating_add(1));
-    lines.extend(after.filter_map(|entry| line(names, entry)).take(REACH));
-    if lines.is_empty() {
-        return String::new();
-    }
-    format!("time line:\n{}\n", lines.join("\n"))
+    around_both(names, None, index)
 }
 
-fn line(names: &Names<'_>, (_, entry): (usize, &crate::recording::Entry)) -> Option<String> {
-    what(names, &entry.what).map(|text| stamped(' ', entry.at, &text))
+/// The entries around two: the last one that was as expected, if there was one, and the one that wasn't, which is
+/// marked.
+pub(super) fn around_both(names: &Names<'_>, fine: Option<usize>, index: usize) -> String {
+    let told: Vec<(usize, String)> = names
+        .recording()
+        .entries
+        .iter()
+        .enumerate()
+        .filter_map(|(at, entry)| {
+            let text = what(names, &entry.what).or_else(|| (at == index).then(String::new))?;
+            Some((at, stamped(if at == index { '>' } else { ' ' }, entry.at, &text)))
+        })
+        .collect();
+    let position = |index: usize| told.partition_point(|(at, _)| *at < index);
+    let near = |line: usize, index: usize| line.abs_diff(position(index)) <= REACH;
+    let mut text = String::new();
+    let mut last_shown = None;
+    for (line, (_, words)) in told.iter().enumerate() {
+        if near(line, index) || fine.is_some_and(|fine| near(line, fine)) {
+            if last_shown.is_some_and(|last| last + 1 < line) {
+                text.push_str("  …\n");
+            }
+            text.push_str(words);
+            text.push('\n');
+            last_shown = Some(line);
+        }
+    }
+    if text.is_empty() { text } else { format!("time line:\n{text}") }
 }
 
 fn stamped(mark: char, at: u64, text: &str) -> String {

@@ -26,12 +26,14 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
             detail: side_by_side(&list.rows(&mismatch, expected.complete)),
             place: mismatch.missing.first().map(|item| item_place(item)),
             event: mismatch.at,
+            fine: mismatch.matched.last().map(|(event, _)| *event),
         },
         Outcome::TooMany { item, at } => Difference {
             summary: format!("observed `{}`, expected `{}`", list.text(at), render::event_item(item)),
             detail: String::new(),
             place: Some(item_place(item)),
             event: at,
+            fine: None,
         },
         Outcome::TooAmbiguous => Difference {
             summary: "the list can be read in too many ways to decide whether it holds: use patterns that tell the \
@@ -40,6 +42,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
             detail: String::new(),
             place: None,
             event: list.events.len(),
+            fine: None,
         },
     };
     Some(list.finding(expected, &difference))
@@ -53,6 +56,8 @@ struct Difference {
     place: Option<Place>,
     /// The index of the event, in the namespace's events.
     event: usize,
+    /// The index of the last event that is as expected.
+    fine: Option<usize>,
 }
 
 /// The events of a namespace, with the indices of their entries.
@@ -115,7 +120,8 @@ impl List<'_, '_, '_> {
         let scope = self.scope;
         let entry = self.events.get(difference.event).map_or(scope.until, |(entry, _)| *entry);
         let time = scope.names.recording().entries.get(entry).map(|entry| entry.at).or(scope.at());
-        let neighbourhood = time_line::around(scope.names, entry);
+        let fine = difference.fine.and_then(|event| self.events.get(event)).map(|(entry, _)| *entry);
+        let neighbourhood = time_line::around_both(scope.names, fine, entry);
         let detail = if difference.detail.is_empty() {
             neighbourhood
         } else {

@@ -74,8 +74,8 @@ fn find_partner<P, T>(
 ) -> bool {
     let Some(wanted) = patterns.get(pattern) else { return false };
     for (index, thing) in things.iter().enumerate() {
-        let free = visited.get_mut(index).is_some_and(|seen| !std::mem::replace(seen, true)) && alike(wanted, thing);
-        if !free {
+        // Only a thing that was tried counts as visited: another pattern may have a use for the others.
+        if !alike(wanted, thing) || visited.get_mut(index).is_none_or(|seen| std::mem::replace(seen, true)) {
             continue;
         }
         let holder = taken.get(index).copied().flatten();

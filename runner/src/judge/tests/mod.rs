@@ -1,1 +1,9 @@
+//! Tests of judging: a small run, written down by hand, that passes; and what must be found when it is changed.
 
+mod canonical;
+mod expectations;
+mod fixture;
+mod robustness;
+mod sequences;
+mod snapshots;
+mod verdicts;

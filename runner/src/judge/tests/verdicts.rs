@@ -1,0 +1,349 @@
+//! What every run is put to, whatever its scenario expects.
+
+use crate::judge::{FindingKind, Verdict, verdict};
+use crate::mptcp::MptcpInfo;
+use crate::recording::{Integrity, LostWhat, Moment, Observation, Side, StepOutcome};
+use crate::scenario::model::{
+    Action, CloseHow, ConnectionOutcome, CounterExpectation, Filter, FilterAction, FilterHook, Operation, TransferPlan,
+};
+
+use super::fixture::{DEADLINE, Run, close, connect_plan, flush, place, transfer_plan};
+
+#[test]
+fn a_good_run_has_no_findings() {
+    assert_eq!(Run::good().findings(), []);
+}
+
+#[test]
+fn lost_events_and_packets_are_errors() {
+    for what in [LostWhat::Events, LostWhat::Packets] {
+        let mut run = Run::good();
+        run.push(Observation::Lost { namespace: "client".to_owned(), what, count: Some(3) });
+        assert_eq!(run.kinds(), [FindingKind::Incomplete]);
+        assert!(matches!(verdict(&run.scenario, &run.recording), Verdict::Error(_)));
+    }
+}
+
+#[test]
+fn a_recording_without_an_end_is_an_error() {
+    let mut run = Run::good();
+    run.remove(|what| *what == Observation::Ended);
+    assert_eq!(run.kinds(), [FindingKind::Incomplete]);
+}
+
+#[test]
+fn only_warnings_of_the_kernel_count() {
+    let mut run = Run::good();
+    run.push(Observation::KernelLog { line: "eth1: link becomes ready".to_owned() });
+    assert_eq!(run.kinds(), []);
+    run.push(Observation::KernelLog { line: "WARNING: CPU: 0 PID: 1 at net/mptcp/protocol.c:1".to_owned() });
+    assert_eq!(run.kinds(), [FindingKind::Kernel]);
+    assert!(matches!(verdict(&run.scenario, &run.recording), Verdict::Failed(_)));
+}
+
+#[test]
+fn a_step_that_did_not_end_is_found_once() {
+    let mut run = Run::good();
+    run.remove(|what| matches!(what, Observation::StepFinished { step, .. } if *step >= 2));
+    assert_eq!(run.kinds(), [FindingKind::Incomplete]);
+    run.remove(|what| matches!(what, Observation::StepStarted { step, .. } if *step >= 2));
+    assert_eq!(run.kinds(), [FindingKind::Incomplete]);
+}
+
+#[test]
+fn a_step_of_another_scenario_is_found() {
+    let mut run = Run::good();
+    run.push(Observation::StepFinished { step: 77, outcome: StepOutcome::Done });
+    assert_eq!(run.kinds(), [FindingKind::Incomplete]);
+}
+
+fn set_outcome(run: &mut Run, wanted: usize, new: &StepOutcome) {
+    run.change(|what| match what {
+        Observation::StepFinished { step, outcome } if *step == wanted => {
+            *outcome = new.clone();
+            true
+        }
+        _ => false,
+    });
+}
+
+#[test]
+fn a_failed_step_is_the_only_finding_of_a_run_that_it_cut_short() {
+    let timed_out = StepOutcome::TimedOut { waited_for: "an event".to_owned(), seen: "none".to_owned() };
+    let cases = [
+        (timed_out, FindingKind::Deadline),
+        (StepOutcome::NotQuiet { seen: "a segment".to_owned() }, FindingKind::Deadline),
+        (StepOutcome::Failed { message: "no such device".to_owned() }, FindingKind::Setup),
+        (StepOutcome::Refused { error: "EPERM".to_owned(), message: None }, FindingKind::Refusal),
+    ];
+    for (outcome, kind) in cases {
+        let mut run = Run::good();
+        run.scenario.expect.counters.push(CounterExpectation {
+            namespaces: vec!["client".to_owned()],
+            place: place(1),
+            name: "MPTcpExtAddAddr".to_owned(),
+            range: 9..=9,
+        });
+        set_outcome(&mut run, 2, &outcome);
+        run.remove(|what| match what {
+            Observation::StepStarted { step, .. } | Observation::StepFinished { step, .. } => *step > 2,
+            _ => false,
+        });
+        assert_eq!(run.kinds(), [kind]);
+        let finding = run.findings().remove(0);
+        assert_eq!(finding.place, Some(place(102)));
+        assert!(finding.summary.contains("step 3 (words of step 2)"), "{}", finding.summary);
+        assert!(finding.detail.contains("client: event sub_established main"), "{}", finding.detail);
+    }
+}
+
+fn refused_run(outcome: StepOutcome) -> Run {
+    let mut run = Run::good();
+    let action =
+        Action::ExpectError { error: "EINVAL".to_owned(), message: Some("not found".to_owned()), operation: flush() };
+    run.step_ending(action, outcome, |_| {});
+    run
+}
+
+#[test]
+fn a_refusal_must_be_the_expected_one() {
+    let refused = |error: &str, message: Option<&str>| StepOutcome::Refused {
+        error: error.to_owned(),
+        message: message.map(str::to_owned),
+    };
+    assert_eq!(refused_run(refused("EINVAL", Some("address not found"))).kinds(), []);
+    for bad in [
+        refused("EBUSY", Some("address not found")),
+        refused("EINVAL", Some("something else")),
+        refused("EINVAL", None),
+        StepOutcome::Done,
+    ] {
+        assert_eq!(refused_run(bad.clone()).kinds(), [FindingKind::Refusal], "{bad:?}");
+    }
+}
+
+/// A run whose only connection is to fail.
+fn failing_connect(outcome: StepOutcome) -> Run {
+    let mut run = Run::empty();
+    let plan = crate::scenario::model::ConnectPlan {
+        outcome: ConnectionOutcome::Error("ECONNREFUSED".to_owned()),
+        ..connect_plan()
+    };
+    run.step_ending(Action::Connect(plan), outcome, |_| {});
+    run
+}
+
+#[test]
+fn a_connect_that_must_fail_must_fail() {
+    let refused = |error: &str| StepOutcome::Refused { error: error.to_owned(), message: None };
+    assert_eq!(failing_connect(refused("ECONNREFUSED")).kinds(), []);
+    assert_eq!(failing_connect(refused("ETIMEDOUT")).kinds(), [FindingKind::Refusal]);
+    assert_eq!(failing_connect(StepOutcome::Done).kinds(), [FindingKind::Refusal]);
+}
+
+fn set_connect_outcome(run: &mut Run, new: &ConnectionOutcome) {
+    for step in &mut run.scenario.steps {
+        if let Action::Connect(plan) = &mut step.action {
+            plan.outcome = new.clone();
+        }
+    }
+}
+
+#[test]
+fn a_connection_must_be_in_the_recording() {
+    let mut run = Run::good();
+    run.remove(|what| matches!(what, Observation::Connected { .. }));
+    assert!(run.kinds().contains(&FindingKind::Connection));
+}
+
+#[test]
+fn a_side_without_a_token_is_a_fallback() {
+    for side in [Side::Client, Side::Server] {
+        let mut run = Run::good();
+        run.change(|what| match what {
+            Observation::Connected { connection } => {
+                match side {
+                    Side::Client => connection.client_token = None,
+                    Side::Server => connection.server_token = None,
+                }
+                true
+            }
+            _ => false,
+        });
+        assert_eq!(run.kinds(), [FindingKind::Connection]);
+        set_connect_outcome(&mut run, &ConnectionOutcome::Tcp);
+        assert_eq!(run.kinds(), []);
+    }
+}
+
+fn fall_back(run: &mut Run, info: Option<&MptcpInfo>) {
+    run.change(|what| match what {
+        Observation::Sockets { moment: Moment::BeforeClose, info: old, .. } => {
+            *old = info.cloned();
+            true
+        }
+        _ => false,
+    });
+}
+
+#[test]
+fn a_fallback_after_the_handshake_is_found_unless_it_is_expected() {
+    for info in [Some(MptcpInfo { flags: 3, ..MptcpInfo::default() }), None] {
+        let mut run = Run::good();
+        fall_back(&mut run, info.as_ref());
+        assert_eq!(run.kinds(), [FindingKind::Connection]);
+        run.scenario.expect.counters.push(CounterExpectation {
+            namespaces: vec!["server".to_owned()],
+            place: place(1),
+            name: "MPTcpExtInfiniteMapRx".to_owned(),
+            range: 1..=1,
+        });
+        run.change(|what| match what {
+            Observation::Counters { values, moment, .. } => {
+                values.insert("MPTcpExtInfiniteMapRx".to_owned(), u64::from(*moment != Moment::Start));
+                true
+            }
+            _ => false,
+        });
+        assert_eq!(run.kinds(), []);
+    }
+}
+
+#[test]
+fn mptcp_where_tcp_is_expected_is_found() {
+    let mut run = Run::good();
+    set_connect_outcome(&mut run, &ConnectionOutcome::Tcp);
+    assert_eq!(run.kinds(), [FindingKind::Connection]);
+}
+
+fn set_integrity(run: &mut Run, new: &Integrity) {
+    run.change(|what| match what {
+        Observation::Transferred { sender: Side::Client, integrity, .. } => {
+            *integrity = new.clone();
+            true
+        }
+        _ => false,
+    });
+}
+
+fn change_transfer(run: &mut Run, change: impl Fn(&mut TransferPlan)) {
+    for step in &mut run.scenario.steps {
+        if let Action::Transfer(plan) = &mut step.action {
+            change(plan);
+        }
+    }
+}
+
+#[test]
+fn one_damaged_byte_is_one_too_many() {
+    let mut run = Run::good();
+    set_integrity(&mut run, &Integrity::Corrupt { first: 17, count: 1 });
+    assert_eq!(run.kinds(), [FindingKind::Integrity]);
+    change_transfer(&mut run, |plan| plan.tolerate_corrupt = 1);
+    assert_eq!(run.kinds(), []);
+    set_integrity(&mut run, &Integrity::Corrupt { first: 17, count: 2 });
+    assert_eq!(run.kinds(), [FindingKind::Integrity]);
+}
+
+#[test]
+fn missing_bytes_are_found() {
+    let mut run = Run::good();
+    set_integrity(&mut run, &Integrity::Short { expected: 1000 });
+    assert_eq!(run.kinds(), [FindingKind::Integrity]);
+    let mut run = Run::good();
+    change_transfer(&mut run, |plan| plan.from_server = 1001);
+    assert_eq!(run.kinds(), [FindingKind::Integrity]);
+    let mut run = Run::good();
+    run.remove(|what| matches!(what, Observation::Transferred { sender: Side::Server, .. }));
+    assert_eq!(run.kinds(), [FindingKind::Incomplete]);
+    let mut run = Run::good();
+    change_transfer(&mut run, |plan| plan.from_server = 0);
+    assert_eq!(run.kinds(), [FindingKind::Incomplete], "a result that nobody asked for");
+}
+
+#[test]
+fn a_background_transfer_may_be_cut_off_by_an_abrupt_close() {
+    let mut run = Run::good();
+    set_integrity(&mut run, &Integrity::Short { expected: 1000 });
+    change_transfer(&mut run, |plan| plan.background = true);
+    assert_eq!(run.kinds(), [FindingKind::Integrity]);
+    for step in &mut run.scenario.steps {
+        if matches!(step.action, Action::Close { .. }) {
+            step.action = close(CloseHow::Abrupt);
+        }
+    }
+    assert_eq!(run.kinds(), []);
+    run.remove(|what| matches!(what, Observation::Transferred { .. }));
+    assert_eq!(run.kinds(), []);
+}
+
+#[test]
+fn results_belong_to_the_transfer_that_was_begun_last() {
+    let mut run = Run::good();
+    let plan = TransferPlan { from_client: 5, from_server: 0, ..transfer_plan() };
+    run.step(Action::Transfer(plan), |run| {
+        run.push(Observation::Transferred {
+            connection: "main".to_owned(),
+            sender: Side::Client,
+            bytes: 5,
+            integrity: Integrity::Intact,
+        });
+    });
+    assert_eq!(run.kinds(), []);
+}
+
+fn filter(may_be_unused: bool) -> Filter {
+    Filter {
+        name: "drop".to_owned(),
+        namespace: "client".to_owned(),
+        hook: FilterHook::Output,
+        from: None,
+        to: None,
+        device: None,
+        option: None,
+        min_payload: None,
+        nth: None,
+        action: FilterAction::Drop,
+        may_be_unused,
+    }
+}
+
+fn hits(packets: u64) -> Observation {
+    Observation::FilterHits { namespace: "client".to_owned(), filter: "drop".to_owned(), packets }
+}
+
+#[test]
+fn a_filter_that_never_matched_is_found() {
+    let with_filter = |may_be_unused: bool, packets: Option<u64>| {
+        let mut run = Run::good();
+        run.step(Action::Do(Operation::AddFilter(filter(may_be_unused))), |_| {});
+        if let Some(packets) = packets {
+            run.push(hits(packets));
+        }
+        run.kinds()
+    };
+    assert_eq!(with_filter(false, Some(1)), []);
+    assert_eq!(with_filter(false, Some(0)), [FindingKind::Filter]);
+    assert_eq!(with_filter(true, Some(0)), []);
+    assert_eq!(with_filter(true, None), [FindingKind::Incomplete]);
+}
+
+#[test]
+fn a_filter_that_is_added_twice_must_match_twice() {
+    let mut run = Run::good();
+    for packets in [2, 0] {
+        run.step(Action::Do(Operation::AddFilter(filter(false))), |_| {});
+        run.push(hits(packets));
+    }
+    assert_eq!(run.kinds(), [FindingKind::Filter]);
+    assert_eq!(run.findings().remove(0).place, Some(place(106)));
+}
+
+#[test]
+fn a_wait_that_ran_out_is_a_failure_not_an_error() {
+    let mut run = Run::good();
+    let wait = Action::Wait { conditions: Vec::new(), deadline: DEADLINE };
+    let seen = StepOutcome::TimedOut { waited_for: "2 subflows".to_owned(), seen: "1".to_owned() };
+    run.step_ending(wait, seen, |_| {});
+    assert!(matches!(verdict(&run.scenario, &run.recording), Verdict::Failed(_)));
+}
