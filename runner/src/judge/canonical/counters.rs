@@ -75,7 +75,7 @@ const ON_ALL_KERNELS: [(&str, Shown); 41] = [
     ("MPTcpExtMPRstTx", Shown::UnlessResetsRace),
     ("MPTcpExtMismatchPortAckRx", Shown::Exactly),
     ("MPTcpExtMismatchPortSynRx", Shown::Exactly),
-    ("MPTcpExtPortAdd", Shown::Without(Received::Here, Repeated::AddAddrWithPort)),
+    ("MPTcpExtPortAdd", Shown::Without(Received::Here, Repeated::WithPort)),
     ("MPTcpExtRmAddr", Shown::Exactly),
     ("MPTcpExtRmSubflow", Shown::Exactly),
 ];
