@@ -193,7 +193,7 @@ impl<'a> Names<'a> {
     }
 
     /// The ADD_ADDR bore this port. An ANNOUNCED event always has a port: that of the subflow on which the
-    /// ADD_ADDR came, if it bore none (`mptcp_event_addr_announced`, net/mptcp/pm_netlink.c).
+    /// ADD_ADDR came, if it bore none (`mptcp_event_addr_announced`, net/mptcp).
     pub(super) fn is_announced_port(&self, id: u8, address: IpAddr, port: u16) -> bool {
         self.announced_ports.contains(&(id, canonical(address), port))
     }

@@ -22,3 +22,22 @@ pub fn set_var(name: &str, value: impl AsRef<OsStr>) -> io::Result<()> {
     unsafe { std::env::set_var(name, value) };
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Barrier;
+
+    use super::set_var;
+
+    #[test]
+    fn a_second_thread_forbids_it() {
+        let both = Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| both.wait());
+            let result = set_var("MPTCPLAB_TEST_SET_VAR", "1");
+            both.wait();
+            assert!(result.unwrap_err().to_string().contains("threads"));
+        });
+        assert!(std::env::var_os("MPTCPLAB_TEST_SET_VAR").is_none());
+    }
+}

@@ -28,14 +28,13 @@ enum Received {
     FromHere,
 }
 
-/// The counters of Linux 6.1 (net/mptcp/mib.h there) that say what happened rather than how fast.
+/// The counters of Linux 6.1 (net/mptcp/mib.c there) that say what happened rather than how fast.
 ///
 /// Left out are those that depend on timing and on the scheduler: retransmissions and duplicates (MPTCPRetrans,
 /// DuplicateData), the receive queue (OFOQueue, OFOQueueTail, OFOMerge, NoDSSInWindow, RcvPruned), the windows
 /// (SndWndShared, RcvWndShared, RcvWndConflict, RcvWndConflictUpdate), stale subflows (SubflowStale, SubflowRecover:
 /// four silent retransmission intervals), and AddAddrDrop and RmAddrDrop: an option that finds its slot taken is
-/// dropped, an ADD_ADDR is sent
-/// again.
+/// dropped, and an ADD_ADDR is sent again.
 const ON_ALL_KERNELS: [(&str, Shown); 41] = [
     ("MPTcpExtAddAddr", Shown::Without(Received::Here, Repeated::AddAddr)),
     ("MPTcpExtDSSCorruptionFallback", Shown::Exactly),
@@ -75,7 +74,7 @@ const ON_ALL_KERNELS: [(&str, Shown); 41] = [
     ("MPTcpExtMPRstTx", Shown::UnlessResetsRace),
     ("MPTcpExtMismatchPortAckRx", Shown::Exactly),
     ("MPTcpExtMismatchPortSynRx", Shown::Exactly),
-    ("MPTcpExtPortAdd", Shown::Without(Received::Here, Repeated::AddAddrWithPort)),
+    ("MPTcpExtPortAdd", Shown::Without(Received::Here, Repeated::WithPort)),
     ("MPTcpExtRmAddr", Shown::Exactly),
     ("MPTcpExtRmSubflow", Shown::Exactly),
 ];

@@ -5,8 +5,9 @@ use crate::judge::names::Names;
 use crate::judge::render::indented;
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind};
-use crate::recording::{LostWhat, Observation};
-use crate::scenario::model::{Action, Filter, Operation, Place};
+use crate::mptcp::EventKind;
+use crate::recording::{LostWhat, Moment, Observation};
+use crate::scenario::model::{Action, Filter, Namespace, Operation, Place};
 
 use super::steps::Progress;
 
@@ -59,6 +60,7 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
         let summary = "the recording was cut off: it has no end";
         findings.push(Finding::new(FindingKind::Incomplete, summary).detailed(around(names, entries.len())));
     }
+    findings.extend(names.scenario().world.namespaces.iter().filter_map(|namespace| silent_loss(names, namespace)));
     let trouble = |line: &str| KERNEL_TROUBLE.iter().any(|words| line.contains(words));
     if let Some((at, line)) = kernel_log.iter().find(|(_, line)| trouble(line)) {
         let detail = indented(kernel_log.iter().map(|(_, line)| line));
@@ -69,6 +71,27 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
         );
     }
     findings
+}
+
+/// The kernel reports each ADD_ADDR that arrives and counts it right after (`mptcp_incoming_options`,
+/// net/mptcp/options.c). A count that is higher than the number of events means that an
+/// event was lost and nobody said so.
+fn silent_loss(names: &Names<'_>, namespace: &Namespace) -> Option<Finding> {
+    const COUNTER: &str = "MPTcpExtAddAddr";
+    if !namespace.events {
+        return None;
+    }
+    let value = |moment| names.recording().counters(&namespace.name, &moment)?.get(COUNTER).copied();
+    let counted = value(Moment::End)?.checked_sub(value(Moment::Start)?)?;
+    let announced = names.recording().events(&namespace.name).filter(|(_, event)| event.kind == EventKind::Announced);
+    let reported = u64::try_from(announced.count()).unwrap_or(u64::MAX);
+    (counted > reported).then(|| {
+        let summary = format!(
+            "events of {} were lost: {COUNTER} counted {counted} ADD_ADDRs, but there are {reported} announced events",
+            namespace.name
+        );
+        Finding::new(FindingKind::Incomplete, summary)
+    })
 }
 
 /// Filters that never matched: what they should have brought about did not happen.

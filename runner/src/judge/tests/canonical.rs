@@ -6,7 +6,7 @@ use crate::judge::canonical;
 use crate::mptcp::{Endpoint, EndpointFlags, EventKind, PmEvent};
 use crate::recording::{Moment, Observation, Side};
 use crate::scenario::model::{Action, Feature, TransferPlan};
-use crate::wire::{MptcpOption, TcpFlags};
+use crate::wire::{AddAddrBody, MptcpOption, TcpFlags};
 
 use super::fixture::{
     CLIENT_TOKEN, DEADLINE, Run, SERVER_TOKEN, add_addr, announced, capable, dss, echo, ip, subflow, transfer_plan,
@@ -150,6 +150,32 @@ fn retransmissions_do_not_show() {
         _ => false,
     });
     similar_lines(&text(&run), GOOD);
+}
+
+#[test]
+fn repetitions_with_a_port_are_taken_off_their_counter() {
+    let text = |times: u64| {
+        let mut run = Run::good();
+        for _ in 0..times {
+            for (from, to, echo) in
+                [("10.0.1.1:8080", "10.0.1.2:40001", false), ("10.0.1.2:40001", "10.0.1.1:8080", true)]
+            {
+                let body = AddAddrBody { address: ip("10.0.4.1"), port: Some(8081), hmac: None };
+                run.segment(from, to, TcpFlags::ACK, vec![MptcpOption::AddAddr { echo, address_id: 2, body }]);
+            }
+        }
+        run.change(|what| match what {
+            Observation::Counters { moment: Moment::End, values, .. } => {
+                values.insert("MPTcpExtPortAdd".to_owned(), times);
+                values.insert("MPTcpExtMPTCPRetrans".to_owned(), times);
+                true
+            }
+            _ => false,
+        });
+        text(&run)
+    };
+    similar_lines(&text(3), &text(1));
+    assert_eq!(text(3).matches("MPTcpExtPortAdd 1\n").count(), 2, "both sides receive: the address, and its echo");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What every run is put to, whatever its scenario expects.
 
 use crate::judge::{FindingKind, Verdict, verdict};
-use crate::mptcp::MptcpInfo;
+use crate::mptcp::{EventKind, MptcpInfo};
 use crate::recording::{Integrity, LostWhat, Moment, Observation, Side, StepOutcome};
 use crate::scenario::model::{
     Action, CloseHow, ConnectionOutcome, CounterExpectation, Filter, FilterAction, FilterHook, Operation, TransferPlan,
@@ -29,6 +29,15 @@ fn a_recording_without_an_end_is_an_error() {
     let mut run = Run::good();
     run.remove(|what| *what == Observation::Ended);
     assert_eq!(run.kinds(), [FindingKind::Incomplete]);
+}
+
+#[test]
+fn an_event_that_was_lost_in_silence_is_an_error() {
+    let mut run = Run::good();
+    run.remove(|what| matches!(what, Observation::Event { event, .. } if event.kind == EventKind::Announced));
+    assert_eq!(run.kinds(), [FindingKind::Incomplete]);
+    run.scenario.world.namespaces[0].events = false;
+    assert_eq!(run.kinds(), []);
 }
 
 #[test]

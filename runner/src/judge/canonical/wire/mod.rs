@@ -24,10 +24,10 @@ use conversation::Conversation;
 pub(super) enum Repeated {
     /// An ADD_ADDR.
     AddAddr,
-    /// An ADD_ADDR that bears a port.
-    AddAddrWithPort,
     /// Its echo.
     Echo,
+    /// One of both that bears a port (PortAdd counts both: `mptcp_incoming_options`, net/mptcp/options.c).
+    WithPort,
 }
 
 /// All that crossed the wire.
@@ -167,8 +167,8 @@ fn count_repeated<'a>(
     if again {
         let what = if *echo { Repeated::Echo } else { Repeated::AddAddr };
         *counts.entry((namespace, what)).or_default() += 1;
-        if !echo && body.port.is_some() {
-            *counts.entry((namespace, Repeated::AddAddrWithPort)).or_default() += 1;
+        if body.port.is_some() {
+            *counts.entry((namespace, Repeated::WithPort)).or_default() += 1;
         }
     }
 }
