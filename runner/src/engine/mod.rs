@@ -21,7 +21,7 @@ use tokio::task::LocalSet;
 
 use crate::plan::{Plan, plan};
 use crate::recording::{Header, Moment, Observation, Recording, StepOutcome};
-use crate::scenario::model::Scenario;
+use crate::scenario::model::{Action, ConnectionOutcome, Scenario};
 use crate::testbed::Home;
 
 use lab::Lab;
@@ -98,11 +98,15 @@ async fn go_through(lab: &mut Lab<'_>, plan: &Plan, recorder: &Recorder) {
     }
 }
 
-/// Whether the next step makes sense. An operation that was refused as expected is no reason to stop.
-fn may_go_on(outcome: &StepOutcome, action: &crate::scenario::model::Action) -> bool {
+/// Whether the next step makes sense. What was refused as expected is no reason to stop.
+fn may_go_on(outcome: &StepOutcome, action: &Action) -> bool {
     match outcome {
         StepOutcome::Done => true,
-        StepOutcome::Refused { .. } => matches!(action, crate::scenario::model::Action::ExpectError { .. }),
+        StepOutcome::Refused { error, .. } => match action {
+            Action::ExpectError { .. } => true,
+            Action::Connect(plan) => matches!(&plan.outcome, ConnectionOutcome::Error(expected) if expected == error),
+            _ => false,
+        },
         StepOutcome::TimedOut { .. } | StepOutcome::NotQuiet { .. } | StepOutcome::Failed { .. } => false,
     }
 }

@@ -74,12 +74,12 @@ impl Lab<'_> {
     async fn open_connection(&mut self, plan: &ConnectPlan) -> StepOutcome {
         let connecting = match self.inside(&plan.from, || traffic::connect(plan.address, plan.source, plan.protocol)) {
             Ok(Ok(connecting)) => connecting,
-            Ok(Err(error)) => return self.connect_error(plan, &error),
+            Ok(Err(error)) => return Self::connect_error(plan, &error),
             Err(message) => return failed(message),
         };
         let client = match connecting.await {
             Ok(client) => client,
-            Err(error) => return self.connect_error(plan, &error),
+            Err(error) => return Self::connect_error(plan, &error),
         };
         if let ConnectionOutcome::Error(expected) = &plan.outcome {
             return failed(format!("connect to {} succeeded though it must fail with {expected}", plan.address));
@@ -97,11 +97,12 @@ impl Lab<'_> {
         }
     }
 
-    /// A failed connect, which may be what the scenario wants.
-    fn connect_error(&self, plan: &ConnectPlan, error: &SocketError) -> StepOutcome {
+    /// A failed connect, which may be what the scenario wants: the judge compares.
+    fn connect_error(plan: &ConnectPlan, error: &SocketError) -> StepOutcome {
         match &plan.outcome {
-            ConnectionOutcome::Error(expected) if *expected == error.symbol() => StepOutcome::Done,
-            ConnectionOutcome::Error(expected) => failed(format!("{error}; {expected} was expected")),
+            ConnectionOutcome::Error(_) => {
+                StepOutcome::Refused { error: error.symbol(), message: Some(error.to_string()) }
+            }
             _ => failed(format!("in {}: {error}", plan.from)),
         }
     }
