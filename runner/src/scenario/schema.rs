@@ -76,6 +76,7 @@ fn value(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
 }
 
 /// What may also be a variable of the matrix.
+#[expect(clippy::needless_pass_by_value, reason = "it is always made on the spot")]
 fn or_variable(schema: Value) -> Value {
     json!({ "anyOf": [schema, { "type": "string", "pattern": "\\$[a-z]" }] })
 }

@@ -195,12 +195,11 @@ fn counters(
     }
     let mut counters = Vec::new();
     for (name, place, range) in values {
-        match name {
-            Some(name) => counters.push(CounterExpectation { namespaces: namespaces.clone(), place, name, range }),
-            None => {
-                let zero = namespaces.iter().map(|namespace| (namespace.clone(), place));
-                expectation.other_counters_zero.extend(zero);
-            }
+        if let Some(name) = name {
+            counters.push(CounterExpectation { namespaces: namespaces.clone(), place, name, range });
+        } else {
+            let zero = namespaces.iter().map(|namespace| (namespace.clone(), place));
+            expectation.other_counters_zero.extend(zero);
         }
     }
     Ok(counters)
