@@ -1,5 +1,7 @@
 //! What is said about good and bad scenario files, and that the documentation of the language is true.
 
+#![expect(clippy::panic, reason = "a helper of tests fails with a rendered diagnostic")]
+
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -149,7 +151,7 @@ fn the_schema_is_up_to_date() {
     assert!(written == made, "the schema is out of date: cargo run -- schema > fixtures/scenario.schema.json");
 }
 
-/// The ```yaml blocks of the language reference, with the lines at which they begin.
+/// The YAML blocks of the language reference, with the lines at which they begin.
 fn examples(text: &str) -> Vec<(usize, String)> {
     let mut examples = Vec::new();
     let mut open: Option<(usize, String)> = None;

@@ -1,6 +1,6 @@
 //! What is wrong with a scenario, each error with its place. The main type is [`Diagnostics`]: all errors of a file.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use annotate_snippets::{
     AnnotationKind, Group, Level, Renderer, Snippet, normalize_untrusted_str, renderer::DecorStyle,
@@ -17,7 +17,10 @@ const NEIGHBOURHOOD: usize = 2;
 
 /// One error.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Diagnostic {
+pub struct Diagnostic(Box<Parts>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Parts {
     message: String,
     place: Option<Place>,
     label: String,
@@ -28,48 +31,51 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// An error at a place. The message is one sentence without a full stop, literals in backticks.
     pub fn new(place: Place, message: impl Into<String>) -> Self {
-        Self { message: message.into(), place: Some(place), label: String::new(), context: None, help: None }
+        let mut diagnostic = Self::of_file(message);
+        diagnostic.0.place = Some(place);
+        diagnostic
     }
 
     /// An error about the file as a whole.
     pub fn of_file(message: impl Into<String>) -> Self {
-        Self { message: message.into(), place: None, label: String::new(), context: None, help: None }
+        let message = message.into();
+        Self(Box::new(Parts { message, place: None, label: String::new(), context: None, help: None }))
     }
 
     /// What is said beside the carets.
     #[must_use]
     pub fn label(mut self, label: impl Into<String>) -> Self {
-        self.label = label.into();
+        self.0.label = label.into();
         self
     }
 
     /// A second place that has to do with it.
     #[must_use]
     pub fn context(mut self, place: Place, label: impl Into<String>) -> Self {
-        self.context = Some((place, label.into()));
+        self.0.context = Some((place, label.into()));
         self
     }
 
     /// What to do.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
-        self.help = Some(help.into());
+        self.0.help = Some(help.into());
         self
     }
 
     /// The one sentence.
     pub fn message(&self) -> &str {
-        &self.message
-    }
-
-    /// The source and line where it is.
-    fn line(&self) -> Option<(usize, usize)> {
-        self.place.map(|place| (place.source, place.line))
+        &self.0.message
     }
 
     /// Where it is; `None` if it is about the file as a whole.
     pub fn place(&self) -> Option<Place> {
-        self.place
+        self.0.place
+    }
+
+    /// The source and line where it is.
+    fn line(&self) -> Option<(usize, usize)> {
+        self.0.place.map(|place| (place.source, place.line))
     }
 }
 
@@ -98,13 +104,13 @@ impl Diagnostics {
     /// line already is left out: the variants of a matrix share most of their errors.
     pub fn add(&mut self, mut found: Vec<Diagnostic>, sources: &[SourceText], variant: Option<&str>) {
         let sources: std::sync::Arc<[SourceText]> = sources.into();
-        found.sort_by_key(|diagnostic| diagnostic.place.map(|place| (place.source, place.start)));
+        found.sort_by_key(|diagnostic| diagnostic.place().map(|place| (place.source, place.start)));
         for diagnostic in found {
             let known = |other: &Found| {
                 let same_variant = other.variant.as_deref() == variant;
-                other.diagnostic.message == diagnostic.message
+                other.diagnostic.message() == diagnostic.message()
                     && if same_variant {
-                        other.diagnostic.place == diagnostic.place
+                        other.diagnostic.place() == diagnostic.place()
                     } else {
                         other.diagnostic.line() == diagnostic.line()
                     }
@@ -139,10 +145,10 @@ impl Diagnostics {
             text.push_str("\n\n");
         }
         if self.found.len() > SHOWN {
-            text.push_str(&format!("… and {} more\n\n", self.found.len() - SHOWN));
+            let _ = write!(text, "… and {} more\n\n", self.found.len() - SHOWN);
         }
         let errors = if self.found.len() == 1 { "1 error".to_owned() } else { format!("{} errors", self.found.len()) };
-        text.push_str(&format!("{}: {errors}", normalize_untrusted_str(&self.file)));
+        let _ = write!(text, "{}: {errors}", normalize_untrusted_str(&self.file));
         text
     }
 }
@@ -157,7 +163,7 @@ impl std::error::Error for Diagnostics {}
 
 impl Found {
     fn report(&self, file: &str) -> Vec<Group<'_>> {
-        let Diagnostic { message, place, label, context, help } = &self.diagnostic;
+        let Parts { message, place, label, context, help } = &*self.diagnostic.0;
         let message = normalize_untrusted_str(message);
         let located = place.and_then(|place| Some((place, self.sources.get(place.source)?)));
         let mut group = match located {

@@ -40,10 +40,9 @@ fn not_utf8(bytes: &[u8], offset: usize) -> Diagnostic {
     let line = before.matches('\n').count() + 1;
     let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
     let byte = from.first().copied().unwrap_or_default();
-    Diagnostic::of_file(format!(
-        "the file is not UTF-8 text: byte {byte:#04x} at line {line}, column {column} (offset {offset})"
-    ))
-    .help("store it as UTF-8")
+    let message =
+        format!("the file is not UTF-8 text: byte {byte:#04x} at line {line}, column {column} (offset {offset})");
+    Diagnostic::of_file(message).help("store it as UTF-8")
 }
 
 /// Finds the topology of that name for a scenario file: in `topologies` beside the file, then in

@@ -59,6 +59,8 @@ pub struct Variant {
     pub label: Option<String>,
     /// The text with all variables filled in.
     pub text: String,
+    /// Its tree, if it is known already.
+    pub tree: Option<Node>,
 }
 
 impl Matrix {
@@ -189,21 +191,21 @@ impl Matrix {
                 })
                 .collect();
         }
-        let mut room = MOST_TEXT;
+        let mut left = MOST_TEXT;
         let mut variants = Vec::new();
         for chosen in &combinations {
-            let variant = self.fill_in(chosen, root, text, room).ok_or_else(|| {
-                Diagnostic::of_file(format!("the variants of the matrix are too large: more than {MOST_TEXT} bytes"))
-                    .help("fewer variants, or fewer uses of long values")
+            let variant = self.fill_in(chosen, root, text, left).ok_or_else(|| {
+                let message = format!("the variants of the matrix are too large: more than {MOST_TEXT} bytes");
+                Diagnostic::of_file(message).help("fewer variants, or fewer uses of long values")
             })?;
-            room -= variant.text.len();
+            left -= variant.text.len();
             variants.push(variant);
         }
         Ok(variants)
     }
 
-    /// `None` if the text would be longer than `room`.
-    fn fill_in(&self, chosen: &[&AxisVariant], root: &Node, text: &str, room: usize) -> Option<Variant> {
+    /// `None` if the text would be longer than `most`.
+    fn fill_in(&self, chosen: &[&AxisVariant], root: &Node, text: &str, most: usize) -> Option<Variant> {
         let variable = |name: &str| chosen.iter().flat_map(|variant| &variant.variables).find(|it| it.name == name);
         let mut edits: Vec<(Range<usize>, &str)> = Vec::new();
         self.scalars(root, &mut |scalar| {
@@ -220,7 +222,7 @@ impl Matrix {
             }
         });
         let added: usize = edits.iter().map(|(range, value)| value.len().saturating_sub(range.len())).sum();
-        if text.len() + added > room {
+        if text.len() + added > most {
             return None;
         }
         let mut filled = String::with_capacity(text.len() + added);
@@ -232,7 +234,7 @@ impl Matrix {
         }
         filled.push_str(text.get(copied..).unwrap_or_default());
         let labels: Vec<&str> = chosen.iter().map(|variant| variant.label.as_str()).collect();
-        Some(Variant { label: (!labels.is_empty()).then(|| labels.join("-")), text: filled })
+        Some(Variant { label: (!labels.is_empty()).then(|| labels.join("-")), text: filled, tree: None })
     }
 }
 

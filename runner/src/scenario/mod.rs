@@ -38,35 +38,40 @@ pub fn load(path: &Path) -> Result<Vec<Scenario>, Diagnostics> {
         }
     };
     let mut found = Vec::new();
-    let root = yaml::parse(0, &source.text, &mut found);
-    let matrix = root.as_ref().map(|root| matrix::Matrix::read(root, &source.text, &mut found));
-    let mut variants = Vec::new();
-    if let (Some(root), Some(matrix), true) = (&root, &matrix, found.is_empty()) {
-        match matrix.variants(root, &source.text) {
-            Ok(made) => variants = made,
-            Err(diagnostic) => found.push(diagnostic),
-        }
-    }
-    let broken = !found.is_empty();
-    if broken && root.is_some() {
-        // The rest of the file can be checked all the same, as it is written.
-        variants.push(matrix::Variant { label: None, text: source.text.clone() });
-    }
+    let variants = match yaml::parse(0, &source.text, &mut found) {
+        Some(root) => read_matrix(root, &source.text, &mut found),
+        None => Vec::new(),
+    };
+    let unresolved = !found.is_empty();
     diagnostics.add(found, std::slice::from_ref(&source), None);
 
     let mut scenarios = Vec::new();
     for variant in variants {
         let label = variant.label;
         let text = SourceText { name: source.name.clone(), text: variant.text };
-        match read_variant(path, label.as_deref(), text, None, broken) {
-            Ok(scenario) => scenarios.push(scenario),
-            Err((found, sources)) => diagnostics.add(found, &sources, label.as_deref()),
+        let mut reading = Reading { path, label: label.as_deref(), sources: vec![text], found: Vec::new(), unresolved };
+        match reading.scenario(variant.tree, Topology::LookedUp) {
+            Some(scenario) => scenarios.push(scenario),
+            None => diagnostics.add(reading.found, &reading.sources, reading.label),
         }
         if diagnostics.len() > ENOUGH {
             break;
         }
     }
     if diagnostics.is_empty() { Ok(scenarios) } else { Err(diagnostics) }
+}
+
+/// The variants of a scenario. If its matrix has errors, it is one, as it is written: the rest can be checked all the
+/// same.
+fn read_matrix(root: Node, text: &str, found: &mut Vec<Diagnostic>) -> Vec<matrix::Variant> {
+    let matrix = matrix::Matrix::read(&root, text, found);
+    if found.is_empty() {
+        match matrix.variants(&root, text) {
+            Ok(variants) => return variants,
+            Err(diagnostic) => found.push(diagnostic),
+        }
+    }
+    vec![matrix::Variant { label: None, text: text.to_owned(), tree: Some(root) }]
 }
 
 /// Reads a scenario from the texts that a recording carries: the scenario with its variables filled in, then its
@@ -78,49 +83,49 @@ pub fn load_sources(file: &Path, variant: Option<&str>, sources: &[SourceText]) 
         diagnostics.add(vec![diagnostic], &[], variant);
         return Err(diagnostics);
     };
-    read_variant(file, variant, scenario.clone(), Some(rest.first().cloned()), false).map_err(|(found, sources)| {
-        diagnostics.add(found, &sources, variant);
+    let sources = vec![scenario.clone()];
+    let mut reading = Reading { path: file, label: variant, sources, found: Vec::new(), unresolved: false };
+    reading.scenario(None, Topology::Given(rest.first().cloned())).ok_or_else(|| {
+        diagnostics.add(reading.found, &reading.sources, variant);
         diagnostics
     })
 }
 
-/// Reads one variant. The topology is looked for beside the file unless it is given. `unresolved`: variables may be
-/// left in the text, because the matrix has errors.
-fn read_variant(
-    path: &Path,
-    variant: Option<&str>,
-    text: SourceText,
-    topology: Option<Option<SourceText>>,
+/// Where a topology comes from.
+enum Topology {
+    /// From a file beside the scenario, or above it.
+    LookedUp,
+    /// From a recording, if it has one.
+    Given(Option<SourceText>),
+}
+
+/// The reading of one variant.
+struct Reading<'a> {
+    path: &'a Path,
+    label: Option<&'a str>,
+    /// The scenario's text, then the topology's.
+    sources: Vec<SourceText>,
+    found: Vec<Diagnostic>,
+    /// The matrix has errors, so variables may be left in the text.
     unresolved: bool,
-) -> Result<Scenario, (Vec<Diagnostic>, Vec<SourceText>)> {
-    let mut found = Vec::new();
-    let mut sources = vec![text];
-    let root = sources.first().and_then(|source| yaml::parse(0, &source.text, &mut found));
-    let Some(root) = root else { return Err((found, sources)) };
-    let is_name = |node: &&Node| node.text().is_some_and(|text| !unresolved || !text.contains('$'));
-    let named = root.get("topology").filter(|node| !node.is_absent()).filter(is_name);
-    let topology = match (named, topology) {
-        (None, _) => None,
-        (Some(node), None) => find_topology(path, node).map_err(|diagnostic| found.push(diagnostic)).ok(),
-        (Some(_), Some(Some(given))) => Some(given),
-        (Some(node), Some(None)) => {
-            found.push(Diagnostic::new(node.place, "the text of this topology is missing in the recording"));
-            None
-        }
-    };
-    let topology = topology.and_then(|source| {
-        let tree = yaml::parse(1, &source.text, &mut found);
-        sources.push(source);
-        tree
-    });
-    let named_but_missing = topology.is_none() && root.get("topology").is_some();
-    let reader = read::Reader::new(unresolved);
-    let parts = read::scenario(&reader, &root, topology.as_ref(), named_but_missing);
-    found.extend(reader.into_found());
-    match parts {
-        Ok(parts) if found.is_empty() => Ok(Scenario {
-            file: path.to_owned(),
-            variant: variant.map(str::to_owned),
+}
+
+impl Reading<'_> {
+    /// The scenario, if nothing is wrong with it. Its tree need not be made again if there is one.
+    fn scenario(&mut self, tree: Option<Node>, topology: Topology) -> Option<Scenario> {
+        let root = match tree {
+            Some(root) => root,
+            None => yaml::parse(0, &self.sources.first()?.text, &mut self.found)?,
+        };
+        let topology = self.topology(&root, topology);
+        let topology_missing = topology.is_none() && root.get("topology").is_some();
+        let reader = read::Reader::new(self.unresolved);
+        let parts = read::scenario(&reader, &root, topology.as_ref(), topology_missing);
+        self.found.extend(reader.into_found());
+        let parts = parts.ok().filter(|_| self.found.is_empty() && !self.unresolved)?;
+        Some(Scenario {
+            file: self.path.to_owned(),
+            variant: self.label.map(str::to_owned),
             title: parts.title,
             about: parts.about,
             see: parts.see,
@@ -129,9 +134,32 @@ fn read_variant(
             world: parts.world,
             steps: parts.steps,
             expect: parts.expect,
-            sources,
-        }),
-        _ => Err((found, sources)),
+            sources: std::mem::take(&mut self.sources),
+        })
+    }
+
+    /// The tree of the topology that the scenario names.
+    fn topology(&mut self, root: &Node, topology: Topology) -> Option<Node> {
+        let node = root.get("topology").filter(|node| !node.is_absent())?;
+        node.text().filter(|text| !(self.unresolved && text.contains('$')))?;
+        let source = match topology {
+            Topology::LookedUp => find_topology(self.path, node),
+            Topology::Given(Some(source)) => Ok(source),
+            Topology::Given(None) => {
+                Err(Diagnostic::new(node.place, "the text of this topology is missing in the recording"))
+            }
+        };
+        match source {
+            Ok(source) => {
+                let tree = yaml::parse(1, &source.text, &mut self.found);
+                self.sources.push(source);
+                tree
+            }
+            Err(diagnostic) => {
+                self.found.push(diagnostic);
+                None
+            }
+        }
     }
 }
 
@@ -147,13 +175,13 @@ fn find_topology(path: &Path, node: &Node) -> Result<SourceText, Diagnostic> {
              scenario, or `fixtures/topologies/four-links.yaml` in a folder above it",
         ));
     }
-    let file = file::find_topology(path, name).map_err(|suggestion| {
+    let path = file::find_topology(path, name).map_err(|suggestion| {
         let looked = "looked in `topologies` beside the scenario, and in `fixtures/topologies` of each folder above it";
         let help = suggestion.map_or_else(|| looked.to_owned(), |suggestion| format!("{suggestion} ({looked})"));
         Diagnostic::new(node.place, format!("there is no topology `{name}`")).help(help)
     })?;
-    file::read(&file).map_err(|diagnostic| {
-        let message = format!("the topology `{}`: {}", file.display(), diagnostic.message());
+    file::read(&path).map_err(|diagnostic| {
+        let message = format!("the topology `{}`: {}", path.display(), diagnostic.message());
         Diagnostic::new(node.place, message)
     })
 }
@@ -178,7 +206,9 @@ mod tests {
         match (shape, &node.value) {
             (Shape::List(inner), Value::List(items)) => items.iter().for_each(|item| used(inner, item, seen)),
             (Shape::Table(_, inner), Value::Map(entries)) => {
-                entries.iter().for_each(|entry| used(inner, &entry.value, seen));
+                for entry in entries {
+                    used(inner, &entry.value, seen);
+                }
             }
             (Shape::Record(record), Value::Map(entries)) => {
                 for entry in entries {

@@ -12,7 +12,7 @@ use super::nearest::suggestion;
 use crate::mptcp::EndpointFlags;
 
 /// The longest deadline.
-const LONGEST: Duration = Duration::from_mins(10);
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// The most bytes of a transfer.
 const LARGEST: u64 = 1 << 30;
@@ -309,7 +309,7 @@ pub fn counter(text: &str) -> Parsed<String> {
         return Err(problem.help("letters and digits only, like MPTcpExtMPJoinSynRx; see `nstat -az`"));
     }
     let grouped = |group: &&str| text.len() > group.len() && text.starts_with(*group);
-    if COUNTER_GROUPS.iter().any(|group| grouped(&group)) {
+    if COUNTER_GROUPS.iter().any(grouped) {
         return Ok(text.to_owned());
     }
     let insensitive = |group: &&&str| text.to_lowercase().starts_with(&group.to_lowercase());

@@ -53,36 +53,40 @@ fn object(record: &'static Record, definitions: &mut Map<String, Value>) -> Valu
 }
 
 fn described(key: &'static Key, definitions: &mut Map<String, Value>) -> Value {
-    let mut schema = shape(&key.shape, definitions);
+    let mut schema = value(&key.shape, definitions);
     schema["description"] = json!(key.doc);
     schema
 }
 
-fn shape(shape_: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
-    match shape_ {
+fn value(shape: &'static Shape, definitions: &mut Map<String, Value>) -> Value {
+    match shape {
         Shape::Scalar(kind) => scalar(*kind),
-        Shape::List(inner) => json!({ "type": "array", "items": shape(inner, definitions) }),
+        Shape::List(inner) => or_variable(json!({ "type": "array", "items": value(inner, definitions) })),
         Shape::Record(record) => reference(record, definitions),
         Shape::Table(key, inner) => json!({
             "type": "object",
             "propertyNames": { "description": key },
-            "additionalProperties": shape(inner, definitions),
+            "additionalProperties": value(inner, definitions),
         }),
-        Shape::Either(shapes) => {
-            let shapes: Vec<Value> = shapes.iter().map(|inner| shape(inner, definitions)).collect();
-            json!({ "anyOf": shapes })
+        Shape::Either(choices) => {
+            let choices: Vec<Value> = choices.iter().map(|inner| value(inner, definitions)).collect();
+            json!({ "anyOf": choices })
         }
     }
+}
+
+/// What may also be a variable of the matrix.
+#[expect(clippy::needless_pass_by_value, reason = "it is always made on the spot")]
+fn or_variable(schema: Value) -> Value {
+    json!({ "anyOf": [schema, { "type": "string", "pattern": "\\$[a-z]" }] })
 }
 
 /// A scalar; wherever the type or the spelling is restricted, a variable of the matrix may stand instead.
 fn scalar(kind: Kind) -> Value {
     let pattern = |pattern: &str| json!({ "type": "string", "pattern": format!("^({pattern})$|\\$[a-z]") });
-    let or_variable = |schema: Value| json!({ "anyOf": [schema, { "type": "string", "pattern": "\\$[a-z]" }] });
     let integer = |min: u64, max: u64| or_variable(json!({ "type": "integer", "minimum": min, "maximum": max }));
     match kind {
         Kind::Line => json!({ "type": ["string", "number", "boolean"] }),
-        Kind::Text => json!({ "type": "string" }),
         Kind::Switch => or_variable(json!({ "enum": [true, false, "on", "off"] })),
         Kind::Integer(min, max) => integer(min, max),
         Kind::Port => integer(1, 65535),
@@ -106,7 +110,7 @@ fn scalar(kind: Kind) -> Value {
         Kind::Feature => pattern(
             "mptcp|listener_events|laminar|token_dump|mixed_families|nftables|tbf|counter:[A-Za-z0-9]+|sysctl:net\\..+",
         ),
-        Kind::Side => json!({ "type": "string" }),
+        Kind::Text | Kind::Side => json!({ "type": "string" }),
         Kind::Word(["true"]) => or_variable(json!({ "const": true })),
         Kind::Word(words) => or_variable(json!({ "enum": words })),
     }

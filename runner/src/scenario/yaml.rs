@@ -138,8 +138,9 @@ impl Builder<'_> {
     /// Takes one event; `false` if it makes no sense to go on.
     fn event(&mut self, event: Event<'_>, span: &Span) -> bool {
         let (anchor, tagged) = match &event {
-            Event::Scalar(_, _, anchor, tag) => (*anchor, tag.is_some()),
-            Event::SequenceStart(_, anchor, tag) | Event::MappingStart(_, anchor, tag) => (*anchor, tag.is_some()),
+            Event::Scalar(_, _, anchor, tag)
+            | Event::SequenceStart(_, anchor, tag)
+            | Event::MappingStart(_, anchor, tag) => (*anchor, tag.is_some()),
             Event::Alias(anchor) => (*anchor, false),
             _ => (0, false),
         };

@@ -408,7 +408,7 @@ pub static ANNOUNCE: Record = command(
 /// Userspace REMOVE.
 pub static REMOVE_ADDRESS: Record = command("remove_address", "a `remove_address` step", &[IN, ID.required()]);
 
-/// Userspace SUBFLOW_CREATE.
+/// Userspace `SUBFLOW_CREATE`.
 pub static CREATE_SUBFLOW: Record = command(
     "create_subflow",
     "a `create_subflow` step",
@@ -423,7 +423,7 @@ pub static CREATE_SUBFLOW: Record = command(
     ],
 );
 
-/// Userspace SUBFLOW_DESTROY.
+/// Userspace `SUBFLOW_DESTROY`.
 pub static DESTROY_SUBFLOW: Record = command(
     "destroy_subflow",
     "a `destroy_subflow` step",
@@ -436,7 +436,7 @@ pub static DESTROY_SUBFLOW: Record = command(
     ],
 );
 
-/// Userspace SET_FLAGS.
+/// Userspace `SET_FLAGS`.
 pub static SET_SUBFLOW_BACKUP: Record = command(
     "set_subflow_backup",
     "a `set_subflow_backup` step",
@@ -448,7 +448,7 @@ pub static SET_SUBFLOW_BACKUP: Record = command(
     ],
 );
 
-/// GET_ADDR.
+/// `GET_ADDR`.
 pub static GET_ENDPOINT: Record = Record::plain(
     "get_endpoint",
     "a `get_endpoint` step",

@@ -245,7 +245,7 @@ pub(super) fn transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) 
     let on = fields.need_node("on");
     let connection = on.and_then(|node| {
         let known = scope.connection(reader, node)?;
-        scope.live(reader, known, node.place)?;
+        known.live(reader, node.place)?;
         Ok((known.name.clone(), known.background, known.place))
     });
     let each_way = fields.optional("each_way", scalar::size);
@@ -269,11 +269,11 @@ pub(super) fn transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) 
             reader.report(Diagnostic::new(fields.place(), "nothing is transferred").help("like `each_way: 64 KiB`"))
         );
     }
-    let (connection, running, place) = connection?;
+    let (connection, running, made) = connection?;
     if running.is_some() {
         return Err(reader.report(
             Diagnostic::new(fields.place(), format!("a background transfer of `{connection}` is still running"))
-                .context(place, "this connection")
+                .context(made, "this connection")
                 .help("a `finish_transfer` step waits for its end"),
         ));
     }
@@ -320,8 +320,8 @@ pub(super) fn close(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> 
     let node = fields.need_node("on")?;
     let by = fields.need_node("by");
     let known = scope.connection(reader, node)?;
-    scope.live(reader, known, node.place)?;
-    let (name, by) = (known.name.clone(), by.and_then(|node| side(reader, scope, known, node))?);
+    known.live(reader, node.place)?;
+    let (name, by) = (known.name.clone(), by.and_then(|node| side(reader, known, node))?);
     let how = how?;
     if how != CloseHow::HalfClose
         && let Some(known) = scope.connections.iter_mut().find(|known| known.name == name)
@@ -333,7 +333,7 @@ pub(super) fn close(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> 
 }
 
 /// The side that a scalar names.
-pub(super) fn side(reader: &Reader, scope: &Scope, known: &KnownConnection, node: &Node) -> Read<Side> {
+pub(super) fn side(reader: &Reader, known: &KnownConnection, node: &Node) -> Read<Side> {
     let word = reader.scalar(node, |text| Ok(text.to_owned()))?;
-    scope.side(reader, known, &word, node.place)
+    known.side(reader, &word, node.place)
 }

@@ -47,12 +47,12 @@ pub(super) fn event_pattern(
         None => Ok(None),
     };
     let is_listener = matches!(kind, EventKind::ListenerCreated | EventKind::ListenerClosed);
-    let (here, there) = if is_listener { ("address", "") } else { ("", "address") };
-    let (port_here, port_there) = if is_listener { ("port", "") } else { ("", "port") };
-    let local = either(&fields, "local", here, scalar::address);
-    let remote = either(&fields, "remote", there, scalar::address);
-    let local_port = either(&fields, "local_port", port_here, scalar::port);
-    let remote_port = either(&fields, "remote_port", port_there, scalar::port);
+    let (own, other) = if is_listener { ("address", "") } else { ("", "address") };
+    let (own_port, peer_port) = if is_listener { ("port", "") } else { ("", "port") };
+    let local = either(&fields, "local", own, scalar::address);
+    let remote = either(&fields, "remote", other, scalar::address);
+    let local_port = either(&fields, "local_port", own_port, scalar::port);
+    let remote_port = either(&fields, "remote_port", peer_port, scalar::port);
     let local_id = either(&fields, "local_id", "", scalar::octet);
     let remote_id = either(&fields, "remote_id", "id", scalar::octet);
     let backup = either(&fields, "backup", "", scalar::switch);
@@ -103,7 +103,7 @@ fn canonical(address: Option<IpAddr>) -> Option<IpAddr> {
 /// A connection of which the namespace can have events.
 fn connection_of_event(reader: &Reader, node: &Node, namespace: Option<&str>, scope: &Scope) -> Read<String> {
     let known = scope.connection(reader, node)?;
-    let Some(details) = scope.live_or_closed(reader, known, node.place)? else { return Ok(known.name.clone()) };
+    let Some(details) = known.live_or_closed(reader, node.place)? else { return Ok(known.name.clone()) };
     if details.client_protocol == super::super::model::SocketProtocol::Tcp {
         return Err(reader.report(
             Diagnostic::new(node.place, format!("`{}` is a plain TCP connection: it has no events", known.name))
@@ -111,7 +111,7 @@ fn connection_of_event(reader: &Reader, node: &Node, namespace: Option<&str>, sc
         ));
     }
     if let Some(namespace) = namespace {
-        scope.namespace_is_side(reader, known, namespace, node.place)?;
+        known.namespace_is_side(reader, namespace, node.place)?;
     }
     Ok(known.name.clone())
 }

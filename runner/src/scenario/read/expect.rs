@@ -195,23 +195,18 @@ fn counters(
     }
     let mut counters = Vec::new();
     for (name, place, range) in values {
-        match name {
-            Some(name) => counters.push(CounterExpectation { namespaces: namespaces.clone(), place, name, range }),
-            None => {
-                expectation.other_counters_zero.extend(namespaces.iter().map(|namespace| (namespace.clone(), place)))
-            }
+        if let Some(name) = name {
+            counters.push(CounterExpectation { namespaces: namespaces.clone(), place, name, range });
+        } else {
+            let zero = namespaces.iter().map(|namespace| (namespace.clone(), place));
+            expectation.other_counters_zero.extend(zero);
         }
     }
     Ok(counters)
 }
 
 /// Each side of a connection with its value.
-fn sides<'a>(
-    reader: &Reader,
-    entry: &'a Entry,
-    known: &KnownConnection,
-    scope: &Scope,
-) -> Read<Vec<(Side, &'a Entry)>> {
+fn sides<'a>(reader: &Reader, entry: &'a Entry, known: &KnownConnection) -> Read<Vec<(Side, &'a Entry)>> {
     let entries = reader.table(&entry.value, "the sides of a connection")?;
     if entries.is_empty() {
         return Err(reader.error(entry.place, "nothing is expected of either side"));
@@ -219,7 +214,7 @@ fn sides<'a>(
     let mut sides: Vec<(Side, &Entry)> = Vec::new();
     for side_entry in entries {
         // An error that has been noted; the other side can be read all the same.
-        let Ok(side) = scope.side(reader, known, &side_entry.key, side_entry.place) else { continue };
+        let Ok(side) = known.side(reader, &side_entry.key, side_entry.place) else { continue };
         if let Some((_, other)) = sides.iter().find(|(known, _)| *known == side) {
             return Err(reader.report(
                 Diagnostic::new(side_entry.place, "this side is given twice").context(other.place, "also here"),
@@ -236,8 +231,8 @@ fn namespace_of(known: &KnownConnection, side: Side) -> Option<&str> {
 
 fn subflows(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<SubflowsExpectation>> {
     let known = scope.known_connection(reader, &entry.key, entry.place)?;
-    scope.live_mptcp(reader, known, entry.place)?;
-    all(sides(reader, entry, known, scope)?.into_iter().map(|(side, entry)| {
+    known.live_mptcp(reader, entry.place)?;
+    all(sides(reader, entry, known)?.into_iter().map(|(side, entry)| {
         let namespace = namespace_of(known, side);
         let items = reader.list(&entry.value, "a subflow set")?;
         let subflows = all(items
@@ -249,8 +244,8 @@ fn subflows(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<SubflowsE
 
 fn info(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<InfoExpectation>> {
     let known = scope.known_connection(reader, &entry.key, entry.place)?;
-    let details = scope.live(reader, known, entry.place)?;
-    let of_sides = all(sides(reader, entry, known, scope)?.into_iter().map(|(side, entry)| {
+    let details = known.live(reader, entry.place)?;
+    let of_sides = all(sides(reader, entry, known)?.into_iter().map(|(side, entry)| {
         if details.is_some_and(|details| details.protocol(side) == super::super::model::SocketProtocol::Tcp) {
             return Err(reader.report(
                 Diagnostic::new(entry.place, "the socket of this side is plain TCP: it has no MPTCP_INFO")
@@ -297,8 +292,8 @@ fn endpoints(
 
 fn connection_endpoints(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<EndpointsExpectation>> {
     let known = scope.known_connection(reader, &entry.key, entry.place)?;
-    scope.live_mptcp(reader, known, entry.place)?;
-    let sides = sides(reader, entry, known, scope)?;
+    known.live_mptcp(reader, entry.place)?;
+    let sides = sides(reader, entry, known)?;
     let of_sides = sides.into_iter().filter_map(|(side, entry)| {
         // If the connection's step has errors, its namespaces are unknown, and an error has been noted there.
         let namespace = namespace_of(known, side)?.to_owned();

@@ -61,6 +61,11 @@ impl Reader {
         Reported(())
     }
 
+    /// So many errors have been noted that no more are kept.
+    fn is_full(&self) -> bool {
+        self.found.borrow().len() >= MOST_ERRORS
+    }
+
     /// Notes an error with nothing but a message.
     fn error(&self, place: Place, message: impl Into<String>) -> Reported {
         self.report(Diagnostic::new(place, message))
@@ -78,7 +83,7 @@ impl Reader {
     fn record<'a>(&'a self, node: &'a Node, record: &'static Record) -> Read<Fields<'a>> {
         let Value::Map(entries) = &node.value else {
             let keys: Vec<_> = record.all_keys().map(|key| format!("`{}:`", key.name)).take(40).collect();
-            let diagnostic = self.wrong_type(node, &format!("{} must be a map", record.what));
+            let diagnostic = wrong_type(node, &format!("{} must be a map", record.what));
             return Err(self.report(diagnostic.help(format!("its keys are {}", keys.join(", ")))));
         };
         let mut meant = Vec::new();
@@ -105,6 +110,9 @@ impl Reader {
 
     /// Notes an unknown key; gives the known one that is likely meant.
     fn unknown_key(&self, entry: &Entry, record: &'static Record) -> Option<&'static str> {
+        if self.is_full() {
+            return None;
+        }
         let Entry { key, place, .. } = entry;
         if record.never.iter().any(|never| never.name == key) {
             let known: Vec<_> = record.keys.iter().map(|key| format!("`{}`", key.name)).collect();
@@ -153,7 +161,7 @@ impl Reader {
     fn list<'a>(&self, node: &'a Node, what: &str) -> Read<&'a [Node]> {
         match &node.value {
             Value::List(items) => Ok(items),
-            _ => Err(self.report(self.wrong_type(node, &format!("{what} must be a list")))),
+            _ => Err(self.report(wrong_type(node, &format!("{what} must be a list")))),
         }
     }
 
@@ -161,7 +169,7 @@ impl Reader {
     fn table<'a>(&self, node: &'a Node, what: &str) -> Read<&'a [Entry]> {
         match &node.value {
             Value::Map(entries) => Ok(entries),
-            _ => Err(self.report(self.wrong_type(node, &format!("{what} must be a map")))),
+            _ => Err(self.report(wrong_type(node, &format!("{what} must be a map")))),
         }
     }
 
@@ -172,7 +180,7 @@ impl Reader {
             // Noted when the matrix was checked.
             Value::Scalar { text, .. } if self.unresolved && text.contains('$') => Err(Reported(())),
             Value::Scalar { text, .. } => parse(text).map_err(|problem| self.problem(node.place, problem)),
-            Value::List(_) | Value::Map(_) => Err(self.report(self.wrong_type(node, "a single value must stand here"))),
+            Value::List(_) | Value::Map(_) => Err(self.report(wrong_type(node, "a single value must stand here"))),
         }
     }
 
@@ -180,16 +188,17 @@ impl Reader {
     fn key<T>(&self, entry: &Entry, parse: impl Fn(&str) -> Parsed<T>) -> Read<T> {
         parse(&entry.key).map_err(|problem| self.problem(entry.place, problem))
     }
+}
 
-    fn wrong_type(&self, node: &Node, message: &str) -> Diagnostic {
-        let is = match &node.value {
-            Value::Scalar { .. } if node.is_absent() => "nothing is here",
-            Value::Scalar { .. } => "this is a single value",
-            Value::List(_) => "this is a list",
-            Value::Map(_) => "this is a map",
-        };
-        Diagnostic::new(node.place, message).label(is)
-    }
+/// Says what stands at a place instead of what should.
+fn wrong_type(node: &Node, message: &str) -> Diagnostic {
+    let is = match &node.value {
+        Value::Scalar { .. } if node.is_absent() => "nothing is here",
+        Value::Scalar { .. } => "this is a single value",
+        Value::List(_) => "this is a list",
+        Value::Map(_) => "this is a map",
+    };
+    Diagnostic::new(node.place, message).label(is)
 }
 
 /// The map of a [`Record`].

@@ -147,9 +147,9 @@ fn token(reader: &Reader, fields: &Fields<'_>, scope: &Scope, namespace: &Read<S
         return Err(reader.error(fields.place_of("token"), "`on` and `token` say the same: only one may stand here"));
     }
     let known = scope.connection(reader, node)?;
-    scope.live_mptcp(reader, known, node.place)?;
+    known.live_mptcp(reader, node.place)?;
     if let Ok(namespace) = namespace {
-        scope.namespace_is_side(reader, known, namespace, node.place)?;
+        known.namespace_is_side(reader, namespace, node.place)?;
     }
     Ok(Some(TokenChoice::Connection(known.name.clone())))
 }

@@ -140,8 +140,7 @@ impl Scope {
     pub fn device(&self, reader: &Reader, namespace: &Read<String>, node: &Node) -> Read<String> {
         let name = reader.scalar(node, |text| if text == "lo" { Ok("lo".to_owned()) } else { scalar::device(text) })?;
         let Ok(namespace) = namespace else { return Ok(name) };
-        let none = Vec::new();
-        let devices = self.devices.get(namespace).unwrap_or(&none);
+        let devices = self.devices.get(namespace).map_or(&[][..], Vec::as_slice);
         if !self.world_is_known || name == "lo" || devices.contains(&name) {
             return Ok(name);
         }
@@ -187,35 +186,27 @@ impl Scope {
         let known = known.chain(later.into_iter().map(String::as_str));
         Err(unknown(reader, place, format!("there is no connection `{name}`"), suggestion(name, known)))
     }
+}
 
+impl KnownConnection {
     /// The details of a connection that was established; `None` if its step has errors.
-    pub fn live_or_closed<'a>(
-        &self,
-        reader: &Reader,
-        known: &'a KnownConnection,
-        place: Place,
-    ) -> Read<Option<&'a ConnectionDetails>> {
-        let Some(details) = &known.details else { return Ok(None) };
+    pub fn live_or_closed<'a>(&'a self, reader: &Reader, place: Place) -> Read<Option<&'a ConnectionDetails>> {
+        let Some(details) = &self.details else { return Ok(None) };
         if let ConnectionOutcome::Error(errno) = &details.outcome {
             return Err(reader.report(
-                Diagnostic::new(place, format!("the connection `{}` never exists", known.name))
-                    .context(known.place, format!("connect() must fail with {errno}")),
+                Diagnostic::new(place, format!("the connection `{}` never exists", self.name))
+                    .context(self.place, format!("connect() must fail with {errno}")),
             ));
         }
         Ok(Some(details))
     }
 
     /// The details of a connection that is established now.
-    pub fn live<'a>(
-        &self,
-        reader: &Reader,
-        known: &'a KnownConnection,
-        place: Place,
-    ) -> Read<Option<&'a ConnectionDetails>> {
-        let details = self.live_or_closed(reader, known, place)?;
-        if let Some(closed) = known.closed {
+    pub fn live<'a>(&'a self, reader: &Reader, place: Place) -> Read<Option<&'a ConnectionDetails>> {
+        let details = self.live_or_closed(reader, place)?;
+        if let Some(closed) = self.closed {
             return Err(reader.report(
-                Diagnostic::new(place, format!("the connection `{}` is closed by now", known.name))
+                Diagnostic::new(place, format!("the connection `{}` is closed by now", self.name))
                     .context(closed, "closed here"),
             ));
         }
@@ -223,30 +214,25 @@ impl Scope {
     }
 
     /// The same for a connection on which MPTCP is used.
-    pub fn live_mptcp<'a>(
-        &self,
-        reader: &Reader,
-        known: &'a KnownConnection,
-        place: Place,
-    ) -> Read<Option<&'a ConnectionDetails>> {
-        let details = self.live(reader, known, place)?;
+    pub fn live_mptcp<'a>(&'a self, reader: &Reader, place: Place) -> Read<Option<&'a ConnectionDetails>> {
+        let details = self.live(reader, place)?;
         match details {
             Some(details) if details.outcome == ConnectionOutcome::Tcp => Err(reader.report(
-                Diagnostic::new(place, format!("`{}` is a plain TCP connection: it has no subflows", known.name))
-                    .context(known.place, "its outcome is `tcp`"),
+                Diagnostic::new(place, format!("`{}` is a plain TCP connection: it has no subflows", self.name))
+                    .context(self.place, "its outcome is `tcp`"),
             )),
             _ => Ok(details),
         }
     }
 
     /// The side that a word means: a namespace of the connection first, then `client` and `server`.
-    pub fn side(&self, reader: &Reader, known: &KnownConnection, word: &str, place: Place) -> Read<Side> {
+    pub fn side(&self, reader: &Reader, word: &str, place: Place) -> Read<Side> {
         let plain = match word {
             "client" => Some(Side::Client),
             "server" => Some(Side::Server),
             _ => None,
         };
-        let Some(details) = &known.details else {
+        let Some(details) = &self.details else {
             // Which namespaces it has is not known: nothing can be said against the word.
             return Ok(plain.unwrap_or(Side::Client));
         };
@@ -256,31 +242,25 @@ impl Scope {
             (false, true, _) => Ok(Side::Server),
             (_, _, Some(side)) => Ok(side),
             (true, true, None) => Err(reader.report(
-                Diagnostic::new(place, format!("both sides of `{}` are in `{word}`", known.name))
+                Diagnostic::new(place, format!("both sides of `{}` are in `{word}`", self.name))
                     .help("`client` or `server`"),
             )),
             (false, false, None) => Err(reader.report(
-                Diagnostic::new(place, format!("`{word}` is not a side of the connection `{}`", known.name))
+                Diagnostic::new(place, format!("`{word}` is not a side of the connection `{}`", self.name))
                     .help(format!("`client` (in `{}`) or `server` (in `{}`)", details.client, details.server)),
             )),
         }
     }
 
     /// The namespace of a side, if the connection is known well enough.
-    pub fn namespace_is_side(
-        &self,
-        reader: &Reader,
-        known: &KnownConnection,
-        namespace: &str,
-        place: Place,
-    ) -> Read<()> {
-        let Some(details) = &known.details else { return Ok(()) };
+    pub fn namespace_is_side(&self, reader: &Reader, namespace: &str, place: Place) -> Read<()> {
+        let Some(details) = &self.details else { return Ok(()) };
         if details.client == namespace || details.server == namespace {
             return Ok(());
         }
         Err(reader.report(
-            Diagnostic::new(place, format!("the connection `{}` has no side in `{namespace}`", known.name))
-                .context(known.place, format!("from `{}` to `{}`", details.client, details.server)),
+            Diagnostic::new(place, format!("the connection `{}` has no side in `{namespace}`", self.name))
+                .context(self.place, format!("from `{}` to `{}`", details.client, details.server)),
         ))
     }
 }

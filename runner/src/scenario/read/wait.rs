@@ -63,7 +63,7 @@ fn subflow_counts(reader: &Reader, node: &Node, scope: &Scope) -> Read<Vec<Condi
     all(entries.iter().map(|entry| {
         let count = reader.scalar(&entry.value, scalar::octet);
         let known = scope.known_connection(reader, &entry.key, entry.place)?;
-        scope.live_mptcp(reader, known, entry.place)?;
+        known.live_mptcp(reader, entry.place)?;
         Ok(Condition::Subflows { connection: known.name.clone(), count: usize::from(count?) })
     }))
 }
@@ -105,10 +105,10 @@ fn subflow(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
     let present = fields.or("present", true, scalar::switch);
     let on = fields.need_node("on").and_then(|node| {
         let known = scope.connection(reader, node)?;
-        scope.live_mptcp(reader, known, node.place)?;
+        known.live_mptcp(reader, node.place)?;
         Ok(known)
     });
-    let side = fields.need_node("side").and_then(|node| connection::side(reader, scope, on?, node));
+    let side = fields.need_node("side").and_then(|node| connection::side(reader, on?, node));
     let namespace = match (on, side) {
         (Ok(known), Ok(side)) => known.details.as_ref().map(|details| details.namespace(side)),
         _ => None,
@@ -132,8 +132,8 @@ fn transferred(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
     let on = fields.need_node("on")?;
     let by = fields.need_node("by");
     let known = scope.connection(reader, on)?;
-    scope.live(reader, known, on.place)?;
-    let sender = by.and_then(|node| connection::side(reader, scope, known, node))?;
+    known.live(reader, on.place)?;
+    let sender = by.and_then(|node| connection::side(reader, known, node))?;
     let bytes = bytes?;
     let Some((from_client, from_server)) = known.background else {
         return Err(reader.report(
