@@ -1,7 +1,10 @@
 //! Taking states: counters, sockets, endpoints, limits and bytes at one moment.
 
+use std::os::fd::BorrowedFd;
+
 use super::lab::Lab;
-use crate::observe::sockets;
+use crate::mptcp::TcpInfo;
+use crate::observe::sockets::{self, SocketError, SubflowAddresses};
 use crate::recording::{Moment, Observation, Side};
 
 impl Lab<'_> {
@@ -76,10 +79,15 @@ impl Lab<'_> {
         for side in [Side::Client, Side::Server] {
             let Some(socket) = connection.socket(side) else { continue };
             let info = sockets::mptcp_info(socket).map_err(|error| format!("MPTCP_INFO of `{name}`: {error}"))?;
-            let subflows = match connection.token(side) {
+            let mut subflows = match connection.token(side) {
                 Some(token) => self.subflows(connection.namespace(side), token)?,
                 None => Vec::new(),
             };
+            let details = subflow_details(socket).map_err(|error| format!("subflows of `{name}`: {error}"))?;
+            for subflow in &mut subflows {
+                let detail = details.iter().find(|(ends, _)| ends.local == subflow.local && ends.remote == subflow.remote);
+                subflow.tcp = detail.map(|(_, tcp)| tcp.clone());
+            }
             self.recorder.note(Observation::Sockets {
                 connection: name.to_owned(),
                 side,
@@ -96,4 +104,15 @@ impl Lab<'_> {
         let open = self.connections.values().filter(|connection| connection.is_open());
         open.map(|connection| connection.name.clone()).collect()
     }
+}
+
+/// What the connection's socket tells of each subflow: at one moment where the kernel can (Linux 6.5), else in two
+/// questions.
+fn subflow_details(socket: BorrowedFd<'_>) -> Result<Vec<(SubflowAddresses, TcpInfo)>, SocketError> {
+    if let Some(full) = sockets::full_info(socket)? {
+        return Ok(full.subflows.into_iter().map(|subflow| (subflow.addresses, subflow.tcp)).collect());
+    }
+    let addresses = sockets::subflow_addresses(socket)?.unwrap_or_default();
+    let tcp = sockets::subflow_tcp_info(socket)?.unwrap_or_default();
+    Ok(addresses.into_iter().zip(tcp).collect())
 }

@@ -135,6 +135,28 @@ impl<'de> Deserialize<'de> for SubflowFlags {
     }
 }
 
+/// What `struct tcp_info` (`include/uapi/linux/tcp.h`) says of a subflow, as far as it interests us.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct TcpInfo {
+    /// The TCP state's number (1 = ESTABLISHED; `include/net/tcp_states.h`).
+    pub state: u8,
+    /// The smoothed round-trip time in microseconds.
+    pub rtt_us: u32,
+    /// The congestion window in segments.
+    pub snd_cwnd: u32,
+    /// Segments retransmitted in all.
+    pub total_retrans: u32,
+    /// Bytes that the peer acknowledged.
+    pub bytes_acked: u64,
+    /// Bytes received.
+    pub bytes_received: u64,
+    /// Bytes sent, retransmissions included.
+    pub bytes_sent: u64,
+    /// Bytes sent again.
+    pub bytes_retrans: u64,
+}
+
 /// One subflow socket of a connection, from a sock_diag dump of its namespace (`INET_DIAG_ULP_INFO`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SubflowState {
@@ -155,4 +177,8 @@ pub struct SubflowState {
     /// The device that the socket is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev: Option<String>,
+    /// What the connection's own socket tells of it (`MPTCP_FULL_INFO`, or `MPTCP_SUBFLOW_ADDRS` with `MPTCP_TCPINFO`),
+    /// where it was asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tcp: Option<TcpInfo>,
 }

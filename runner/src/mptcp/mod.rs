@@ -7,7 +7,7 @@ mod info;
 
 pub use endpoint::{Endpoint, EndpointFlags, Limits};
 pub use event::{EventKind, PmEvent};
-pub use info::{MptcpInfo, SubflowFlags, SubflowState};
+pub use info::{MptcpInfo, SubflowFlags, SubflowState, TcpInfo};
 
 use std::net::IpAddr;
 

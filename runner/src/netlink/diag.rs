@@ -216,6 +216,7 @@ pub fn decode_subflow(payload: &[u8], devices: &DeviceNames) -> Result<Option<Su
         token_local: 0,
         flags: SubflowFlags::empty(),
         dev: (socket.interface != 0).then(|| devices.name(socket.interface)),
+        tcp: None,
     };
     for attribute in attributes(details) {
         let attribute = attribute?;

@@ -12,7 +12,7 @@ use nix::errno::Errno;
 use nix::libc;
 use thiserror::Error;
 
-use crate::mptcp::{MptcpInfo, SOL_MPTCP};
+use crate::mptcp::{MptcpInfo, SOL_MPTCP, TcpInfo};
 use crate::sys::full_info::mptcp_full_info;
 use crate::sys::sockopt::getsockopt_bytes;
 
@@ -44,27 +44,6 @@ pub struct SubflowAddresses {
     pub local: SocketAddr,
     /// The remote address and port.
     pub remote: SocketAddr,
-}
-
-/// What `struct tcp_info` (`include/uapi/linux/tcp.h`) says of a subflow, as far as it interests us.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct TcpInfo {
-    /// The TCP state's number (1 = ESTABLISHED; `include/net/tcp_states.h`).
-    pub state: u8,
-    /// The smoothed round-trip time in microseconds.
-    pub rtt_us: u32,
-    /// The congestion window in segments.
-    pub snd_cwnd: u32,
-    /// Segments retransmitted in all.
-    pub total_retrans: u32,
-    /// Bytes that the peer acknowledged.
-    pub bytes_acked: u64,
-    /// Bytes received.
-    pub bytes_received: u64,
-    /// Bytes sent, retransmissions included.
-    pub bytes_sent: u64,
-    /// Bytes sent again.
-    pub bytes_retrans: u64,
 }
 
 /// `MPTCP_FULL_INFO`: everything at one moment.

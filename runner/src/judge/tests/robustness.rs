@@ -156,6 +156,7 @@ fn observation() -> impl Strategy<Value = Observation> {
             token_local: flags,
             flags: SubflowFlags::from_bits_retain(flags),
             dev: None,
+            tcp: None,
         });
     prop_oneof![
         step().prop_map(|step| Observation::StepStarted { step, text: "text".to_owned() }),
