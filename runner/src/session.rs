@@ -32,7 +32,8 @@ impl Session {
     /// What this kernel has of these features. Each one is tried once in a session.
     pub fn features(&self, wanted: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, String> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let unknown: BTreeSet<Feature> = wanted.iter().filter(|feature| !known.contains_key(feature)).cloned().collect();
+        let unknown: BTreeSet<Feature> =
+            wanted.iter().filter(|feature| !known.contains_key(feature)).cloned().collect();
         if !unknown.is_empty() {
             known.extend(self.at_home(|| self.probe(&unknown))??);
         }

@@ -85,7 +85,8 @@ impl Lab<'_> {
             };
             let details = subflow_details(socket).map_err(|error| format!("subflows of `{name}`: {error}"))?;
             for subflow in &mut subflows {
-                let detail = details.iter().find(|(ends, _)| ends.local == subflow.local && ends.remote == subflow.remote);
+                let detail =
+                    details.iter().find(|(ends, _)| ends.local == subflow.local && ends.remote == subflow.remote);
                 subflow.tcp = detail.map(|(_, tcp)| tcp.clone());
             }
             self.recorder.note(Observation::Sockets {

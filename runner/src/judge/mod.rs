@@ -20,8 +20,6 @@ mod tests;
 
 pub use canonical::canonical;
 pub use checks::judge;
-pub use matching::{
-    INFO_FIELDS, event_matches, info_field, is_usable, option_matches, segment_matches, subflow_matches,
-};
+pub use matching::{event_matches, is_usable, option_matches, segment_matches, subflow_matches};
 pub use snapshot::{prepare, settle_snapshot, snapshot_path};
 pub use verdict::{Finding, FindingKind, Verdict, verdict};

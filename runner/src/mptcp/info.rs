@@ -66,7 +66,7 @@ pub struct MptcpInfo {
 
 impl MptcpInfo {
     /// The names of the fields of `struct mptcp_info` that are numbers one can expect something of.
-    pub const FIELDS: [&'static str; 21] = [
+    pub const FIELDS: [&'static str; 22] = [
         "subflows",
         "add_addr_signal",
         "add_addr_accepted",
@@ -74,6 +74,7 @@ impl MptcpInfo {
         "add_addr_signal_max",
         "add_addr_accepted_max",
         "flags",
+        "fallback",
         "token",
         "write_seq",
         "snd_una",
@@ -89,6 +90,36 @@ impl MptcpInfo {
         "subflows_total",
         "endp_laminar_max",
     ];
+
+    /// The value of a field of `struct mptcp_info`. `None`: there is no such field. `Some(None)`: this kernel does not
+    /// report it.
+    pub fn field(&self, name: &str) -> Option<Option<u64>> {
+        Some(match name {
+            "subflows" => Some(self.subflows.into()),
+            "add_addr_signal" => Some(self.add_addr_signal.into()),
+            "add_addr_accepted" => Some(self.add_addr_accepted.into()),
+            "subflows_max" => Some(self.subflows_max.into()),
+            "add_addr_signal_max" => Some(self.add_addr_signal_max.into()),
+            "add_addr_accepted_max" => Some(self.add_addr_accepted_max.into()),
+            "flags" => Some(self.flags.into()),
+            "fallback" => Some(self.fallback().into()),
+            "token" => Some(self.token.into()),
+            "write_seq" => Some(self.write_seq),
+            "snd_una" => Some(self.snd_una),
+            "rcv_nxt" => Some(self.rcv_nxt),
+            "local_addr_used" => self.local_addr_used.map(u64::from),
+            "local_addr_max" => self.local_addr_max.map(u64::from),
+            "csum_enabled" => self.csum_enabled.map(u64::from),
+            "retransmits" => self.retransmits.map(u64::from),
+            "bytes_retrans" => self.bytes_retrans,
+            "bytes_sent" => self.bytes_sent,
+            "bytes_received" => self.bytes_received,
+            "bytes_acked" => self.bytes_acked,
+            "subflows_total" => self.subflows_total.map(u64::from),
+            "endp_laminar_max" => self.endp_laminar_max.map(u64::from),
+            _ => return None,
+        })
+    }
 
     /// The connection fell back to plain TCP.
     pub fn fallback(&self) -> bool {

@@ -15,9 +15,9 @@ pub mod diag;
 mod error;
 pub mod events;
 mod exchange;
-pub mod nft;
 #[cfg(test)]
 mod fixture;
+pub mod nft;
 pub mod pm;
 pub mod route;
 

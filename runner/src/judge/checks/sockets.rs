@@ -1,6 +1,6 @@
 //! What the sockets of a connection say: the set of subflows, and fields of `MPTCP_INFO`.
 
-use crate::judge::matching::{info_field, is_usable, subflow_matches};
+use crate::judge::matching::{is_usable, subflow_matches};
 use crate::judge::names::side_word;
 use crate::judge::{Finding, FindingKind, render};
 use crate::scenario::model::{InfoExpectation, SubflowsExpectation};
@@ -103,7 +103,7 @@ pub(super) fn info(scope: &Scope<'_, '_>, expected: &InfoExpectation) -> Option<
             scope.when
         ));
     };
-    match info_field(info, field) {
+    match info.field(field) {
         Some(Some(value)) if expected.range.contains(&value) => None,
         Some(Some(value)) => found(format!("{field} of {whose}, {}: expected {range}, it is {value}", scope.when)),
         Some(None) => found(format!("{field} of {whose}: this kernel does not report it in MPTCP_INFO")),

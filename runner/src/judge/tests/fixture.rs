@@ -408,7 +408,17 @@ fn subflows(side: Side, token: u32) -> Vec<SubflowState> {
             let (local, remote, local_id, remote_id) =
                 if side == Side::Client { ends } else { (ends.1, ends.0, ends.3, ends.2) };
             let flags = SubflowFlags::FULLY_ESTABLISHED;
-            SubflowState { local, remote, tcp_state, local_id, remote_id, token_local: token, flags, dev: None, tcp: None }
+            SubflowState {
+                local,
+                remote,
+                tcp_state,
+                local_id,
+                remote_id,
+                token_local: token,
+                flags,
+                dev: None,
+                tcp: None,
+            }
         })
         .collect()
 }
