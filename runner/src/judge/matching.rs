@@ -5,7 +5,7 @@
 
 use std::net::IpAddr;
 
-use crate::mptcp::{MptcpInfo, PmEvent, SubflowFlags, SubflowState, canonical};
+use crate::mptcp::{PmEvent, SubflowFlags, SubflowState, canonical};
 use crate::scenario::model::{ErrorPattern, EventPattern, SubflowPattern, WirePattern};
 use crate::wire::{MptcpOption, Segment};
 
