@@ -82,6 +82,7 @@ impl<'a> Lab<'a> {
         for name in &names {
             self.take_counters(name, &Moment::Start)?;
         }
+        self.take_bytes(&Moment::Start)?;
         for setup in &plan.setup {
             if let Setup::Operation(operation) = setup {
                 self.perform(operation).await.map_err(|error| error.message())?;

@@ -57,7 +57,8 @@ impl Lab<'_> {
         Ok(())
     }
 
-    fn take_bytes(&self, moment: &Moment) -> Result<(), String> {
+    /// Takes what each end of each link has sent and received.
+    pub(super) fn take_bytes(&self, moment: &Moment) -> Result<(), String> {
         for link in &self.scenario.world.links {
             for end in &link.ends {
                 let (sent, received) = self.link_bytes(&end.namespace, &end.device)?;

@@ -4,8 +4,8 @@ use crate::judge::alignment::{Row, align, side_by_side};
 use crate::judge::matching::event_matches;
 use crate::judge::sequence::{Mismatch, Outcome, match_items};
 use crate::judge::{Finding, FindingKind, render, time_line};
-use crate::mptcp::PmEvent;
-use crate::scenario::model::{EventExpectation, EventItem, EventPattern, Place};
+use crate::mptcp::{EventKind, PmEvent};
+use crate::scenario::model::{EventExpectation, EventItem, EventPattern, Feature, Place};
 
 use super::scope::Scope;
 
@@ -17,7 +17,11 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
         let summary = format!("events of {namespace}: they were not recorded in this namespace");
         return Some(Finding::new(FindingKind::Incomplete, summary).placed(expected.place));
     }
-    let list = List { scope, namespace, events: time_line::events_of(scope.names, namespace, scope.until) };
+    let mut events = time_line::events_of(scope.names, namespace, scope.until);
+    if !tells_of_listeners(scope, &expected.items) {
+        events.retain(|(_, event)| !is_of_listener(event.kind));
+    }
+    let list = List { scope, namespace, events };
     let matches = |pattern: &EventPattern, event: usize| list.matches(pattern, event);
     let difference = match match_items(&expected.items, expected.complete, list.events.len(), &matches) {
         Outcome::Match => return None,
@@ -46,6 +50,23 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
         },
     };
     Some(list.finding(expected, &difference))
+}
+
+/// Whether a list is about listening sockets, too. Kernels before 6.2 have no events of them, so a list that must hold
+/// there can't name them: it is complete without them, unless the scenario requires `listener_events`.
+fn tells_of_listeners(scope: &Scope<'_, '_>, items: &[EventItem]) -> bool {
+    scope.names.scenario().requires.contains(&Feature::ListenerEvents) || items.iter().any(names_listener)
+}
+
+fn names_listener(item: &EventItem) -> bool {
+    match item {
+        EventItem::One { pattern, .. } => is_of_listener(pattern.kind),
+        EventItem::AnyOrder { branches, .. } => branches.iter().flatten().any(names_listener),
+    }
+}
+
+fn is_of_listener(kind: EventKind) -> bool {
+    matches!(kind, EventKind::ListenerCreated | EventKind::ListenerClosed)
 }
 
 /// Where a list and the events part.
