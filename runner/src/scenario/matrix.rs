@@ -402,7 +402,9 @@ fn repeat_variables<'a>(node: &'a Node, into: &mut Vec<RepeatVariable<'a>>) {
         }
         repeat_variables(&entry.value, into);
     }
-    node.items().iter().for_each(|item| repeat_variables(item, into));
+    if let Value::List(items) = &node.value {
+        items.iter().for_each(|item| repeat_variables(item, into));
+    }
 }
 
 /// A text with the value in the place of each `$name`.
