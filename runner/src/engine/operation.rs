@@ -274,8 +274,13 @@ impl Lab<'_> {
             Operation::GetEndpoint { namespace, token, id } => {
                 let token = token.as_ref().map(|token| self.token(namespace, token)).transpose()?;
                 let shown = self.node(namespace)?.pm.get_endpoint(*id, token).await?;
-                if shown.id != Some(*id) {
-                    return Err(NotDone::Failed(format!("asked {namespace} for endpoint {id}, got `{shown}`")));
+                let listed = self.node(namespace)?.pm.dump_endpoints(token).await?;
+                if shown.id != Some(*id) || !listed.contains(&shown) {
+                    let listed: Vec<String> = listed.iter().map(ToString::to_string).collect();
+                    let listed = listed.join(", ");
+                    return Err(NotDone::Failed(format!(
+                        "asked {namespace} for endpoint {id}, got `{shown}`; the whole list is: {listed}"
+                    )));
                 }
             }
             _ => {}

@@ -8,6 +8,7 @@ use std::ops::Range;
 use super::diagnostic::Diagnostic;
 use super::model::Place;
 use super::nearest::suggestion;
+use super::scalar::{Parsed, Problem};
 use super::yaml::{Entry, Node, Value};
 
 /// The most variants of a scenario.
@@ -18,6 +19,9 @@ const LONGEST_VALUE: usize = 256;
 
 /// The most bytes of all variants of a scenario together.
 const MOST_TEXT: usize = 16 << 20;
+
+/// What the name of a variable may be.
+const VARIABLE_NAME: &str = "a small letter, then small letters, digits or `_`; at most 32 in all";
 
 /// The axes of a scenario, checked.
 #[derive(Debug, Default)]
@@ -127,16 +131,21 @@ impl Matrix {
     fn check_uses(&self, root: &Node, text: &str, found: &mut Vec<Diagnostic>) {
         let names: Vec<&str> =
             self.axes.iter().flat_map(Axis::variables).map(|variable| variable.name.as_str()).collect();
+        let mut repeats = Vec::new();
+        repeat_variables(root, &mut repeats);
+        for repeat in repeats.iter().filter(|repeat| names.contains(&repeat.name)) {
+            let message = format!("the matrix has a variable `{}`, too", repeat.name);
+            found.push(Diagnostic::new(repeat.place, message).help("give one of the two another name"));
+        }
         let mut used = vec![false; names.len()];
         let mut unknown = Vec::new();
         self.scalars(root, &mut |scalar| {
-            for reference in references(text.get(scalar.range.clone()).unwrap_or_default()) {
-                match reference.name.and_then(|name| names.iter().position(|known| *known == name)) {
+            for name in references(text.get(scalar.range.clone()).unwrap_or_default()).iter().filter_map(|it| it.name) {
+                let is_counted = |it: &RepeatVariable<'_>| it.name == name && it.block.contains(&scalar.range.start);
+                match names.iter().position(|known| *known == name) {
                     Some(index) => used[index] = true,
-                    None if reference.name.is_some() && !self.incomplete => {
-                        unknown.push((scalar.place, reference.name.unwrap_or_default().to_owned()));
-                    }
-                    None => {}
+                    None if self.incomplete || repeats.iter().any(is_counted) => {}
+                    None => unknown.push((scalar.place, name.to_owned())),
                 }
             }
         });
@@ -336,14 +345,16 @@ fn is_label(c: char) -> bool {
 }
 
 fn check_name(name: &str, place: Place, found: &mut Vec<Diagnostic>) -> Option<()> {
-    let fine = name.len() <= 32 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(is_name);
+    let fine = is_variable_name(name);
     if !fine {
-        found.push(
-            Diagnostic::new(place, format!("`{name}` can't be the name of a variable"))
-                .help("a small letter, then small letters, digits or `_`; at most 32 in all"),
-        );
+        let diagnostic = Diagnostic::new(place, format!("`{name}` can't be the name of a variable"));
+        found.push(diagnostic.help(VARIABLE_NAME));
     }
     fine.then_some(())
+}
+
+fn is_variable_name(name: &str) -> bool {
+    name.len() <= 32 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(is_name)
 }
 
 fn is_name(c: char) -> bool {
@@ -374,6 +385,50 @@ fn variable(name: &str, place: Place, value: &Node, text: &str, found: &mut Vec<
         return None;
     }
     Some(Variable { name: name.to_owned(), place, raw, text: meant })
+}
+
+/// The variable of a `repeat` step, which is filled in when the steps are read.
+struct RepeatVariable<'a> {
+    name: &'a str,
+    place: Place,
+    block: Range<usize>,
+}
+
+fn repeat_variables<'a>(node: &'a Node, into: &mut Vec<RepeatVariable<'a>>) {
+    for entry in node.entries() {
+        let variable = entry.value.get("variable").filter(|_| entry.key == "repeat");
+        if let Some((place, name)) = variable.and_then(|variable| Some((variable.place, variable.text()?))) {
+            into.push(RepeatVariable { name, place, block: entry.value.range.clone() });
+        }
+        repeat_variables(&entry.value, into);
+    }
+    if let Value::List(items) = &node.value {
+        items.iter().for_each(|item| repeat_variables(item, into));
+    }
+}
+
+/// A text with the value in the place of each `$name`.
+pub fn with_value(text: &str, name: &str, value: &str) -> String {
+    let mut filled = String::with_capacity(text.len());
+    let mut copied = 0;
+    for reference in references(text).iter().filter(|reference| reference.name == Some(name)) {
+        filled.push_str(text.get(copied..reference.range.start).unwrap_or_default());
+        filled.push_str(value);
+        copied = reference.range.end;
+    }
+    filled.push_str(text.get(copied..).unwrap_or_default());
+    filled
+}
+
+/// The name of a variable.
+pub fn variable_name(text: &str) -> Parsed<String> {
+    if is_variable_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err(Problem {
+        message: format!("`{text}` can't be the name of a variable"),
+        help: Some(VARIABLE_NAME.to_owned()),
+    })
 }
 
 /// A `$name` or `$$` in a text.
@@ -430,6 +485,16 @@ mod tests {
             "# $nothing in a comment\na: \"dead:beef::1\"\nb: \"::\"\nc: dead:beef::1/64\n\
              d: [\"dead:beef::1\", \"dead:beef::1\"]\ne: [c]\nf: costs $5\n"
         ));
+    }
+
+    #[test]
+    fn the_variable_of_a_repeat_step_is_left_to_the_steps() {
+        let text = "matrix: { a: [x] }\nsteps:\n  - repeat: { variable: n, steps: [$n, $a] }\n  - $n\n";
+        let (variants, found) = variants(text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert_eq!(found[0].place().map(|place| place.line), Some(4));
+        assert!(variants[0].text.contains("steps: [$n, x]"), "{}", variants[0].text);
+        assert_eq!(with_value("10.0.$n.$name/$n", "n", "7"), "10.0.7.$name/7");
     }
 
     #[test]

@@ -111,6 +111,7 @@ fn scalar(kind: Kind) -> Value {
             "mptcp|listener_events|laminar|token_dump|mixed_families|nftables|tbf|counter:[A-Za-z0-9]+|sysctl:net\\..+",
         ),
         Kind::Text | Kind::Side => json!({ "type": "string" }),
+        Kind::Variable => json!({ "type": "string", "pattern": "^[a-z][a-z0-9_]{0,31}$" }),
         Kind::Word(["true"]) => or_variable(json!({ "const": true })),
         Kind::Word(words) => or_variable(json!({ "enum": words })),
     }

@@ -7,7 +7,7 @@ mod world;
 
 pub use expect::{EVENT_ITEM, EVENT_LIST, EXPECT, FILTER_OPTIONS, SUBFLOW, WIRE_ITEM, event_record, wire_record};
 pub use step::{
-    OPERATIONS, QUIET, STEP, WAIT_COUNTER, WAIT_ENDPOINT, WAIT_EVENT, WAIT_SUBFLOW, WAIT_TRANSFERRED, WAIT_WIRE,
+    OPERATIONS, QUIET, REPEAT, STEP, WAIT_COUNTER, WAIT_ENDPOINT, WAIT_EVENT, WAIT_SUBFLOW, WAIT_TRANSFERRED, WAIT_WIRE,
     step_record,
 };
 pub use world::{END, ENDPOINT, LIMITS, LINK, NAMESPACE, ROUTE, SCENARIO, TOPOLOGY};
@@ -131,6 +131,8 @@ pub enum Kind {
     Sysctl,
     /// A feature word of `requires:`.
     Feature,
+    /// The name of a variable.
+    Variable,
     /// `client`, `server`, or one of the connection's namespaces.
     Side,
     /// One of these words.

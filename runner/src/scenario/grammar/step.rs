@@ -11,7 +11,7 @@ const fn record(name: &'static str, record: &'static Record, doc: &'static str) 
 }
 
 /// A step: exactly one of these.
-pub static STEP: Record = Record { name: "step", what: "a step", keys: &[], one_of: STEPS, never: &[] };
+pub static STEP: Record = Record { name: "step", what: "a step", keys: &[], one_of: &STEPS, never: &[] };
 
 /// The record that is the value of that step.
 pub fn step_record(name: &str) -> Option<&'static Record> {
@@ -21,7 +21,8 @@ pub fn step_record(name: &str) -> Option<&'static Record> {
     })
 }
 
-const STEPS: &[Key] = &[
+// A static: `repeat` has steps in it, and a constant can't refer to itself.
+static STEPS: [Key; 31] = [
     record("listen", &LISTEN, "Opens a listening socket."),
     record("stop_listening", &STOP_LISTENING, "Closes a listening socket."),
     record("connect", &CONNECT, "Opens a connection; without a `listen` step for its port, a listener, too."),
@@ -36,6 +37,7 @@ const STEPS: &[Key] = &[
     record("close", &CLOSE, "Closes a connection."),
     record("check", &EXPECT, "Takes the state of the world at this moment: the same keys as `expect`."),
     record("expect_error", &EXPECT_ERROR, "An operation that the kernel must refuse."),
+    record("repeat", &REPEAT, "Takes steps again and again, each time with the next number."),
     ADD_ENDPOINT_KEY,
     DELETE_ENDPOINT_KEY,
     CHANGE_ENDPOINT_KEY,
@@ -314,6 +316,18 @@ static EXPECT_ERROR: Record = Record::plain(
         scalar("error", Kind::Errno, "The errno that the kernel must answer with.").required(),
         scalar("message", Kind::Line, "A part of the kernel's own words (extended ACK)."),
         record("do", &OPERATIONS, "The operation.").required(),
+    ],
+);
+
+/// Steps with a number that changes.
+pub static REPEAT: Record = Record::plain(
+    "repeat",
+    "a `repeat` step",
+    &[
+        scalar("variable", Kind::Variable, "Its name; `$name` in the steps is replaced by the number.").required(),
+        scalar("from", Kind::Integer(0, 65535), "The first number.").required(),
+        scalar("to", Kind::Integer(0, 65535), "The last number.").required(),
+        Key::new("steps", Shape::List(&Shape::Record(&STEP)), "What is done for each number.").required(),
     ],
 );
 

@@ -7,6 +7,7 @@ mod connection;
 mod event;
 mod expect;
 mod operation;
+mod repeat;
 mod scope;
 mod step;
 mod wait;
@@ -322,7 +323,8 @@ fn read_steps(reader: &Reader, node: &Node, scope: &mut scope::Scope) -> Read<Ve
         return Err(reader.error(node.place, message));
     }
     scope.foresee(items);
-    all(items.iter().map(|item| step::read(reader, item, scope)))
+    let mut room = MOST_STEPS;
+    repeat::steps(reader, items, scope, &mut room)
 }
 
 fn lines<T>(fields: &Fields<'_>, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<Vec<T>> {
