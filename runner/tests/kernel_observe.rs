@@ -303,7 +303,7 @@ fn a_capture_bears_the_time_of_day() -> Outcome {
     let now = || u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()).unwrap();
     let world = World::new()?;
     let runtime = runtime();
-    let mut capture = open(&world.client, &runtime, DEFAULT_RING_BYTES);
+    let capture = open(&world.client, &runtime, DEFAULT_RING_BYTES);
     let before = now();
     let _sockets = world.connect(SERVER_V4, Kind::Mptcp, Kind::Mptcp);
     let after = now();
@@ -348,7 +348,7 @@ fn a_full_ring_is_reported_as_loss() -> Outcome {
     // The smallest ring there is: 64 KiB, 256 frames.
     let world = World::new()?;
     let runtime = runtime();
-    let mut capture = open(&world.client, &runtime, 1);
+    let capture = open(&world.client, &runtime, 1);
     for _ in 0..100 {
         world.connect(SERVER_V4, Kind::Tcp, Kind::Tcp);
     }

@@ -22,6 +22,7 @@ pub struct Trouble {
 }
 
 impl Trouble {
+    #[expect(clippy::needless_pass_by_value, reason = "it is what map_err() hands over")]
     fn new(message: impl ToString) -> Self {
         Self { message: message.to_string(), hints: Vec::new() }
     }

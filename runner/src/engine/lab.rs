@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use tokio::net::TcpListener;
 
 use super::node::{Node, Opened};
+use super::operation::NotDone;
 use super::recorder::Recorder;
 use crate::mptcp::SubflowState;
 use crate::observe::{is_gauge, sockets};
@@ -85,7 +86,7 @@ impl<'a> Lab<'a> {
         self.take_bytes(&Moment::Start)?;
         for setup in &plan.setup {
             if let Setup::Operation(operation) = setup {
-                self.perform(operation).await.map_err(|error| error.message())?;
+                self.perform(operation).await.map_err(NotDone::message)?;
             }
         }
         self.observe_now();
@@ -134,7 +135,7 @@ impl<'a> Lab<'a> {
     }
 
     /// Learns the tokens of both sides, where they are MPTCP.
-    pub(super) fn learn_tokens(&self, connection: &mut LiveConnection) -> Result<(), String> {
+    pub(super) fn learn_tokens(connection: &mut LiveConnection) -> Result<(), String> {
         for side in [Side::Client, Side::Server] {
             let token = match connection.socket(side) {
                 None => None,

@@ -43,10 +43,7 @@ impl Opened {
     /// Opens everything. The calling thread must be in the namespace.
     pub(super) fn open(name: &str, devices: DeviceNames, events: bool) -> Result<Self, String> {
         Ok(Self {
-            events: match events {
-                true => Some(EventSocket::open(name, devices.clone()).map_err(text)?),
-                false => None,
-            },
+            events: if events { Some(EventSocket::open(name, devices.clone()).map_err(text)?) } else { None },
             capture: CaptureSocket::open().map_err(text)?,
             pm: PmClient::open(name, devices.clone()).map_err(text)?,
             diag: DiagSocket::open(name, devices.clone()).map_err(text)?,
@@ -89,6 +86,7 @@ impl Node {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err() hands over")]
 fn text(error: impl ToString) -> String {
     error.to_string()
 }
@@ -133,6 +131,7 @@ impl Observers {
                 Ok(Some(reception)) => (reception.at, Some(reception.what)),
                 Err(_) => (recorder::now(), None),
             };
+            let is_broken = received.1.is_none();
             let namespace = self.namespace.clone();
             match received {
                 (at, Some(Received::Event(event))) => {
@@ -141,7 +140,7 @@ impl Observers {
                 (at, _) => {
                     let lost = Observation::Lost { namespace, what: LostWhat::Events, count: None };
                     self.recorder.observe(at, lost);
-                    if received_nothing(&received.1) {
+                    if is_broken {
                         return;
                     }
                 }
@@ -180,10 +179,6 @@ async fn event_comes(socket: Option<&AsyncFd<OwnedFd>>) {
         }
         None => std::future::pending().await,
     }
-}
-
-fn received_nothing(what: &Option<Received>) -> bool {
-    what.is_none()
 }
 
 /// A second descriptor of the socket, to wait on: the socket itself stays free to be drained at any moment.

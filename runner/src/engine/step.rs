@@ -7,10 +7,7 @@ use tokio::time::timeout;
 use super::lab::Lab;
 use crate::recording::{Connection, Integrity, Moment, Observation, Side, StepOutcome};
 use crate::scenario::model::{Action, CloseHow, ConnectPlan, ConnectionOutcome, TransferPlan};
-use crate::traffic::{self, CloseError, Delivery, LiveConnection, SocketError};
-
-/// What the two directions of a transfer came to; `None`: nothing was to be sent that way.
-type Deliveries = (Option<std::io::Result<Delivery>>, Option<std::io::Result<Delivery>>);
+use crate::traffic::{self, CloseError, Deliveries, Delivery, LiveConnection, SocketError};
 
 impl Lab<'_> {
     /// Takes one step.
@@ -110,7 +107,7 @@ impl Lab<'_> {
     /// A byte each way: the client is fully established only when something came from the server
     /// (`mptcp_check_fallback`/`check_fully_established`, net/mptcp/options.c).
     async fn begin(&mut self, plan: &ConnectPlan, mut connection: LiveConnection) -> StepOutcome {
-        if let Err(message) = self.learn_tokens(&mut connection) {
+        if let Err(message) = Self::learn_tokens(&mut connection) {
             return failed(message);
         }
         self.recorder.note(Observation::Connected {
@@ -137,9 +134,10 @@ impl Lab<'_> {
     async fn greet(&self, name: &str) -> Result<(), String> {
         let connection = self.connections.get(name).ok_or("there is no such connection")?;
         let (there, back) = connection.greet().await.map_err(|error| error.to_string())?;
-        match [there, back].iter().all(|delivery| integrity(delivery) == Integrity::Intact) {
-            true => Ok(()),
-            false => Err(format!("{there:?} from the client, {back:?} from the server")),
+        if [there, back].iter().all(|delivery| integrity(delivery) == Integrity::Intact) {
+            Ok(())
+        } else {
+            Err(format!("{there:?} from the client, {back:?} from the server"))
         }
     }
 
@@ -240,6 +238,7 @@ fn integrity(delivery: &Delivery) -> Integrity {
 }
 
 /// The step could not be done.
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err() hands over")]
 pub(super) fn failed(message: impl ToString) -> StepOutcome {
     StepOutcome::Failed { message: message.to_string() }
 }

@@ -199,13 +199,11 @@ impl Lab<'_> {
             self.observe_now();
             let quiet_for = recorder::now().saturating_sub(self.recorder.last_activity().max(begin));
             let quiet_for = Duration::from_nanos(quiet_for);
-            if quiet_for >= period {
-                return Ok(true);
-            }
+            let Some(left) = period.checked_sub(quiet_for).filter(|left| !left.is_zero()) else { return Ok(true) };
             if Instant::now() >= deadline {
                 return Ok(false);
             }
-            let _ = timeout(period - quiet_for, self.recorder.changed()).await;
+            let _ = timeout(left, self.recorder.changed()).await;
         }
     }
 }

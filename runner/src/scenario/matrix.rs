@@ -403,7 +403,9 @@ fn repeat_variables<'a>(node: &'a Node, into: &mut Vec<RepeatVariable<'a>>) {
         repeat_variables(&entry.value, into);
     }
     if let Value::List(items) = &node.value {
-        items.iter().for_each(|item| repeat_variables(item, into));
+        for item in items {
+            repeat_variables(item, into);
+        }
     }
 }
 
@@ -425,10 +427,7 @@ pub fn variable_name(text: &str) -> Parsed<String> {
     if is_variable_name(text) {
         return Ok(text.to_owned());
     }
-    Err(Problem {
-        message: format!("`{text}` can't be the name of a variable"),
-        help: Some(VARIABLE_NAME.to_owned()),
-    })
+    Err(Problem { message: format!("`{text}` can't be the name of a variable"), help: Some(VARIABLE_NAME.to_owned()) })
 }
 
 /// A `$name` or `$$` in a text.

@@ -15,6 +15,9 @@ use super::transfer::{Delivery, Progress, transfer};
 use crate::recording::Side;
 use crate::scenario::model::TransferPlan;
 
+/// What the two directions of a transfer came to, the client's bytes first; `None`: nothing was to be sent that way.
+pub type Deliveries = (Option<io::Result<Delivery>>, Option<io::Result<Delivery>>);
+
 /// A connection whose two ends are both held by the runner.
 #[derive(Debug)]
 pub struct LiveConnection {
@@ -36,7 +39,7 @@ pub struct LiveConnection {
     server: Option<Rc<TcpStream>>,
     from_client: Progress,
     from_server: Progress,
-    background: Option<JoinHandle<(Option<io::Result<Delivery>>, Option<io::Result<Delivery>>)>>,
+    background: Option<JoinHandle<Deliveries>>,
 }
 
 /// A close did not go as it must.
@@ -128,10 +131,7 @@ impl LiveConnection {
     }
 
     /// Sends bytes both ways, or one way, and compares what arrives.
-    pub async fn transfer(
-        &self,
-        plan: &TransferPlan,
-    ) -> io::Result<(Option<io::Result<Delivery>>, Option<io::Result<Delivery>>)> {
+    pub async fn transfer(&self, plan: &TransferPlan) -> io::Result<Deliveries> {
         Ok(self.transfer_future(plan)?.await)
     }
 
@@ -155,19 +155,14 @@ impl LiveConnection {
     }
 
     /// Waits for the transfer in the background, if there is one.
-    pub async fn finish_transfer(
-        &mut self,
-    ) -> Option<io::Result<(Option<io::Result<Delivery>>, Option<io::Result<Delivery>>)>> {
+    pub async fn finish_transfer(&mut self) -> Option<io::Result<Deliveries>> {
         let running = self.background.as_mut()?;
         let result = running.await;
         self.background = None;
         Some(result.map_err(io::Error::other))
     }
 
-    fn transfer_future(
-        &self,
-        plan: &TransferPlan,
-    ) -> io::Result<impl Future<Output = (Option<io::Result<Delivery>>, Option<io::Result<Delivery>>)> + 'static> {
+    fn transfer_future(&self, plan: &TransferPlan) -> io::Result<impl Future<Output = Deliveries> + 'static> {
         let (client, server) = (self.open_stream(Side::Client)?, self.open_stream(Side::Server)?);
         let (up, down) = (self.from_client.clone(), self.from_server.clone());
         let (upload, download) = (Payload::of(&self.name, Side::Client), Payload::of(&self.name, Side::Server));

@@ -5,7 +5,7 @@ mod payload;
 mod socket;
 mod transfer;
 
-pub use connection::{CloseError, LiveConnection};
+pub use connection::{CloseError, Deliveries, LiveConnection};
 pub use payload::{Comparison, Payload};
 pub use socket::{SocketError, accept_from, connect, listen};
 pub use transfer::{Delivery, Progress, transfer};

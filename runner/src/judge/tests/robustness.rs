@@ -138,6 +138,20 @@ fn integrity() -> impl Strategy<Value = Integrity> {
     ]
 }
 
+fn subflow() -> impl Strategy<Value = SubflowState> {
+    (socket(), socket(), any::<u8>(), any::<u32>()).prop_map(|(local, remote, small, flags)| SubflowState {
+        local,
+        remote,
+        tcp_state: small % 14,
+        local_id: small,
+        remote_id: small,
+        token_local: flags,
+        flags: SubflowFlags::from_bits_retain(flags),
+        dev: None,
+        tcp: None,
+    })
+}
+
 fn observation() -> impl Strategy<Value = Observation> {
     let outcome = prop_oneof![
         Just(StepOutcome::Done),
@@ -146,18 +160,6 @@ fn observation() -> impl Strategy<Value = Observation> {
     ];
     let direction = prop_oneof![Just(Direction::Out), Just(Direction::In)];
     let counters = prop::collection::btree_map("MPTcpExt(AddAddr|MPJoinSynRx|MPFastcloseTx|Odd)", any::<u64>(), 0..4);
-    let subflow =
-        (socket(), socket(), any::<u8>(), any::<u32>()).prop_map(|(local, remote, small, flags)| SubflowState {
-            local,
-            remote,
-            tcp_state: small % 14,
-            local_id: small,
-            remote_id: small,
-            token_local: flags,
-            flags: SubflowFlags::from_bits_retain(flags),
-            dev: None,
-            tcp: None,
-        });
     prop_oneof![
         step().prop_map(|step| Observation::StepStarted { step, text: "text".to_owned() }),
         (step(), outcome).prop_map(|(step, outcome)| Observation::StepFinished { step, outcome }),
@@ -186,7 +188,7 @@ fn observation() -> impl Strategy<Value = Observation> {
             moment,
             values
         }),
-        (name(), side(), moment(), token(), prop::collection::vec(subflow, 0..4)).prop_map(
+        (name(), side(), moment(), token(), prop::collection::vec(subflow(), 0..4)).prop_map(
             |(connection, side, moment, token, subflows)| Observation::Sockets {
                 connection,
                 side,

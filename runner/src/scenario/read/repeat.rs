@@ -52,9 +52,7 @@ fn number(fields: &Fields<'_>, key: &str) -> Read<u64> {
 /// The same tree with the number in the place of the variable.
 fn filled_in(node: &Node, name: &str, number: &str) -> Node {
     let value = match &node.value {
-        Value::Scalar { text, plain } => {
-            Value::Scalar { text: matrix::with_value(text, name, number), plain: *plain }
-        }
+        Value::Scalar { text, plain } => Value::Scalar { text: matrix::with_value(text, name, number), plain: *plain },
         Value::List(items) => Value::List(items.iter().map(|item| filled_in(item, name, number)).collect()),
         Value::Map(entries) => Value::Map(
             entries
