@@ -1,7 +1,7 @@
 //! A session: what runs of scenarios share. The home namespace, and what this kernel was found to have.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 
 use tokio::runtime::Builder;
@@ -21,12 +21,14 @@ use crate::testbed::{Home, NamespaceError};
 pub struct Session {
     home: Arc<Home>,
     known: Mutex<BTreeMap<Feature, Availability>>,
+    /// Read by each run, written by those that must be alone, so that they are whoever calls.
+    machine: RwLock<()>,
 }
 
 impl Session {
     /// Makes the home namespace.
     pub fn open() -> Result<Self, NamespaceError> {
-        Ok(Self { home: Home::create()?, known: Mutex::default() })
+        Ok(Self { home: Home::create()?, known: Mutex::default(), machine: RwLock::default() })
     }
 
     /// What this kernel has of these features. Each one is tried once in a session.
@@ -51,6 +53,12 @@ impl Session {
         let features = self.features(&scenario.requires.iter().cloned().collect())?;
         let had = features.iter().filter(|(_, availability)| **availability == Availability::Yes);
         let words: Vec<String> = had.map(|(feature, _)| feature.word()).collect();
+        let (_alone, _together);
+        if scenario.alone {
+            _alone = self.machine.write().unwrap_or_else(PoisonError::into_inner);
+        } else {
+            _together = self.machine.read().unwrap_or_else(PoisonError::into_inner);
+        }
         self.at_home(|| engine::run(scenario, &self.home, &words))
     }
 
