@@ -8,6 +8,7 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use crate::engine;
+use crate::judge::{self, Verdict};
 use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
 use crate::testbed::probe::{Availability, probe};
@@ -48,6 +49,15 @@ impl Session {
         LocalSet::new().block_on(&runtime, probe(&self.home, features)).map_err(|error| error.to_string())
     }
 
+    /// Runs a scenario and judges it. What the kernel lacks for it is the reason to skip it.
+    pub fn verdict(&self, scenario: &Scenario) -> Result<Verdict, String> {
+        let features = self.features(&wanted(scenario))?;
+        if let Some(reason) = lacking(scenario, &features) {
+            return Ok(Verdict::Skipped { reason });
+        }
+        Ok(judge::verdict(scenario, &self.record(scenario)?))
+    }
+
     /// Runs a scenario, without judging it.
     pub fn record(&self, scenario: &Scenario) -> Result<Recording, String> {
         let features = self.features(&scenario.requires.iter().cloned().collect())?;
@@ -72,5 +82,53 @@ impl Session {
             let worker = worker.map_err(|error| format!("start a thread: {error}"))?;
             worker.join().unwrap_or_else(|_| Err("the runner itself failed; this is a defect of mptcplab".to_owned()))
         })
+    }
+}
+
+/// The features that a scenario can't do without: those that it asks for, and MPTCP.
+pub fn wanted(scenario: &Scenario) -> BTreeSet<Feature> {
+    scenario.requires.iter().cloned().chain([Feature::Mptcp]).collect()
+}
+
+/// Which of the [`wanted`] features are missing and why, in words; `None` if all are there. A feature that was not
+/// probed is missing.
+pub fn lacking(scenario: &Scenario, features: &BTreeMap<Feature, Availability>) -> Option<String> {
+    let missing: Vec<String> = wanted(scenario)
+        .iter()
+        .filter_map(|feature| missing(feature, features).map(|reason| format!("`{}`: {reason}", feature.word())))
+        .collect();
+    (!missing.is_empty()).then(|| format!("needs {}", missing.join("; ")))
+}
+
+/// Why a feature is missing; `None` if it is there.
+pub fn missing(feature: &Feature, features: &BTreeMap<Feature, Availability>) -> Option<String> {
+    match features.get(feature) {
+        Some(Availability::Yes) => None,
+        Some(Availability::No(reason)) => Some(reason.clone()),
+        None => Some("it was not probed".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::example;
+
+    #[test]
+    fn whatever_is_not_known_to_be_there_is_lacking() {
+        let scenario = Scenario { requires: vec![Feature::Laminar], ..example::scenario() };
+        let features = |laminar| [(Feature::Mptcp, Availability::Yes), (Feature::Laminar, laminar)].into();
+        assert_eq!(lacking(&scenario, &features(Availability::Yes)), None);
+        let no = features(Availability::No("the flag is not kept".to_owned()));
+        assert_eq!(lacking(&scenario, &no).unwrap(), "needs `laminar`: the flag is not kept");
+        let only_mptcp = [(Feature::Mptcp, Availability::Yes)].into();
+        assert_eq!(lacking(&scenario, &only_mptcp).unwrap(), "needs `laminar`: it was not probed");
+    }
+
+    #[test]
+    fn each_scenario_needs_mptcp() {
+        let scenario = Scenario { requires: Vec::new(), ..example::scenario() };
+        let without = [(Feature::Mptcp, Availability::No("EPROTONOSUPPORT".to_owned()))].into();
+        assert_eq!(lacking(&scenario, &without).unwrap(), "needs `mptcp`: EPROTONOSUPPORT");
     }
 }
