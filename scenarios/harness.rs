@@ -30,7 +30,8 @@ fn main() -> ExitCode {
         .map(Arc::new);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let folder = folder.canonicalize().unwrap_or(folder);
-    let mut trials = match prepared.and_then(|()| scenario::find(&[folder.clone()]).map_err(|error| error.to_string())) {
+    let mut trials = match prepared.and_then(|()| scenario::find(&[folder.clone()]).map_err(|error| error.to_string()))
+    {
         Ok(files) => files.iter().flat_map(|file| trials(&folder, file, &session)).collect(),
         Err(message) => vec![Trial::test("scenarios", move || Err(Failed::from(message)))],
     };

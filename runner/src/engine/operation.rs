@@ -35,11 +35,9 @@ pub(super) enum NotDone {
 impl From<NetlinkError> for NotDone {
     fn from(error: NetlinkError) -> Self {
         match error.refusal() {
-            Some(refusal) => Self::Refused {
-                error: refusal.symbol(),
-                message: refusal.message.clone(),
-                report: error.to_string(),
-            },
+            Some(refusal) => {
+                Self::Refused { error: refusal.symbol(), message: refusal.message.clone(), report: error.to_string() }
+            }
             None => Self::Failed(error.to_string()),
         }
     }
@@ -48,11 +46,9 @@ impl From<NetlinkError> for NotDone {
 impl From<TestbedError> for NotDone {
     fn from(error: TestbedError) -> Self {
         match error.symbol() {
-            Some(symbol) => Self::Refused {
-                error: symbol,
-                message: error.message().map(str::to_owned),
-                report: error.to_string(),
-            },
+            Some(symbol) => {
+                Self::Refused { error: symbol, message: error.message().map(str::to_owned), report: error.to_string() }
+            }
             None => Self::Failed(error.to_string()),
         }
     }

@@ -31,8 +31,7 @@ const CONNECT: &str = "  - connect: { name: main, from: client, to: server, addr
 const TRANSFER: &str = "  - transfer: { on: main, each_way: 64 KiB }\n";
 const QUIET: &str = "  - quiet: 20 ms\n";
 const ENDPOINT: &str = "      - { address: 10.0.2.2, flags: [subflow] }\n";
-const REFUSAL: &str =
-    r#"  - expect_error: { error: EINVAL, message: "address not found", do: { delete_endpoint: { in: client, id: 7 } } }"#;
+const REFUSAL: &str = r#"  - expect_error: { error: EINVAL, message: "address not found", do: { delete_endpoint: { in: client, id: 7 } } }"#;
 
 const LIES: &[Lie] = &[
     // Events.
@@ -119,7 +118,12 @@ const LIES: &[Lie] = &[
         "step 5",
     ),
     // The wire.
-    lie("wire::once_instead_of_twice", &[("id: 1 }, count: 1 }", "id: 1 }, count: 2 }")], FindingKind::Wire, "add_addr"),
+    lie(
+        "wire::once_instead_of_twice",
+        &[("id: 1 }, count: 1 }", "id: 1 }, count: 2 }")],
+        FindingKind::Wire,
+        "add_addr",
+    ),
     lie("wire::another_id", &[("id: 1 }, count: 1 }", "id: 3 }, count: 1 }")], FindingKind::Wire, "add_addr"),
     // Connections that are TCP.
     lie(
@@ -196,7 +200,10 @@ const LIES: &[Lie] = &[
     ),
     lie(
         "setup::a_route_through_nowhere",
-        &[("    endpoints:\n      - { addr", "    routes: [{ to: 10.9.0.0/16, via: 10.8.0.1 }]\n    endpoints:\n      - { addr")],
+        &[(
+            "    endpoints:\n      - { addr",
+            "    routes: [{ to: 10.9.0.0/16, via: 10.8.0.1 }]\n    endpoints:\n      - { addr",
+        )],
         FindingKind::Setup,
         "ENETUNREACH",
     ),
@@ -220,10 +227,7 @@ const LIES: &[Lie] = &[
     ),
     lie(
         "wait::for_an_event_that_does_not_come",
-        &[(
-            "wait: { subflows: { main: 3 } }",
-            "wait: { event: { in: client, removed: { id: 1 } }, deadline: 200 ms }",
-        )],
+        &[("wait: { subflows: { main: 3 } }", "wait: { event: { in: client, removed: { id: 1 } }, deadline: 200 ms }")],
         FindingKind::Deadline,
         "0 such events in client",
     ),
@@ -298,7 +302,11 @@ fn a_fallback_in_the_middle(workshop: &Workshop) -> Result<(), Failed> {
     let checksums = "namespaces: { client: { sysctls: { net.mptcp.checksum_enabled: 1 } }, server: {} }";
     let text = replaced(ONLY_A_CONNECTION, "namespaces: { client: {}, server: {} }", checksums);
     let text = replaced(&text, "  - transfer: { on: main, each_way: 1 KiB }\n", damage);
-    assert_found(&workshop.verdict(&Desk::new(&text)?)?, FindingKind::Connection, "side fell back to TCP")
+    assert_found(
+        &workshop.verdict(&Desk::new(&text)?)?,
+        FindingKind::Connection,
+        "expected MPTCP, but the client's side",
+    )
 }
 
 /// What contradicts itself doesn't even run.

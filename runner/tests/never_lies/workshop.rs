@@ -96,7 +96,10 @@ impl Desk {
     /// Puts the snapshot beside it, as insta keeps it.
     pub fn with_snapshot(self, canonical: &str) -> Result<Self, Failed> {
         fs::create_dir(self.path().join("snapshots"))?;
-        fs::write(self.path().join("snapshots/scenario.snap"), format!("---\nsource: scenario.yaml\n---\n{canonical}\n"))?;
+        fs::write(
+            self.path().join("snapshots/scenario.snap"),
+            format!("---\nsource: scenario.yaml\n---\n{canonical}\n"),
+        )?;
         Ok(self)
     }
 
@@ -130,9 +133,8 @@ pub fn assert_found(verdict: &Verdict, kind: FindingKind, words: &str) -> Result
         Verdict::Error(findings) if kind.is_error() => findings,
         other => return Err(format!("{kind:?} `{words}` was to be found, but the verdict is {other:#?}").into()),
     };
-    let found = |finding: &Finding| {
-        finding.kind == kind && (finding.summary.contains(words) || finding.detail.contains(words))
-    };
+    let found =
+        |finding: &Finding| finding.kind == kind && (finding.summary.contains(words) || finding.detail.contains(words));
     if findings.iter().any(found) {
         return Ok(());
     }
