@@ -35,6 +35,10 @@ impl Session {
     /// What this kernel has of these features. Each one is tried once in a session.
     pub fn features(&self, wanted: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, String> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        // True at one moment only, and never while a run of ours is on.
+        let moment = Feature::NoEventListener;
+        let _alone = wanted.contains(&moment).then(|| self.machine.write().unwrap_or_else(PoisonError::into_inner));
+        known.remove(&moment);
         let unknown: BTreeSet<Feature> =
             wanted.iter().filter(|feature| !known.contains_key(feature)).cloned().collect();
         if !unknown.is_empty() {

@@ -45,7 +45,7 @@ fn row(name: &str, availability: &Availability, meaning: &str, style: Style) -> 
         Availability::No(reason) if reason.is_empty() => (style.paint(Role::Bad, "no "), String::new()),
         Availability::No(reason) => (style.paint(Role::Bad, "no "), format!(" ({})", text::one_line(reason))),
     };
-    format!("  {word}  {name:<16}  {}{why}", text::one_line(meaning))
+    format!("  {word}  {name:<17}  {}{why}", text::one_line(meaning))
 }
 
 /// What a feature is for, and where to get it.
@@ -59,6 +59,10 @@ fn about(feature: &Feature) -> (&'static str, &'static str) {
         Feature::Laminar => ("endpoints with the laminar flag", "Linux 6.18 and newer have it"),
         Feature::TokenDump => ("endpoints of a single connection", "Linux 6.10 and newer dump them by token"),
         Feature::MixedFamilies => ("IPv4 and IPv6 subflows in one connection", "Linux 6.3 and newer mix them"),
+        Feature::NoEventListener => (
+            "nobody else listens to path-manager events now",
+            "end `ip mptcp monitor`, mptcpd and other runs of mptcplab while scenarios without a listener run",
+        ),
         Feature::Nftables => (
             "packet filters, for scenarios with a middlebox",
             "build the kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET, or load the module nf_tables",

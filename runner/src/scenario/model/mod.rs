@@ -84,6 +84,9 @@ pub enum Feature {
     TokenDump,
     /// The in-kernel path manager mixes IPv4 and IPv6 subflows.
     MixedFamilies,
+    /// Nobody on the machine, in whatever namespace, listens to path-manager events: the kernel's check doesn't heed
+    /// namespaces (`netlink_has_listeners`, net/netlink/af_netlink.c). Not the kernel's but the moment's.
+    NoEventListener,
     /// nf_tables, with matching of MPTCP suboptions.
     Nftables,
     /// The token bucket queueing discipline.
@@ -96,12 +99,13 @@ pub enum Feature {
 
 impl Feature {
     /// The features without a parameter, with their words.
-    pub const PLAIN: [(&'static str, Feature); 7] = [
+    pub const PLAIN: [(&'static str, Feature); 8] = [
         ("mptcp", Feature::Mptcp),
         ("listener_events", Feature::ListenerEvents),
         ("laminar", Feature::Laminar),
         ("token_dump", Feature::TokenDump),
         ("mixed_families", Feature::MixedFamilies),
+        ("no_event_listener", Feature::NoEventListener),
         ("nftables", Feature::Nftables),
         ("tbf", Feature::Tbf),
     ];

@@ -53,6 +53,7 @@ async fn try_feature(node: &Node, feature: &Feature) -> Result<(), String> {
         Feature::Laminar => mptcp::laminar(node).await,
         Feature::TokenDump => mptcp::token_dump(node).await,
         Feature::MixedFamilies => mptcp::mixed_families(node).await,
+        Feature::NoEventListener => mptcp::no_event_listener(node).await,
         Feature::Nftables => text(node.run(NftClient::available))?,
         Feature::Tbf => tbf(node),
         Feature::Counter(name) => counter(node, name),

@@ -2,7 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::Duration;
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -10,6 +11,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::mptcp::{Endpoint, EndpointFlags, EventKind, IPPROTO_MPTCP};
 use crate::netlink::events::{EventSocket, Received};
 use crate::netlink::pm::PmClient;
+use crate::observe::Counters;
+use crate::observe::sockets::mptcp_info;
 use crate::testbed::Node;
 
 use super::text;
@@ -114,6 +117,34 @@ pub(super) async fn mixed_families(node: &Node) -> Result<(), String> {
         Ok(Ok(false)) | Err(_) => Err("this kernel doesn't mix IPv4 and IPv6 subflows".to_owned()),
         Ok(Err(error)) => Err(error),
     }
+}
+
+/// Has a userspace path manager's connection receive an ADD_ADDR: the kernel echoes it if somebody listens to the
+/// events, wherever on the machine, and drops it otherwise (`mptcp_pm_add_addr_received`, net/mptcp/pm.c).
+pub(super) async fn no_event_listener(node: &Node) -> Result<(), String> {
+    text(node.set_sysctl("net.mptcp.pm_type", "1"))?;
+    let path_manager = path_manager(node)?;
+    let mut counters = text(text(node.run(Counters::open))?)?;
+    let [_listener, _client, server] = connect(node)?;
+    let info = text(mptcp_info(server.as_fd()))?.ok_or("the connection on lo fell back to TCP")?;
+    let announced = endpoint(Ipv4Addr::new(192, 0, 2, 1).into(), EndpointFlags::SIGNAL);
+    text(path_manager.announce(info.token, &announced).await)?;
+    let mut ticks = tokio::time::interval(Duration::from_millis(1));
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        ticks.tick().await;
+        let values = text(counters.read())?;
+        let moved = |name| values.get(name).is_some_and(|value| *value > 0);
+        if moved("MPTcpExtAddAddrDrop") {
+            return Ok(());
+        }
+        if moved("MPTcpExtEchoAdd") {
+            return Err("somebody on this machine listens to path-manager events: `ip mptcp monitor`, mptcpd, or \
+                        another mptcplab?"
+                .to_owned());
+        }
+    }
+    Err("an ADD_ADDR on lo was neither echoed nor dropped".to_owned())
 }
 
 /// A connection on `lo` over IPv4 between IPv6 sockets; a byte has gone each way. Returns what must stay open.
