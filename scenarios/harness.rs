@@ -5,63 +5,115 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use mptcplab::judge::{self, Verdict};
-use mptcplab::report;
+use mptcplab::judge::{self, Finding, FindingKind, Verdict};
+use mptcplab::report::{self, Style};
 use mptcplab::scenario::{self, model::Scenario};
 use mptcplab::session::Session;
 use mptcplab::sys::privilege;
 
+/// What all tests share, or why there is nothing to test with.
+type Shared = Result<Arc<Session>, String>;
+
+/// Held for writing by a scenario that can't share the machine, for reading by all others.
+static MACHINE: RwLock<()> = RwLock::new(());
+
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    judge::prepare(None);
-    // Before any thread starts: the user namespace is the process's.
+    // Both while there is one thread: the environment and the user namespace are the whole process's.
+    let prepared = judge::prepare(None).map_err(|error| format!("prepare the snapshots: {error}"));
     let session = privilege::enter()
         .map_err(|error| error.to_string())
         .and_then(|_| Session::open().map_err(|error| error.to_string()))
         .map(Arc::new);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let folder = folder.canonicalize().unwrap_or(folder);
-    let trials = mptcplab::cli::scenario_files(&folder).into_iter().flat_map(|file| trials(&folder, &file, &session));
-    libtest_mimic::run(&arguments, trials.collect()).exit_code()
+    let mut trials = match prepared.and_then(|()| scenario::find(&[folder.clone()]).map_err(|error| error.to_string()))
+    {
+        Ok(files) => files.iter().flat_map(|file| trials(&folder, file, &session)).collect(),
+        Err(message) => vec![Trial::test("scenarios", move || Err(Failed::from(message)))],
+    };
+    trials.push(Trial::test("harness::only_a_pass_completes", only_a_pass_completes));
+    libtest_mimic::run(&arguments, trials).exit_code()
 }
 
 /// The tests of one file: one for each variant, or one that fails if the file is bad.
-fn trials(folder: &Path, file: &PathBuf, session: &Result<Arc<Session>, String>) -> Vec<Trial> {
+fn trials(folder: &Path, file: &PathBuf, session: &Shared) -> Vec<Trial> {
+    let name = file.strip_prefix(folder).unwrap_or(file).with_extension("").display().to_string();
     match scenario::load(file) {
         Ok(scenarios) => scenarios
             .into_iter()
             .map(|scenario| {
                 let session = session.clone();
-                Trial::ignorable_test(name(folder, &scenario), move || run(&scenario, &session))
+                let variant = scenario.variant.as_ref().map_or_else(String::new, |variant| format!("@{variant}"));
+                Trial::ignorable_test(format!("{name}{variant}"), move || run(&scenario, &session))
             })
             .collect(),
-        Err(diagnostics) => {
-            let name = file.strip_prefix(folder).unwrap_or(file).with_extension("").display().to_string();
-            vec![Trial::test(name, move || Err(Failed::from(diagnostics.to_string())))]
-        }
+        Err(diagnostics) => vec![Trial::test(name, move || Err(Failed::from(diagnostics.render(false))))],
     }
 }
 
-fn name(folder: &Path, scenario: &Scenario) -> String {
-    let label = scenario.label();
-    label.strip_prefix(&format!("{}/", folder.display())).map_or(label.clone(), str::to_owned)
-}
-
-fn run(scenario: &Scenario, session: &Result<Arc<Session>, String>) -> Result<Completion, Failed> {
+fn run(scenario: &Scenario, session: &Shared) -> Result<Completion, Failed> {
     let session = match session {
         Ok(session) => session,
-        Err(reason) => return Ok(Completion::ignored_with(reason.clone())),
+        Err(obstacle) => return Ok(Completion::ignored_with(one_line(obstacle))),
     };
-    let run = session.run(scenario);
-    match &run.verdict {
+    // A panic of another test says nothing about this one.
+    let verdict = if scenario.alone {
+        let _machine = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
+        session.verdict(scenario)
+    } else {
+        let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
+        session.verdict(scenario)
+    };
+    conclude(scenario, &verdict?)
+}
+
+/// What a verdict is as the result of a test.
+fn conclude(scenario: &Scenario, verdict: &Verdict) -> Result<Completion, Failed> {
+    match verdict {
         Verdict::Passed => Ok(Completion::Completed),
-        Verdict::Skipped { reason } => Ok(Completion::ignored_with(reason.clone())),
+        Verdict::Skipped { reason } => Ok(Completion::ignored_with(one_line(reason))),
         Verdict::Failed(findings) | Verdict::Error(findings) => {
-            let texts: Vec<String> = findings.iter().map(|finding| report::failure(scenario, finding, false)).collect();
-            Err(Failed::from(texts.join("\n")))
+            let style = Style { colour: false, unicode: true };
+            let texts = findings.iter().map(|finding| report::failure(scenario, finding, style));
+            Err(Failed::from(texts.collect::<Vec<_>>().join("\n")))
         }
     }
+}
+
+/// The reason stands behind the test's name, where there is one line.
+fn one_line(reason: &str) -> String {
+    reason.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+}
+
+/// Nothing but a pass may look like one, also if a verdict comes without a finding.
+fn only_a_pass_completes() -> Result<(), Failed> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/fullmesh.yaml");
+    let scenarios = scenario::load(&file).map_err(|diagnostics| diagnostics.render(false))?;
+    let scenario = scenarios.first().ok_or("fullmesh.yaml has no variant")?;
+    let finding = Finding {
+        kind: FindingKind::Events,
+        place: None,
+        summary: "one is missing".to_owned(),
+        detail: String::new(),
+        at: None,
+    };
+    let ignored = |result: Result<Completion, Failed>| match result {
+        Ok(Completion::Ignored { reason }) => reason,
+        Ok(Completion::Completed) | Err(_) => None,
+    };
+    assert!(matches!(conclude(scenario, &Verdict::Passed), Ok(Completion::Completed)));
+    let skipped = conclude(scenario, &Verdict::Skipped { reason: "needs\n  `laminar`".to_owned() });
+    assert_eq!(ignored(skipped).as_deref(), Some("needs `laminar`"));
+    for findings in [vec![finding], Vec::new()] {
+        for verdict in [Verdict::Failed(findings.clone()), Verdict::Error(findings)] {
+            assert!(conclude(scenario, &verdict).is_err(), "{verdict:?} is no failure of the test");
+        }
+    }
+    let without_privilege = run(scenario, &Err("user namespaces are forbidden".to_owned()));
+    assert_eq!(ignored(without_privilege).as_deref(), Some("user namespaces are forbidden"));
+    Ok(())
 }

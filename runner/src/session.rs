@@ -1,13 +1,14 @@
 //! A session: what runs of scenarios share. The home namespace, and what this kernel was found to have.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use crate::engine;
+use crate::judge::{self, Verdict};
 use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
 use crate::testbed::probe::{Availability, probe};
@@ -21,12 +22,14 @@ use crate::testbed::{Home, NamespaceError};
 pub struct Session {
     home: Arc<Home>,
     known: Mutex<BTreeMap<Feature, Availability>>,
+    /// Read by each run, written by those that must be alone, so that they are whoever calls.
+    machine: RwLock<()>,
 }
 
 impl Session {
     /// Makes the home namespace.
     pub fn open() -> Result<Self, NamespaceError> {
-        Ok(Self { home: Home::create()?, known: Mutex::default() })
+        Ok(Self { home: Home::create()?, known: Mutex::default(), machine: RwLock::default() })
     }
 
     /// What this kernel has of these features. Each one is tried once in a session.
@@ -46,11 +49,26 @@ impl Session {
         LocalSet::new().block_on(&runtime, probe(&self.home, features)).map_err(|error| error.to_string())
     }
 
+    /// Runs a scenario and judges it. What the kernel lacks for it is the reason to skip it.
+    pub fn verdict(&self, scenario: &Scenario) -> Result<Verdict, String> {
+        let features = self.features(&wanted(scenario))?;
+        if let Some(reason) = lacking(scenario, &features) {
+            return Ok(Verdict::Skipped { reason });
+        }
+        Ok(judge::verdict(scenario, &self.record(scenario)?))
+    }
+
     /// Runs a scenario, without judging it.
     pub fn record(&self, scenario: &Scenario) -> Result<Recording, String> {
         let features = self.features(&scenario.requires.iter().cloned().collect())?;
         let had = features.iter().filter(|(_, availability)| **availability == Availability::Yes);
         let words: Vec<String> = had.map(|(feature, _)| feature.word()).collect();
+        let (_alone, _together);
+        if scenario.alone {
+            _alone = self.machine.write().unwrap_or_else(PoisonError::into_inner);
+        } else {
+            _together = self.machine.read().unwrap_or_else(PoisonError::into_inner);
+        }
         self.at_home(|| engine::run(scenario, &self.home, &words))
     }
 
@@ -64,5 +82,53 @@ impl Session {
             let worker = worker.map_err(|error| format!("start a thread: {error}"))?;
             worker.join().unwrap_or_else(|_| Err("the runner itself failed; this is a defect of mptcplab".to_owned()))
         })
+    }
+}
+
+/// The features that a scenario can't do without: those that it asks for, and MPTCP.
+pub fn wanted(scenario: &Scenario) -> BTreeSet<Feature> {
+    scenario.requires.iter().cloned().chain([Feature::Mptcp]).collect()
+}
+
+/// Which of the [`wanted`] features are missing and why, in words; `None` if all are there. A feature that was not
+/// probed is missing.
+pub fn lacking(scenario: &Scenario, features: &BTreeMap<Feature, Availability>) -> Option<String> {
+    let missing: Vec<String> = wanted(scenario)
+        .iter()
+        .filter_map(|feature| missing(feature, features).map(|reason| format!("`{}`: {reason}", feature.word())))
+        .collect();
+    (!missing.is_empty()).then(|| format!("needs {}", missing.join("; ")))
+}
+
+/// Why a feature is missing; `None` if it is there.
+pub fn missing(feature: &Feature, features: &BTreeMap<Feature, Availability>) -> Option<String> {
+    match features.get(feature) {
+        Some(Availability::Yes) => None,
+        Some(Availability::No(reason)) => Some(reason.clone()),
+        None => Some("it was not probed".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::example;
+
+    #[test]
+    fn whatever_is_not_known_to_be_there_is_lacking() {
+        let scenario = Scenario { requires: vec![Feature::Laminar], ..example::scenario() };
+        let features = |laminar| [(Feature::Mptcp, Availability::Yes), (Feature::Laminar, laminar)].into();
+        assert_eq!(lacking(&scenario, &features(Availability::Yes)), None);
+        let no = features(Availability::No("the flag is not kept".to_owned()));
+        assert_eq!(lacking(&scenario, &no).unwrap(), "needs `laminar`: the flag is not kept");
+        let only_mptcp = [(Feature::Mptcp, Availability::Yes)].into();
+        assert_eq!(lacking(&scenario, &only_mptcp).unwrap(), "needs `laminar`: it was not probed");
+    }
+
+    #[test]
+    fn each_scenario_needs_mptcp() {
+        let scenario = Scenario { requires: Vec::new(), ..example::scenario() };
+        let without = [(Feature::Mptcp, Availability::No("EPROTONOSUPPORT".to_owned()))].into();
+        assert_eq!(lacking(&scenario, &without).unwrap(), "needs `mptcp`: EPROTONOSUPPORT");
     }
 }

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 
 use crate::report::Printer;
 use crate::scenario::model::Scenario;
+use crate::scenario::{self, FindError};
 use crate::text;
 
 use super::args::CheckArgs;
 use super::lab::Lab;
-use super::{Exit, complain, files, hint};
+use super::{Exit, complain, hint};
 
 pub(super) fn execute(args: &CheckArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
     match load(&args.paths, lab, printer) {
@@ -24,9 +25,9 @@ pub(super) fn execute(args: &CheckArgs, lab: &dyn Lab, printer: &mut Printer) ->
 
 /// All scenarios of these paths. What is wrong with them is written to standard error, for all files at once.
 pub(super) fn load(paths: &[PathBuf], lab: &dyn Lab, printer: &mut Printer) -> Result<Vec<Scenario>, Exit> {
-    let files = files::find(paths).map_err(|error| {
+    let files = scenario::find(paths).map_err(|error| {
         complain(printer, &error.to_string());
-        if let files::FilesError::Unreadable { path, source } = &error
+        if let FindError::Unreadable { path, source } = &error
             && source.kind() == std::io::ErrorKind::NotFound
             && path.extension().is_none()
         {

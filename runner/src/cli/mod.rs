@@ -8,7 +8,6 @@ mod args;
 mod check;
 mod doctor;
 mod exit;
-mod files;
 mod judge;
 mod lab;
 mod pool;

@@ -11,6 +11,7 @@ use crate::plan;
 use crate::recording::{self, Recording};
 use crate::report::{Printer, RunReport, Totals};
 use crate::scenario::model::{Feature, Scenario};
+use crate::session::{lacking, missing};
 use crate::text;
 
 use super::args::{Requirement, RunArgs};
@@ -156,27 +157,18 @@ fn probe(
         .collect();
     let asked = scenarios.iter().flat_map(|scenario| scenario.requires.iter().cloned());
     let features = lab.probe(&asked.chain(required.iter().cloned()).chain([Feature::Mptcp]).collect());
-    let mut lacking = false;
+    let mut incomplete = false;
     for feature in required.iter().chain([&Feature::Mptcp]) {
         if let Some(reason) = missing(feature, &features) {
             complain(printer, &format!("this kernel lacks `{}`: {reason}", feature.word()));
-            lacking = true;
+            incomplete = true;
         }
     }
-    if lacking {
+    if incomplete {
         hint(printer, "`mptcplab doctor` tells how to get what is missing");
         return Err(Exit::Environment);
     }
     Ok(features)
-}
-
-/// Why a feature is missing; `None` if it is there.
-fn missing(feature: &Feature, features: &BTreeMap<Feature, Availability>) -> Option<String> {
-    match features.get(feature) {
-        Some(Availability::Yes) => None,
-        Some(Availability::No(reason)) => Some(reason.clone()),
-        None => Some("it was not probed".to_owned()),
-    }
 }
 
 fn jobs<'a>(args: &RunArgs, scenarios: &'a [Scenario]) -> Vec<Job<'a>> {
@@ -196,13 +188,7 @@ fn carry_out(
     lab: &dyn Lab,
 ) -> Done {
     let begin = Instant::now();
-    let lacking: Vec<String> = scenario
-        .requires
-        .iter()
-        .filter_map(|feature| missing(feature, features).map(|reason| format!("`{}`: {reason}", feature.word())))
-        .collect();
-    if !lacking.is_empty() {
-        let reason = format!("needs {}", lacking.join("; "));
+    if let Some(reason) = lacking(scenario, features) {
         let verdict = if required.contains(&Requirement::All) {
             Verdict::Error(vec![setup_finding(format!("{reason} (an error because of `--require all`)"))])
         } else {

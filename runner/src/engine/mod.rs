@@ -98,10 +98,15 @@ async fn go_through(lab: &mut Lab<'_>, plan: &Plan, recorder: &Recorder) {
     }
 }
 
-/// Whether the next step makes sense. What was refused as expected is no reason to stop.
+/// Whether the next step makes sense. What was refused as expected is no reason to stop; what succeeded though it had
+/// to be refused is.
 fn may_go_on(outcome: &StepOutcome, action: &Action) -> bool {
     match outcome {
-        StepOutcome::Done => true,
+        StepOutcome::Done => match action {
+            Action::ExpectError { .. } => false,
+            Action::Connect(plan) => !matches!(plan.outcome, ConnectionOutcome::Error(_)),
+            _ => true,
+        },
         StepOutcome::Refused { error, .. } => match action {
             Action::ExpectError { .. } => true,
             Action::Connect(plan) => matches!(&plan.outcome, ConnectionOutcome::Error(expected) if expected == error),

@@ -11,7 +11,7 @@ use tokio::task::JoinHandle;
 use super::recorder::{self, Recorder};
 use crate::netlink::DeviceNames;
 use crate::netlink::diag::DiagSocket;
-use crate::netlink::events::{EventSocket, Received};
+use crate::netlink::events::{EventSocket, Received, Reception};
 use crate::netlink::nft::NftClient;
 use crate::netlink::pm::PmClient;
 use crate::observe::{Capture, CaptureSocket, Counters, DEFAULT_RING_BYTES};
@@ -125,25 +125,11 @@ impl Observers {
     fn drain_events(&self) {
         let Some(events) = &self.events else { return };
         loop {
-            // An error of the socket itself means that events may be missing, too.
-            let received = match events.borrow_mut().try_next() {
+            match events.borrow_mut().try_next() {
                 Ok(None) => return,
-                Ok(Some(reception)) => (reception.at, Some(reception.what)),
-                Err(_) => (recorder::now(), None),
-            };
-            let is_broken = received.1.is_none();
-            let namespace = self.namespace.clone();
-            match received {
-                (at, Some(Received::Event(event))) => {
-                    self.recorder.observe(at, Observation::Event { namespace, event });
-                }
-                (at, _) => {
-                    let lost = Observation::Lost { namespace, what: LostWhat::Events, count: None };
-                    self.recorder.observe(at, lost);
-                    if is_broken {
-                        return;
-                    }
-                }
+                Ok(Some(Reception { at, what })) => self.recorder.observe(at, observation(&self.namespace, what)),
+                // The socket itself failed: what it would have told is lost.
+                Err(_) => return self.recorder.observe(recorder::now(), lost_events(&self.namespace)),
             }
         }
     }
@@ -181,7 +167,33 @@ async fn event_comes(socket: Option<&AsyncFd<OwnedFd>>) {
     }
 }
 
+/// What came from the event socket, for the recording. What can't be read is lost, too.
+fn observation(namespace: &str, received: Received) -> Observation {
+    match received {
+        Received::Event(event) => Observation::Event { namespace: namespace.to_owned(), event },
+        Received::Lost | Received::Undecodable { .. } => lost_events(namespace),
+    }
+}
+
+fn lost_events(namespace: &str) -> Observation {
+    Observation::Lost { namespace: namespace.to_owned(), what: LostWhat::Events, count: None }
+}
+
 /// A second descriptor of the socket, to wait on: the socket itself stays free to be drained at any moment.
 fn readiness(socket: &impl AsFd) -> std::io::Result<AsyncFd<OwnedFd>> {
     watch(socket.as_fd().try_clone_to_owned()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_event_is_a_loss() {
+        let undecodable = Received::Undecodable { raw: vec![1], reason: "too short".to_owned() };
+        for received in [Received::Lost, undecodable] {
+            let lost = Observation::Lost { namespace: "client".to_owned(), what: LostWhat::Events, count: None };
+            assert_eq!(observation("client", received), lost);
+        }
+    }
 }

@@ -20,7 +20,14 @@ use crate::testbed::TestbedError;
 #[derive(Debug)]
 pub(super) enum NotDone {
     /// The kernel said no.
-    Refused { error: String, message: Option<String> },
+    Refused {
+        /// The symbolic errno.
+        error: String,
+        /// The kernel's own words: what `message` of an `expect_error` step is looked for in, and nothing else.
+        message: Option<String>,
+        /// All that is known about it.
+        report: String,
+    },
     /// Anything else.
     Failed(String),
 }
@@ -28,7 +35,9 @@ pub(super) enum NotDone {
 impl From<NetlinkError> for NotDone {
     fn from(error: NetlinkError) -> Self {
         match error.refusal() {
-            Some(refusal) => Self::Refused { error: refusal.symbol(), message: Some(error.to_string()) },
+            Some(refusal) => {
+                Self::Refused { error: refusal.symbol(), message: refusal.message.clone(), report: error.to_string() }
+            }
             None => Self::Failed(error.to_string()),
         }
     }
@@ -37,7 +46,9 @@ impl From<NetlinkError> for NotDone {
 impl From<TestbedError> for NotDone {
     fn from(error: TestbedError) -> Self {
         match error.symbol() {
-            Some(symbol) => Self::Refused { error: symbol, message: Some(error.to_string()) },
+            Some(symbol) => {
+                Self::Refused { error: symbol, message: error.message().map(str::to_owned), report: error.to_string() }
+            }
             None => Self::Failed(error.to_string()),
         }
     }
@@ -47,7 +58,7 @@ impl NotDone {
     /// In words.
     pub(super) fn message(self) -> String {
         match self {
-            Self::Refused { error, message } => message.unwrap_or(error),
+            Self::Refused { report, .. } => report,
             Self::Failed(message) => message,
         }
     }
@@ -67,7 +78,7 @@ impl Lab<'_> {
     pub(super) async fn operate(&mut self, operation: &Operation) -> StepOutcome {
         match self.perform(operation).await {
             Ok(()) => StepOutcome::Done,
-            Err(NotDone::Refused { error, message }) => StepOutcome::Refused { error, message },
+            Err(NotDone::Refused { error, message, .. }) => StepOutcome::Refused { error, message },
             Err(NotDone::Failed(message)) => failed(message),
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::lab::Lab;
+use super::recorder;
 use crate::recording::Observation;
 
 /// A path may be cut on purpose, and then its sockets stay: what doesn't move for so long has settled.
@@ -19,10 +20,11 @@ const AT_REST: [u8; 3] = [6, 7, 10];
 impl Lab<'_> {
     /// Waits until no connection that was closed has a TCP socket left, or nothing has been observed for a while.
     pub(super) async fn settle(&mut self) -> Result<(), String> {
+        let begin = recorder::now();
         let deadline = Instant::now() + DEADLINE;
         loop {
             self.observe_now();
-            if self.at_rest()? || self.become_quiet(STILL, Duration::ZERO).await? {
+            if self.at_rest()? || self.quiet_for(begin) >= STILL {
                 return Ok(());
             }
             if Instant::now() >= deadline {

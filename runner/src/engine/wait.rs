@@ -197,14 +197,18 @@ impl Lab<'_> {
         let deadline = Instant::now() + deadline;
         loop {
             self.observe_now();
-            let quiet_for = recorder::now().saturating_sub(self.recorder.last_activity().max(begin));
-            let quiet_for = Duration::from_nanos(quiet_for);
+            let quiet_for = self.quiet_for(begin);
             let Some(left) = period.checked_sub(quiet_for).filter(|left| !left.is_zero()) else { return Ok(true) };
             if Instant::now() >= deadline {
                 return Ok(false);
             }
             let _ = timeout(left, self.recorder.changed()).await;
         }
+    }
+
+    /// How long nothing has been observed, from that time on.
+    pub(super) fn quiet_for(&self, begin: u64) -> Duration {
+        Duration::from_nanos(recorder::now().saturating_sub(self.recorder.last_activity().max(begin)))
     }
 }
 

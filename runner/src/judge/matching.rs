@@ -89,7 +89,8 @@ pub fn option_matches(pattern: &WirePattern, option: &MptcpOption) -> bool {
         return false;
     }
     let fields = fields_of(option);
-    address(pattern.address, fields.address)
+    // On the wire an IPv4 address and its v4-mapped form are not the same: 4 bytes or 16.
+    field(pattern.address.as_ref(), fields.address.as_ref())
         && field(pattern.port.as_ref(), fields.port.as_ref())
         && pattern.id.is_none_or(|id| fields.ids.contains(&id))
         && field(pattern.backup.as_ref(), fields.backup.as_ref())

@@ -1,7 +1,7 @@
 //! Judging: a pure function of scenario, recording and snapshot. Its main type is the [`Verdict`].
 //!
-//! [`judge`] compares a recording with what the scenario expects, [`canonical`] turns it into the text that the
-//! snapshot keeps, [`settle_snapshot`] compares the two, and [`verdict`] does all of it in that order. Nothing here
+//! [`judge`] compares a recording with what the scenario expects, [`canonical()`] turns it into the text that the
+//! snapshot keeps, [`settle_snapshot`] compares the two, and [`verdict()`] does all of it in that order. Nothing here
 //! looks at the kernel; only the snapshot's file is read and written.
 
 mod alignment;

@@ -87,7 +87,7 @@ pub fn settle_snapshot(scenario: &Scenario, canonical: &str) -> Result<(), Findi
     if let Kept::Text(text) = read(&path)?
         && text == canonical
     {
-        return Ok(());
+        return drop_pending(&path);
     }
     Err(difference(&path, &kept, &canonical))
 }

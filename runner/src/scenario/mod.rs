@@ -8,6 +8,7 @@ use std::path::Path;
 
 mod diagnostic;
 mod file;
+mod find;
 mod grammar;
 mod matrix;
 pub mod model;
@@ -18,6 +19,7 @@ mod schema;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, snippet};
+pub use find::{FindError, find};
 pub use schema::json_schema;
 
 use crate::recording::SourceText;

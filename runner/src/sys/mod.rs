@@ -1,7 +1,7 @@
 //! The system calls that need more than nix or std offer, wrapped so that the rest of the crate is free of
-//! `unsafe`: [`privilege`] (a user namespace of our own), [`readiness`] (waiting for a
-//! descriptor), [`ring`] (the receive ring of a packet socket),
-//! [`env`] (environment variables), [`full_info`] (the one socket option that holds pointers) and [`sockopt`] (socket options as bytes).
+//! `unsafe`: [`mod@env`] (environment variables), [`full_info`] (the one socket option that holds pointers),
+//! [`privilege`] (a user namespace of our own), [`readiness`] (waiting for a descriptor), [`ring`] (the receive ring of
+//! a packet socket) and [`sockopt`] (socket options as bytes).
 
 #![allow(unsafe_code, reason = "the one place for it")]
 

@@ -262,7 +262,7 @@ pub struct WirePattern {
     /// `add_addr`, `add_addr_echo`, `remove_addr`, `mp_prio`, `mp_fail`, `mp_fastclose`, `mp_tcprst`,
     /// `infinite_mapping`.
     pub option: String,
-    /// The address of an ADD_ADDR.
+    /// The address of an ADD_ADDR, as it is: on the wire, a v4-mapped address is not the IPv4 address.
     pub address: Option<IpAddr>,
     /// The port of an ADD_ADDR.
     pub port: Option<u16>,

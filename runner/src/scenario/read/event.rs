@@ -195,7 +195,7 @@ pub(super) fn wire_pattern(reader: &Reader, entry: &Entry) -> Read<WirePattern> 
     Ok(WirePattern {
         sender: String::new(),
         option: entry.key.clone(),
-        address: canonical(address?),
+        address: address?,
         port: port?,
         id: id?,
         backup: backup?,

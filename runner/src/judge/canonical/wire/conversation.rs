@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::judge::canonical::errors::has_background_transfer;
 use crate::judge::canonical::order::{Item, Use, canonical_order};
-use crate::judge::names::{Names, end, side_word};
+use crate::judge::names::{Names, side_word};
 use crate::mptcp::canonical;
 use crate::recording::Side;
 use crate::wire::{MptcpOption, Segment};
@@ -148,7 +148,11 @@ impl<'a> Conversation<'a> {
                 false
             }
             MptcpOption::AddAddr { echo, address_id, body } => {
-                let address = end(Some(body.address), body.port);
+                // Not in canonical form: an IPv4 address takes 4 bytes, its v4-mapped form 16.
+                let address = match body.port {
+                    Some(port) => SocketAddr::new(body.address, port).to_string(),
+                    None => body.address.to_string(),
+                };
                 let (thing, word) = if *echo {
                     (Thing::Echoed(*address_id), "add_addr_echo")
                 } else {

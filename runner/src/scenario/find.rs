@@ -1,4 +1,4 @@
-//! From the paths on the command line to scenario files.
+//! From paths to scenario files: a folder stands for all that are below it.
 
 use std::fs;
 use std::io;
@@ -12,23 +12,31 @@ const MAX_DEPTH: usize = 32;
 
 /// Why there are no files to work with.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FilesError {
+pub enum FindError {
+    /// A file or folder isn't there, or can't be read.
     #[error("can't read `{path}`: {source}")]
-    Unreadable { path: PathBuf, source: io::Error },
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A folder without a scenario.
     #[error("no scenario (`*.yaml`) in `{0}`")]
     Empty(PathBuf),
+    /// Deeper than any real tree.
     #[error("the folders below `{0}` are nested too deeply")]
     TooDeep(PathBuf),
 }
 
-/// The files, in the order of the arguments, those of a folder sorted by name. A file that is named twice comes once.
-pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FilesError> {
+/// The scenario files of these paths, in the order of the arguments, those of a folder sorted by name. A file that is named twice comes once.
+pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FindError> {
     let mut files: Vec<PathBuf> = Vec::new();
     for path in paths {
         let metadata = fs::metadata(path).map_err(|source| unreadable(path, source))?;
         let found = if metadata.is_dir() { in_folder(path, 0)? } else { vec![path.clone()] };
         if found.is_empty() {
-            return Err(FilesError::Empty(path.clone()));
+            return Err(FindError::Empty(path.clone()));
         }
         for file in found {
             if !files.contains(&file) {
@@ -39,9 +47,9 @@ pub(super) fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FilesError> {
     Ok(files)
 }
 
-fn in_folder(folder: &Path, depth: usize) -> Result<Vec<PathBuf>, FilesError> {
+fn in_folder(folder: &Path, depth: usize) -> Result<Vec<PathBuf>, FindError> {
     if depth > MAX_DEPTH {
-        return Err(FilesError::TooDeep(folder.to_owned()));
+        return Err(FindError::TooDeep(folder.to_owned()));
     }
     let mut entries: Vec<(PathBuf, fs::FileType)> = Vec::new();
     for entry in fs::read_dir(folder).map_err(|source| unreadable(folder, source))? {
@@ -68,8 +76,8 @@ fn in_folder(folder: &Path, depth: usize) -> Result<Vec<PathBuf>, FilesError> {
     Ok(files)
 }
 
-fn unreadable(path: &Path, source: io::Error) -> FilesError {
-    FilesError::Unreadable { path: path.to_owned(), source }
+fn unreadable(path: &Path, source: io::Error) -> FindError {
+    FindError::Unreadable { path: path.to_owned(), source }
 }
 
 #[cfg(test)]
@@ -107,11 +115,11 @@ mod tests {
     #[test]
     fn a_folder_without_scenarios_is_an_error() {
         let root = tree(&["README.md"]);
-        assert!(matches!(find(&[root.path().to_owned()]), Err(FilesError::Empty(_))));
+        assert!(matches!(find(&[root.path().to_owned()]), Err(FindError::Empty(_))));
     }
 
     #[test]
     fn a_file_that_is_not_there_is_an_error() {
-        assert!(matches!(find(&[PathBuf::from("/nonexistent.yaml")]), Err(FilesError::Unreadable { .. })));
+        assert!(matches!(find(&[PathBuf::from("/nonexistent.yaml")]), Err(FindError::Unreadable { .. })));
     }
 }

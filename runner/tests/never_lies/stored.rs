@@ -1,0 +1,87 @@
+//! The program itself: a stored recording gets the verdict that the run got.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use libtest_mimic::Failed;
+use serde_json::Value;
+
+use super::workshop::{Desk, GOOD, Test, Workshop, replaced};
+
+pub fn all() -> Vec<(&'static str, Test)> {
+    vec![
+        ("stored::a_pass_passes_again", Box::new(a_pass)),
+        ("stored::a_failure_fails_again", Box::new(a_failure)),
+        ("stored::half_a_recording_is_no_pass", Box::new(half)),
+    ]
+}
+
+fn mptcplab(arguments: &[&str], file: &Path, record: Option<&Path>) -> Result<Output, Failed> {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mptcplab"));
+    command.args(arguments).arg(file).env("INSTA_UPDATE", "no");
+    if let Some(record) = record {
+        command.arg("--record").arg(record);
+    }
+    Ok(command.output()?)
+}
+
+/// The one line of JSON, without what differs from run to run.
+fn report(output: &Output) -> Result<Value, Failed> {
+    let text = std::str::from_utf8(&output.stdout)?;
+    assert_eq!(text.lines().count(), 1, "{text}");
+    let mut report: Value = serde_json::from_str(text)?;
+    let object = report.as_object_mut().ok_or("the report is no object")?;
+    assert!(object.remove("duration_ms").is_some_and(|duration| duration.is_number()), "{text}");
+    Ok(report)
+}
+
+/// Runs and records, judges the recording, and compares. Returns exit code and report.
+fn both(desk: &Desk) -> Result<(Option<i32>, Value), Failed> {
+    let recording = desk.path().join("recording.jsonl");
+    let live = mptcplab(&["run", "--json"], &desk.file(), Some(&recording))?;
+    let stored = mptcplab(&["judge", "--json"], &recording, None)?;
+    assert_eq!(live.status.code(), stored.status.code(), "{live:?} {stored:?}");
+    assert_eq!(report(&live)?, report(&stored)?);
+    // Nothing but the recording is needed: not the topology either.
+    fs::remove_dir_all(desk.path().join("topologies"))?;
+    let alone = mptcplab(&["judge", "--json"], &recording, None)?;
+    assert_eq!(report(&alone)?, report(&stored)?);
+    Ok((live.status.code(), report(&live)?))
+}
+
+fn a_pass(workshop: &Workshop) -> Result<(), Failed> {
+    let desk = Desk::new(GOOD)?.with_snapshot(&workshop.good()?.canonical)?;
+    let (code, report) = both(&desk)?;
+    assert_eq!((code, &report["verdict"]), (Some(0), &Value::from("passed")), "{report:#}");
+    Ok(())
+}
+
+fn a_failure(workshop: &Workshop) -> Result<(), Failed> {
+    let text = replaced(GOOD, "MPTcpExtMPJoinSynRx: 2", "MPTcpExtMPJoinSynRx: 3");
+    let desk = Desk::new(&text)?.with_snapshot(&workshop.good()?.canonical)?;
+    let (code, report) = both(&desk)?;
+    assert_eq!((code, &report["verdict"]), (Some(1), &Value::from("failed")), "{report:#}");
+    assert_eq!(report["findings"][0]["kind"], "counter", "{report:#}");
+    Ok(())
+}
+
+/// Between two lines it is a recording that was cut off; within a line it is none.
+fn half(workshop: &Workshop) -> Result<(), Failed> {
+    let desk = Desk::new(GOOD)?.with_snapshot(&workshop.good()?.canonical)?;
+    let recording = desk.path().join("recording.jsonl");
+    let live = mptcplab(&["run", "--quiet"], &desk.file(), Some(&recording))?;
+    assert_eq!(live.status.code(), Some(0), "{live:?}");
+    let text = fs::read_to_string(&recording)?;
+    let line_end = text[..text.len() / 2].rfind('\n').ok_or("a recording of one line")?;
+    for (length, code, words) in
+        [(line_end + 1, 3, "cut off"), (line_end - 3, 2, "is no recording"), (0, 2, "is empty")]
+    {
+        fs::write(&recording, &text.as_bytes()[..length])?;
+        let output = mptcplab(&["judge"], &recording, None)?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{said}");
+        assert!(said.contains(words), "`{words}` is to be in: {said}");
+    }
+    Ok(())
+}
