@@ -3,7 +3,7 @@
 //! `cargo test --test scenarios` runs them all, `cargo test --test scenarios fullmesh` those whose name has that
 //! word. What this kernel or user lacks is reported as *ignored*, with the reason: never as passed.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -30,7 +30,8 @@ fn main() -> ExitCode {
         .map(Arc::new);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let folder = folder.canonicalize().unwrap_or(folder);
-    let mut trials = match prepared.and_then(|()| scenario::find(&[folder.clone()]).map_err(|error| error.to_string()))
+    let mut trials = match prepared
+        .and_then(|()| scenario::find(std::slice::from_ref(&folder)).map_err(|error| error.to_string()))
     {
         Ok(files) => files.iter().flat_map(|file| trials(&folder, file, &session)).collect(),
         Err(message) => vec![Trial::test("scenarios", move || Err(Failed::from(message)))],
@@ -40,7 +41,7 @@ fn main() -> ExitCode {
 }
 
 /// The tests of one file: one for each variant, or one that fails if the file is bad.
-fn trials(folder: &Path, file: &PathBuf, session: &Shared) -> Vec<Trial> {
+fn trials(folder: &Path, file: &Path, session: &Shared) -> Vec<Trial> {
     let name = file.strip_prefix(folder).unwrap_or(file).with_extension("").display().to_string();
     match scenario::load(file) {
         Ok(scenarios) => scenarios

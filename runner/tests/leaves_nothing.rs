@@ -1,7 +1,7 @@
 //! The program itself, killed at any instant: nothing of it is left, and it changed nothing of the network that it
 //! was started in.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail like this")]
+#![expect(clippy::unwrap_used, reason = "a test may fail like this")]
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -31,8 +31,11 @@ const ORDINARY_USER: u32 = 65534;
 const SCENARIO: &str = include_str!("never_lies/good.yaml");
 const TOPOLOGY: &str = include_str!("../../fixtures/topologies/two-links.yaml");
 
+/// A test, or why it can't be done here.
+type Test = fn() -> Result<Completion, Failed>;
+
 fn main() -> ExitCode {
-    let tests: [(&str, fn() -> Result<Completion, Failed>); 3] = [
+    let tests: [(&str, Test); 3] = [
         ("nothing_is_left_after_sigkill", nothing_is_left_after_sigkill),
         ("the_network_outside_stays_as_it_is", the_network_outside_stays_as_it_is),
         ("an_ordinary_user_can_run_it", an_ordinary_user_can_run_it),

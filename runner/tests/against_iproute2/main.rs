@@ -4,7 +4,7 @@
 //! Versions of iproute2 differ in what they print: a column that it doesn't have isn't compared, one that it has must
 //! be right.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail like this")]
+#![expect(clippy::unwrap_used, reason = "a test may fail like this")]
 
 mod configuration;
 mod events;
@@ -21,13 +21,16 @@ use mptcplab::testbed::Home;
 use mptcplab::testbed::probe::{Availability, probe};
 use tokio::runtime::{Builder, Runtime};
 
+/// A test: on a thread of its own.
+type Test = fn(&Arc<Home>) -> Result<(), Failed>;
+
 fn main() -> ExitCode {
     // Before any thread: a user namespace can't be entered later.
     let home = privilege::enter()
         .map_err(|error| error.to_string())
         .and_then(|_| Home::create().map_err(|error| error.to_string()))
         .and_then(|home| obstacle(&home).map_or(Ok(home), Err));
-    let tests: [(&str, fn(&Arc<Home>) -> Result<(), Failed>); 4] = [
+    let tests: [(&str, Test); 4] = [
         ("events_are_the_same", |home| within(home, events::are_the_same)),
         ("endpoints_are_the_same", |home| within(home, configuration::endpoints_are_the_same)),
         ("endpoints_of_ip_are_the_same", |home| within(home, configuration::endpoints_of_ip_are_the_same)),
