@@ -236,7 +236,7 @@ const LIES: &[Lie] = &[
         &[(
             QUIET,
             "  - transfer: { on: main, each_way: 1 MiB, pace: 1 Mbit/s, background: on }
-  - quiet: { period: 100 ms, deadline: 300 ms }
+  - quiet: { period: 250 ms, deadline: 500 ms }
   - finish_transfer: { on: main }\n",
         )],
         FindingKind::Deadline,
