@@ -23,5 +23,5 @@ pub use checks::judge;
 pub use matching::{
     INFO_FIELDS, event_matches, info_field, is_usable, option_matches, segment_matches, subflow_matches,
 };
-pub use snapshot::{prepare, settle_snapshot, snapshot_path};
+pub use snapshot::{prepare, settle_snapshot, snapshot_difference, snapshot_path};
 pub use verdict::{Finding, FindingKind, Verdict, verdict};
