@@ -6,6 +6,7 @@
 
 pub mod cli;
 pub mod engine;
+pub mod evidence;
 pub mod judge;
 pub mod mptcp;
 pub mod netlink;

@@ -1,14 +1,15 @@
-//! A session: what runs of scenarios share. The home namespace, and what this kernel was found to have.
+//! A session: what runs of scenarios share. The home namespace, what this kernel was found to have, and its log.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::engine;
+use crate::engine::{self, Run};
 use crate::judge::{self, Verdict};
+use crate::observe::{KernelLog, LogLine};
 use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
 use crate::testbed::probe::{Availability, probe};
@@ -24,12 +25,45 @@ pub struct Session {
     known: Mutex<BTreeMap<Feature, Availability>>,
     /// Read by each run, written by those that must be alone, so that they are whoever calls.
     machine: RwLock<()>,
+    log: Result<Mutex<Log>, String>,
+}
+
+/// The kernel's log since the session began.
+#[derive(Debug)]
+struct Log {
+    log: KernelLog,
+    /// Troubles that a run has in its recording.
+    told: HashSet<LogLine>,
 }
 
 impl Session {
     /// Makes the home namespace.
     pub fn open() -> Result<Self, NamespaceError> {
-        Ok(Self { home: Home::create()?, known: Mutex::default(), machine: RwLock::default() })
+        let log = KernelLog::open().map(|log| Mutex::new(Log { log, told: HashSet::new() }));
+        Ok(Self {
+            home: Home::create()?,
+            known: Mutex::default(),
+            machine: RwLock::default(),
+            log: log.map_err(|error| error.to_string()),
+        })
+    }
+
+    /// Whether the kernel's log is watched, and why not.
+    pub fn kernel_log(&self) -> Availability {
+        match &self.log {
+            Ok(_) => Availability::Yes,
+            Err(reason) => Availability::No(reason.clone()),
+        }
+    }
+
+    /// What the kernel has said since the last call about problems of its own while nothing ran: a namespace may be
+    /// taken down after its run is over.
+    pub fn late_trouble(&self) -> Vec<LogLine> {
+        let Ok(log) = &self.log else { return Vec::new() };
+        let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
+        // A log that can't be read any more says no more than one that can't be opened.
+        let lines = log.log.drain().unwrap_or_default().lines;
+        lines.into_iter().filter(|line| line.trouble().is_some() && !log.told.contains(line)).collect()
     }
 
     /// What this kernel has of these features. Each one is tried once in a session.
@@ -64,6 +98,11 @@ impl Session {
 
     /// Runs a scenario, without judging it.
     pub fn record(&self, scenario: &Scenario) -> Result<Recording, String> {
+        self.run(scenario).map(|run| run.recording)
+    }
+
+    /// Runs a scenario, without judging it, and keeps everything that the run has left behind.
+    pub fn run(&self, scenario: &Scenario) -> Result<Run, String> {
         let features = self.features(&scenario.requires.iter().cloned().collect())?;
         let had = features.iter().filter(|(_, availability)| **availability == Availability::Yes);
         let words: Vec<String> = had.map(|(feature, _)| feature.word()).collect();
@@ -73,7 +112,28 @@ impl Session {
         } else {
             _together = self.machine.read().unwrap_or_else(PoisonError::into_inner);
         }
-        self.at_home(|| engine::run(scenario, &self.home, &words))
+        self.nobody_listens(scenario)?;
+        let run = self.at_home(|| engine::run(scenario, &self.home, &words))?;
+        self.nobody_listens(scenario)?;
+        if let (Ok(log), Ok(lines)) = (&self.log, &run.kernel_log) {
+            let troubles = lines.iter().filter(|line| line.trouble().is_some()).cloned();
+            log.lock().unwrap_or_else(PoisonError::into_inner).told.extend(troubles);
+        }
+        Ok(run)
+    }
+
+    /// Where a scenario depends on it: another process may begin to listen at any moment, so it is looked at right
+    /// before the run, and again right after it.
+    fn nobody_listens(&self, scenario: &Scenario) -> Result<(), String> {
+        let moment = Feature::NoEventListener;
+        if !scenario.requires.contains(&moment) {
+            return Ok(());
+        }
+        match self.at_home(|| self.probe(&BTreeSet::from([moment.clone()])))??.remove(&moment) {
+            Some(Availability::Yes) => Ok(()),
+            Some(Availability::No(reason)) => Err(format!("nothing can be concluded from this run: {reason}")),
+            None => Err(format!("`{}` was not probed", moment.word())),
+        }
     }
 
     /// On a thread of its own that lives in the home namespace: the caller's stays where it is.

@@ -62,6 +62,14 @@ pub(crate) fn socket(socket: SocketAddr) -> SocketAddr {
     SocketAddr::new(socket.ip().to_canonical(), socket.port())
 }
 
+/// A scenario's label as a file name: nothing in it leads out of a folder.
+pub(crate) fn file_name(label: &str) -> String {
+    let label = label.trim_start_matches(['.', '/']).replace('/', "__");
+    let plain =
+        |character: char| if character.is_alphanumeric() || "-_@.".contains(character) { character } else { '-' };
+    label.chars().map(plain).collect()
+}
+
 /// Text from outside, fit for a terminal: control characters (escape sequences among them) are spelled out. Line feeds
 /// stay.
 pub(crate) fn printable(text: &str) -> Cow<'_, str> {
@@ -113,6 +121,13 @@ mod tests {
         assert_eq!(about(131_000), "127.9 KiB");
         assert_eq!(about(1 << 20), "1 MiB");
         assert_eq!(about(u64::MAX), "17179869184 GiB");
+    }
+
+    #[test]
+    fn a_label_is_a_file_name() {
+        assert_eq!(file_name("scenarios/signal/port@ipv6"), "scenarios__signal__port@ipv6");
+        assert_eq!(file_name("../../etc/pass wd"), "etc__pass-wd");
+        assert_eq!(file_name("/tmp/a/../b"), "tmp__a__..__b");
     }
 
     #[test]

@@ -3,18 +3,21 @@
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::scenario::model::Feature;
 
+use super::select::Partition;
+
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  All scenarios passed (some may have been skipped)
-  1  A scenario failed
-  2  Wrong usage, or a scenario file with errors
-  3  Something could not be set up, or the environment lacks what it takes
-  4  All scenarios were skipped";
+    0  All scenarios passed (some may have been skipped)
+    1  A scenario failed
+    2  Wrong usage, or a scenario file with errors
+    3  Something could not be set up, or the environment lacks what it takes
+    4  All scenarios were skipped
+  130  Interrupted by Ctrl-C (SIGINT) or SIGTERM";
 
 /// A testbed and scenario runner for Multipath TCP
 ///
@@ -63,6 +66,11 @@ pub(super) struct RunArgs {
     /// Only scenarios with this text in their label or title
     #[arg(long, value_name = "TEXT")]
     pub(super) filter: Option<String>,
+    /// Only the K-th of N parts, for as many machines
+    ///
+    /// Which part a scenario belongs to follows from its label alone.
+    #[arg(long, value_name = "K/N")]
+    pub(super) partition: Option<Partition>,
     /// List the scenarios instead of running them
     #[arg(long, conflicts_with = "dry_run")]
     pub(super) list: bool,
@@ -73,23 +81,42 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) update: bool,
     /// Write the recording to this file; for several scenarios, one file each into this folder
-    #[arg(long, value_name = "FILE", conflicts_with = "repeat")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["repeat", "until_fail"])]
     pub(super) record: Option<PathBuf>,
-    /// Print one JSON object for each scenario
-    #[arg(long)]
+    /// How to print the results
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Human)]
+    pub(super) format: Format,
+    /// Print one JSON object for each run: short for `--format json`
+    #[arg(long, conflicts_with = "format")]
     pub(super) json: bool,
+    /// Write the results to this file, too, as the XML of JUnit
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
+    /// Write all that is known of a run that failed into a folder in this folder
+    ///
+    /// The recording, the packets of each namespace (pcapng), the story, counters, sockets, endpoints, the kernel's log
+    /// of the time, the commands that have the same effect, and versions. Without this option they go to a new folder
+    /// for temporary files.
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) evidence: Option<PathBuf>,
+    /// Keep no evidence
+    #[arg(long, conflicts_with = "evidence")]
+    pub(super) no_evidence: bool,
     /// Print failures only
     #[arg(short, long, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Tell the story of each scenario; of a single one it is told anyway
+    /// Tell the story of each scenario; the one of a single file is told anyway
     #[arg(short, long)]
     pub(super) verbose: bool,
-    /// How many scenarios run at the same time [default: the number of processors]
+    /// How many scenarios run at the same time [default: 8 for each processor]
     #[arg(short, long, value_name = "N")]
     pub(super) jobs: Option<NonZeroUsize>,
-    /// Run each scenario so many times
+    /// Run each scenario so many times, and tell how many of its runs passed
     #[arg(long, value_name = "N")]
     pub(super) repeat: Option<NonZeroUsize>,
+    /// Run the scenarios again and again until one fails, with `--repeat` at most so many times
+    #[arg(long)]
+    pub(super) until_fail: bool,
     /// Stop after the first failure
     #[arg(long)]
     pub(super) fail_fast: bool,
@@ -98,6 +125,24 @@ pub(super) struct RunArgs {
     /// `all` stands for every feature that a scenario asks for.
     #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = requirement)]
     pub(super) require: Vec<Requirement>,
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Human,
+    /// TAP 13, as the kernel's selftests print it
+    Tap,
+    /// One JSON object for each run, a line each
+    Json,
+}
+
+impl RunArgs {
+    /// How results are printed, by whatever name it was asked for.
+    pub(super) fn format(&self) -> Format {
+        if self.json { Format::Json } else { self.format }
+    }
 }
 
 /// What `--require` asks for.

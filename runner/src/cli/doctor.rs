@@ -36,6 +36,16 @@ pub(super) fn execute(lab: &dyn Lab, printer: &mut Printer) -> Exit {
         }
         can_run |= *feature == Feature::Mptcp && *availability == Availability::Yes;
     }
+    let watched = lab.kernel_log();
+    printer.line(&row(
+        "kernel log",
+        &watched,
+        "watched while scenarios run: a warning of the kernel fails them",
+        style,
+    ));
+    if let Availability::No(_) = watched {
+        hint(printer, "kernel log: run as root, or let everybody read it with `sysctl kernel.dmesg_restrict=0`");
+    }
     if can_run { Exit::Passed } else { Exit::Environment }
 }
 

@@ -18,12 +18,15 @@ pub enum Exit {
     Environment = 3,
     /// All scenarios were skipped.
     Skipped = 4,
+    /// Ended by SIGINT (Ctrl-C) or SIGTERM. What a shell says of a program that SIGINT has killed.
+    Interrupted = 130,
 }
 
 impl Exit {
     /// The exit code of a run: a failure is worth more than an error, since it can be trusted.
     pub(super) fn of(totals: &Totals) -> Self {
         match totals {
+            Totals { interrupted: true, .. } => Self::Interrupted,
             Totals { failed: 1.., .. } => Self::Failed,
             Totals { errors: 1.., .. } => Self::Environment,
             Totals { passed: 0, skipped: 1.., .. } => Self::Skipped,
@@ -44,11 +47,19 @@ mod tests {
 
     #[test]
     fn the_worst_decides() {
-        let totals = |passed, failed, errors, skipped| Totals { passed, failed, errors, skipped, left_out: 0 };
+        let totals = |passed, failed, errors, skipped| Totals { passed, failed, errors, skipped, ..Totals::default() };
         assert_eq!(Exit::of(&totals(2, 0, 0, 0)), Exit::Passed);
         assert_eq!(Exit::of(&totals(2, 0, 0, 1)), Exit::Passed);
         assert_eq!(Exit::of(&totals(0, 0, 0, 1)), Exit::Skipped);
         assert_eq!(Exit::of(&totals(2, 0, 1, 1)), Exit::Environment);
         assert_eq!(Exit::of(&totals(2, 1, 1, 1)), Exit::Failed);
+    }
+
+    #[test]
+    fn what_was_interrupted_never_passes() {
+        for failed in [0, 1] {
+            let totals = Totals { passed: 2, failed, interrupted: true, ..Totals::default() };
+            assert_eq!(Exit::of(&totals), Exit::Interrupted);
+        }
     }
 }

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::time::Instant;
 
+use crate::judge::Verdict;
 use crate::recording::{self, Recording};
 use crate::report::{Printer, RunReport, Totals};
 
 use super::args::JudgeArgs;
 use super::lab::Lab;
-use super::present::{Detail, show};
+use super::present::{show_json, show_story, show_verdict};
 use super::{Exit, complain, hint, open};
 
 pub(super) fn execute(args: &JudgeArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
@@ -31,13 +32,15 @@ pub(super) fn execute(args: &JudgeArgs, lab: &dyn Lab, printer: &mut Printer) ->
         }
     };
     let verdict = lab.verdict(&scenario, &recording);
-    let detail = match args {
-        JudgeArgs { json: true, .. } => Detail::Json,
-        JudgeArgs { quiet: true, .. } => Detail::Quiet,
-        _ => Detail::Story,
-    };
     let run = RunReport { scenario: &scenario, verdict: &verdict, duration: begin.elapsed(), repetition: None };
-    show(printer, detail, &run, Some(&recording));
+    if args.json {
+        show_json(printer, &run);
+    } else if !args.quiet {
+        show_story(printer, &scenario, Some(&recording));
+        show_verdict(printer, &run);
+    } else if verdict != Verdict::Passed {
+        show_verdict(printer, &run);
+    }
     let mut totals = Totals::default();
     totals.add(&verdict);
     Exit::of(&totals)

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::OnceLock;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::engine::Run;
 use crate::judge::{self, Verdict};
 use crate::recording::{Header, Recording};
 use crate::scenario;
@@ -11,6 +14,8 @@ use crate::scenario::model::{Feature, Scenario};
 use crate::session::Session;
 use crate::sys::privilege::{self, Privilege};
 pub use crate::testbed::probe::Availability;
+
+use super::interrupt;
 
 /// Why something can't be done, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -43,7 +48,15 @@ pub trait Lab: Sync {
     /// Tries which of these features there are.
     fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability>;
     /// Runs a scenario. What goes wrong in it is part of the recording.
-    fn run(&self, scenario: &Scenario) -> Result<Recording, Trouble>;
+    fn run(&self, scenario: &Scenario) -> Result<Run, Trouble>;
+    /// Whether the kernel's log is watched while scenarios run.
+    fn kernel_log(&self) -> Availability;
+    /// What the kernel has said about problems of its own while nothing ran, a line each.
+    fn late_trouble(&self) -> Vec<String>;
+    /// Holds back SIGINT and SIGTERM until they are watched for. Called while there is one thread.
+    fn hold_interruptions(&self) -> Result<(), Trouble>;
+    /// Calls back at the first SIGINT or SIGTERM. The second ends the program at once.
+    fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble>;
     /// Judges a recording, snapshot included.
     fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict;
 }
@@ -81,6 +94,7 @@ impl Lab for Kernel {
 
     fn enter(&self) -> Result<String, Trouble> {
         let how = privilege::enter().map_err(Trouble::new)?;
+        raise_descriptor_limit();
         let session = Session::open().map_err(Trouble::new)?;
         // A second call finds the first one's session, which is as good.
         let _ = self.session.set(session);
@@ -100,11 +114,39 @@ impl Lab for Kernel {
         }
     }
 
-    fn run(&self, scenario: &Scenario) -> Result<Recording, Trouble> {
-        self.session()?.record(scenario).map_err(Trouble::new)
+    fn run(&self, scenario: &Scenario) -> Result<Run, Trouble> {
+        self.session()?.run(scenario).map_err(Trouble::new)
+    }
+
+    fn kernel_log(&self) -> Availability {
+        match self.session() {
+            Ok(session) => session.kernel_log(),
+            Err(trouble) => Availability::No(trouble.message),
+        }
+    }
+
+    fn late_trouble(&self) -> Vec<String> {
+        let lines = self.session().map(Session::late_trouble).unwrap_or_default();
+        lines.iter().map(ToString::to_string).collect()
+    }
+
+    fn hold_interruptions(&self) -> Result<(), Trouble> {
+        interrupt::hold().map_err(Trouble::new)
+    }
+
+    fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble> {
+        interrupt::watch(interrupted).map_err(Trouble::new)
     }
 
     fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {
         judge::verdict(scenario, recording)
+    }
+}
+
+/// A scenario has some dozens of file descriptors, and the usual limit of 1024 is for programs that use select(2). Where
+/// it can't be raised, fewer scenarios fit in at the same time: those that don't say so.
+fn raise_descriptor_limit() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }

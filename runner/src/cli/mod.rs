@@ -8,11 +8,19 @@ mod args;
 mod check;
 mod doctor;
 mod exit;
+mod human;
+mod interrupt;
 mod judge;
 mod lab;
+mod output;
 mod pool;
 mod present;
+mod row;
 mod run;
+mod schedule;
+mod select;
+mod tally;
+mod work;
 
 use std::io::BufReader;
 
@@ -100,4 +108,8 @@ fn open(path: &std::path::Path) -> std::io::Result<BufReader<std::fs::File>> {
 }
 
 #[cfg(test)]
+mod fake;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_many;

@@ -1,50 +1,116 @@
-//! Doing work on several threads, and taking the results in the order of the work.
+//! Doing work on several threads, and hearing on this one how it goes.
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver, Sender};
 
-/// Works on the items with so many threads; `each` gets the results on this thread, in the order of the items, as soon
-/// as all before them are there. After a break no further item is begun, and the results of those that were begun are
-/// dropped.
-pub(super) fn in_order<T: Sync, R: Send>(
-    items: &[T],
-    workers: usize,
-    work: impl Fn(&T) -> R + Sync,
-    mut each: impl FnMut(&T, R) -> ControlFlow<()>,
-) {
-    let (next, stop) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let (sender, receiver) = mpsc::channel();
-    std::thread::scope(|scope| {
-        for _ in 0..workers.clamp(1, items.len().max(1)) {
-            let (sender, next, stop, work) = (sender.clone(), &next, &stop, &work);
-            scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(item) = items.get(index) else { break };
-                    // Nobody listens any more after a break.
-                    if sender.send((index, work(item))).is_err() {
-                        break;
-                    }
-                }
-            });
+/// What happens while work is done. Jobs are known by their numbers.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Event<R> {
+    /// A job begins.
+    Begun(usize),
+    /// A job has ended.
+    Ended(usize, R),
+    /// Somebody asks for an end.
+    Interrupted,
+}
+
+/// What comes to this thread from others.
+#[derive(Debug)]
+enum Message<R> {
+    Ended { worker: usize, number: usize, result: R },
+    Interrupted,
+}
+
+/// Workers, one batch of jobs after the other.
+#[derive(Debug)]
+pub(super) struct Pool<R> {
+    sender: Sender<Message<R>>,
+    receiver: Receiver<Message<R>>,
+}
+
+impl<R: Send + 'static> Pool<R> {
+    pub(super) fn new() -> Self {
+        let (sender, receiver) = mpsc::channel();
+        Self { sender, receiver }
+    }
+
+    /// What to call from anywhere to have [`Event::Interrupted`] told, now or in the next batch.
+    pub(super) fn interrupter(&self) -> impl FnOnce() + Send + 'static {
+        let sender = self.sender.clone();
+        move || {
+            // Without a pool there is nothing to interrupt.
+            let _ = sender.send(Message::Interrupted);
         }
-        drop(sender);
-        let mut early = BTreeMap::new();
-        let mut wanted = 0;
-        'results: for (index, result) in receiver {
-            early.insert(index, result);
-            while let Some(result) = early.remove(&wanted) {
-                let Some(item) = items.get(wanted) else { break 'results };
-                wanted += 1;
-                if each(item, result).is_break() {
-                    stop.store(true, Ordering::Relaxed);
-                    break 'results;
+    }
+
+    /// Does these jobs, each with its number, begun in their order, with so many workers. `hear` is told everything, on
+    /// this thread. After a break no further job is begun; what was begun is told to its end. Returns whether there was
+    /// a break.
+    ///
+    /// Jobs are handed out here, not taken by the workers: none begins before the end of the one before was heard.
+    pub(super) fn work<J: Send>(
+        &self,
+        mut jobs: impl Iterator<Item = (usize, J)>,
+        workers: usize,
+        work: impl Fn(J) -> R + Sync,
+        mut hear: impl FnMut(Event<R>) -> ControlFlow<()>,
+    ) -> ControlFlow<()> {
+        std::thread::scope(|scope| {
+            let mut flow = ControlFlow::Continue(());
+            let mut tell = |event, flow: &mut ControlFlow<()>| {
+                if hear(event).is_break() {
+                    *flow = ControlFlow::Break(());
+                }
+            };
+            let desks: Vec<Sender<(usize, J)>> = (0..workers).map(|worker| self.spawn(scope, worker, &work)).collect();
+            let mut idle: Vec<usize> = (0..workers).collect();
+            loop {
+                // What has been said already comes before the next job.
+                let mut message = self.receiver.try_recv().ok();
+                while message.is_none()
+                    && flow.is_continue()
+                    && let Some(desk) = idle.last().and_then(|worker| desks.get(*worker))
+                    && let Some((number, job)) = jobs.next()
+                {
+                    idle.pop();
+                    tell(Event::Begun(number), &mut flow);
+                    // The worker listens until its desk is taken away.
+                    let _ = desk.send((number, job));
+                    message = self.receiver.try_recv().ok();
+                }
+                if message.is_none() && idle.len() == workers {
+                    return flow;
+                }
+                match message.map_or_else(|| self.receiver.recv(), Ok) {
+                    Ok(Message::Ended { worker, number, result }) => {
+                        idle.push(worker);
+                        tell(Event::Ended(number, result), &mut flow);
+                    }
+                    Ok(Message::Interrupted) => tell(Event::Interrupted, &mut flow),
+                    // Never: a sender is ours.
+                    Err(_) => return flow,
                 }
             }
-        }
-    });
+        })
+    }
+
+    /// Starts a worker; what is sent to it, it does.
+    fn spawn<'scope, J: Send + 'scope>(
+        &self,
+        scope: &'scope std::thread::Scope<'scope, '_>,
+        worker: usize,
+        work: &'scope (impl Fn(J) -> R + Sync),
+    ) -> Sender<(usize, J)> {
+        let (desk, jobs) = mpsc::channel::<(usize, J)>();
+        let sender = self.sender.clone();
+        scope.spawn(move || {
+            for (number, job) in jobs {
+                // The receiver outlives this scope.
+                let _ = sender.send(Message::Ended { worker, number, result: work(job) });
+            }
+        });
+        desk
+    }
 }
 
 #[cfg(test)]
@@ -52,39 +118,77 @@ mod tests {
     use super::*;
 
     #[test]
-    fn results_come_in_the_order_of_the_items() {
-        let items: Vec<u32> = (0..100).collect();
-        let mut seen = Vec::new();
-        in_order(
-            &items,
+    fn each_job_is_done_once() {
+        let pool = Pool::new();
+        let (mut begun, mut ended) = (Vec::new(), Vec::new());
+        let flow = pool.work(
+            (0..100).map(|job| (job, job)),
             8,
-            |item| item * 2,
-            |item, result| {
-                seen.push((*item, result));
+            |job| job * 2,
+            |event| {
+                match event {
+                    Event::Begun(job) => begun.push(job),
+                    Event::Ended(job, result) => ended.push((job, result)),
+                    Event::Interrupted => panic!("an unexpected event"),
+                }
                 ControlFlow::Continue(())
             },
         );
-        assert_eq!(seen, items.iter().map(|item| (*item, item * 2)).collect::<Vec<_>>());
+        begun.sort_unstable();
+        ended.sort_unstable();
+        assert_eq!(begun, (0..100).collect::<Vec<_>>());
+        assert_eq!(ended, (0..100).map(|job| (job, job * 2)).collect::<Vec<_>>());
+        assert!(flow.is_continue());
     }
 
     #[test]
-    fn nothing_is_begun_after_a_break() {
-        let (items, begun) = ((0..1000).collect::<Vec<u32>>(), AtomicUsize::new(0));
-        let mut seen = Vec::new();
-        in_order(
-            &items,
-            1,
-            |item| (begun.fetch_add(1, Ordering::Relaxed), *item),
-            |item, _| {
-                seen.push(*item);
-                if *item == 3 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    fn after_a_break_what_was_begun_is_ended_and_nothing_else() {
+        let pool = Pool::new();
+        let (mut begun, mut ended) = (Vec::new(), Vec::new());
+        let flow = pool.work(
+            (0..).map(|job| (job, job)),
+            4,
+            |job| job,
+            |event| match event {
+                Event::Begun(job) => {
+                    begun.push(job);
+                    ControlFlow::Continue(())
+                }
+                Event::Ended(job, _) => {
+                    ended.push(job);
+                    if ended.len() > 10 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                }
+                Event::Interrupted => panic!("an unexpected event"),
             },
         );
-        assert_eq!(seen, [0, 1, 2, 3]);
+        begun.sort_unstable();
+        ended.sort_unstable();
+        assert_eq!(begun, ended);
+        assert!(flow.is_break());
     }
 
     #[test]
-    fn without_items_nothing_happens() {
-        in_order(&[] as &[u32], 4, |item| *item, |_, _| panic!("called without an item"));
+    fn an_interruption_is_heard_even_before_the_work() {
+        let pool = Pool::new();
+        pool.interrupter()();
+        let mut heard = Vec::new();
+        let flow = pool.work(
+            (0..).map(|job| (job, job)),
+            1,
+            |job| job,
+            |event| {
+                heard.push(event);
+                ControlFlow::Break(())
+            },
+        );
+        assert!(flow.is_break());
+        assert_eq!(heard, [Event::Interrupted]);
+    }
+
+    #[test]
+    fn without_jobs_nothing_happens() {
+        let flow =
+            Pool::<()>::new().work(std::iter::empty::<(usize, ())>(), 4, |()| (), |_| panic!("called without a job"));
+        assert!(flow.is_continue());
     }
 }

@@ -1,47 +1,41 @@
-//! How a run is shown: the same for one that just ended and for a stored recording.
+//! How a run is shown to people: the same for one that just ended and for a stored recording.
 
-use crate::judge::{Finding, Verdict};
+use crate::judge::Verdict;
 use crate::recording::Recording;
 use crate::report::{self, Printer, RunReport};
+use crate::scenario::model::Scenario;
 
-/// How much is shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Detail {
-    /// JSON, whatever the verdict.
-    Json,
-    /// Failures only.
-    Quiet,
-    /// A line for each run, and what failed.
-    Lines,
-    /// Topology and story besides.
-    Story,
+/// What the scenario teaches, its world, and what happened in it.
+pub(super) fn show_story(printer: &mut Printer, scenario: &Scenario, recording: Option<&Recording>) {
+    let style = printer.style();
+    printer.line(&report::lesson(scenario, style));
+    printer.line(&report::topology(scenario, style));
+    if let Some(recording) = recording {
+        printer.line(&report::story(scenario, recording, style));
+    }
 }
 
-/// Shows one run.
-pub(super) fn show(printer: &mut Printer, detail: Detail, run: &RunReport, recording: Option<&Recording>) {
-    if detail == Detail::Json {
-        match report::json_line(run) {
-            Ok(line) => printer.line(&line),
-            Err(error) => super::complain(printer, &format!("{} can't be written as JSON: {error}", run.label())),
-        }
-        return;
-    }
+/// The line of a run, with everything that was not as expected below it.
+pub(super) fn show_verdict(printer: &mut Printer, run: &RunReport) {
     let style = printer.style();
-    if detail == Detail::Story {
-        printer.line(&report::topology(run.scenario, style));
-        if let Some(recording) = recording {
-            printer.line(&report::story(run.scenario, recording, style));
-        }
-    }
-    let findings: &[Finding] = match run.verdict {
-        Verdict::Failed(findings) | Verdict::Error(findings) => findings,
-        Verdict::Passed | Verdict::Skipped { .. } if detail == Detail::Quiet => return,
-        Verdict::Passed | Verdict::Skipped { .. } => &[],
-    };
     printer.line(&report::summary_line(run, style));
+    let (Verdict::Failed(findings) | Verdict::Error(findings)) = run.verdict else { return };
     for finding in findings {
-        for line in report::failure(run.scenario, finding, style).lines() {
-            printer.line(&if line.is_empty() { String::new() } else { format!("  {line}") });
-        }
+        show_indented(printer, &report::failure(run.scenario, finding, style));
+    }
+}
+
+/// Lines that belong to the one above.
+pub(super) fn show_indented(printer: &mut Printer, text: &str) {
+    for line in text.lines() {
+        printer.line(&if line.is_empty() { String::new() } else { format!("  {line}") });
+    }
+}
+
+/// As JSON, a line.
+pub(super) fn show_json(printer: &mut Printer, run: &RunReport) {
+    match report::json_line(run) {
+        Ok(line) => printer.line(&line),
+        Err(error) => super::complain(printer, &format!("{} can't be written as JSON: {error}", run.label())),
     }
 }

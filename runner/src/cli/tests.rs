@@ -1,148 +1,5 @@
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, Write};
-use std::path::Path;
-use std::rc::Rc;
-
-use clap::Parser as _;
-
-use super::args::Cli;
-use super::{Availability, Exit, Lab, Trouble, execute};
-use crate::judge::{Finding, FindingKind, Verdict};
-use crate::plan::example;
-use crate::recording::{Entry, Header, Observation, Recording};
-use crate::report::{Printer, Style};
-use crate::scenario::model::{Feature, Scenario};
-
-/// A lab without a kernel: what a scenario comes to is said by its file name.
-#[derive(Default)]
-struct Fake {
-    forbidden: bool,
-    no_mptcp: bool,
-}
-
-impl Lab for Fake {
-    fn load(&self, file: &Path, _colour: bool) -> Result<Vec<Scenario>, String> {
-        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
-        if name.contains("bad") {
-            return Err(format!("error: {name} has an unknown key\n"));
-        }
-        let variants = if name.contains("two") { vec![Some("ipv4"), Some("ipv6")] } else { vec![None] };
-        Ok(variants
-            .into_iter()
-            .map(|variant| Scenario {
-                file: name.clone().into(),
-                variant: variant.map(str::to_owned),
-                title: format!("the title of {name}"),
-                requires: if name.contains("skip") { vec![Feature::Laminar] } else { Vec::new() },
-                alone: name.contains("alone"),
-                ..example::scenario()
-            })
-            .collect())
-    }
-
-    fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String> {
-        self.load(Path::new(&header.file), colour).map(|mut scenarios| scenarios.remove(0))
-    }
-
-    fn schema(&self) -> serde_json::Value {
-        serde_json::json!({ "type": "object" })
-    }
-
-    fn prepare_snapshots(&self, _update: bool) {}
-
-    fn enter(&self) -> Result<String, Trouble> {
-        if self.forbidden {
-            let message = "user namespaces are forbidden".to_owned();
-            return Err(Trouble { message, hints: vec!["run it as root".to_owned()] });
-        }
-        Ok("root".to_owned())
-    }
-
-    fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability> {
-        let availability = |feature: &Feature| match feature {
-            Feature::Laminar => Availability::No("the flag is not kept".to_owned()),
-            Feature::Mptcp if self.no_mptcp => Availability::No("EPROTONOSUPPORT".to_owned()),
-            _ => Availability::Yes,
-        };
-        features.iter().map(|feature| (feature.clone(), availability(feature))).collect()
-    }
-
-    fn run(&self, scenario: &Scenario) -> Result<Recording, Trouble> {
-        if scenario.title.contains("trouble") {
-            return Err(Trouble { message: "no namespace\ndetails".to_owned(), hints: vec!["try".to_owned()] });
-        }
-        assert!(!scenario.title.contains("panic"), "a defect");
-        let header = Header {
-            format: 1,
-            mptcplab: String::new(),
-            kernel: String::new(),
-            title: scenario.title.clone(),
-            file: scenario.file.display().to_string(),
-            variant: scenario.variant.clone(),
-            sources: Vec::new(),
-            features: Vec::new(),
-        };
-        Ok(Recording { header, entries: vec![Entry { at: 0, what: Observation::Ended }] })
-    }
-
-    fn verdict(&self, scenario: &Scenario, _recording: &Recording) -> Verdict {
-        if !scenario.title.contains("fail") {
-            return Verdict::Passed;
-        }
-        let (summary, detail) = ("2 expected, 1 observed".to_owned(), String::new());
-        Verdict::Failed(vec![Finding { kind: FindingKind::Subflows, place: None, summary, detail, at: None }])
-    }
-}
-
-#[derive(Clone, Default)]
-struct Buffer(Rc<RefCell<Vec<u8>>>);
-
-impl Write for Buffer {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.borrow_mut().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Buffer {
-    /// What was written, with an N for each number of milliseconds.
-    fn text(&self) -> String {
-        let text = String::from_utf8(self.0.borrow().clone()).unwrap();
-        let mut pieces: Vec<&str> = text.split(" ms").collect();
-        let last = pieces.pop().unwrap_or_default();
-        let blotted = |piece: &str| match piece.trim_end_matches(|digit: char| digit.is_ascii_digit()) {
-            number_removed if number_removed.len() < piece.len() => format!("{number_removed}N ms"),
-            whole => format!("{whole} ms"),
-        };
-        pieces.into_iter().map(blotted).collect::<String>() + last
-    }
-}
-
-/// Runs a command in a folder with these files; returns exit code, standard output and standard error.
-fn mptcplab_with(lab: &Fake, arguments: &[&str], files: &[&str]) -> (Exit, String, String) {
-    let folder = tempfile::tempdir().unwrap();
-    for file in files {
-        std::fs::write(folder.path().join(file), "").unwrap();
-    }
-    let folder = folder.path().display().to_string();
-    let arguments = arguments.iter().map(|argument| argument.replace("FOLDER", &folder));
-    let cli = Cli::try_parse_from(std::iter::once("mptcplab".to_owned()).chain(arguments)).unwrap();
-    let (out, err) = (Buffer::default(), Buffer::default());
-    let style = Style { colour: false, unicode: true };
-    let mut printer = Printer::new(Box::new(out.clone()), Box::new(err.clone()), style);
-    let exit = execute(cli, lab, &mut printer);
-    (exit, out.text().replace(&folder, "FOLDER"), err.text().replace(&folder, "FOLDER"))
-}
-
-fn mptcplab(arguments: &[&str], files: &[&str]) -> (Exit, String, String) {
-    mptcplab_with(&Fake::default(), arguments, files)
-}
-
-const MIXED: [&str; 4] = ["a_two.yaml", "b_fail.yaml", "c_skip.yaml", "d_alone.yaml"];
+use super::Exit;
+use super::fake::{Fake, MIXED, mptcplab, mptcplab_with};
 
 #[test]
 fn a_folder_gives_a_line_for_each_scenario() {
@@ -152,9 +9,12 @@ fn a_folder_gives_a_line_for_each_scenario() {
     PASS a_two@ipv4 (N ms)  the title of a_two
     PASS a_two@ipv6 (N ms)  the title of a_two
     FAIL b_fail (N ms)  the title of b_fail
-      subflows: 2 expected, 1 observed
     SKIP c_skip (needs `laminar`: the flag is not kept)  the title of c_skip
     PASS d_alone (N ms)  the title of d_alone
+
+    FAIL b_fail (N ms)  the title of b_fail
+      subflows: 2 expected, 1 observed
+
     5 runs in N ms: 3 passed, 1 failed, 1 skipped
     ");
 }
@@ -284,10 +144,13 @@ fn fail_fast_counts_what_it_leaves_out() {
 }
 
 #[test]
-fn repetitions_are_numbered() {
+fn repetitions_are_summed_up() {
     let (exit, out, _) = mptcplab(&["--repeat", "2", "FOLDER"], &["a.yaml"]);
     assert_eq!(exit, Exit::Passed);
-    assert!(out.contains("PASS a (run 1 of 2)") && out.contains("PASS a (run 2 of 2)"), "{out}");
+    insta::assert_snapshot!(out.replace("N ms to N ms", "N ms"), @r"
+    PASS a (2 of 2 runs passed, N ms)  the title of a
+    2 runs in N ms: 2 passed
+    ");
 }
 
 #[test]
@@ -343,8 +206,12 @@ fn the_doctor_tells_what_is_missing() {
       yes  mixed_families    IPv4 and IPv6 subflows in one connection
       yes  nftables          packet filters, for scenarios with a middlebox
       yes  tbf               rate limits on links
+      no   kernel log        watched while scenarios run: a warning of the kernel fails them (EPERM)
     ");
-    assert_eq!(err, "hint: laminar: Linux 6.18 and newer have it\n");
+    insta::assert_snapshot!(err, @r"
+    hint: laminar: Linux 6.18 and newer have it
+    hint: kernel log: run as root, or let everybody read it with `sysctl kernel.dmesg_restrict=0`
+    ");
     assert_eq!(mptcplab_with(&Fake { no_mptcp: true, ..Fake::default() }, &["doctor"], &[]).0, Exit::Environment);
     assert_eq!(mptcplab_with(&Fake { forbidden: true, ..Fake::default() }, &["doctor"], &[]).0, Exit::Environment);
 }

@@ -1,8 +1,10 @@
-//! The engine: runs one scenario on the calling thread and returns its [`Recording`].
+//! The engine: runs one scenario on the calling thread and returns its [`Recording`], and what else the run has left
+//! behind ([`Run`]).
 //!
 //! It builds the world, starts the observers, takes the steps and waits, and takes states. It decides nothing: what
 //! it saw goes into the recording, which is judged elsewhere.
 
+mod kernel_log;
 mod lab;
 mod network;
 mod node;
@@ -19,33 +21,50 @@ use std::sync::Arc;
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
+use crate::observe::LogLine;
 use crate::plan::{Plan, plan};
 use crate::recording::{Header, Moment, Observation, Recording, StepOutcome};
 use crate::scenario::model::{Action, ConnectionOutcome, Scenario};
 use crate::testbed::Home;
 
+use kernel_log::LogWatch;
 use lab::Lab;
+pub use node::NamespaceFrames;
 use recorder::Recorder;
+
+/// A run that is over.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// What was observed. All that a verdict is about.
+    pub recording: Recording,
+    /// The captured frames of each namespace, for other tools to look at.
+    pub frames: Vec<NamespaceFrames>,
+    /// All lines of the kernel's log that came meanwhile, or why it could not be read. The log is the machine's: other
+    /// runs may have brought them about.
+    pub kernel_log: Result<Vec<LogLine>, String>,
+}
 
 /// Runs a scenario. The calling thread must be in the home namespace (see [`crate::testbed`]); it is there again
 /// afterwards, and everything that the scenario made is gone.
 ///
 /// `features` are the words of the features that the kernel was found to have; they go into the header.
-pub fn run(scenario: &Scenario, home: &Arc<Home>, features: &[String]) -> Recording {
+pub fn run(scenario: &Scenario, home: &Arc<Home>, features: &[String]) -> Run {
     let recorder = Rc::new(Recorder::new());
-    match Builder::new_current_thread().enable_all().build() {
+    let (frames, kernel_log) = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let local = LocalSet::new();
-            local.block_on(&runtime, run_in(scenario, home, &recorder));
+            let left = local.block_on(&runtime, run_in(scenario, home, &recorder));
             // Tasks hold sockets: they end before the runtime does, and the namespaces go with the last of them.
             drop(local);
+            left
         }
         Err(error) => {
             recorder.note(Observation::SetupFailed { message: format!("start the event loop: {error}") });
             recorder.note(Observation::Ended);
+            (Vec::new(), Err("it was not watched".to_owned()))
         }
-    }
-    recorder.finish(header(scenario, features))
+    };
+    Run { recording: recorder.finish(header(scenario, features)), frames, kernel_log }
 }
 
 /// What goes before the entries.
@@ -65,22 +84,32 @@ fn header(scenario: &Scenario, features: &[String]) -> Header {
 }
 
 /// The life of a run. Whatever becomes of it, it ends.
-async fn run_in(scenario: &Scenario, home: &Arc<Home>, recorder: &Rc<Recorder>) {
-    take_steps(scenario, home, recorder).await;
+async fn run_in(
+    scenario: &Scenario,
+    home: &Arc<Home>,
+    recorder: &Rc<Recorder>,
+) -> (Vec<NamespaceFrames>, Result<Vec<LogLine>, String>) {
+    let log = LogWatch::start(recorder);
+    let frames = take_steps(scenario, home, recorder).await;
+    let lines = match log {
+        Ok(log) => log.finish().await,
+        Err(reason) => Err(reason),
+    };
     recorder.note(Observation::Ended);
+    (frames, lines)
 }
 
-async fn take_steps(scenario: &Scenario, home: &Arc<Home>, recorder: &Rc<Recorder>) {
+async fn take_steps(scenario: &Scenario, home: &Arc<Home>, recorder: &Rc<Recorder>) -> Vec<NamespaceFrames> {
     let plan = plan(scenario);
     let mut lab = match Lab::build(scenario, &plan, home, Rc::clone(recorder)).await {
         Ok(lab) => lab,
         Err(message) => {
             recorder.note(Observation::SetupFailed { message });
-            return;
+            return Vec::new();
         }
     };
     go_through(&mut lab, &plan, recorder).await;
-    lab.tear_down().await;
+    lab.tear_down().await
 }
 
 async fn go_through(lab: &mut Lab<'_>, plan: &Plan, recorder: &Recorder) {
@@ -118,11 +147,13 @@ fn may_go_on(outcome: &StepOutcome, action: &Action) -> bool {
 
 impl Lab<'_> {
     /// Closes everything. With the last descriptor the kernel takes the namespaces away.
-    async fn tear_down(self) {
+    async fn tear_down(self) -> Vec<NamespaceFrames> {
         drop((self.connections, self.listeners));
+        let mut frames = Vec::new();
         for (_, node) in self.nodes {
-            node.close().await;
+            frames.extend(node.close().await);
         }
+        frames
     }
 
     /// What is left to do when all steps are done.

@@ -14,7 +14,7 @@ use crate::netlink::diag::DiagSocket;
 use crate::netlink::events::{EventSocket, Received, Reception};
 use crate::netlink::nft::NftClient;
 use crate::netlink::pm::PmClient;
-use crate::observe::{Capture, CaptureSocket, Counters, DEFAULT_RING_BYTES};
+use crate::observe::{Capture, CaptureSocket, Counters, DEFAULT_RING_BYTES, KeptFrames};
 use crate::recording::{LostWhat, Observation};
 use crate::sys::readiness::watch;
 
@@ -61,6 +61,7 @@ impl Opened {
             devices: self.devices,
             events: self.events.map(RefCell::new),
             capture,
+            frames: RefCell::default(),
             recorder: Rc::clone(recorder),
         });
         let task = observers.start().map_err(text)?;
@@ -71,13 +72,14 @@ impl Opened {
 
 impl Node {
     /// Ends the observation. Taking a capture down takes the kernel some time: nobody waits for it.
-    pub(super) async fn close(self) {
+    pub(super) async fn close(self) -> Option<NamespaceFrames> {
         self.task.abort();
         // Cancelled, as it should be. Only then nobody else holds the observers any more.
         let _ = self.task.await;
-        if let Ok(observers) = Rc::try_unwrap(self.observers) {
-            observers.capture.close();
-        }
+        let observers = Rc::try_unwrap(self.observers).ok()?;
+        observers.capture.close();
+        let (namespace, devices) = (observers.namespace, observers.devices);
+        Some(NamespaceFrames { namespace, devices, frames: observers.frames.into_inner() })
     }
 
     /// All counters as they are now.
@@ -91,12 +93,24 @@ fn text(error: impl ToString) -> String {
     error.to_string()
 }
 
+/// What the capture of a namespace has left behind.
+#[derive(Debug, Clone)]
+pub struct NamespaceFrames {
+    /// The namespace.
+    pub namespace: String,
+    /// Its devices.
+    pub devices: DeviceNames,
+    /// The frames.
+    pub frames: KeptFrames,
+}
+
 /// What listens to a namespace.
 pub(super) struct Observers {
     namespace: String,
     devices: DeviceNames,
     events: Option<RefCell<EventSocket>>,
     capture: Capture,
+    frames: RefCell<KeptFrames>,
     recorder: Rc<Recorder>,
 }
 
@@ -136,6 +150,7 @@ impl Observers {
 
     fn drain_capture(&self) {
         self.capture.drain(|frame| {
+            self.frames.borrow_mut().keep(&frame);
             let Some(segment) = frame.segment() else { return };
             let packet = Observation::Packet {
                 namespace: self.namespace.clone(),

@@ -21,5 +21,5 @@ mod tests;
 pub use canonical::canonical;
 pub use checks::judge;
 pub use matching::{event_matches, is_usable, option_matches, segment_matches, subflow_matches};
-pub use snapshot::{prepare, settle_snapshot, snapshot_path};
+pub use snapshot::{prepare, settle_snapshot, snapshot_difference, snapshot_path};
 pub use verdict::{Finding, FindingKind, Verdict, verdict};

@@ -92,6 +92,18 @@ pub fn settle_snapshot(scenario: &Scenario, canonical: &str) -> Result<(), Findi
     Err(difference(&path, &kept, &canonical))
 }
 
+/// How a canonical form differs from the snapshot that is kept, as a unified diff; `None` if it doesn't, or if there is no
+/// snapshot that can be read. Changes nothing.
+pub fn snapshot_difference(scenario: &Scenario, canonical: &str) -> Option<String> {
+    match read(&snapshot_path(scenario)) {
+        Ok(Kept::Text(text)) => {
+            let canonical = normalized(canonical);
+            (text != canonical).then(|| unified_diff(&text, &canonical))
+        }
+        Ok(Kept::Nothing) | Err(_) => None,
+    }
+}
+
 /// As insta compares: the end of a line is `\n`, the end of the text doesn't count.
 fn normalized(text: &str) -> String {
     text.trim_end().replace("\r\n", "\n")
@@ -167,11 +179,15 @@ fn difference(path: &Path, kept: &Kept, canonical: &str) -> Finding {
             Finding::new(FindingKind::SnapshotNew, summary).detailed(format!("{canonical}\n"))
         }
         Kept::Text(text) => {
-            let (old, new) = (format!("{text}\n"), format!("{canonical}\n"));
-            let diff = TextDiff::from_lines(&old, &new);
-            let diff = diff.unified_diff().context_radius(4).header("snapshot", "this run").to_string();
+            let diff = unified_diff(text, canonical);
             let summary = format!("snapshot {} differs: {review}", path.display());
             Finding::new(FindingKind::SnapshotChanged, summary).detailed(diff)
         }
     }
+}
+
+fn unified_diff(snapshot: &str, canonical: &str) -> String {
+    let (old, new) = (format!("{snapshot}\n"), format!("{canonical}\n"));
+    let diff = TextDiff::from_lines(&old, &new);
+    diff.unified_diff().context_radius(4).header("snapshot", "this run").to_string()
 }

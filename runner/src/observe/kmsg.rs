@@ -1,8 +1,10 @@
 //! The kernel's log while a run lasts: [`KernelLog`]. A warning or an oops of the kernel under test is worth more than
 //! any verdict.
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
@@ -30,7 +32,7 @@ pub struct LogDrain {
 }
 
 /// A line of the kernel's log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct LogLine {
     /// From 0, emergency, to 7, debug (syslog(2)).
     pub level: u8,
@@ -45,7 +47,7 @@ pub struct LogLine {
 /// What a line of the kernel's log can be the first of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Trouble {
-    /// `WARNING:`, lockdep's warnings among them.
+    /// `WARNING:`, lockdep's warnings among them, and those of UBSAN, of reference counts, and of kmemleak.
     Warning,
     /// `BUG:`, those of KASAN and `BUG_ON` among them.
     Bug,
@@ -126,7 +128,21 @@ impl LogLine {
 
     /// Whether the kernel says here that it has a problem of its own.
     pub fn trouble(&self) -> Option<Trouble> {
-        if self.facility == 0 { classify(&self.text) } else { None }
+        if self.facility == 0 { trouble_in(&self.text) } else { None }
+    }
+}
+
+/// As dmesg(1) shows it: `[   77.000123] eth1: link becomes ready`.
+impl fmt::Display for LogLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{:5}.{:06}] {}", self.since_boot_us / 1_000_000, self.since_boot_us % 1_000_000, self.text)
+    }
+}
+
+/// It becomes readable when there is something to [drain](KernelLog::drain).
+impl AsFd for KernelLog {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }
 
@@ -150,9 +166,13 @@ const SIGNS: &[(&str, Trouble)] = &[
     ("kernel BUG at", Trouble::Bug),
     ("BUG:", Trouble::Bug),
     ("WARNING:", Trouble::Warning),
+    ("UBSAN:", Trouble::Warning),
+    ("refcount_t:", Trouble::Warning),
+    ("kmemleak:", Trouble::Warning),
 ];
 
-fn classify(text: &str) -> Option<Trouble> {
+/// Whether this text, as a line of the kernel's own, says that the kernel has a problem.
+pub fn trouble_in(text: &str) -> Option<Trouble> {
     SIGNS.iter().find(|(sign, _)| contains_word(text, sign)).map(|(_, trouble)| *trouble)
 }
 
@@ -195,10 +215,10 @@ mod tests {
             ("INFO: task ip:77 blocked for more than 120 seconds.", Trouble::HungTask),
             ("unregister_netdevice: waiting for lo to become free. Usage count = 2", Trouble::DeviceLeak),
         ] {
-            assert_eq!(classify(text), Some(trouble), "{text}");
+            assert_eq!(trouble_in(text), Some(trouble), "{text}");
         }
         for text in ["DEBUG: nothing", "veth0: entered promiscuous mode", "pci 0000:00:01.0: BUG in name only"] {
-            assert_eq!(classify(text), None, "{text}");
+            assert_eq!(trouble_in(text), None, "{text}");
         }
     }
 
@@ -222,7 +242,7 @@ mod tests {
         #[test]
         fn arbitrary_records_do_not_panic(record in prop::collection::vec(any::<u8>(), 0..80), text in ".*") {
             LogLine::parse(&record);
-            classify(&text);
+            trouble_in(&text);
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What can be seen of a network namespace from outside the path manager: the segments on its interfaces
 //! ([`Capture`]), its counters ([`Counters`]), the state of our sockets ([`sockets`]) and the kernel's log
-//! ([`KernelLog`]). [`pcapng`] writes captured segments to a file for other tools.
+//! ([`KernelLog`]). [`KeptFrames`] holds captured frames after the capture, and [`pcapng`] writes them to a file for
+//! other tools.
 //!
 //! What belongs to a namespace is opened by a thread that is inside it, and stays there for life: the thread can
 //! leave.
@@ -8,13 +9,15 @@
 mod capture;
 mod counters;
 mod filter;
+mod kept;
 mod kmsg;
 pub mod pcapng;
 pub mod sockets;
 
 pub use capture::{Capture, CaptureError, CaptureSocket, CapturedFrame, DEFAULT_RING_BYTES};
 pub use counters::{Counters, CountersError, delta, is_gauge};
-pub use kmsg::{KernelLog, KernelLogError, LogDrain, LogLine, Trouble};
+pub use kept::KeptFrames;
+pub use kmsg::{KernelLog, KernelLogError, LogDrain, LogLine, Trouble, trouble_in};
 
 /// An error in the kernel's words, with the symbol of its errno (`EPERM: Operation not permitted`) where it has one.
 fn kernel_words(error: &std::io::Error) -> String {

@@ -1,15 +1,21 @@
 //! Renderings of scenarios, recordings and verdicts: the picture of a topology ([`topology()`]), the story of a run
-//! ([`story()`]), what failed ([`failure()`]), one line for each scenario ([`summary_line`]) and JSON ([`json_line`]).
+//! ([`story()`]), what failed ([`failure()`]), one line for each scenario ([`summary_line`]); JSON ([`json_line`]), TAP
+//! ([`tap_test`]) and JUnit's XML ([`Junit`]) for other programs.
 //!
 //! All are pure functions to text; none looks at the kernel. A [`Style`] says whether the text may have colours and
 //! box-drawing characters. The [`Printer`] alone writes, to standard output and standard error.
 
+mod departure;
 mod failure;
 mod json;
+mod junit;
+mod lesson;
 mod printer;
+mod progress;
 mod story;
 mod style;
 mod summary;
+mod tap;
 mod topology;
 
 use std::time::Duration;
@@ -17,13 +23,18 @@ use std::time::Duration;
 use crate::judge::Verdict;
 use crate::scenario::model::Scenario;
 
+pub use departure::departure;
 pub use failure::failure;
 pub use json::json_line;
+pub use junit::Junit;
+pub use lesson::lesson;
 pub use printer::Printer;
+pub use progress::Progress;
 pub use story::story;
 pub(crate) use style::Role;
 pub use style::Style;
-pub use summary::{Totals, summary_line};
+pub use summary::{Repetitions, Totals, repetition_line, slowest_line, summary_line};
+pub use tap::{TAP_VERSION, tap_bail_out, tap_comment, tap_plan, tap_test, tap_totals};
 pub use topology::topology;
 
 /// One run of a scenario with what it came to.
@@ -35,8 +46,8 @@ pub struct RunReport<'a> {
     pub verdict: &'a Verdict,
     /// How long it took, judging included.
     pub duration: Duration,
-    /// Which run of how many, if it was repeated. From 1.
-    pub repetition: Option<(usize, usize)>,
+    /// Which run, from 1, of how many (if there is an end), if it is repeated.
+    pub repetition: Option<(usize, Option<usize>)>,
 }
 
 impl RunReport<'_> {
@@ -44,7 +55,8 @@ impl RunReport<'_> {
     pub fn label(&self) -> String {
         let label = crate::text::one_line(&self.scenario.label());
         match self.repetition {
-            Some((run, of)) => format!("{label} (run {run} of {of})"),
+            Some((run, Some(of))) => format!("{label} (run {run} of {of})"),
+            Some((run, None)) => format!("{label} (run {run})"),
             None => label,
         }
     }

@@ -60,6 +60,7 @@ impl Style {
         for character in text.chars() {
             match character {
                 '─' => ascii.push('-'),
+                '━' => ascii.push('='),
                 '│' => ascii.push('|'),
                 '┌' | '┐' | '└' | '┘' | '├' | '┤' | '┼' => ascii.push('+'),
                 '▶' => ascii.push('>'),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::judge::Verdict;
+use crate::scenario::model::Scenario;
 use crate::text;
 
 use super::style::Role;
@@ -22,11 +23,73 @@ pub fn summary_line(run: &RunReport, style: Style) -> String {
 }
 
 /// Whole milliseconds below ten seconds, tenths of a second above.
-fn milliseconds(duration: Duration) -> String {
+pub(super) fn milliseconds(duration: Duration) -> String {
     if duration < Duration::from_secs(10) {
         format!("{} ms", duration.as_millis())
     } else {
         format!("{}.{} s", duration.as_secs(), duration.subsec_millis() / 100)
+    }
+}
+
+/// The runs that took longest: `slowest: a (1203 ms), b (980 ms)`.
+pub fn slowest_line(runs: &[(Duration, String)], style: Style) -> String {
+    let runs: Vec<String> = runs.iter().map(|(took, label)| format!("{label} ({})", milliseconds(*took))).collect();
+    style.paint(Role::Faint, format!("slowest: {}", runs.join(", ")))
+}
+
+/// What came of the runs of one scenario: `FAIL signal/port (9 of 10 runs passed, 98 ms to 130 ms)  title`.
+pub fn repetition_line(runs: &Repetitions, scenario: &Scenario, style: Style) -> String {
+    let (role, word) = match runs {
+        Repetitions { failed: 1.., .. } => (Role::Bad, "FAIL"),
+        Repetitions { errors: 1.., .. } => (Role::Bad, "ERROR"),
+        Repetitions { skipped: Some(reason), .. } => {
+            let rest = format!("({})  {}", text::one_line(reason), text::one_line(&scenario.title));
+            let label = text::one_line(&scenario.label());
+            return style.finish(format!(
+                "{} {label} {}",
+                style.paint(Role::Warning, "SKIP"),
+                style.paint(Role::Faint, rest)
+            ));
+        }
+        _ => (Role::Good, "PASS"),
+    };
+    let all = text::count((runs.passed + runs.failed + runs.errors) as u64, "run");
+    let (shortest, longest) = (milliseconds(runs.shortest), milliseconds(runs.longest));
+    let times = if shortest == longest { shortest } else { format!("{shortest} to {longest}") };
+    let rest = format!("({} of {all} passed, {times})  {}", runs.passed, text::one_line(&scenario.title));
+    let label = text::one_line(&scenario.label());
+    style.finish(format!("{} {label} {}", style.paint(role, word), style.paint(Role::Faint, rest)))
+}
+
+/// What came of several runs of one scenario.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Repetitions {
+    /// As expected.
+    pub passed: usize,
+    /// Not as expected.
+    pub failed: usize,
+    /// Could not be run, or not be trusted.
+    pub errors: usize,
+    /// Why it was skipped, if it was.
+    pub skipped: Option<String>,
+    /// The quickest of them took so long.
+    pub shortest: Duration,
+    /// The slowest.
+    pub longest: Duration,
+}
+
+impl Repetitions {
+    /// Count one more.
+    pub fn add(&mut self, verdict: &Verdict, took: Duration) {
+        let first = self.passed + self.failed + self.errors == 0;
+        self.shortest = if first { took } else { self.shortest.min(took) };
+        self.longest = self.longest.max(took);
+        match verdict {
+            Verdict::Passed => self.passed += 1,
+            Verdict::Failed(_) => self.failed += 1,
+            Verdict::Error(_) => self.errors += 1,
+            Verdict::Skipped { reason } => self.skipped = Some(reason.clone()),
+        }
     }
 }
 
@@ -41,8 +104,10 @@ pub struct Totals {
     pub errors: usize,
     /// Not run: a feature is missing.
     pub skipped: usize,
-    /// Not run: an earlier one failed, and `--fail-fast` was given.
+    /// Not run: an earlier one failed and `--fail-fast` was given, or the run was interrupted.
     pub left_out: usize,
+    /// The run was interrupted.
+    pub interrupted: bool,
 }
 
 impl Totals {
@@ -63,12 +128,14 @@ impl Totals {
 
     /// `12 runs in 1200 ms: 10 passed, 1 failed, 1 skipped`.
     pub fn line(&self, duration: Duration, style: Style) -> String {
+        let left_out =
+            if self.interrupted { "left out by the interruption" } else { "left out after the first failure" };
         let parts = [
             (self.passed, "passed", Role::Good),
             (self.failed, "failed", Role::Bad),
             (self.errors, "in error", Role::Bad),
             (self.skipped, "skipped", Role::Warning),
-            (self.left_out, "left out after the first failure", Role::Warning),
+            (self.left_out, left_out, Role::Warning),
         ];
         let parts: Vec<String> = parts
             .iter()

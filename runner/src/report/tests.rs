@@ -70,7 +70,7 @@ fn one_line_for_each_scenario() {
     let scenario = example::scenario();
     let mut totals = Totals::default();
     let mut text = String::new();
-    for (verdict, repetition) in verdicts().iter().zip([None, Some((2, 5)), None, None]) {
+    for (verdict, repetition) in verdicts().iter().zip([None, Some((2, Some(5))), None, None]) {
         let run = RunReport { scenario: &scenario, verdict, duration: Duration::from_millis(118), repetition };
         totals.add(verdict);
         text += &summary_line(&run, UNICODE);

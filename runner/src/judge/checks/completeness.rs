@@ -6,32 +6,11 @@ use crate::judge::render::indented;
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind};
 use crate::mptcp::EventKind;
+use crate::observe::trouble_in;
 use crate::recording::{LostWhat, Moment, Observation};
 use crate::scenario::model::{Action, Filter, Namespace, Operation, Place};
 
 use super::steps::Progress;
-
-/// What a line of the kernel log has when something is wrong in the kernel (kernel/panic.c, lib/bug.c,
-/// mm/kasan/report.c, lib/ubsan.c, kernel/kcsan/report.c, kernel/locking/lockdep.c, kernel/rcu/, kernel/hung_task.c,
-/// mm/kmemleak.c, lib/refcount.c).
-const KERNEL_TROUBLE: [&str; 16] = [
-    "WARNING:",
-    "BUG:",
-    "Oops",
-    "Kernel panic",
-    "general protection fault",
-    "Call Trace:",
-    "KASAN:",
-    "UBSAN:",
-    "KCSAN:",
-    "KMSAN:",
-    "INFO: task",
-    "INFO: rcu",
-    "rcu: INFO:",
-    "possible circular locking dependency",
-    "kmemleak:",
-    "refcount_t:",
-];
 
 /// What can't be trusted.
 pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
@@ -61,8 +40,7 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
         findings.push(Finding::new(FindingKind::Incomplete, summary).detailed(around(names, entries.len())));
     }
     findings.extend(names.scenario().world.namespaces.iter().filter_map(|namespace| silent_loss(names, namespace)));
-    let trouble = |line: &str| KERNEL_TROUBLE.iter().any(|words| line.contains(words));
-    if let Some((at, line)) = kernel_log.iter().find(|(_, line)| trouble(line)) {
+    if let Some((at, line)) = kernel_log.iter().find(|(_, line)| trouble_in(line).is_some()) {
         let detail = indented(kernel_log.iter().map(|(_, line)| line));
         findings.push(
             Finding::new(FindingKind::Kernel, format!("the kernel log has a warning: {line}"))

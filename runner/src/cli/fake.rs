@@ -1,0 +1,197 @@
+//! A lab without a kernel, to test the command line with.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write};
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use clap::Parser as _;
+
+use super::args::Cli;
+use super::{Availability, Exit, Lab, Trouble, execute};
+use crate::engine::Run;
+use crate::judge::{Finding, FindingKind, Verdict};
+use crate::plan::example;
+use crate::recording::{Entry, Header, Observation, Recording, StepOutcome};
+use crate::report::{Printer, Style};
+use crate::scenario::model::{Feature, Scenario};
+
+/// A lab without a kernel: what a scenario comes to is said by its file name.
+#[derive(Default)]
+pub(super) struct Fake {
+    pub(super) forbidden: bool,
+    pub(super) no_mptcp: bool,
+    /// What the kernel says when all is over.
+    pub(super) late_trouble: Vec<String>,
+    /// How many runs there were.
+    pub(super) runs: AtomicUsize,
+    /// What Ctrl-C does. A scenario called `interrupt` presses it.
+    pub(super) interrupted: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Lab for Fake {
+    fn load(&self, file: &Path, _colour: bool) -> Result<Vec<Scenario>, String> {
+        let name = file.file_stem().unwrap().to_string_lossy().into_owned();
+        if name.contains("bad") {
+            return Err(format!("error: {name} has an unknown key\n"));
+        }
+        let variants = if name.contains("two") { vec![Some("ipv4"), Some("ipv6")] } else { vec![None] };
+        Ok(variants
+            .into_iter()
+            .map(|variant| Scenario {
+                file: name.clone().into(),
+                variant: variant.map(str::to_owned),
+                title: format!("the title of {name}"),
+                requires: if name.contains("skip") { vec![Feature::Laminar] } else { Vec::new() },
+                alone: name.contains("alone"),
+                ..example::scenario()
+            })
+            .collect())
+    }
+
+    fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String> {
+        self.load(Path::new(&header.file), colour).map(|mut scenarios| scenarios.remove(0))
+    }
+
+    fn schema(&self) -> serde_json::Value {
+        serde_json::json!({ "type": "object" })
+    }
+
+    fn prepare_snapshots(&self, _update: bool) {}
+
+    fn enter(&self) -> Result<String, Trouble> {
+        if self.forbidden {
+            let message = "user namespaces are forbidden".to_owned();
+            return Err(Trouble { message, hints: vec!["run it as root".to_owned()] });
+        }
+        Ok("root".to_owned())
+    }
+
+    fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability> {
+        let availability = |feature: &Feature| match feature {
+            Feature::Laminar => Availability::No("the flag is not kept".to_owned()),
+            Feature::Mptcp if self.no_mptcp => Availability::No("EPROTONOSUPPORT".to_owned()),
+            _ => Availability::Yes,
+        };
+        features.iter().map(|feature| (feature.clone(), availability(feature))).collect()
+    }
+
+    fn run(&self, scenario: &Scenario) -> Result<Run, Trouble> {
+        let earlier = self.runs.fetch_add(1, Ordering::Relaxed);
+        if scenario.title.contains("interrupt")
+            && let Some(interrupted) = self.interrupted.lock().unwrap().take()
+        {
+            interrupted();
+        }
+        if scenario.title.contains("trouble") {
+            return Err(Trouble { message: "no namespace\ndetails".to_owned(), hints: vec!["try".to_owned()] });
+        }
+        assert!(!scenario.title.contains("panic"), "a defect");
+        let header = Header {
+            format: 1,
+            mptcplab: String::new(),
+            kernel: String::new(),
+            title: scenario.title.clone(),
+            file: scenario.file.display().to_string(),
+            variant: scenario.variant.clone(),
+            sources: Vec::new(),
+            features: Vec::new(),
+        };
+        let mut entries = vec![Entry { at: 0, what: Observation::Ended }];
+        if scenario.title.contains("flaky") && earlier == 2 {
+            entries.insert(0, Entry { at: 0, what: timed_out() });
+        } else {
+            let outcome = StepOutcome::Done;
+            entries.insert(0, Entry { at: 0, what: Observation::StepFinished { step: 0, outcome } });
+        }
+        Ok(Run { recording: Recording { header, entries }, frames: Vec::new(), kernel_log: Err("EPERM".to_owned()) })
+    }
+
+    fn kernel_log(&self) -> Availability {
+        Availability::No("EPERM".to_owned())
+    }
+
+    fn late_trouble(&self) -> Vec<String> {
+        self.late_trouble.clone()
+    }
+
+    fn hold_interruptions(&self) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble> {
+        *self.interrupted.lock().unwrap() = Some(interrupted);
+        Ok(())
+    }
+
+    fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {
+        let flaked = recording.entries.iter().any(|entry| entry.what == timed_out());
+        if !flaked && !scenario.title.contains("fail") {
+            return Verdict::Passed;
+        }
+        let (summary, detail) = ("2 expected, 1 observed".to_owned(), String::new());
+        Verdict::Failed(vec![Finding { kind: FindingKind::Subflows, place: None, summary, detail, at: None }])
+    }
+}
+
+#[derive(Clone, Default)]
+struct Buffer(Rc<RefCell<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.borrow_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Buffer {
+    /// What was written, with an N for each number of milliseconds.
+    fn text(&self) -> String {
+        let text = String::from_utf8(self.0.borrow().clone()).unwrap();
+        let mut pieces: Vec<&str> = text.split(" ms").collect();
+        let last = pieces.pop().unwrap_or_default();
+        let blotted = |piece: &str| match piece.trim_end_matches(|digit: char| digit.is_ascii_digit()) {
+            number_removed if number_removed.len() < piece.len() => format!("{number_removed}N ms"),
+            whole => format!("{whole} ms"),
+        };
+        pieces.into_iter().map(blotted).collect::<String>() + last
+    }
+}
+
+fn timed_out() -> Observation {
+    let (waited_for, seen) = ("2 subflows".to_owned(), "1".to_owned());
+    Observation::StepFinished { step: 0, outcome: StepOutcome::TimedOut { waited_for, seen } }
+}
+
+/// A scenario of two variants, one that fails, one that is skipped, and one that wants to be alone.
+pub(super) const MIXED: [&str; 4] = ["a_two.yaml", "b_fail.yaml", "c_skip.yaml", "d_alone.yaml"];
+
+/// Runs a command in a folder with these files; returns exit code, standard output and standard error. Unless the command
+/// says where, there is no evidence.
+pub(super) fn mptcplab_with(lab: &Fake, arguments: &[&str], files: &[&str]) -> (Exit, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    for file in files {
+        std::fs::write(folder.path().join(file), "").unwrap();
+    }
+    let folder = folder.path().display().to_string();
+    let says_where =
+        arguments.contains(&"--evidence") || matches!(arguments, ["check" | "judge" | "doctor" | "schema", ..]);
+    let arguments = arguments.iter().map(|argument| argument.replace("FOLDER", &folder));
+    let arguments = arguments.chain((!says_where).then(|| "--no-evidence".to_owned()));
+    let cli = Cli::try_parse_from(std::iter::once("mptcplab".to_owned()).chain(arguments)).unwrap();
+    let (out, err) = (Buffer::default(), Buffer::default());
+    let style = Style { colour: false, unicode: true };
+    let mut printer = Printer::new(Box::new(out.clone()), Box::new(err.clone()), style);
+    let exit = execute(cli, lab, &mut printer);
+    (exit, out.text().replace(&folder, "FOLDER"), err.text().replace(&folder, "FOLDER"))
+}
+
+pub(super) fn mptcplab(arguments: &[&str], files: &[&str]) -> (Exit, String, String) {
+    mptcplab_with(&Fake::default(), arguments, files)
+}

@@ -1,0 +1,149 @@
+//! Results for people: a line for each run as soon as it is its turn, then all failures in full, then what came of it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::judge::Verdict;
+use crate::report::{self, Printer, Repetitions};
+use crate::scenario::model::Scenario;
+use crate::text;
+
+use super::output::Ending;
+use super::present::{show_indented, show_story, show_verdict};
+use super::row::Row;
+
+/// From so many runs on, lines have long gone by when the last one comes: skips and the slowest are told again.
+const MANY: usize = 20;
+
+/// How many of the slowest are told.
+const SLOWEST: usize = 5;
+
+/// Whose story is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stories {
+    None,
+    /// That of the first scenario.
+    First,
+    All,
+}
+
+/// What is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Detail {
+    /// Failures only.
+    pub(super) quiet: bool,
+    pub(super) stories: Stories,
+    /// Scenarios run more than once: one line for all runs of a scenario.
+    pub(super) repeats: bool,
+}
+
+/// The results so far.
+pub(super) struct Human<'a> {
+    detail: Detail,
+    /// How many runs there will be, if that is known.
+    planned: Option<usize>,
+    shown: usize,
+    failures: Vec<Row<'a>>,
+    skipped: Vec<String>,
+    slowest: Vec<(Duration, String)>,
+    repetitions: BTreeMap<usize, (&'a Scenario, Repetitions)>,
+}
+
+impl<'a> Human<'a> {
+    pub(super) fn new(detail: Detail, planned: Option<usize>) -> Self {
+        Self {
+            detail,
+            planned,
+            shown: 0,
+            failures: Vec::new(),
+            skipped: Vec::new(),
+            slowest: Vec::new(),
+            repetitions: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the story of that scenario is told.
+    pub(super) fn tells_story(&self, position: usize) -> bool {
+        match self.detail.stories {
+            Stories::None => false,
+            Stories::First => position == 0,
+            Stories::All => true,
+        }
+    }
+
+    pub(super) fn row(&mut self, printer: &mut Printer, mut row: Row<'a>) {
+        if self.tells_story(row.position) {
+            if self.shown > 0 {
+                printer.line("");
+            }
+            show_story(printer, row.scenario, row.recording.take().as_ref());
+        }
+        self.shown += 1;
+        if let Verdict::Skipped { reason } = &row.verdict {
+            self.skipped.push(format!("{} ({})", row.report().label(), text::one_line(reason)));
+        } else {
+            self.time(&row);
+        }
+        if self.detail.repeats {
+            let (_, runs) =
+                self.repetitions.entry(row.position).or_insert_with(|| (row.scenario, Repetitions::default()));
+            runs.add(&row.verdict, row.duration);
+        } else if !self.detail.quiet && (self.planned != Some(1) || !row.is_bad()) {
+            // A single failure is shown in full, at once.
+            printer.line(&report::summary_line(&row.report(), printer.style()));
+        }
+        if row.is_bad() {
+            self.keep_failure(row);
+        }
+    }
+
+    /// Of several failing runs of a scenario the first is shown.
+    fn keep_failure(&mut self, row: Row<'a>) {
+        if self.failures.iter().all(|other| other.position != row.position) {
+            self.failures.push(row);
+        }
+    }
+
+    fn time(&mut self, row: &Row<'_>) {
+        self.slowest.push((row.duration, row.report().label()));
+        self.slowest.sort_by_key(|(took, _)| std::cmp::Reverse(*took));
+        self.slowest.truncate(SLOWEST);
+    }
+
+    pub(super) fn finish(self, printer: &mut Printer, ending: &Ending) {
+        let style = printer.style();
+        if self.detail.repeats {
+            for (scenario, runs) in self.repetitions.values() {
+                if !self.detail.quiet || runs.failed + runs.errors > 0 {
+                    printer.line(&report::repetition_line(runs, scenario, style));
+                }
+            }
+        }
+        let alone = self.planned == Some(1);
+        for (index, row) in self.failures.iter().enumerate() {
+            if !alone && (index > 0 || !self.detail.quiet) {
+                printer.line("");
+            }
+            show_verdict(printer, &row.report());
+            if let Some((_, departure)) = ending.departures.iter().find(|(position, _)| *position == row.position) {
+                show_indented(printer, &style.finish(departure.clone()));
+            }
+            if let Some(folder) = &row.evidence {
+                show_indented(printer, &format!("evidence: {}", text::one_line(&folder.display().to_string())));
+            }
+        }
+        if self.detail.quiet || alone && !ending.totals.interrupted {
+            return;
+        }
+        if !self.failures.is_empty() {
+            printer.line("");
+        }
+        if self.shown >= MANY {
+            for skipped in &self.skipped {
+                printer.line(&format!("skipped: {skipped}"));
+            }
+            printer.line(&report::slowest_line(&self.slowest, style));
+        }
+        printer.line(&ending.totals.line(ending.took, style));
+    }
+}

@@ -1,0 +1,281 @@
+//! Takes in what the workers tell, and brings it out: results in order, evidence, recordings, progress.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::BufWriter;
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::evidence::{Case, Shelf};
+use crate::judge::Verdict;
+use crate::recording::{self, Recording};
+use crate::report::{self, Junit, Printer, Progress, Totals};
+use crate::scenario::model::Scenario;
+use crate::text;
+
+use super::args::{Format, RunArgs};
+use super::human::{Detail, Human, Stories};
+use super::output::{Ending, Output};
+use super::pool::Event;
+use super::row::Row;
+use super::schedule::Schedule;
+use super::work::Done;
+use super::{Exit, complain};
+
+/// Of so many failing runs of a scenario the evidence is kept.
+const EVIDENCE_OF_EACH: usize = 3;
+
+/// Takes in what the workers tell.
+pub(super) struct Tally<'a> {
+    args: &'a RunArgs,
+    schedule: &'a Schedule<'a>,
+    printer: &'a mut Printer,
+    output: Output<'a>,
+    begin: Instant,
+    totals: Totals,
+    progress: Option<Progress>,
+    /// Runs that have ended before one that comes before them.
+    early: BTreeMap<usize, Row<'a>>,
+    /// The run whose turn it is.
+    next: usize,
+    pairs: BTreeMap<usize, Pair<'a>>,
+    shelf: Option<Shelf>,
+    evidence_of: BTreeMap<usize, usize>,
+    junit: Option<Junit>,
+    /// A file could not be written.
+    unwritten: bool,
+    stopped: bool,
+    running: usize,
+}
+
+/// A passing and a failing run of a scenario.
+struct Pair<'a> {
+    scenario: &'a Scenario,
+    passing: Option<Recording>,
+    failing: Option<Recording>,
+}
+
+impl<'a> Tally<'a> {
+    pub(super) fn new(args: &'a RunArgs, schedule: &'a Schedule<'a>, one_file: bool, printer: &'a mut Printer) -> Self {
+        let planned = schedule.runs();
+        let repeats = schedule.repetition(0).is_some();
+        let stories = match args {
+            RunArgs { quiet: true, .. } => Stories::None,
+            RunArgs { verbose: true, .. } => Stories::All,
+            _ if one_file && !repeats => Stories::First,
+            _ => Stories::None,
+        };
+        let detail = Detail { quiet: args.quiet, stories, repeats };
+        // Without an end the number of tests is only known when all is over, and with `--until-fail` it need not be
+        // reached.
+        let output = match args.format() {
+            Format::Human => Output::Human(Human::new(detail, planned)),
+            Format::Tap => Output::Tap { tests: 0, planned: planned.filter(|_| !args.until_fail) },
+            Format::Json => Output::Json,
+        };
+        Self {
+            args,
+            schedule,
+            printer,
+            output,
+            begin: Instant::now(),
+            totals: Totals::default(),
+            progress: (planned != Some(1)).then(|| Progress::new(planned)),
+            early: BTreeMap::new(),
+            next: 0,
+            pairs: BTreeMap::new(),
+            shelf: (!args.no_evidence).then(|| Shelf::new(args.evidence.clone())),
+            evidence_of: BTreeMap::new(),
+            junit: args.junit.is_some().then(Junit::default),
+            unwritten: false,
+            stopped: false,
+            running: 0,
+        }
+    }
+
+    /// Before the first run.
+    pub(super) fn begin(&mut self) {
+        self.output.begin(self.printer);
+    }
+
+    /// One thing that a worker tells. A break: no further run shall begin.
+    pub(super) fn hear(&mut self, event: Event<Done>) -> ControlFlow<()> {
+        match event {
+            Event::Begun(run) => self.begun(run),
+            Event::Ended(run, done) => self.ended(run, done),
+            Event::Interrupted => self.interrupted(),
+        }
+        if let Some(progress) = &self.progress {
+            let line = progress.line(self.printer.error_style());
+            self.printer.status(&line);
+        }
+        if self.stopped { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    fn begun(&mut self, run: usize) {
+        self.running += 1;
+        if let (Some(progress), Some(scenario)) = (&mut self.progress, self.schedule.scenario(run)) {
+            progress.begin(run, text::one_line(&scenario.label()));
+        }
+    }
+
+    fn interrupted(&mut self) {
+        self.totals.interrupted = true;
+        self.stopped = true;
+        let rest = match self.running {
+            0 => String::new(),
+            running => {
+                format!(": waiting for {} to end; once more ends all at once", text::count(running as u64, "run"))
+            }
+        };
+        self.printer.note(&format!("interrupted{rest}"));
+    }
+
+    fn ended(&mut self, run: usize, done: Done) {
+        self.running = self.running.saturating_sub(1);
+        let Some(scenario) = self.schedule.scenario(run) else { return };
+        self.totals.add(&done.verdict);
+        let bad = matches!(done.verdict, Verdict::Failed(_) | Verdict::Error(_));
+        if let Some(progress) = &mut self.progress {
+            progress.end(run, bad);
+        }
+        self.stopped |= bad && (self.args.fail_fast || self.args.until_fail);
+        let row = self.row(run, scenario, done, bad);
+        self.early.insert(run, row);
+        while let Some(row) = self.early.remove(&self.next) {
+            self.next += 1;
+            self.show(row);
+        }
+    }
+
+    /// Writes what there is to write about a run, and keeps the rest for when it is its turn.
+    fn row(&mut self, run: usize, scenario: &'a Scenario, done: Done, bad: bool) -> Row<'a> {
+        let (position, repetition) = (self.schedule.position(run), self.schedule.repetition(run));
+        let evidence = if bad {
+            let Done { verdict, run, duration } = &done;
+            self.keep_evidence(
+                position,
+                &Case { scenario, verdict, duration: *duration, run: run.as_ref(), repetition },
+            )
+        } else {
+            None
+        };
+        let Done { verdict, run, duration } = done;
+        let mut recording = run.map(|run| run.recording);
+        if let (Some(target), Some(recording)) = (&self.args.record, &recording) {
+            let stored = store(target, scenario, recording);
+            self.settle(stored);
+        }
+        if repetition.is_some() {
+            self.pair(position, scenario, &verdict, recording.take());
+        }
+        let recording = recording.filter(|_| self.output.needs_recording(position));
+        Row { scenario, position, verdict, duration, repetition, recording, evidence }
+    }
+
+    fn keep_evidence(&mut self, position: usize, case: &Case<'_>) -> Option<std::path::PathBuf> {
+        let shelf = self.shelf.as_mut()?;
+        let kept = self.evidence_of.entry(position).or_default();
+        if *kept >= EVIDENCE_OF_EACH {
+            return None;
+        }
+        *kept += 1;
+        let folder = shelf.keep(case).map_err(|error| error.to_string());
+        self.settle(folder)
+    }
+
+    /// Remembers that something could not be written.
+    fn settle<T>(&mut self, outcome: Result<T, String>) -> Option<T> {
+        outcome
+            .map_err(|message| {
+                complain(self.printer, &message);
+                self.unwritten = true;
+            })
+            .ok()
+    }
+
+    /// Keeps the first passing and the first failing recording of a scenario that runs several times.
+    fn pair(&mut self, position: usize, scenario: &'a Scenario, verdict: &Verdict, recording: Option<Recording>) {
+        let pair = self.pairs.entry(position).or_insert(Pair { scenario, passing: None, failing: None });
+        let place = match verdict {
+            Verdict::Passed => &mut pair.passing,
+            Verdict::Failed(_) | Verdict::Error(_) => &mut pair.failing,
+            Verdict::Skipped { .. } => return,
+        };
+        if place.is_none() {
+            *place = recording;
+        }
+    }
+
+    fn show(&mut self, row: Row<'a>) {
+        if let Some(junit) = &mut self.junit {
+            let evidence = row.evidence.as_ref().map(|folder| folder.display().to_string());
+            junit.add(&row.report(), evidence.as_deref());
+        }
+        self.output.row(self.printer, row);
+    }
+
+    /// After the last run. `late_trouble` is what the kernel said about problems of its own while nothing ran.
+    pub(super) fn finish(mut self, late_trouble: Vec<String>) -> Exit {
+        // What was left out has left gaps.
+        for row in std::mem::take(&mut self.early).into_values() {
+            self.show(row);
+        }
+        if !self.args.until_fail || self.totals.interrupted {
+            self.totals.left_out = self.schedule.runs().map_or(0, |runs| runs.saturating_sub(self.totals.all()));
+        }
+        for line in &late_trouble {
+            complain(self.printer, &format!("the kernel reported a problem while no scenario ran: {line}"));
+        }
+        let took = self.begin.elapsed();
+        self.write_junit(took, &late_trouble);
+        let departures = self.departures();
+        let exit = match Exit::of(&self.totals) {
+            Exit::Interrupted => Exit::Interrupted,
+            _ if !late_trouble.is_empty() => Exit::Failed,
+            Exit::Failed => Exit::Failed,
+            _ if self.unwritten => Exit::Environment,
+            exit => exit,
+        };
+        let ending = Ending { totals: self.totals, took, departures, late_trouble };
+        self.output.finish(self.printer, &ending);
+        exit
+    }
+
+    fn departures(&self) -> Vec<(usize, String)> {
+        let departure = |(position, pair): (&usize, &Pair<'_>)| {
+            let (passing, failing) = (pair.passing.as_ref()?, pair.failing.as_ref()?);
+            Some((*position, report::departure(pair.scenario, passing, failing)))
+        };
+        self.pairs.iter().filter_map(departure).collect()
+    }
+
+    fn write_junit(&mut self, took: Duration, late_trouble: &[String]) {
+        let (Some(mut junit), Some(path)) = (self.junit.take(), &self.args.junit) else { return };
+        if self.totals.left_out > 0 || self.totals.interrupted {
+            let reason = if self.totals.interrupted { "interrupted" } else { "stopped after the first failure" };
+            junit.add_error(
+                "the whole",
+                &format!("{reason}: {} left out", text::count(self.totals.left_out as u64, "run")),
+            );
+        }
+        for line in late_trouble {
+            junit.add_error("the kernel's log", line);
+        }
+        let written = junit
+            .finish(took)
+            .and_then(|xml| fs::write(path, xml).map_err(|error| error.to_string()))
+            .map_err(|error| format!("can't write the results to `{}`: {error}", path.display()));
+        self.settle(written);
+    }
+}
+
+/// Writes a recording to the file, or into the folder by its label.
+fn store(target: &Path, scenario: &Scenario, recording: &Recording) -> Result<(), String> {
+    let name = format!("{}.jsonl", text::file_name(&scenario.label()));
+    let path = if target.is_dir() { target.join(name) } else { target.to_owned() };
+    let refused = |error: &dyn std::fmt::Display| format!("can't write the recording to `{}`: {error}", path.display());
+    let file = fs::File::create(&path).map_err(|error| refused(&error))?;
+    recording::write(recording, BufWriter::new(file)).map_err(|error| refused(&error))
+}

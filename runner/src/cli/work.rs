@@ -1,0 +1,76 @@
+//! What a worker does: one run of one scenario, from the scenario to its verdict.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant};
+
+use crate::engine::Run;
+use crate::judge::{Finding, FindingKind, Verdict};
+use crate::scenario::model::{Feature, Scenario};
+use crate::session::lacking;
+
+use super::args::Requirement;
+use super::lab::{Availability, Lab, Trouble};
+
+/// What came of a run.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) verdict: Verdict,
+    pub(super) run: Option<Run>,
+    pub(super) duration: Duration,
+}
+
+/// Runs and judges one scenario.
+pub(super) fn carry_out(
+    scenario: &Scenario,
+    features: &BTreeMap<Feature, Availability>,
+    required: &[Requirement],
+    lab: &dyn Lab,
+) -> Done {
+    let begin = Instant::now();
+    if let Some(verdict) = without(scenario, features, required) {
+        return Done { verdict, run: None, duration: begin.elapsed() };
+    }
+    // A defect of ours in one scenario must not take the others' verdicts along.
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let run = lab.run(scenario)?;
+        Ok((lab.verdict(scenario, &run.recording), run))
+    }));
+    let (verdict, run) = match outcome {
+        Ok(Ok((verdict, run))) => (verdict, Some(run)),
+        Ok(Err(trouble)) => (Verdict::Error(vec![trouble_finding(trouble)]), None),
+        Err(_) => {
+            let summary = "mptcplab itself failed (a panic; its message is above): this is a defect of mptcplab";
+            (Verdict::Error(vec![setup_finding(summary.to_owned())]), None)
+        }
+    };
+    Done { verdict, run, duration: begin.elapsed() }
+}
+
+/// What the kernel lacks for the scenario is the reason to skip it; with `--require all` it is an error.
+fn without(
+    scenario: &Scenario,
+    features: &BTreeMap<Feature, Availability>,
+    required: &[Requirement],
+) -> Option<Verdict> {
+    let reason = lacking(scenario, features)?;
+    Some(if required.contains(&Requirement::All) {
+        Verdict::Error(vec![setup_finding(format!("{reason} (an error because of `--require all`)"))])
+    } else {
+        Verdict::Skipped { reason }
+    })
+}
+
+fn setup_finding(summary: String) -> Finding {
+    Finding { kind: FindingKind::Setup, place: None, summary, detail: String::new(), at: None }
+}
+
+fn trouble_finding(trouble: Trouble) -> Finding {
+    let (summary, rest) = match trouble.message.split_once('\n') {
+        Some((first, rest)) => (first.to_owned(), rest.to_owned()),
+        None => (trouble.message, String::new()),
+    };
+    let hints = trouble.hints.iter().map(|hint| format!("hint: {hint}"));
+    let detail: Vec<String> = Some(rest).filter(|rest| !rest.is_empty()).into_iter().chain(hints).collect();
+    Finding { detail: detail.join("\n"), ..setup_finding(summary) }
+}

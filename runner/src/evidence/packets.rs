@@ -1,0 +1,26 @@
+//! The packets of a namespace, for Wireshark and its kin.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use crate::engine::NamespaceFrames;
+use crate::observe::pcapng::Writer;
+
+/// Writes a pcapng file with an interface for each device that a frame was captured on.
+pub(super) fn write(frames: &NamespaceFrames, out: impl Write) -> io::Result<()> {
+    let mut writer = Writer::new(out)?;
+    let mut interfaces = BTreeMap::new();
+    for frame in frames.frames.iter() {
+        let interface = match interfaces.get(&frame.ifindex) {
+            Some(interface) => *interface,
+            None => {
+                let name = format!("{}/{}", frames.namespace, frames.devices.name(frame.ifindex));
+                let interface = writer.interface(&name)?;
+                interfaces.insert(frame.ifindex, interface);
+                interface
+            }
+        };
+        writer.packet(interface, &frame)?;
+    }
+    writer.finish().map(drop)
+}

@@ -1,0 +1,121 @@
+//! The folder with a folder for each run that failed.
+
+use std::fs;
+use std::io::{self, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::mkdtemp;
+use thiserror::Error;
+
+use super::{Case, packets, texts};
+use crate::recording;
+use crate::text;
+
+/// How many folders of the same name are numbered.
+const MOST_ALIKE: usize = 10_000;
+
+/// Why evidence could not be kept.
+#[derive(Debug, Error)]
+pub enum EvidenceError {
+    /// A folder could not be made.
+    #[error("can't make the folder `{path}` for evidence: {source}")]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file could not be written.
+    #[error("can't write the evidence `{path}`: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Where evidence goes. Nothing is made before there is some.
+#[derive(Debug)]
+pub struct Shelf {
+    target: Option<PathBuf>,
+    made: Option<PathBuf>,
+}
+
+impl Shelf {
+    /// Evidence goes to `target`, or without one to a new folder for temporary files.
+    pub fn new(target: Option<PathBuf>) -> Self {
+        Self { target, made: None }
+    }
+
+    /// The folder, if there is any evidence.
+    pub fn folder(&self) -> Option<&Path> {
+        self.made.as_deref()
+    }
+
+    /// Writes all that is known of a run. Returns its folder.
+    pub fn keep(&mut self, case: &Case<'_>) -> Result<PathBuf, EvidenceError> {
+        let folder = new_folder(&self.root()?, &folder_name(case))?;
+        for (name, content) in texts::files(case) {
+            write(&folder.join(name), |out| out.write_all(content.as_bytes()))?;
+        }
+        if let Some(run) = case.run {
+            write(&folder.join("recording.jsonl"), |out| {
+                recording::write(&run.recording, out).map_err(io::Error::other)
+            })?;
+            for frames in &run.frames {
+                let name = format!("{}.pcapng", text::file_name(&frames.namespace));
+                write(&folder.join(name), |out| packets::write(frames, out))?;
+            }
+        }
+        Ok(folder)
+    }
+
+    fn root(&mut self) -> Result<PathBuf, EvidenceError> {
+        if let Some(made) = &self.made {
+            return Ok(made.clone());
+        }
+        let made = match &self.target {
+            Some(target) => {
+                fs::create_dir_all(target).map_err(|source| EvidenceError::Folder { path: target.clone(), source })?;
+                target.clone()
+            }
+            None => {
+                let template = std::env::temp_dir().join("mptcplab-XXXXXX");
+                mkdtemp(&template)
+                    .map_err(|errno| EvidenceError::Folder { path: template.clone(), source: errno.into() })?
+            }
+        };
+        self.made = Some(made.clone());
+        Ok(made)
+    }
+}
+
+fn folder_name(case: &Case<'_>) -> String {
+    let label = text::file_name(&case.scenario.label());
+    match case.repetition {
+        Some((run, _)) => format!("{label}-run-{run}"),
+        None => label,
+    }
+}
+
+/// A folder that wasn't there before: what an earlier run has left is never touched.
+fn new_folder(root: &Path, name: &str) -> Result<PathBuf, EvidenceError> {
+    let mut path = root.join(name);
+    for number in 2..MOST_ALIKE {
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => path = root.join(format!("{name}-{number}")),
+            Err(source) => return Err(EvidenceError::Folder { path, source }),
+            Ok(()) => return Ok(path),
+        }
+    }
+    Err(EvidenceError::Folder { path, source: io::ErrorKind::AlreadyExists.into() })
+}
+
+fn write(path: &Path, content: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>) -> Result<(), EvidenceError> {
+    let written = fs::File::create(path).map(BufWriter::new).and_then(|mut out| {
+        content(&mut out)?;
+        out.flush()
+    });
+    written.map_err(|source| EvidenceError::File { path: path.to_owned(), source })
+}

@@ -1,0 +1,178 @@
+//! The text files of a case.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::Case;
+use crate::engine::Run;
+use crate::judge::{self, Verdict};
+use crate::mptcp::SubflowState;
+use crate::observe::{LogLine, delta};
+use crate::plan;
+use crate::recording::{Moment, Observation, Recording};
+use crate::report::{self, RunReport, Style};
+use crate::text;
+
+/// Files are for editors and e-mails.
+const STYLE: Style = Style { colour: false, unicode: true };
+
+/// The files that there is something to say in: name and content.
+pub(super) fn files(case: &Case<'_>) -> Vec<(&'static str, String)> {
+    let mut files = vec![
+        ("failure.txt", failure(case)),
+        ("plan.sh", plan::shell(&plan::plan(case.scenario))),
+        ("versions.txt", versions(case)),
+    ];
+    if let Some(run) = case.run {
+        files.extend(of_run(case, run));
+    }
+    files.retain(|(_, content)| !content.is_empty());
+    files
+}
+
+fn of_run(case: &Case<'_>, run: &Run) -> Vec<(&'static str, String)> {
+    let (scenario, recording) = (case.scenario, &run.recording);
+    let canonical = judge::canonical(scenario, recording);
+    let story =
+        [report::lesson(scenario, STYLE), report::topology(scenario, STYLE), report::story(scenario, recording, STYLE)];
+    vec![
+        ("story.txt", story.join("\n")),
+        ("snapshot.diff", judge::snapshot_difference(scenario, &canonical).unwrap_or_default()),
+        ("canonical.txt", canonical),
+        ("counters.txt", counters(recording)),
+        ("sockets.txt", sockets(recording)),
+        ("endpoints.txt", endpoints(recording)),
+        ("kernel-log.txt", kernel_log(&run.kernel_log)),
+    ]
+}
+
+/// The report, as it was printed.
+fn failure(case: &Case<'_>) -> String {
+    let Case { scenario, verdict, duration, repetition, .. } = *case;
+    let line = report::summary_line(&RunReport { scenario, verdict, duration, repetition }, STYLE);
+    let findings = match verdict {
+        Verdict::Failed(findings) | Verdict::Error(findings) => findings.as_slice(),
+        Verdict::Passed | Verdict::Skipped { .. } => &[],
+    };
+    let findings = findings.iter().map(|finding| report::failure(scenario, finding, STYLE));
+    std::iter::once(line + "\n").chain(findings).collect::<Vec<_>>().join("\n")
+}
+
+fn versions(case: &Case<'_>) -> String {
+    let mut text = format!("mptcplab {}\n", env!("CARGO_PKG_VERSION"));
+    if let Ok(name) = nix::sys::utsname::uname() {
+        let [system, release, version, machine] =
+            [name.sysname(), name.release(), name.version(), name.machine()].map(|part| part.to_string_lossy());
+        _ = writeln!(text, "{system} {release} {version} {machine}");
+    }
+    _ = writeln!(text, "scenario {}", text::one_line(&case.scenario.label()));
+    if let Some(run) = case.run {
+        _ = writeln!(text, "features {}", run.recording.header.features.join(" "));
+        for frames in run.frames.iter().filter(|frames| frames.frames.left_out() > 0) {
+            let left_out = text::count(frames.frames.left_out(), "packet");
+            _ = writeln!(text, "{}.pcapng lacks the last {left_out}", frames.namespace);
+        }
+    }
+    text
+}
+
+fn moment(moment: &Moment) -> String {
+    match moment {
+        Moment::Start => "at the start".to_owned(),
+        Moment::Check(step) => format!("at the check of step {}", step + 1),
+        Moment::BeforeClose => "before the close".to_owned(),
+        Moment::End => "at the end".to_owned(),
+    }
+}
+
+/// What moved in each namespace since its counters were read first.
+fn counters(recording: &Recording) -> String {
+    let mut first: BTreeMap<&str, &BTreeMap<String, u64>> = BTreeMap::new();
+    let mut text = String::new();
+    for entry in &recording.entries {
+        let Observation::Counters { namespace, moment: when, values } = &entry.what else { continue };
+        let Some(before) = first.get(namespace.as_str()) else {
+            first.insert(namespace, values);
+            continue;
+        };
+        _ = writeln!(text, "{namespace}, {}: moved since the start", moment(when));
+        for (name, moved) in delta(before, values).iter().filter(|(_, moved)| **moved > 0) {
+            _ = writeln!(text, "  {name:<32} {moved}");
+        }
+    }
+    text
+}
+
+fn sockets(recording: &Recording) -> String {
+    let mut text = String::new();
+    for entry in &recording.entries {
+        let Observation::Sockets { connection, side, moment: when, info, subflows } = &entry.what else { continue };
+        _ = writeln!(text, "{connection}, {}, {}", format!("{side:?}").to_lowercase(), moment(when));
+        for subflow in subflows {
+            _ = writeln!(text, "  {}", subflow_words(subflow));
+        }
+        match info {
+            // The names of the fields are those of the kernel's structure.
+            Some(info) => {
+                if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(info) {
+                    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name} {value}")).collect();
+                    _ = writeln!(text, "  mptcp_info: {}", fields.join(", "));
+                }
+            }
+            None => text.push_str("  no MPTCP: a plain TCP socket\n"),
+        }
+    }
+    text
+}
+
+fn subflow_words(subflow: &SubflowState) -> String {
+    let SubflowState { local, remote, tcp_state, local_id, remote_id, token_local, flags, dev, tcp } = subflow;
+    let (local, remote) = (text::socket(*local), text::socket(*remote));
+    let flags: Vec<String> = flags.iter_names().map(|(name, _)| name.to_ascii_lowercase()).collect();
+    let dev = dev.as_ref().map(|dev| format!(" dev {dev}")).unwrap_or_default();
+    let tcp = tcp.as_ref().map(|tcp| {
+        format!(
+            " rtt {} us cwnd {} sent {} received {} sent again {}",
+            tcp.rtt_us, tcp.snd_cwnd, tcp.bytes_sent, tcp.bytes_received, tcp.bytes_retrans
+        )
+    });
+    let tcp = tcp.unwrap_or_default();
+    format!(
+        "{local} > {remote} local_id {local_id} remote_id {remote_id} tcp_state {tcp_state} token {token_local:#x} {}{dev}{tcp}",
+        flags.join(",")
+    )
+}
+
+/// Endpoints and limits.
+fn endpoints(recording: &Recording) -> String {
+    let mut text = String::new();
+    for entry in &recording.entries {
+        let (heading, lines): (String, Vec<String>) = match &entry.what {
+            Observation::Endpoints { namespace, moment: when, endpoints } => {
+                let lines = endpoints.iter().map(ToString::to_string).collect();
+                (format!("endpoints of {namespace}, {}", moment(when)), lines)
+            }
+            Observation::ConnectionEndpoints { namespace, connection, moment: when, endpoints } => {
+                let lines = endpoints.iter().map(ToString::to_string).collect();
+                (format!("addresses of {connection} in {namespace}, {}", moment(when)), lines)
+            }
+            Observation::Limits { namespace, moment: when, limits } => {
+                (format!("limits of {namespace}, {}", moment(when)), vec![limits.to_string()])
+            }
+            _ => continue,
+        };
+        _ = writeln!(text, "{heading}");
+        for line in lines {
+            _ = writeln!(text, "  {line}");
+        }
+    }
+    text
+}
+
+fn kernel_log(log: &Result<Vec<LogLine>, String>) -> String {
+    match log {
+        Ok(lines) if lines.is_empty() => "the kernel said nothing meanwhile\n".to_owned(),
+        Ok(lines) => lines.iter().map(|line| format!("{line}\n")).collect(),
+        Err(reason) => format!("not watched: {reason}\n"),
+    }
+}

@@ -1,0 +1,83 @@
+//! Frames that outlive the ring they were captured in: [`KeptFrames`].
+
+use super::CapturedFrame;
+use crate::recording::Direction;
+
+/// How many bytes of frames are kept of a namespace. A frame has some 100 of them; this is for the packets of a
+/// connection's life, not for bulk data.
+const MOST_BYTES: usize = 2 * 1024 * 1024;
+
+/// Frames of one namespace, copied out of the ring, oldest first. When it is full, what comes is only counted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KeptFrames {
+    bytes: Vec<u8>,
+    frames: Vec<Kept>,
+    left_out: u64,
+}
+
+/// A frame without its bytes, and where they end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    at_ns: u64,
+    ifindex: u32,
+    direction: Direction,
+    original_length: u32,
+    end: usize,
+}
+
+impl KeptFrames {
+    /// Keeps a copy of the frame, if there is room.
+    pub fn keep(&mut self, frame: &CapturedFrame<'_>) {
+        let end = self.bytes.len() + frame.bytes.len();
+        if end > MOST_BYTES {
+            self.left_out += 1;
+            return;
+        }
+        self.bytes.extend_from_slice(frame.bytes);
+        let CapturedFrame { at_ns, ifindex, direction, original_length, .. } = *frame;
+        self.frames.push(Kept { at_ns, ifindex, direction, original_length, end });
+    }
+
+    /// The frames that were kept.
+    pub fn iter(&self) -> impl Iterator<Item = CapturedFrame<'_>> {
+        self.frames.iter().scan(0, |start, kept| {
+            let bytes = self.bytes.get(*start..kept.end).unwrap_or_default();
+            *start = kept.end;
+            let Kept { at_ns, ifindex, direction, original_length, .. } = *kept;
+            Some(CapturedFrame { at_ns, ifindex, direction, original_length, bytes })
+        })
+    }
+
+    /// How many frames came when there was no more room.
+    pub fn left_out(&self) -> u64 {
+        self.left_out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(at_ns: u64, bytes: &[u8]) -> CapturedFrame<'_> {
+        CapturedFrame { at_ns, ifindex: 2, direction: Direction::Out, original_length: 1500, bytes }
+    }
+
+    #[test]
+    fn frames_come_back_as_they_were() {
+        let frames = [frame(1, b"first"), frame(2, b""), frame(3, b"third")];
+        let mut kept = KeptFrames::default();
+        frames.iter().for_each(|frame| kept.keep(frame));
+        assert_eq!(kept.iter().collect::<Vec<_>>(), frames);
+        assert_eq!(kept.left_out(), 0);
+    }
+
+    #[test]
+    fn the_room_is_bounded() {
+        let large = vec![0; MOST_BYTES / 2 + 1];
+        let mut kept = KeptFrames::default();
+        for at in 0..3 {
+            kept.keep(&frame(at, &large));
+        }
+        assert_eq!((kept.iter().count(), kept.left_out()), (1, 2));
+    }
+}
