@@ -175,13 +175,13 @@ impl<'a> Tally<'a> {
     }
 
     fn keep_evidence(&mut self, position: usize, case: &Case<'_>) -> Option<std::path::PathBuf> {
-        let shelf = self.shelf.as_mut()?;
+        let keeper = self.shelf.as_mut()?;
         let kept = self.evidence_of.entry(position).or_default();
         if *kept >= EVIDENCE_OF_EACH {
             return None;
         }
         *kept += 1;
-        let folder = shelf.keep(case).map_err(|error| error.to_string());
+        let folder = keeper.keep(case).map_err(|error| error.to_string());
         self.settle(folder)
     }
 

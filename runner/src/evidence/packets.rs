@@ -11,14 +11,13 @@ pub(super) fn write(frames: &NamespaceFrames, out: impl Write) -> io::Result<()>
     let mut writer = Writer::new(out)?;
     let mut interfaces = BTreeMap::new();
     for frame in frames.frames.iter() {
-        let interface = match interfaces.get(&frame.ifindex) {
-            Some(interface) => *interface,
-            None => {
-                let name = format!("{}/{}", frames.namespace, frames.devices.name(frame.ifindex));
-                let interface = writer.interface(&name)?;
-                interfaces.insert(frame.ifindex, interface);
-                interface
-            }
+        let interface = if let Some(interface) = interfaces.get(&frame.ifindex) {
+            *interface
+        } else {
+            let name = format!("{}/{}", frames.namespace, frames.devices.name(frame.ifindex));
+            let interface = writer.interface(&name)?;
+            interfaces.insert(frame.ifindex, interface);
+            interface
         };
         writer.packet(interface, &frame)?;
     }

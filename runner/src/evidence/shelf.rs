@@ -75,16 +75,13 @@ impl Shelf {
         if let Some(made) = &self.made {
             return Ok(made.clone());
         }
-        let made = match &self.target {
-            Some(target) => {
-                fs::create_dir_all(target).map_err(|source| EvidenceError::Folder { path: target.clone(), source })?;
-                target.clone()
-            }
-            None => {
-                let template = std::env::temp_dir().join("mptcplab-XXXXXX");
-                mkdtemp(&template)
-                    .map_err(|errno| EvidenceError::Folder { path: template.clone(), source: errno.into() })?
-            }
+        let made = if let Some(target) = &self.target {
+            fs::create_dir_all(target).map_err(|source| EvidenceError::Folder { path: target.clone(), source })?;
+            target.clone()
+        } else {
+            let template = std::env::temp_dir().join("mptcplab-XXXXXX");
+            mkdtemp(&template)
+                .map_err(|errno| EvidenceError::Folder { path: template.clone(), source: errno.into() })?
         };
         self.made = Some(made.clone());
         Ok(made)

@@ -172,7 +172,7 @@ fn endpoints(recording: &Recording) -> String {
 fn kernel_log(log: &Result<Vec<LogLine>, String>) -> String {
     match log {
         Ok(lines) if lines.is_empty() => "the kernel said nothing meanwhile\n".to_owned(),
-        Ok(lines) => lines.iter().map(|line| format!("{line}\n")).collect(),
+        Ok(lines) => lines.iter().flat_map(|line| [line.to_string(), "\n".to_owned()]).collect(),
         Err(reason) => format!("not watched: {reason}\n"),
     }
 }

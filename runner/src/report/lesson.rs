@@ -33,7 +33,7 @@ fn wrap(text: &str) -> String {
         let fits = |line: &String| line.is_empty() || line.chars().count() + 1 + word.chars().count() <= WIDTH;
         match lines.last_mut().filter(|line| fits(line)) {
             Some(line) if line.is_empty() => word.clone_into(line),
-            Some(line) => *line += &format!(" {word}"),
+            Some(line) => line.extend([" ", word]),
             None => lines.push(word.to_owned()),
         }
     }
