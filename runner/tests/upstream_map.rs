@@ -1,6 +1,8 @@
 //! Every subtest of the kernel's own path manager tests is covered by a scenario that is there: the lists in
 //! `fixtures/upstream`, which `ci/against-upstream` reads, too.
 
+#![allow(clippy::panic, clippy::unwrap_used, reason = "a test")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 

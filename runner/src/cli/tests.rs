@@ -198,15 +198,16 @@ fn the_doctor_tells_what_is_missing() {
     assert_eq!(exit, Exit::Passed);
     let (_, rows) = out.split_once('\n').unwrap();
     insta::assert_snapshot!(rows, @r"
-      yes  privileges        root
-      yes  mptcp             Multipath TCP
-      yes  listener_events   events of listening sockets
-      no   laminar           endpoints with the laminar flag (the flag is not kept)
-      yes  token_dump        endpoints of a single connection
-      yes  mixed_families    IPv4 and IPv6 subflows in one connection
-      yes  nftables          packet filters, for scenarios with a middlebox
-      yes  tbf               rate limits on links
-      no   kernel log        watched while scenarios run: a warning of the kernel fails them (EPERM)
+      yes  privileges         root
+      yes  mptcp              Multipath TCP
+      yes  listener_events    events of listening sockets
+      no   laminar            endpoints with the laminar flag (the flag is not kept)
+      yes  token_dump         endpoints of a single connection
+      yes  mixed_families     IPv4 and IPv6 subflows in one connection
+      yes  no_event_listener  nobody else listens to path-manager events now
+      yes  nftables           packet filters, for scenarios with a middlebox
+      yes  tbf                rate limits on links
+      no   kernel log         watched while scenarios run: a warning of the kernel fails them (EPERM)
     ");
     insta::assert_snapshot!(err, @r"
     hint: laminar: Linux 6.18 and newer have it

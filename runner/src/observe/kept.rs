@@ -66,7 +66,9 @@ mod tests {
     fn frames_come_back_as_they_were() {
         let frames = [frame(1, b"first"), frame(2, b""), frame(3, b"third")];
         let mut kept = KeptFrames::default();
-        frames.iter().for_each(|frame| kept.keep(frame));
+        for frame in &frames {
+            kept.keep(frame);
+        }
         assert_eq!(kept.iter().collect::<Vec<_>>(), frames);
         assert_eq!(kept.left_out(), 0);
     }

@@ -44,17 +44,17 @@ impl Progress {
     pub fn line(&self, style: Style) -> String {
         let mut line = match self.total {
             Some(total) => {
-                let filled = if total == 0 { BAR } else { (self.finished.min(total) * BAR) / total };
+                let filled = (self.finished.min(total) * BAR).checked_div(total).unwrap_or(BAR);
                 let (done, rest) = ("━".repeat(filled), "─".repeat(BAR - filled));
                 format!("{done}{rest} {}/{total}", self.finished)
             }
             None => format!("{} finished", self.finished),
         };
         if self.failed > 0 {
-            line += &format!(", {}", style.paint(Role::Bad, format!("{} failed", self.failed)));
+            line.extend([", ".to_owned(), style.paint(Role::Bad, format!("{} failed", self.failed))]);
         }
         if !self.running.is_empty() {
-            line += &format!(", {} running: {}", self.running.len(), self.names());
+            line.push_str(&format_args!(", {} running: {}", self.running.len(), self.names()).to_string());
         }
         style.finish(line)
     }

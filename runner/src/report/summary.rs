@@ -137,12 +137,15 @@ impl Totals {
             (self.skipped, "skipped", Role::Warning),
             (self.left_out, left_out, Role::Warning),
         ];
-        let parts: Vec<String> = parts
+        let mut parts: Vec<String> = parts
             .iter()
             .filter(|(number, ..)| *number > 0)
             .map(|(number, word, role)| style.paint(*role, format!("{number} {word}")))
             .collect();
         let runs = text::count(self.all() as u64, "run");
+        if self.interrupted && self.left_out == 0 {
+            parts.push(style.paint(Role::Warning, "interrupted"));
+        }
         if parts.is_empty() {
             return format!("{runs} in {}", milliseconds(duration));
         }
