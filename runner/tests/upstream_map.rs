@@ -27,14 +27,13 @@ fn root() -> &'static Path {
 
 /// The lines of a list, with so many columns each.
 fn list(name: &str, columns: usize) -> Vec<Line> {
-    let path = root().join("fixtures/upstream").join(name);
-    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let text = std::fs::read_to_string(root().join("fixtures/upstream").join(name)).expect("a list of subtests");
     text.lines()
         .filter(|line| !line.starts_with('#'))
         .map(|line| {
             let words: Vec<&str> = line.split(" | ").collect();
             assert_eq!(words.len(), columns, "{name}: `{line}`");
-            let number = words[0].parse().unwrap_or_else(|_| panic!("{name}: `{line}` has no number"));
+            let number = words[0].parse().expect("a number in the first column");
             let scenarios = words.get(2).map(|word| word.split(", ").map(str::to_owned).collect());
             Line { number, name: words[1].to_owned(), scenarios: scenarios.unwrap_or_default() }
         })
