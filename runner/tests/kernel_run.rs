@@ -1,7 +1,7 @@
 //! `mptcplab run` as its users call it, with real scenarios: what it leaves behind when one fails, and how it ends when
 //! it is interrupted. Where this kernel or user can't run scenarios, the tests are reported as ignored, with the reason.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail like this")]
+#![expect(clippy::unwrap_used, reason = "a test may fail like this")]
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -27,11 +27,13 @@ steps:
 expect: {}
 ";
 
+type Body = fn() -> Result<(), Failed>;
+
 fn main() -> ExitCode {
     let doctor = mptcplab(Path::new("."), &["doctor"]).output().unwrap();
     let able = doctor.status.success();
     let reason = String::from_utf8_lossy(&doctor.stderr).lines().next().unwrap_or_default().to_owned();
-    let tests: [(&str, fn() -> Result<(), Failed>); 5] = [
+    let tests: [(&str, Body); 5] = [
         ("a_failure_leaves_evidence", a_failure_leaves_evidence),
         ("a_stored_failure_is_judged_alike", a_stored_failure_is_judged_alike),
         ("a_pass_leaves_nothing", a_pass_leaves_nothing),
