@@ -108,7 +108,7 @@ pub(super) struct RunArgs {
     /// Tell the story of each scenario; the one of a single file is told anyway
     #[arg(short, long)]
     pub(super) verbose: bool,
-    /// How many scenarios run at the same time [default: 8 for each processor]
+    /// How many scenarios run at the same time [default: 6 for each processor]
     #[arg(short, long, value_name = "N")]
     pub(super) jobs: Option<NonZeroUsize>,
     /// Run each scenario so many times, and tell how many of its runs passed

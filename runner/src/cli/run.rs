@@ -17,8 +17,9 @@ use super::tally::Tally;
 use super::work::{Done, carry_out};
 use super::{Exit, check, complain, hint, report_trouble, select};
 
-/// Scenarios mostly wait, for the kernel's timers and for quiet: this many for each processor keep it busy.
-const JOBS_FOR_A_PROCESSOR: usize = 8;
+/// A scenario waits for two thirds of its time, for the kernel's timers and for quiet. So many for each processor keep
+/// it busy; more only wait for the locks of the kernel's network configuration.
+const JOBS_FOR_A_PROCESSOR: usize = 6;
 
 /// By default, however many processors there are: each scenario has file descriptors, and memory for captured packets.
 const MOST_JOBS: usize = 64;

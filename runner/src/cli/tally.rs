@@ -40,7 +40,8 @@ pub(super) struct Tally<'a> {
     /// The run whose turn it is.
     next: usize,
     pairs: BTreeMap<usize, Pair<'a>>,
-    shelf: Option<Shelf>,
+    evidence: Option<Shelf>,
+    /// How many folders there are of each scenario.
     evidence_of: BTreeMap<usize, usize>,
     junit: Option<Junit>,
     /// A file could not be written.
@@ -85,7 +86,7 @@ impl<'a> Tally<'a> {
             early: BTreeMap::new(),
             next: 0,
             pairs: BTreeMap::new(),
-            shelf: (!args.no_evidence).then(|| Shelf::new(args.evidence.clone())),
+            evidence: (!args.no_evidence).then(|| Shelf::new(args.evidence.clone())),
             evidence_of: BTreeMap::new(),
             junit: args.junit.is_some().then(Junit::default),
             unwritten: false,
@@ -175,13 +176,13 @@ impl<'a> Tally<'a> {
     }
 
     fn keep_evidence(&mut self, position: usize, case: &Case<'_>) -> Option<std::path::PathBuf> {
-        let keeper = self.shelf.as_mut()?;
-        let kept = self.evidence_of.entry(position).or_default();
-        if *kept >= EVIDENCE_OF_EACH {
+        let evidence = self.evidence.as_mut()?;
+        let folders = self.evidence_of.entry(position).or_default();
+        if *folders >= EVIDENCE_OF_EACH {
             return None;
         }
-        *kept += 1;
-        let folder = keeper.keep(case).map_err(|error| error.to_string());
+        *folders += 1;
+        let folder = evidence.keep(case).map_err(|error| error.to_string());
         self.settle(folder)
     }
 

@@ -75,13 +75,13 @@ impl Shelf {
         if let Some(made) = &self.made {
             return Ok(made.clone());
         }
+        let refused = |path: &Path, source| EvidenceError::Folder { path: path.to_owned(), source };
         let made = if let Some(target) = &self.target {
-            fs::create_dir_all(target).map_err(|source| EvidenceError::Folder { path: target.clone(), source })?;
+            fs::create_dir_all(target).map_err(|error| refused(target, error))?;
             target.clone()
         } else {
             let template = std::env::temp_dir().join("mptcplab-XXXXXX");
-            mkdtemp(&template)
-                .map_err(|errno| EvidenceError::Folder { path: template.clone(), source: errno.into() })?
+            mkdtemp(&template).map_err(|errno| refused(&template, errno.into()))?
         };
         self.made = Some(made.clone());
         Ok(made)

@@ -112,13 +112,7 @@ fn sockets(recording: &Recording) -> String {
             _ = writeln!(text, "  {}", subflow_words(subflow));
         }
         match info {
-            // The names of the fields are those of the kernel's structure.
-            Some(info) => {
-                if let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(info) {
-                    let fields: Vec<String> = fields.iter().map(|(name, value)| format!("{name} {value}")).collect();
-                    _ = writeln!(text, "  mptcp_info: {}", fields.join(", "));
-                }
-            }
+            Some(info) => _ = writeln!(text, "  mptcp_info: {}", fields(info)),
             None => text.push_str("  no MPTCP: a plain TCP socket\n"),
         }
     }
@@ -130,17 +124,21 @@ fn subflow_words(subflow: &SubflowState) -> String {
     let (local, remote) = (text::socket(*local), text::socket(*remote));
     let flags: Vec<String> = flags.iter_names().map(|(name, _)| name.to_ascii_lowercase()).collect();
     let dev = dev.as_ref().map(|dev| format!(" dev {dev}")).unwrap_or_default();
-    let tcp = tcp.as_ref().map(|tcp| {
-        format!(
-            " rtt {} us cwnd {} sent {} received {} sent again {}",
-            tcp.rtt_us, tcp.snd_cwnd, tcp.bytes_sent, tcp.bytes_received, tcp.bytes_retrans
-        )
-    });
-    let tcp = tcp.unwrap_or_default();
+    let tcp = tcp.as_ref().map(|tcp| format!("\n    tcp_info: {}", fields(tcp))).unwrap_or_default();
     format!(
         "{local} > {remote} local_id {local_id} remote_id {remote_id} tcp_state {tcp_state} token {token_local:#x} {}{dev}{tcp}",
         flags.join(",")
     )
+}
+
+/// All fields of one of the kernel's structures, by the kernel's names.
+fn fields(structure: &impl serde::Serialize) -> String {
+    match serde_json::to_value(structure) {
+        Ok(serde_json::Value::Object(fields)) => {
+            fields.iter().map(|(name, value)| format!("{name} {value}")).collect::<Vec<_>>().join(", ")
+        }
+        _ => String::new(),
+    }
 }
 
 /// Endpoints and limits.
@@ -172,7 +170,10 @@ fn endpoints(recording: &Recording) -> String {
 fn kernel_log(log: &Result<Vec<LogLine>, String>) -> String {
     match log {
         Ok(lines) if lines.is_empty() => "the kernel said nothing meanwhile\n".to_owned(),
-        Ok(lines) => lines.iter().flat_map(|line| [line.to_string(), "\n".to_owned()]).collect(),
+        Ok(lines) => lines.iter().fold(String::new(), |mut text, line| {
+            _ = writeln!(text, "{line}");
+            text
+        }),
         Err(reason) => format!("not watched: {reason}\n"),
     }
 }

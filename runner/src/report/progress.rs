@@ -1,6 +1,7 @@
 //! How far a run of many scenarios is, in one line for a terminal.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use super::Style;
 use super::style::Role;
@@ -51,10 +52,11 @@ impl Progress {
             None => format!("{} finished", self.finished),
         };
         if self.failed > 0 {
-            line.extend([", ".to_owned(), style.paint(Role::Bad, format!("{} failed", self.failed))]);
+            // Writing to a String can't fail.
+            let _ = write!(line, ", {}", style.paint(Role::Bad, format!("{} failed", self.failed)));
         }
         if !self.running.is_empty() {
-            line.push_str(&format_args!(", {} running: {}", self.running.len(), self.names()).to_string());
+            let _ = write!(line, ", {} running: {}", self.running.len(), self.names());
         }
         style.finish(line)
     }

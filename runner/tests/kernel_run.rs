@@ -1,0 +1,221 @@
+//! `mptcplab run` as its users call it, with real scenarios: what it leaves behind when one fails, and how it ends when
+//! it is interrupted. Where this kernel or user can't run scenarios, the tests are reported as ignored, with the reason.
+
+#![expect(clippy::unwrap_used, reason = "a test may fail like this")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// Passes, and has a transfer, an announcement, and several subflows.
+const SCENARIO: &str = "fullmesh.yaml";
+
+/// Asks for what no kernel has.
+const SKIPPED: &str = "\
+title: Never run
+about: It asks for a counter that does not exist.
+requires: ['counter:MPTcpExtNobodyCounts']
+links:
+  link1: { ends: { client: { device: eth1, addresses: [10.0.1.2/24] }, server: { device: eth1, addresses: [10.0.1.1/24] } } }
+steps:
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
+expect: {}
+";
+
+type Body = fn() -> Result<(), Failed>;
+
+fn main() -> ExitCode {
+    let doctor = mptcplab(Path::new("."), &["doctor"]).output().unwrap();
+    let able = doctor.status.success();
+    let reason = String::from_utf8_lossy(&doctor.stderr).lines().next().unwrap_or_default().to_owned();
+    let tests: [(&str, Body); 5] = [
+        ("a_failure_leaves_evidence", a_failure_leaves_evidence),
+        ("a_stored_failure_is_judged_alike", a_stored_failure_is_judged_alike),
+        ("a_pass_leaves_nothing", a_pass_leaves_nothing),
+        ("an_interruption_tells_what_is_known", an_interruption_tells_what_is_known),
+        ("a_second_interruption_ends_at_once", a_second_interruption_ends_at_once),
+    ];
+    let trials = tests.into_iter().map(|(name, body)| {
+        let reason = reason.clone();
+        Trial::ignorable_test(name, move || {
+            if able { body().map(|()| Completion::Completed) } else { Ok(Completion::ignored_with(reason)) }
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
+
+fn mptcplab(folder: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_mptcplab"));
+    command.args(arguments).current_dir(folder).env("TMPDIR", folder).env("INSTA_UPDATE", "no").stdin(Stdio::null());
+    command.env("INSTA_WORKSPACE_ROOT", folder);
+    command
+}
+
+/// A folder with the scenario in it, with one text of it replaced by another.
+fn folder_with(text: &str, replacement: &str) -> tempfile::TempDir {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let folder = tempfile::tempdir().unwrap();
+    let copy = |from: PathBuf, to: &str| {
+        let target = folder.path().join(to);
+        fs::create_dir_all(target.parent().unwrap()).unwrap();
+        let content = fs::read_to_string(from).unwrap();
+        fs::write(target, content.replace(text, replacement)).unwrap();
+    };
+    copy(root.join("scenarios").join(SCENARIO), SCENARIO);
+    for variant in ["ipv4", "ipv6"] {
+        let name = format!("snapshots/fullmesh@{variant}.snap");
+        copy(root.join("scenarios").join(&name), &name);
+    }
+    copy(root.join("fixtures/topologies/four-links.yaml"), "fixtures/topologies/four-links.yaml");
+    folder
+}
+
+/// The scenario expects a join more than there is.
+fn failing() -> tempfile::TempDir {
+    folder_with("MPTcpExtMPJoinSynRx: 4,", "MPTcpExtMPJoinSynRx: 5,")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn has_code(output: &Output, code: i32) -> Result<(), Failed> {
+    if output.status.code() == Some(code) {
+        return Ok(());
+    }
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    Err(format!("{:?} instead of exit code {code}\n{out}\n{err}", output.status).into())
+}
+
+fn a_failure_leaves_evidence() -> Result<(), Failed> {
+    let folder = failing();
+    let output = mptcplab(folder.path(), &["--evidence", "evidence", SCENARIO]).output()?;
+    has_code(&output, 1)?;
+    let case = folder.path().join("evidence/fullmesh@ipv4");
+    assert!(text(&output.stdout).contains("evidence: evidence/fullmesh@ipv4\n"), "{}", text(&output.stdout));
+    let files = [
+        ("failure.txt", "MPTcpExtMPJoinSynRx"),
+        ("story.txt", "MP_CAPABLE"),
+        ("canonical.txt", "events of client:"),
+        ("counters.txt", "MPTcpExtMPJoinSynRx              4"),
+        ("sockets.txt", "main, server, before the close"),
+        ("endpoints.txt", "10.0.4.1 id 1 signal"),
+        ("kernel-log.txt", ""),
+        ("plan.sh", "ip netns add client"),
+        ("versions.txt", "mptcplab"),
+    ];
+    for (name, content) in files {
+        let file = fs::read_to_string(case.join(name)).map_err(|error| format!("{name}: {error}"))?;
+        assert!(file.contains(content), "{name} lacks `{content}`:\n{file}");
+    }
+    for namespace in ["client", "server"] {
+        let file = fs::read(case.join(format!("{namespace}.pcapng")))?;
+        assert!(joins(&file) >= 8, "{namespace} saw SYN and SYN-ACK of 4 joins, the file has {}", joins(&file));
+    }
+    Ok(())
+}
+
+/// The packets of a pcapng file whose comment tells of a join.
+fn joins(file: &[u8]) -> usize {
+    use pcap_parser::pcapng::OptionCode;
+    use pcap_parser::traits::PcapReaderIterator as _;
+    use pcap_parser::{Block, PcapBlockOwned};
+
+    let mut reader = pcap_parser::PcapNGReader::new(1 << 20, file).unwrap();
+    let mut count = 0;
+    while let Ok((length, block)) = reader.next() {
+        if let PcapBlockOwned::NG(Block::EnhancedPacket(packet)) = &block {
+            let comment = packet.options.iter().find(|option| option.code == OptionCode::Comment);
+            let comment = comment.and_then(|comment| comment.as_bytes().ok()).map(text).unwrap_or_default();
+            count += usize::from(comment.contains("MP_JOIN"));
+        }
+        reader.consume(length);
+    }
+    count
+}
+
+fn a_stored_failure_is_judged_alike() -> Result<(), Failed> {
+    let folder = failing();
+    has_code(&mptcplab(folder.path(), &["--evidence", "evidence", SCENARIO]).output()?, 1)?;
+    let stored = mptcplab(folder.path(), &["judge", "-q", "evidence/fullmesh@ipv6/recording.jsonl"]).output()?;
+    has_code(&stored, 1)?;
+    let failure = fs::read_to_string(folder.path().join("evidence/fullmesh@ipv6/failure.txt"))?;
+    let summary = failure.lines().find(|line| line.starts_with("counter: ")).ok_or("no counter in failure.txt")?;
+    assert!(text(&stored.stdout).contains(summary), "{}", text(&stored.stdout));
+    Ok(())
+}
+
+fn a_pass_leaves_nothing() -> Result<(), Failed> {
+    let folder = folder_with("nothing is replaced", "");
+    let before = entries(folder.path());
+    has_code(&mptcplab(folder.path(), &[SCENARIO]).output()?, 0)?;
+    assert_eq!(entries(folder.path()), before);
+    Ok(())
+}
+
+fn entries(folder: &Path) -> Vec<String> {
+    let names = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
+}
+
+/// Starts a run without an end, and waits until the first scenario has ended.
+fn endless(folder: &Path, arguments: &[&str]) -> (Child, BufReader<std::process::ChildStdout>) {
+    let mut command = mptcplab(folder, &[&["--until-fail", "--format", "json"], arguments].concat());
+    let mut child = command.arg(SCENARIO).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    out.read_line(&mut line).unwrap();
+    assert!(line.starts_with('{'), "`{line}` is no result");
+    (child, out)
+}
+
+fn signal(child: &Child, signal: Signal) {
+    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
+}
+
+fn an_interruption_tells_what_is_known() -> Result<(), Failed> {
+    for which in [Signal::SIGINT, Signal::SIGTERM] {
+        let folder = folder_with("nothing is replaced", "");
+        let (child, out) = endless(folder.path(), &[]);
+        signal(&child, which);
+        let more = out.lines().map_while(Result::ok).filter(|line| line.contains("\"passed\"")).count();
+        let output = child.wait_with_output()?;
+        has_code(&output, 130)?;
+        let err = text(&output.stderr);
+        assert!(err.contains("interrupted"), "{which}: {err}");
+        let known = format!("{} passed, interrupted", more + 1);
+        assert!(err.contains(&known), "{which}: `{known}` is not in\n{err}");
+    }
+    Ok(())
+}
+
+fn a_second_interruption_ends_at_once() -> Result<(), Failed> {
+    // It would be quiet for minutes.
+    let folder = folder_with("quiet: 50 ms", "quiet: { period: 200 s, deadline: 300 s }");
+    let scenario = fs::read_to_string(folder.path().join(SCENARIO))?;
+    assert!(scenario.contains("200 s"), "the scenario has no quiet period any more");
+    // The one that is skipped is told when all others are under way.
+    fs::write(folder.path().join("a-skipped.yaml"), SKIPPED)?;
+    let mut child = mptcplab(folder.path(), &["--format", "json", "a-skipped.yaml", SCENARIO])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().ok_or("no standard output")?).read_line(&mut line)?;
+    assert!(line.contains("\"skipped\""), "{line}");
+    signal(&child, Signal::SIGINT);
+    let mut err = BufReader::new(child.stderr.take().ok_or("no standard error")?);
+    line.clear();
+    err.read_line(&mut line)?;
+    assert!(line.starts_with("interrupted: waiting for "), "{line}");
+    signal(&child, Signal::SIGINT);
+    assert_eq!(child.wait()?.code(), Some(130));
+    Ok(())
+}
