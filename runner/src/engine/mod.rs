@@ -117,6 +117,8 @@ async fn go_through(lab: &mut Lab<'_>, plan: &Plan, recorder: &Recorder) {
         recorder.note(Observation::StepStarted { step: index, text: crate::plan::describe(&step.action) });
         let outcome = lab.take_step(index, &step.action).await;
         let goes_on = may_go_on(&outcome, &step.action);
+        // What the step brought about belongs before its end.
+        lab.observe_now();
         recorder.note(Observation::StepFinished { step: index, outcome });
         if !goes_on {
             return;
