@@ -29,6 +29,9 @@ impl Lab<'_> {
                 Ok(()) => StepOutcome::Done,
                 Err(message) => failed(message),
             },
+            Action::SetPath(_) | Action::AddRule { .. } | Action::RemoveRule { .. } | Action::Release { .. } => {
+                failed("paths are not there yet")
+            }
             Action::Do(operation) | Action::ExpectError { operation, .. } => self.operate(operation).await,
         }
     }

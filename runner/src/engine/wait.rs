@@ -117,6 +117,7 @@ impl Lab<'_> {
                 let received = connection.progress(*sender).received();
                 Ok((received < *bytes).then(|| format!("{received} bytes arrived")))
             }
+            Condition::Rule { .. } => Err("paths are not there yet".to_owned()),
             Condition::Wire { pattern, count } => {
                 let seen = self.recorder.with_entries(|entries| wire_count(entries, pattern));
                 Ok((seen < *count).then(|| format!("{seen} such segments so far")))

@@ -74,6 +74,7 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         Observation::FilterHits { namespace, filter, packets } => {
             format!("{namespace}: filter {filter} matched {packets} packets")
         }
+        Observation::RuleHits { link, rule, segments } => format!("{link}: rule {rule} matched {segments} segments"),
         Observation::SetupFailed { message } => format!("the set-up failed: {message}"),
         Observation::KernelLog { line } => format!("kernel log: {line}"),
         Observation::Ended => "the run ended".to_owned(),
@@ -83,7 +84,9 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         | Observation::Endpoints { .. }
         | Observation::Limits { .. }
         | Observation::ConnectionEndpoints { .. }
-        | Observation::LinkBytes { .. } => return None,
+        | Observation::LinkBytes { .. }
+        | Observation::Path { .. }
+        | Observation::PathTotals { .. } => return None,
     })
 }
 

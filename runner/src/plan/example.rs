@@ -97,7 +97,7 @@ pub(crate) fn scenario() -> Scenario {
         see: vec!["ip-mptcp(8)".to_owned()],
         requires: Vec::new(),
         alone: false,
-        world: World { namespaces: vec![client, server], links: vec![wifi, cellular] },
+        world: World { namespaces: vec![client, server], links: vec![wifi, cellular], paths: Vec::new() },
         steps: steps(),
         expect: Expectation::default(),
         sources: vec![SourceText { name: "scenarios/fullmesh.yaml".to_owned(), text: SOURCE.to_owned() }],

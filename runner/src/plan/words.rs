@@ -39,6 +39,10 @@ pub fn describe(action: &Action) -> String {
             };
             format!("the {} of {connection} {how}", side(*by))
         }
+        Action::SetPath(change) => format!("the path of {} changes", change.link),
+        Action::AddRule { link, rule } => format!("the path of {link} gets the rule {}", rule.name),
+        Action::RemoveRule { link, rule } => format!("the path of {link} loses the rule {rule}"),
+        Action::Release { link, rule } => format!("the path of {link} lets go what {rule} holds"),
         Action::Check(_) => "check the state".to_owned(),
         Action::Do(operation) => describe_operation(operation),
         Action::ExpectError { error, message, operation } => {
@@ -99,6 +103,9 @@ pub fn describe_condition(condition: &Condition) -> String {
         }
         Condition::Transferred { connection, sender, bytes } => {
             format!("{} of the {} of {connection} arrived", text::size(*bytes), side(*sender))
+        }
+        Condition::Rule { link, rule, matched } => {
+            format!("the rule {rule} of {link} matched {}", text::count(*matched, "segment"))
         }
         Condition::Wire { pattern, count } => {
             format!("{} sent {} with {}", pattern.sender, text::count(*count as u64, "segment"), describe_wire(pattern))

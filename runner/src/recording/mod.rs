@@ -201,6 +201,40 @@ pub enum Observation {
         /// Packets that it matched.
         packets: u64,
     },
+    /// A path did something to a packet. Packets that it passed on as they were are only counted.
+    Path {
+        /// The link.
+        link: String,
+        /// The namespace at the end that the packet came from, or as whose packet it goes.
+        sender: String,
+        /// Which packet of this direction, from 1. Parts and copies bear the number of what they were made from.
+        number: u64,
+        /// What was done.
+        what: PathDeed,
+        /// The packet as it entered; `None` if it isn't a TCP segment.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        segment: Option<Segment>,
+    },
+    /// What a direction of a path has done altogether.
+    PathTotals {
+        /// The link.
+        link: String,
+        /// The namespace at the end that sends.
+        sender: String,
+        /// The moment.
+        moment: Moment,
+        /// The numbers.
+        totals: PathTotals,
+    },
+    /// How often a rule of a path matched: when it was removed, or at the end.
+    RuleHits {
+        /// The link.
+        link: String,
+        /// The rule's name.
+        rule: String,
+        /// Segments that it matched.
+        segments: u64,
+    },
     /// The set-up could not be done: nothing was judged.
     SetupFailed {
         /// What was attempted, on what, what the kernel said, what to do.
@@ -321,6 +355,56 @@ pub enum Integrity {
     },
 }
 
+/// What a path did to a packet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "deed", rename_all = "snake_case")]
+pub enum PathDeed {
+    /// It was lost by chance, or as one of those that had to be.
+    Lost,
+    /// The queue was full.
+    QueueFull,
+    /// It was larger than the path's MTU.
+    TooBig,
+    /// It was held back, so that others overtook it.
+    Reordered,
+    /// It went on twice, by the conditions.
+    Duplicated,
+    /// A rule did something to it.
+    Rule {
+        /// The rule's name.
+        rule: String,
+        /// The word of the rule's action: `drop`, `delay`, `duplicate`, `hold`, `corrupt`, `strip`, `rewrite`, `nat`,
+        /// `inject`, `split`, `merge`; `release` when what was held went on.
+        action: String,
+        /// What went on instead of it or besides it, in its order.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        made: Vec<Segment>,
+    },
+}
+
+/// Counts of IP packets that a direction of a path has treated. What enters leaves, is dropped, or is still there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct PathTotals {
+    /// Came in.
+    pub entered: u64,
+    /// Their bytes.
+    pub entered_bytes: u64,
+    /// Went out, with copies, parts and injected ones.
+    pub left: u64,
+    /// Their bytes.
+    pub left_bytes: u64,
+    /// [`PathDeed::Lost`]
+    pub lost: u64,
+    /// [`PathDeed::QueueFull`]
+    pub queue_full: u64,
+    /// [`PathDeed::TooBig`]
+    pub too_big: u64,
+    /// [`PathDeed::Reordered`]
+    pub reordered: u64,
+    /// [`PathDeed::Duplicated`]
+    pub duplicated: u64,
+}
+
 /// What can be lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -329,6 +413,8 @@ pub enum LostWhat {
     Events,
     /// The capture's ring overflowed.
     Packets,
+    /// The ring of a path overflowed: packets were lost that had to be forwarded.
+    Forwarding,
 }
 
 impl Recording {

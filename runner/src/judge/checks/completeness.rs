@@ -23,6 +23,7 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
                 let (what, why) = match what {
                     LostWhat::Events => ("events", "the buffer of the event socket overflowed"),
                     LostWhat::Packets => ("segments", "the ring of the capture overflowed"),
+                    LostWhat::Forwarding => ("packets", "the ring of a path overflowed, and the peer never saw them"),
                 };
                 let count = count.map_or_else(String::new, |count| format!("{count} "));
                 let summary = format!("{count}{what} of {namespace} were lost: {why}; the recording can't be trusted");

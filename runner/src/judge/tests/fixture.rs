@@ -272,6 +272,7 @@ fn world() -> World {
         ends: [end("client", name, client), end("server", name, server)],
     };
     World {
+        paths: Vec::new(),
         namespaces: vec![namespace("client"), namespace("server")],
         links: vec![
             link("one", "10.0.1.2", "10.0.1.1"),

@@ -46,6 +46,6 @@ fn look(condition: &Condition) -> Option<String> {
         Condition::Endpoint { namespace, .. } => in_namespace(namespace, "ip mptcp endpoint show"),
         Condition::Wire { pattern, .. } => in_namespace(&pattern.sender, "tcpdump -i any -n tcp"),
         Condition::Subflows { .. } | Condition::Subflow { .. } => Some("ss -tinM in both namespaces".to_owned()),
-        Condition::Transferred { .. } => None,
+        Condition::Transferred { .. } | Condition::Rule { .. } => None,
     }
 }

@@ -114,7 +114,7 @@ fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Opti
         Observation::Lost { namespace, what, count } => {
             let what = match what {
                 LostWhat::Events => "events",
-                LostWhat::Packets => "packets",
+                LostWhat::Packets | LostWhat::Forwarding => "packets",
             };
             let count = count.map(|count| format!("{count} ")).unwrap_or_default();
             note(format!("{count}{what} of {} were lost: this story is not complete", text::one_line(namespace)), false)
@@ -126,6 +126,10 @@ fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Opti
                 true,
             )
         }
+        Observation::RuleHits { link, rule, segments } => {
+            let segments = text::count(*segments, "segment");
+            note(format!("the rule {} of {} matched {segments}", text::one_line(rule), text::one_line(link)), true)
+        }
         Observation::SetupFailed { message } => note(text::one_line(message), false),
         Observation::KernelLog { line } => note(format!("kernel log: {}", text::one_line(line)), false),
         Observation::Packet { .. }
@@ -135,6 +139,8 @@ fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Opti
         | Observation::Limits { .. }
         | Observation::ConnectionEndpoints { .. }
         | Observation::LinkBytes { .. }
+        | Observation::Path { .. }
+        | Observation::PathTotals { .. }
         | Observation::Ended => None,
     }
 }

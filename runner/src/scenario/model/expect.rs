@@ -32,6 +32,35 @@ pub struct Expectation {
     pub bytes: Vec<BytesExpectation>,
     /// MPTCP options on the wire.
     pub wire: Vec<WireExpectation>,
+    /// What paths did.
+    pub paths: Vec<PathExpectation>,
+}
+
+/// How often a path did something.
+#[derive(Debug, Clone)]
+pub struct PathExpectation {
+    /// The link.
+    pub link: String,
+    /// Where it is written.
+    pub place: Place,
+    /// What is counted.
+    pub what: PathCount,
+    /// How often.
+    pub range: Range,
+}
+
+/// What is counted of a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathCount {
+    /// Segments that a rule matched.
+    Rule(String),
+    /// A number of [`crate::recording::PathTotals`], by the name of its field.
+    Total {
+        /// The namespace at the end that sends.
+        sender: String,
+        /// `entered`, `left`, `lost`, `queue_full`, `too_big`, `reordered`, `duplicated`, `entered_bytes`, `left_bytes`.
+        field: String,
+    },
 }
 
 /// The inclusive range that a number must be in.

@@ -2,13 +2,18 @@
 //! [`super::load`], read by everything after it.
 
 mod expect;
+mod path;
 mod step;
 mod world;
 
 pub use expect::{
     BytesExpectation, CounterExpectation, EndpointsExpectation, ErrorPattern, EventExpectation, EventItem,
-    EventPattern, Expectation, InfoExpectation, LimitsExpectation, Range, SubflowPattern, SubflowsExpectation,
-    WireExpectation, WirePattern,
+    EventPattern, Expectation, InfoExpectation, LimitsExpectation, PathCount, PathExpectation, Range, SubflowPattern,
+    SubflowsExpectation, WireExpectation, WirePattern,
+};
+pub use path::{
+    Chance, Conditions, Distribution, Injected, Jitter, PacketPattern, PathChange, PathPlan, PathRule, Queue, Reorder,
+    Rewrite, RuleAction,
 };
 pub use step::{
     Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Filter, FilterAction, FilterHook, FlagChange,

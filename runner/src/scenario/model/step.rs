@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::mptcp::{Endpoint, EndpointFlags};
 use crate::recording::Side;
 
-use super::{Address, EventPattern, Expectation, Place, Route, SubflowPattern};
+use super::{Address, EventPattern, Expectation, PathChange, PathRule, Place, Route, SubflowPattern};
 
 /// One step with its place.
 #[derive(Debug, Clone)]
@@ -69,6 +69,29 @@ pub enum Action {
     },
     /// Takes the state of the world, and compares it with an expectation when the run is judged.
     Check(Box<Expectation>),
+    /// Changes the conditions of a path.
+    SetPath(PathChange),
+    /// Installs a rule on a path, behind those that are there.
+    AddRule {
+        /// The link.
+        link: String,
+        /// The rule.
+        rule: PathRule,
+    },
+    /// Removes a rule from a path. What it holds is dropped.
+    RemoveRule {
+        /// The link.
+        link: String,
+        /// Its name.
+        rule: String,
+    },
+    /// Lets go what a `hold` rule of a path holds, in order. What it matches from now on is held again.
+    Release {
+        /// The link.
+        link: String,
+        /// Its name.
+        rule: String,
+    },
     /// Changes the configuration.
     Do(Operation),
     /// An operation that the kernel must refuse.
@@ -221,6 +244,15 @@ pub enum Condition {
         flags: Option<EndpointFlags>,
         /// `false`: has none.
         present: bool,
+    },
+    /// A rule of a path has matched at least so often since it was installed.
+    Rule {
+        /// The link.
+        link: String,
+        /// Its name.
+        rule: String,
+        /// At least.
+        matched: u64,
     },
     /// A running transfer has delivered so many bytes.
     Transferred {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::mptcp::{Endpoint, Limits};
 
-use super::Place;
+use super::{PathPlan, Place};
 
 /// Namespaces and links.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,8 @@ pub struct World {
     pub namespaces: Vec<Namespace>,
     /// In the order of their declaration.
     pub links: Vec<Link>,
+    /// What links do to the packets that cross them; links that are not named here are plain veth pairs.
+    pub paths: Vec<PathPlan>,
 }
 
 impl World {

@@ -46,7 +46,7 @@ pub fn read(
                     .help("`topology:` names one, `links:` and `namespaces:` describe one"),
             ));
         }
-        Ok(World { namespaces, links })
+        Ok(World { namespaces, links, paths: Vec::new() })
     })();
     (world, scope)
 }
