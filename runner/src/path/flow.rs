@@ -22,8 +22,8 @@ pub(super) struct Sent {
 pub(super) struct Flows(HashMap<(SocketAddr, SocketAddr), Sent>);
 
 impl Flows {
-    /// Takes note of a segment that goes on.
-    pub(super) fn note(&mut self, segment: &Segment, frame: &[u8]) {
+    /// Takes note of a segment that goes on. It is known by these ends, too: those that it had before it was translated.
+    pub(super) fn note(&mut self, segment: &Segment, frame: &[u8], entered: Option<&Segment>) {
         let Some(layout) = Layout::of(frame) else { return };
         let now = Sent {
             next_sequence: end_of(segment),
@@ -31,6 +31,15 @@ impl Flows {
             window: layout.window(frame),
         };
         let key = (segment.source, segment.destination);
+        self.note_as(key, segment, now);
+        if let Some(before) =
+            entered.map(|entered| (entered.source, entered.destination)).filter(|before| *before != key)
+        {
+            self.note_as(before, segment, now);
+        }
+    }
+
+    fn note_as(&mut self, key: (SocketAddr, SocketAddr), segment: &Segment, now: Sent) {
         if segment.flags.contains(TcpFlags::SYN) {
             self.0.insert(key, now);
             return;

@@ -5,7 +5,7 @@
 //! They are logical: a packet whose time is over arrives at its time, however late the caller comes, and what follows is
 //! reckoned from there.
 //!
-//! A frame that enters is counted and its fate is settled (`chance`), it meets the rules in their order (`rule`), then
+//! A frame that enters is counted and its fate is settled (`chance`), it meets the rules on its way (`rule`), then
 //! the conditions of its direction (`lane`). What nobody changes comes out byte for byte.
 
 mod chance;
@@ -116,7 +116,7 @@ impl Path {
         }
         let frame = Cow::Borrowed(frame);
         let packet = Packet { frame, from, number, copy: 0, fate, origin: Origin::Entered, entered: None };
-        self.meet_rules(0, packet, out);
+        self.meet_rules(None, packet, out);
     }
 
     /// Hands out all frames that arrive until `now`, in the order of their times.
@@ -128,7 +128,7 @@ impl Path {
             }
             while let Some(first) = self.later.first_entry().filter(|first| first.key().0 <= self.clock) {
                 let (rule, packet) = first.remove();
-                self.meet_rules(rule, packet, out);
+                self.meet_rules(Some(rule), packet, out);
             }
             self.expire(out);
         }
@@ -163,7 +163,9 @@ impl Path {
         // A bundle is of one direction, and only deeds are written: whose totals these are doesn't matter.
         let mut record = Record { now: self.clock, deeds: &mut self.deeds, totals: &mut self.lanes[0].totals };
         let bundled = rule.unbundle(&mut record);
-        bundled.into_iter().for_each(|packet| self.postpone(0, rule.id, packet));
+        for packet in bundled {
+            self.postpone(0, rule.id, packet);
+        }
         Some(rule.hits)
     }
 
@@ -173,7 +175,9 @@ impl Path {
         let rule = self.rules.iter_mut().find(|rule| rule.name == name)?;
         let (id, held) = (rule.id, rule.release(&mut self.deeds, self.clock));
         let count = held.len();
-        held.into_iter().for_each(|packet| self.postpone(0, id, packet));
+        for packet in held {
+            self.postpone(0, id, packet);
+        }
         Some(count)
     }
 
@@ -197,7 +201,9 @@ impl Path {
     /// The end of the run: what is still held is dropped.
     pub fn finish(&mut self) {
         let mut rules = std::mem::take(&mut self.rules);
-        rules.iter_mut().for_each(|rule| self.drop_held(rule));
+        for rule in &mut rules {
+            self.drop_held(rule);
+        }
         self.rules = rules;
     }
 
@@ -218,19 +224,30 @@ impl Path {
         self.lanes[from].admit(self.clock, packet, &mut self.deeds, out);
     }
 
+    /// The rule that a packet meets next. They stand in a row along the link: what the second end sends comes to the last
+    /// one first.
+    fn next_rule(&self, from: usize, after: Option<u64>) -> Option<usize> {
+        let up_to = |id: u64| self.rules.partition_point(|rule| rule.id <= id);
+        let before = |id: u64| self.rules.partition_point(|rule| rule.id < id);
+        if from == 0 {
+            Some(after.map_or(0, up_to)).filter(|index| *index < self.rules.len())
+        } else {
+            after.map_or(self.rules.len(), before).checked_sub(1)
+        }
+    }
+
     /// A packet meets the rules behind that one, then the conditions.
-    fn meet_rules(&mut self, after: u64, mut packet: Packet<'_>, out: Out<'_>) {
-        let mut index = self.rules.partition_point(|rule| rule.id <= after);
-        if index == self.rules.len() {
+    fn meet_rules(&mut self, mut after: Option<u64>, mut packet: Packet<'_>, out: Out<'_>) {
+        if self.next_rule(packet.from, after).is_none() {
             return self.meet_conditions(packet, None, out);
         }
         let Some(mut segment) = segment_of(&packet.frame) else {
-            self.translate(&mut packet, |rule| rule > after);
+            self.translate(&mut packet, after);
             return self.meet_conditions(packet, None, out);
         };
-        while let Some(rule) = self.rules.get_mut(index) {
-            index += 1;
+        while let Some(rule) = self.next_rule(packet.from, after).and_then(|index| self.rules.get_mut(index)) {
             let id = rule.id;
+            after = Some(id);
             let totals = &mut self.lanes[packet.from].totals;
             let mut record = Record { now: self.clock, deeds: &mut self.deeds, totals };
             packet = match rule.meet(packet, &segment, &mut record) {
@@ -243,14 +260,14 @@ impl Path {
                 Outcome::Several(packets) => {
                     for mut packet in packets {
                         self.lanes[packet.from].inherit(&mut packet);
-                        self.meet_rules(id, packet, out);
+                        self.meet_rules(after, packet, out);
                     }
                     return;
                 }
                 Outcome::Later(packet, delay) => return self.postpone(delay, id, packet),
                 Outcome::Besides(packet, what, forward) => {
                     let matched = packet.clone();
-                    self.meet_rules(id, packet, out);
+                    self.meet_rules(after, packet, out);
                     return self.inject(id, &matched, &segment, &what, forward, out);
                 }
                 Outcome::Kept => return,
@@ -264,7 +281,7 @@ impl Path {
             self.lanes[packet.from].totals.too_big += 1;
             self.deeds.push(Deed::of(self.clock, &packet, PathDeed::TooBig));
             if let Some(answer) = icmp::too_big(&packet.frame, mtu) {
-                self.send_forged(1 - packet.from, packet.number, answer, |_| true, out);
+                self.send_forged(1 - packet.from, packet.number, answer, None, out);
             }
             return;
         }
@@ -272,7 +289,7 @@ impl Path {
             && !packet.fate.lost
             && let Some(segment) = segment
         {
-            self.flows.note(segment, &packet.frame);
+            self.flows.note(segment, &packet.frame, packet.entered.as_deref());
         }
         self.lanes[packet.from].admit(self.clock, packet, &mut self.deeds, out);
     }
@@ -293,29 +310,27 @@ impl Path {
             self.deeds.push(Deed::of(self.clock, matched, rule.deed("inject", made)));
         }
         let from = if forward { matched.from } else { 1 - matched.from };
-        self.send_forged(from, matched.number, forged, |other| (other > rule) == forward, out);
+        self.send_forged(from, matched.number, forged, Some(rule), out);
     }
 
-    /// Sends what the path made up. It meets no rule, but its addresses are translated by those rules that lie on its way.
-    fn send_forged(
-        &mut self,
-        from: usize,
-        number: u64,
-        frame: Vec<u8>,
-        on_its_way: impl Fn(u64) -> bool,
-        out: Out<'_>,
-    ) {
+    /// Sends what the path made up at that rule, or behind all of them. It meets no rule, but its addresses are translated
+    /// by those on its way.
+    fn send_forged(&mut self, from: usize, number: u64, frame: Vec<u8>, after: Option<u64>, out: Out<'_>) {
         let (frame, origin) = (Cow::Owned(frame), Origin::Forged);
         let mut packet = Packet { frame, from, number, copy: 0, fate: Fate::default(), origin, entered: None };
-        self.translate(&mut packet, on_its_way);
+        self.translate(&mut packet, after);
         self.lanes[from].totals.added += 1;
         let segment = segment_of(&packet.frame);
         self.meet_conditions(packet, segment.as_ref(), out);
     }
 
-    fn translate(&self, packet: &mut Packet<'_>, by: impl Fn(u64) -> bool) {
-        for nat in self.rules.iter().filter(|rule| by(rule.id)).filter_map(Rule::nat) {
-            nat.translate(packet.from, packet.frame.to_mut());
+    /// The rules behind that one translate addresses; nothing else.
+    fn translate(&self, packet: &mut Packet<'_>, mut after: Option<u64>) {
+        while let Some(rule) = self.next_rule(packet.from, after).and_then(|index| self.rules.get(index)) {
+            after = Some(rule.id);
+            if let Some(nat) = rule.nat() {
+                nat.translate(packet.from, packet.frame.to_mut());
+            }
         }
     }
 
@@ -332,7 +347,7 @@ impl Path {
             let mut record = Record { now: self.clock, deeds: &mut self.deeds, totals: &mut self.lanes[0].totals };
             let (id, expired) = (rule.id, rule.expire(&mut record));
             for packet in expired {
-                self.meet_rules(id, packet, out);
+                self.meet_rules(Some(id), packet, out);
             }
         }
     }

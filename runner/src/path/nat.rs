@@ -65,7 +65,7 @@ impl Nat {
 
     /// Translates a frame, if it belongs to a connection that has a binding: source or destination of a segment, or an
     /// ICMP error about one. Tells whether it did.
-    pub(super) fn translate(&self, from: usize, frame: &mut Vec<u8>) -> bool {
+    pub(super) fn translate(&self, from: usize, frame: &mut [u8]) -> bool {
         match Layout::of(frame) {
             Some(layout) => self.translate_segment(from, frame, &layout),
             None => self.translate_error(from, frame).is_some(),

@@ -18,7 +18,8 @@ pub struct PathPlan {
     pub seed: u64,
     /// What each direction does, in the order of the link's ends: the first one is what the first end sends.
     pub conditions: [Conditions; 2],
-    /// Middlebox rules. A packet meets them in this order, whichever way it goes, before the conditions.
+    /// Middlebox rules. They stand in a row along the link: what the first end sends meets them in this order, what the
+    /// second end sends in the opposite one. The conditions come behind.
     pub rules: Vec<PathRule>,
 }
 
