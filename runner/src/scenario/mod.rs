@@ -197,7 +197,12 @@ mod tests {
 
     /// The name of a key that is the same in several records.
     fn name(record: &Record, key: &Key) -> (&'static str, &'static str) {
-        let shared = [("operation", "step"), ("wait_event", "event_item"), ("wait_wire", "wire_item")];
+        let shared = [
+            ("operation", "step"),
+            ("wait_event", "event_item"),
+            ("wait_wire", "wire_item"),
+            ("rule_option", "wire_item"),
+        ];
         let chosen = record.one_of.iter().any(|other| other.name == key.name);
         let other = shared.iter().find(|(name, _)| chosen && *name == record.name);
         (other.map_or(record.name, |(_, other)| *other), key.name)

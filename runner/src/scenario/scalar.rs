@@ -248,6 +248,23 @@ pub fn rate(text: &str) -> Parsed<u64> {
     }
 }
 
+/// `1 %`, `0.5 %`: a share, from 0 to 1.
+pub fn percent(text: &str) -> Parsed<f64> {
+    let wrong = || Problem::not(text, "a percentage").help("a number with a percent sign: `1 %`, `0.5 %`, `100 %`");
+    let number = text.strip_suffix('%').ok_or_else(wrong)?.trim_end();
+    // Only plain decimals: what Rust reads besides (`1e3`, `inf`, `.5`) has no place in a scenario.
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |part: &str| !part.is_empty() && part.len() <= 12 && part.bytes().all(|byte| byte.is_ascii_digit());
+    if !digits(whole) || !digits(fraction) {
+        return Err(wrong());
+    }
+    let value: f64 = number.parse().map_err(|_| wrong())?;
+    if value > 100.0 {
+        return Err(Problem::new(format!("`{text}` is more than everything")).help("0 % to 100 %"));
+    }
+    Ok(value / 100.0)
+}
+
 /// `3`, `1..3` (both ends included), `>=1`, `<=3`.
 pub fn count(text: &str) -> Parsed<Range> {
     let wrong = || Problem::not(text, "a count").help("`3`, \"1..3\" (both ends included), \">=1\" or \"<=3\"");
@@ -360,6 +377,16 @@ mod tests {
         assert!(size("2 GiB").is_err() && size("18446744073709551615 KiB").is_err() && size("1 KB").is_err());
         assert_eq!(rate("20 Mbit/s"), Ok(20_000_000));
         assert!(rate("1 bit/s").is_err() && rate("20 MB/s").is_err());
+    }
+
+    #[test]
+    fn percentages() {
+        assert_eq!(percent("1 %"), Ok(0.01));
+        assert_eq!(percent("100%"), Ok(1.0));
+        assert_eq!(percent("0.5 %"), Ok(0.005));
+        for wrong in ["1", "%", "101 %", "100.1 %", "-1 %", ".5 %", "1. %", "1e1 %", "inf %", "NaN %", "1,5 %"] {
+            assert!(percent(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -98,6 +98,7 @@ fn scalar(kind: Kind) -> Value {
         Kind::Duration => pattern("[0-9]+ ?(us|µs|ms|s|min)"),
         Kind::Size => json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, pattern("[0-9]+ ?(B|KiB|MiB|GiB)?")] }),
         Kind::Rate => pattern("[0-9]+ ?[kMG]?bit/s"),
+        Kind::Percent => pattern("[0-9]+(\\.[0-9]+)? ?%"),
         Kind::Count => json!({
             "anyOf": [{ "type": "integer", "minimum": 0 }, pattern("[0-9]+|[0-9]+\\.\\.[0-9]+|[<>]=[0-9]+")],
         }),

@@ -47,6 +47,7 @@ pub static EXPECT: Record = Record::plain(
             "How many bytes a namespace sent through a link, headers included.",
         ),
         Key::new("wire", Shape::List(&Shape::Record(&WIRE_ITEM)), "MPTCP options that a namespace sent."),
+        Key::new("paths", Shape::Table("link", &Shape::Record(&super::EXPECT_PATH)), "What paths did."),
     ],
 );
 
@@ -348,6 +349,24 @@ const REASON: Key = scalar("reason", Kind::Integer(0, 255), "The reason, RFC 868
 const CHECKSUM: Key = scalar("checksum", Kind::Switch, "Whether a checksum is present.");
 const BACKUP_BIT: Key = scalar("backup", Kind::Switch, "The B bit.");
 
+/// MPTCP options with their fields.
+pub(super) const WIRE_OPTIONS: [Key; 14] = [
+    event("mp_capable", &WIRE_MP_CAPABLE, "Opens a connection, RFC 8684 section 3.1."),
+    event("mp_join_syn", &WIRE_MP_JOIN, "Opens a subflow, section 3.2."),
+    event("mp_join_synack", &WIRE_MP_JOIN, "The answer to it."),
+    event("mp_join_ack", &WIRE_PLAIN, "The answer to that."),
+    event("dss", &WIRE_DSS, "Data sequence signal, section 3.3."),
+    event("data_fin", &WIRE_DSS, "The end of the data in one direction, section 3.3.3."),
+    event("add_addr", &WIRE_ADD_ADDR, "Announces an address, section 3.4.1."),
+    event("add_addr_echo", &WIRE_ADD_ADDR, "Confirms its receipt."),
+    event("remove_addr", &WIRE_REMOVE_ADDR, "Withdraws an address, section 3.4.2."),
+    event("mp_prio", &WIRE_MP_PRIO, "Asks for (no) backup, section 3.3.8."),
+    event("mp_fail", &WIRE_PLAIN, "A checksum failed, section 3.7."),
+    event("mp_fastclose", &WIRE_PLAIN, "Aborts the connection, section 3.5."),
+    event("mp_tcprst", &WIRE_MP_TCPRST, "Why a subflow is reset, section 3.6."),
+    event("infinite_mapping", &WIRE_PLAIN, "Falls back to TCP, section 3.7."),
+];
+
 /// An MPTCP option on the wire.
 pub static WIRE_ITEM: Record = Record {
     name: "wire_item",
@@ -356,22 +375,7 @@ pub static WIRE_ITEM: Record = Record {
         scalar("by", Kind::Name, "The namespace that sends it.").required(),
         COUNT.doc("How many segments carry it, retransmissions included; 1 unless given."),
     ],
-    one_of: &[
-        event("mp_capable", &WIRE_MP_CAPABLE, "Opens a connection, RFC 8684 section 3.1."),
-        event("mp_join_syn", &WIRE_MP_JOIN, "Opens a subflow, section 3.2."),
-        event("mp_join_synack", &WIRE_MP_JOIN, "The answer to it."),
-        event("mp_join_ack", &WIRE_PLAIN, "The answer to that."),
-        event("dss", &WIRE_DSS, "Data sequence signal, section 3.3."),
-        event("data_fin", &WIRE_DSS, "The end of the data in one direction, section 3.3.3."),
-        event("add_addr", &WIRE_ADD_ADDR, "Announces an address, section 3.4.1."),
-        event("add_addr_echo", &WIRE_ADD_ADDR, "Confirms its receipt."),
-        event("remove_addr", &WIRE_REMOVE_ADDR, "Withdraws an address, section 3.4.2."),
-        event("mp_prio", &WIRE_MP_PRIO, "Asks for (no) backup, section 3.3.8."),
-        event("mp_fail", &WIRE_PLAIN, "A checksum failed, section 3.7."),
-        event("mp_fastclose", &WIRE_PLAIN, "Aborts the connection, section 3.5."),
-        event("mp_tcprst", &WIRE_MP_TCPRST, "Why a subflow is reset, section 3.6."),
-        event("infinite_mapping", &WIRE_PLAIN, "Falls back to TCP, section 3.7."),
-    ],
+    one_of: &WIRE_OPTIONS,
     never: &[],
 };
 

@@ -2,10 +2,15 @@
 //! keys against these tables, and the JSON schema and the reference are made from them. The main type is [`Shape`].
 
 mod expect;
+mod path;
 mod step;
 mod world;
 
 pub use expect::{EVENT_ITEM, EVENT_LIST, EXPECT, FILTER_OPTIONS, SUBFLOW, WIRE_ITEM, event_record, wire_record};
+pub use path::{
+    ACTION, BURST, CHANCE, CONDITIONS, EXPECT_PATH, FLAG_WORDS, FORGED_ADD_ADDR, INJECT, JITTER, NAT, OPTION_WORDS,
+    PATH, PATH_RULE, PLAIN_ACTIONS, QUEUE, REORDER, REWRITE, RULE_OPTION, TOTALS, WAIT_RULE, WAYS,
+};
 pub use step::{
     OPERATIONS, QUIET, REPEAT, STEP, WAIT_COUNTER, WAIT_ENDPOINT, WAIT_EVENT, WAIT_SUBFLOW, WAIT_TRANSFERRED,
     WAIT_WIRE, step_record,
@@ -115,6 +120,8 @@ pub enum Kind {
     Size,
     /// `20 Mbit/s`
     Rate,
+    /// `0.5 %`
+    Percent,
     /// `3`, `"1..3"`, `">=1"` or `"<=3"`
     Count,
     /// The symbol of an errno.

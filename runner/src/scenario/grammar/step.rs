@@ -1,5 +1,6 @@
 //! Steps: what a scenario does.
 
+use super::path::PATH_STEPS;
 use super::world::{ENDPOINT_KEYS, LIMIT_KEYS, ROUTE_KEYS};
 use super::{
     ADDRESS, DEADLINE, DEV, EVENT_ITEM, EXPECT, FLAGS, ID, IN, Key, Kind, LOCAL, LOCAL_PORT, ON, PORT, REMOTE,
@@ -22,7 +23,7 @@ pub fn step_record(name: &str) -> Option<&'static Record> {
 }
 
 // A static: `repeat` has steps in it, and a constant can't refer to itself.
-static STEPS: [Key; 31] = [
+static STEPS: [Key; 35] = [
     record("listen", &LISTEN, "Opens a listening socket."),
     record("stop_listening", &STOP_LISTENING, "Closes a listening socket."),
     record("connect", &CONNECT, "Opens a connection; without a `listen` step for its port, a listener, too."),
@@ -38,6 +39,10 @@ static STEPS: [Key; 31] = [
     record("check", &EXPECT, "Takes the state of the world at this moment: the same keys as `expect`."),
     record("expect_error", &EXPECT_ERROR, "An operation that the kernel must refuse."),
     record("repeat", &REPEAT, "Takes steps again and again, each time with the next number."),
+    PATH_STEPS[0],
+    PATH_STEPS[1],
+    PATH_STEPS[2],
+    PATH_STEPS[3],
     ADD_ENDPOINT_KEY,
     DELETE_ENDPOINT_KEY,
     CHANGE_ENDPOINT_KEY,
@@ -198,6 +203,7 @@ pub static WAIT: Record = Record::plain(
         record("endpoint", &WAIT_ENDPOINT, "A namespace has, or has not, an endpoint with this address."),
         record("transferred", &WAIT_TRANSFERRED, "A background transfer has delivered so many bytes."),
         record("wire", &WAIT_WIRE, "An MPTCP option was sent, since the start of the run."),
+        record("rule", &super::WAIT_RULE, "A rule of a path has matched so often."),
         DEADLINE.doc("The longest it may take; 5 s unless given."),
     ],
 );

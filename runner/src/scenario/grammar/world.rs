@@ -1,5 +1,6 @@
 //! The world and the frame of a scenario file.
 
+use super::path::PATHS;
 use super::{ADDRESS, DEV, EXPECT, FLAGS, Key, Kind, PORT, Record, STEP, Shape, scalar};
 
 /// A scenario file.
@@ -23,6 +24,7 @@ pub static SCENARIO: Record = Record::plain(
         ),
         scalar("topology", Kind::Name, "The name of a topology file: namespaces and links that scenarios share."),
         LINKS,
+        PATHS,
         NAMESPACES,
         Key::new("steps", Shape::List(&Shape::Record(&STEP)), "What is done, in order."),
         Key::new("expect", Shape::Record(&EXPECT), "What must have been observed when all steps are done."),
@@ -37,6 +39,7 @@ pub static TOPOLOGY: Record = Record::plain(
         scalar("title", Kind::Line, "What it looks like, in one line."),
         scalar("about", Kind::Text, "What it is for."),
         LINKS,
+        PATHS,
         NAMESPACES,
     ],
 );

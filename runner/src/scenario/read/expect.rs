@@ -35,6 +35,7 @@ pub(super) fn read(reader: &Reader, node: &Node, scope: &Scope) -> Read<Expectat
         table(reader, fields.get("connection_endpoints"), |entry| connection_endpoints(reader, entry, scope));
     let limits = table(reader, fields.get("limits"), |entry| limits_of(reader, entry, scope));
     let bytes = table(reader, fields.get("bytes"), |entry| bytes(reader, entry, scope));
+    let paths = table(reader, fields.get("paths"), |entry| super::path::expect(reader, entry, scope));
     let wire = match fields.get("wire") {
         Some(node) => all(reader.list(node, "`wire`")?.iter().map(|item| wire(reader, item, scope))),
         None => Ok(Vec::new()),
@@ -48,6 +49,7 @@ pub(super) fn read(reader: &Reader, node: &Node, scope: &Scope) -> Read<Expectat
     expectation.limits = limits?;
     expectation.bytes = bytes?.into_iter().flatten().collect();
     expectation.wire = wire?;
+    expectation.paths = paths?.into_iter().flatten().collect();
     Ok(expectation)
 }
 

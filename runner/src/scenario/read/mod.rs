@@ -7,6 +7,7 @@ mod connection;
 mod event;
 mod expect;
 mod operation;
+mod path;
 mod repeat;
 mod scope;
 mod step;

@@ -36,6 +36,10 @@ pub struct Scope {
     pub listeners: Vec<KnownListener>,
     /// Filters that are installed: namespace, name, place.
     pub filters: Vec<(String, String, Place)>,
+    /// Links with paths.
+    pub paths: Vec<super::path::KnownPath>,
+    /// All steps are done.
+    pub ended: bool,
 }
 
 /// A connection that a step has made.
@@ -115,6 +119,7 @@ impl Scope {
     /// The same when all steps are done: closed connections can be talked about.
     pub fn at_the_end(mut self) -> Self {
         self.later.clear();
+        self.ended = true;
         for connection in &mut self.connections {
             connection.closed = None;
         }

@@ -8,7 +8,7 @@ use super::super::model::{Action, Step};
 use super::super::scalar;
 use super::super::yaml::Node;
 use super::scope::Scope;
-use super::{Read, Reader, connection, expect, operation, wait};
+use super::{Read, Reader, connection, expect, operation, path, wait};
 
 /// Deadlines that are not given.
 pub(super) const SHORT: Duration = Duration::from_secs(5);
@@ -38,6 +38,7 @@ pub(super) fn read(reader: &Reader, node: &Node, scope: &mut Scope) -> Read<Step
         "close" => connection::close(reader, &fields, scope)?,
         "wait" => wait::read(reader, &fields, scope)?,
         "expect_error" => expect_error(reader, &fields, scope)?,
+        name @ ("set_path" | "add_rule" | "remove_rule" | "release") => path::step(reader, name, &fields, scope)?,
         name => Action::Do(operation::read(reader, name, &fields, scope, false)?),
     };
     Ok(Step { place: node.place, action })

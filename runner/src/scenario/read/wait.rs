@@ -29,6 +29,7 @@ pub(super) fn read(reader: &Reader, fields: &Fields<'_>, scope: &Scope) -> Read<
             "endpoint" => conditions.push(endpoint(reader, node, scope).map(one)),
             "transferred" => conditions.push(transferred(reader, node, scope).map(one)),
             "wire" => conditions.push(wire(reader, node, scope).map(one)),
+            "rule" => conditions.push(super::path::wait(reader, node, scope).map(one)),
             _ => {}
         }
     }

@@ -35,8 +35,9 @@ pub fn read(
         scope.enter(links);
     }
     let namespaces = read_namespaces(reader, &files, &mut scope);
+    let paths = super::path::read(reader, &files, &links, &mut scope);
     let world = (|| {
-        let (_, links, namespaces) = (topology?, links?, namespaces?);
+        let (_, links, namespaces, paths) = (topology?, links?, namespaces?, paths?);
         if topology_missing {
             return Err(Reported(()));
         }
@@ -46,7 +47,7 @@ pub fn read(
                     .help("`topology:` names one, `links:` and `namespaces:` describe one"),
             ));
         }
-        Ok(World { namespaces, links, paths: Vec::new() })
+        Ok(World { namespaces, links, paths })
     })();
     (world, scope)
 }
