@@ -5,6 +5,7 @@
 //! Only [`netlink`], [`testbed`], [`traffic`], [`observe`] and [`engine`] touch the kernel.
 
 pub mod cli;
+mod digest;
 pub mod engine;
 pub mod evidence;
 pub mod judge;
@@ -14,6 +15,7 @@ pub mod observe;
 pub mod plan;
 pub mod recording;
 pub mod report;
+pub mod results;
 pub mod scenario;
 pub mod session;
 pub mod sys;

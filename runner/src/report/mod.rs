@@ -63,6 +63,6 @@ impl RunReport<'_> {
 }
 
 #[cfg(test)]
-mod example;
+pub(crate) mod example;
 #[cfg(test)]
 mod tests;
