@@ -2,10 +2,12 @@
 //! keys against these tables, and the JSON schema and the reference are made from them. The main type is [`Shape`].
 
 mod expect;
+mod kernels;
 mod step;
 mod world;
 
 pub use expect::{EVENT_ITEM, EVENT_LIST, EXPECT, FILTER_OPTIONS, SUBFLOW, WIRE_ITEM, event_record, wire_record};
+pub use kernels::{KERNEL, KERNELS, KVM};
 pub use step::{
     OPERATIONS, QUIET, REPEAT, STEP, WAIT_COUNTER, WAIT_ENDPOINT, WAIT_EVENT, WAIT_SUBFLOW, WAIT_TRANSFERRED,
     WAIT_WIRE, step_record,
@@ -198,6 +200,7 @@ mod tests {
         let mut seen = BTreeMap::new();
         walk(&Shape::Record(&SCENARIO), &mut seen);
         walk(&Shape::Record(&TOPOLOGY), &mut seen);
+        walk(&Shape::Record(&KERNELS), &mut seen);
         assert!(seen.len() > 50, "{}", seen.len());
     }
 }

@@ -6,12 +6,15 @@
 mod connection;
 mod event;
 mod expect;
+mod kernels;
 mod operation;
 mod repeat;
 mod scope;
 mod step;
 mod wait;
 mod world;
+
+pub use kernels::kernels;
 
 use std::cell::RefCell;
 
