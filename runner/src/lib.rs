@@ -5,6 +5,7 @@
 //! Only [`netlink`], [`testbed`], [`traffic`], [`observe`] and [`engine`] touch the kernel.
 
 pub mod cli;
+pub mod comparison;
 mod digest;
 pub mod engine;
 pub mod evidence;

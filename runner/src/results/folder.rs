@@ -152,8 +152,8 @@ impl Store {
         }
     }
 
-    /// Ends: from now on the folder has results.
-    pub fn finish(mut self, date: std::time::SystemTime) -> Result<Results, WriteError> {
+    /// Ends: from now on the folder has results. `late_trouble`: see [`Results::late_trouble`].
+    pub fn finish(mut self, date: std::time::SystemTime, late_trouble: Vec<String>) -> Result<Results, WriteError> {
         self.scenarios.sort_by_key(|(position, _)| *position);
         let results = Results {
             format: FORMAT,
@@ -161,6 +161,7 @@ impl Store {
             date: utc(date),
             kernel: self.kernel,
             features: self.features,
+            late_trouble,
             scenarios: self.scenarios.into_iter().map(|(_, outcome)| outcome).collect(),
         };
         self.folder.write(INDEX, |out| {

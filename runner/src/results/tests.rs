@@ -43,7 +43,7 @@ fn filled(folder: &Path) -> Results {
     add(2, "s/skip.yaml", &Verdict::Skipped { reason: "needs `laminar`: no".to_owned() }, None);
     add(0, "s/pass.yaml", &Verdict::Passed, Some(&recording));
     add(1, "s/fail.yaml", &failure(), Some(&recording));
-    store.finish(SystemTime::UNIX_EPOCH).unwrap()
+    store.finish(SystemTime::UNIX_EPOCH, Vec::new()).unwrap()
 }
 
 fn refusal(folder: &Path) -> String {
@@ -103,7 +103,7 @@ fn stored_outcomes_can_be_stored_again() {
     for (position, outcome) in written.scenarios.iter().enumerate().rev() {
         store.add_stored(position, outcome).unwrap();
     }
-    store.finish(SystemTime::UNIX_EPOCH).unwrap();
+    store.finish(SystemTime::UNIX_EPOCH, Vec::new()).unwrap();
     assert_eq!(read(new.path()).unwrap(), written);
 }
 
@@ -163,7 +163,7 @@ fn labels_that_give_the_same_name_keep_apart() {
     for (position, label) in ["a b.yaml", "a-b.yaml", "a;b.yaml"].into_iter().enumerate() {
         store.add(position, &named(label), &Verdict::Passed, Duration::ZERO, Some(&recording())).unwrap();
     }
-    store.finish(SystemTime::UNIX_EPOCH).unwrap();
+    store.finish(SystemTime::UNIX_EPOCH, Vec::new()).unwrap();
     let files: Vec<String> = read(folder.path()).unwrap().scenarios.into_iter().map(|outcome| outcome.file).collect();
     assert_eq!(files, ["a-b", "a-b~2", "a-b~3"]);
 }
