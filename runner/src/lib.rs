@@ -5,6 +5,8 @@
 //! Only [`netlink`], [`testbed`], [`traffic`], [`observe`] and [`engine`] touch the kernel.
 
 pub mod cli;
+pub mod comparison;
+mod digest;
 pub mod engine;
 pub mod evidence;
 pub mod judge;
@@ -15,6 +17,7 @@ pub mod path;
 pub mod plan;
 pub mod recording;
 pub mod report;
+pub mod results;
 pub mod scenario;
 pub mod session;
 pub mod sys;
