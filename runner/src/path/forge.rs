@@ -56,11 +56,11 @@ pub(super) fn forge(frame: &[u8], segment: &Segment, what: &Injected, forward: b
     assemble(frame, source, destination, tcp, forward)
 }
 
-/// What the receiver of the segment expects behind it.
+/// What the receiver of the segment expects next. It is known, unless nothing went on to it, the segment included.
 fn onward(frame: &[u8], layout: &Layout, segment: &Segment, flows: &Flows) -> Numbers {
     let sent = flows.sent(segment.source, segment.destination);
     Numbers {
-        sequence: sent.map_or(end_of(segment), |sent| later(sent.next_sequence, end_of(segment))),
+        sequence: sent.map_or(segment.sequence, |sent| sent.next_sequence),
         acknowledgment: segment.flags.contains(TcpFlags::ACK).then_some(segment.acknowledgment),
         window: layout.window(frame),
     }

@@ -239,11 +239,11 @@ impl Path {
     /// A packet meets the rules behind that one, then the conditions.
     fn meet_rules(&mut self, mut after: Option<u64>, mut packet: Packet<'_>, out: Out<'_>) {
         if self.next_rule(packet.from, after).is_none() {
-            return self.meet_conditions(packet, None, out);
+            return self.meet_conditions(packet, out);
         }
         let Some(mut segment) = segment_of(&packet.frame) else {
             self.translate(&mut packet, after);
-            return self.meet_conditions(packet, None, out);
+            return self.meet_conditions(packet, out);
         };
         while let Some(rule) = self.next_rule(packet.from, after).and_then(|index| self.rules.get_mut(index)) {
             let id = rule.id;
@@ -273,10 +273,10 @@ impl Path {
                 Outcome::Kept => return,
             };
         }
-        self.meet_conditions(packet, Some(&segment), out);
+        self.meet_conditions(packet, out);
     }
 
-    fn meet_conditions(&mut self, packet: Packet<'_>, segment: Option<&Segment>, out: Out<'_>) {
+    fn meet_conditions(&mut self, packet: Packet<'_>, out: Out<'_>) {
         if let Some(mtu) = self.lanes[packet.from].mtu_exceeded_by(&packet) {
             self.lanes[packet.from].totals.too_big += 1;
             self.deeds.push(Deed::of(self.clock, &packet, PathDeed::TooBig));
@@ -287,9 +287,9 @@ impl Path {
         }
         if self.rules.iter().any(Rule::forges)
             && !packet.fate.lost
-            && let Some(segment) = segment
+            && let Some(segment) = segment_of(&packet.frame)
         {
-            self.flows.note(segment, &packet.frame, packet.entered.as_deref());
+            self.flows.note(&segment, &packet.frame, packet.entered.as_deref());
         }
         self.lanes[packet.from].admit(self.clock, packet, &mut self.deeds, out);
     }
@@ -320,8 +320,7 @@ impl Path {
         let mut packet = Packet { frame, from, number, copy: 0, fate: Fate::default(), origin, entered: None };
         self.translate(&mut packet, after);
         self.lanes[from].totals.added += 1;
-        let segment = segment_of(&packet.frame);
-        self.meet_conditions(packet, segment.as_ref(), out);
+        self.meet_conditions(packet, out);
     }
 
     /// The rules behind that one translate addresses; nothing else.
