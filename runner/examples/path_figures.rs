@@ -68,7 +68,7 @@ impl Lab {
         let setup: Vec<Setup> = setup.into_iter().filter(|setup| !matches!(setup, Setup::Operation(_))).collect();
         let testbed = testbed::build(home, &setup).unwrap();
         let prepared = Prepared::open("spliced", testbed.path("spliced").unwrap(), 1500).unwrap();
-        let forwarder = prepared.start(Path::new(&path)).unwrap();
+        let forwarder = prepared.start(Path::new(&path)).unwrap().ready().unwrap();
         Self { testbed, forwarder }
     }
 

@@ -12,16 +12,16 @@ mod thread;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{self, Sender};
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use thiserror::Error;
 
 use crate::netlink::route::RouteClient;
-use crate::path::{Deed, Out, Path};
+use crate::path::{Deed, Path};
 use crate::plan::INNER_DEVICES;
-use crate::sys::port::{Port, PortError};
+use crate::sys::port::{Port, PortError, Unbound};
 use crate::testbed::{Node, TestbedError};
 
 /// For how many frames there is room on each side. A sender may have more under way than the thread has had time for:
@@ -93,7 +93,7 @@ fn advice(error: &io::Error) -> &'static str {
 }
 
 /// What is done to a path on its thread. It gives back what tells of it, for when everything that came of it is out.
-type Job = Box<dyn FnOnce(&mut Path, Out<'_>) -> Answer + Send>;
+type Job = Box<dyn FnOnce(&mut Path) -> Answer + Send>;
 type Answer = Box<dyn FnOnce() + Send>;
 
 /// What the thread tells without being asked.
@@ -121,8 +121,25 @@ pub struct Forwarder {
 #[derive(Debug)]
 pub struct Prepared {
     link: String,
-    ports: [Port; 2],
+    sides: [Side; 2],
     route: RouteClient,
+}
+
+/// An inner side, before frames are taken from it.
+#[derive(Debug)]
+struct Side {
+    device: &'static str,
+    index: u32,
+    socket: Unbound,
+    longest: usize,
+    slots: usize,
+}
+
+/// A path whose thread is about to forward.
+#[derive(Debug)]
+pub struct Starting {
+    forwarder: Forwarder,
+    ready: Receiver<Result<(), ForwardError>>,
 }
 
 impl Prepared {
@@ -135,24 +152,25 @@ impl Prepared {
     pub fn open(link: &str, node: &Node, mtu: u32) -> Result<Self, ForwardError> {
         let longest = usize::try_from(mtu).unwrap_or(usize::MAX).saturating_add(ETHERNET);
         let slots = (RING_BYTES / longest).clamp(LEAST_SLOTS, SLOTS);
-        let open = |device: &'static str| -> Result<Port, ForwardError> {
+        let open = |device: &'static str| -> Result<Side, ForwardError> {
             let index = node.index(device).map_err(TestbedError::from)?;
-            let error = |PortError { call, error }| ForwardError::Port { link: link.to_owned(), device, call, error };
-            node.run(|| Port::open(index, longest, slots))?.map_err(error)
+            let socket = node.run(Unbound::open)?.map_err(|error| ForwardError::port(link, device, error))?;
+            Ok(Side { device, index, socket, longest, slots })
         };
         let [first, second] = INNER_DEVICES;
-        let ports = [open(first)?, open(second)?];
+        let sides = [open(first)?, open(second)?];
         let route = node.run(|| RouteClient::open(node.name()))?.map_err(TestbedError::from)?;
-        Ok(Self { link: link.to_owned(), ports, route })
+        Ok(Self { link: link.to_owned(), sides, route })
     }
 
-    /// Starts to forward.
+    /// Starts the thread. It binds the inner sides itself: that takes the kernel some 10 ms each, and there may be more
+    /// paths to start.
     ///
     /// # Errors
     ///
     /// [`ForwardError::Start`]
-    pub fn start(self, path: Path) -> Result<Forwarder, ForwardError> {
-        let Self { link, ports, route } = self;
+    pub fn start(self, path: Path) -> Result<Starting, ForwardError> {
+        let Self { link, sides, route } = self;
         let error = |error| ForwardError::Start { link: link.clone(), error };
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
         let shared = Shared {
@@ -164,8 +182,46 @@ impl Prepared {
         };
         let shared = Arc::new(shared);
         let (jobs, received) = mpsc::channel();
-        thread::start(&link, ports, route, path, Arc::clone(&shared), received).map_err(error)?;
-        Ok(Forwarder { link, jobs, shared })
+        let (tell, ready) = mpsc::channel();
+        let (name, thread_shared) = (link.clone(), Arc::clone(&shared));
+        let work = move || match bind(&name, sides) {
+            Ok(ports) => {
+                // Who started it may be gone: then it is over, too.
+                let _ = tell.send(Ok(()));
+                thread::work(ports, route, path, thread_shared, &received);
+            }
+            Err(error) => drop(tell.send(Err(error))),
+        };
+        std::thread::Builder::new().name(format!("path {link}")).spawn(work).map_err(error)?;
+        Ok(Starting { forwarder: Forwarder { link, jobs, shared }, ready })
+    }
+}
+
+fn bind(link: &str, sides: [Side; 2]) -> Result<[Port; 2], ForwardError> {
+    let [first, second] = sides.map(|side| {
+        let port = side.socket.bind(side.index, side.longest, side.slots);
+        port.map_err(|error| ForwardError::port(link, side.device, error))
+    });
+    Ok([first?, second?])
+}
+
+impl Starting {
+    /// Waits until each frame is forwarded.
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError`]
+    pub fn ready(self) -> Result<Forwarder, ForwardError> {
+        let gone = || ForwardError::Gone { link: self.forwarder.link.clone() };
+        self.ready.recv().map_err(|_| gone())??;
+        Ok(self.forwarder)
+    }
+}
+
+impl ForwardError {
+    fn port(link: &str, device: &'static str, error: PortError) -> Self {
+        let PortError { call, error } = error;
+        Self::Port { link: link.to_owned(), device, call, error }
     }
 }
 
@@ -183,12 +239,12 @@ impl Forwarder {
     /// [`ForwardError::Gone`]
     pub fn with<T: Send + 'static>(
         &self,
-        act: impl FnOnce(&mut Path, Out<'_>) -> T + Send + 'static,
+        act: impl FnOnce(&mut Path) -> T + Send + 'static,
     ) -> Result<T, ForwardError> {
         let gone = || ForwardError::Gone { link: self.link.clone() };
         let (answer, answered) = mpsc::channel();
-        let job: Job = Box::new(move |path, out| {
-            let result = act(path, out);
+        let job: Job = Box::new(move |path| {
+            let result = act(path);
             // Whoever doesn't wait for it any more doesn't need it.
             Box::new(move || drop(answer.send(result)))
         });

@@ -5,7 +5,6 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
-use std::thread;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -24,18 +23,10 @@ const ROUND: usize = 2 * BATCH;
 /// Before a job is done, all frames that came before it are; so many at most, so that it is done at all.
 const BEFORE_JOB: usize = 100_000;
 
-/// Starts the thread.
-pub(super) fn start(
-    link: &str,
-    ports: [Port; 2],
-    route: RouteClient,
-    path: Path,
-    shared: Arc<Shared>,
-    jobs: Receiver<Job>,
-) -> io::Result<()> {
-    let worker =
-        Worker { ports, route, path, clock: Clock::start(), outboxes: Default::default(), losing: [false; 2], shared };
-    thread::Builder::new().name(format!("path {link}")).spawn(move || worker.work(&jobs)).map(drop)
+/// Forwards until it is over.
+pub(super) fn work(ports: [Port; 2], route: RouteClient, path: Path, shared: Arc<Shared>, jobs: &Receiver<Job>) {
+    let (clock, outboxes) = (Clock::start(), Default::default());
+    Worker { ports, route, path, clock, outboxes, losing: [false; 2], shared }.work(jobs);
 }
 
 /// What the thread works with.
@@ -171,7 +162,7 @@ impl Worker {
         }
         let Self { path, outboxes, .. } = self;
         path.due(now, &mut |to, frame| post(outboxes, to, frame));
-        let answer: Answer = job(path, &mut |to, frame| post(outboxes, to, frame));
+        let answer: Answer = job(path);
         path.due(now, &mut |to, frame| post(outboxes, to, frame));
         self.losing = [true; 2];
         self.send();

@@ -34,6 +34,10 @@ const PAGE: usize = 64 * 1024;
 /// Ethernet header is, and the next one; then the time in two parts of 32 bits.
 const HEADER: usize = 24;
 
+/// A packet socket that takes nothing yet.
+#[derive(Debug)]
+pub struct Unbound(OwnedFd);
+
 /// A packet socket that is bound to one interface.
 #[derive(Debug)]
 pub struct Port {
@@ -67,25 +71,33 @@ pub struct PortError {
     pub error: io::Error,
 }
 
-impl Port {
-    /// Opens a socket in the network namespace of the calling thread, on the interface of that index, with room for
-    /// `slots` frames of at most `longest` bytes, Ethernet header included. Frames are taken from now on.
+impl Unbound {
+    /// Opens a socket in the network namespace of the calling thread. It stays there, wherever the thread goes.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` without CAP_NET_RAW in the user namespace that owns the network.
+    pub fn open() -> Result<Self, PortError> {
+        // Protocol 0: nothing comes before the ring is in place.
+        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        // SAFETY: the call has no pointers.
+        let descriptor = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
+        let error = |errno: Errno| PortError { call: "socket(AF_PACKET)", error: errno.into() };
+        // SAFETY: the descriptor was just made, and belongs to nobody else.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(Errno::result(descriptor).map_err(error)?) }))
+    }
+
+    /// Binds it to the interface of that index, with room for `slots` frames of at most `longest` bytes, Ethernet header
+    /// included. Frames are taken from now on.
     ///
     /// Takes some 10 ms, in which the kernel waits for an RCU grace period (`packet_set_ring`).
     ///
     /// # Errors
     ///
-    /// `EPERM` without CAP_NET_RAW in the user namespace that owns the network, `ENOMEM` if the kernel can't give so
-    /// much memory, `ENODEV` if there is no such interface.
-    pub fn open(interface: u32, longest: usize, slots: usize) -> Result<Self, PortError> {
+    /// `ENOMEM` if the kernel can't give so much memory, `ENODEV` if there is no such interface.
+    pub fn bind(self, interface: u32, longest: usize, slots: usize) -> Result<Port, PortError> {
         let at = |call| move |error| PortError { call, error };
-        // Protocol 0: nothing comes before the ring is in place.
-        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-        // SAFETY: the call has no pointers.
-        let descriptor = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
-        let descriptor = Errno::result(descriptor).map_err(io::Error::from).map_err(at("socket(AF_PACKET)"))?;
-        // SAFETY: the descriptor was just made, and belongs to nobody else.
-        let socket = unsafe { OwnedFd::from_raw_fd(descriptor) };
+        let socket = self.0;
         set(&socket, libc::PACKET_VERSION, &[libc::tpacket_versions::TPACKET_V2 as usize])
             .map_err(at("setsockopt(PACKET_VERSION)"))?;
         set(&socket, PACKET_IGNORE_OUTGOING, &[1]).map_err(at("setsockopt(PACKET_IGNORE_OUTGOING)"))?;
@@ -96,9 +108,11 @@ impl Port {
         set(&socket, libc::PACKET_RX_RING, &request).map_err(at("setsockopt(PACKET_RX_RING)"))?;
         let ring = Ring::new(&socket, shape).map_err(at("mmap"))?;
         bind(&socket, interface).map_err(at("bind"))?;
-        Ok(Self { ring, socket, next: 0 })
+        Ok(Port { ring, socket, next: 0 })
     }
+}
 
+impl Port {
     /// Hands at most `limit` frames that are there to `consume`, oldest first, and gives each back to the kernel. Returns
     /// how many there were.
     pub fn receive(&mut self, limit: usize, mut consume: impl FnMut(Frame<'_>)) -> usize {
