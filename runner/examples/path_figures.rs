@@ -5,25 +5,21 @@
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "it is for reading, and may fail")]
 
+#[path = "../tests/kernel_paths/lab.rs"]
+mod lab;
+
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use mptcplab::forward::{Forwarder, News, Prepared};
-use mptcplab::path::Path;
-use mptcplab::plan::{Plan, Setup, plan};
-use mptcplab::scenario::model::{
-    Address, Conditions, Expectation, Link, LinkEnd, Namespace, PathPlan, Place, Scenario, World,
-};
+use lab::{Lab, PLAIN, SPLICED};
+use mptcplab::forward::News;
+use mptcplab::scenario::model::Conditions;
 use mptcplab::sys::privilege;
-use mptcplab::testbed::{self, Home, Testbed};
-use socket2::{Domain, Protocol, Socket, Type};
-
-const PLAIN: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
-const SPLICED: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
-const MPTCP: Protocol = Protocol::MPTCP;
+use mptcplab::testbed::Home;
+use socket2::Protocol;
 
 fn main() {
     privilege::enter().unwrap();
@@ -49,47 +45,18 @@ fn main() {
     }
 }
 
-/// Two hosts, with a plain link and a spliced one.
-struct Lab {
-    testbed: Testbed,
-    forwarder: Forwarder,
-}
+/// A lab that says at its end whether something was lost: then the figures are worth nothing.
+struct Checked(Lab);
 
-impl Lab {
+impl Checked {
     fn new(home: &Arc<Home>, conditions: &Conditions) -> Self {
-        let path = PathPlan {
-            link: "spliced".to_owned(),
-            place: Place::default(),
-            seed: 1,
-            conditions: [conditions.clone(), conditions.clone()],
-            rules: Vec::new(),
-        };
-        let Plan { setup, .. } = plan(&scenario(path.clone()));
-        let setup: Vec<Setup> = setup.into_iter().filter(|setup| !matches!(setup, Setup::Operation(_))).collect();
-        let testbed = testbed::build(home, &setup).unwrap();
-        let prepared = Prepared::open("spliced", testbed.path("spliced").unwrap(), 1500).unwrap();
-        let forwarder = prepared.start(Path::new(&path)).unwrap().ready().unwrap();
-        Self { testbed, forwarder }
-    }
-
-    fn pair(&self, to: Ipv4Addr, protocol: Protocol) -> (TcpStream, TcpStream) {
-        let socket = |name: &str| {
-            let node = self.testbed.node(name).unwrap();
-            node.run(|| Socket::new(Domain::IPV4, Type::STREAM, Some(protocol)).unwrap()).unwrap()
-        };
-        let listener = socket("server");
-        listener.bind(&SocketAddr::from((to, 0)).into()).unwrap();
-        listener.listen(1).unwrap();
-        let listener = TcpListener::from(listener);
-        let client = socket("client");
-        client.connect(&listener.local_addr().unwrap().into()).unwrap();
-        (TcpStream::from(client), listener.accept().unwrap().0)
+        Self(Lab::new(home, conditions))
     }
 }
 
-impl Drop for Lab {
+impl Drop for Checked {
     fn drop(&mut self) {
-        let news = self.forwarder.take_news();
+        let news = self.0.forwarder.take_news();
         let lost: Vec<&News> = news.iter().filter(|news| !matches!(news, News::Deed(_))).collect();
         if !lost.is_empty() {
             println!("  LOST: {lost:?}");
@@ -97,50 +64,8 @@ impl Drop for Lab {
     }
 }
 
-fn scenario(path: PathPlan) -> Scenario {
-    let namespace = |name: &str| Namespace {
-        name: name.to_owned(),
-        place: Place::default(),
-        limits: None,
-        endpoints: Vec::new(),
-        routes: Vec::new(),
-        sysctls: Vec::new(),
-        userspace_path_manager: false,
-        events: true,
-        forwarding: false,
-    };
-    let link = |name: &str, device: &str, net: u8| Link {
-        name: name.to_owned(),
-        place: Place::default(),
-        mtu: None,
-        rate: None,
-        ends: [("client", 1), ("server", 2)].map(|(namespace, host)| LinkEnd {
-            namespace: namespace.to_owned(),
-            device: device.to_owned(),
-            addresses: vec![Address { address: Ipv4Addr::new(10, 0, net, host).into(), prefix: 24 }],
-        }),
-    };
-    Scenario {
-        file: "figures".into(),
-        variant: None,
-        title: String::new(),
-        about: String::new(),
-        see: Vec::new(),
-        requires: Vec::new(),
-        alone: false,
-        world: World {
-            namespaces: vec![namespace("client"), namespace("server")],
-            links: vec![link("plain", "eth1", 1), link("spliced", "eth2", 2)],
-            paths: vec![path],
-        },
-        steps: Vec::new(),
-        expect: Expectation::default(),
-        sources: Vec::new(),
-    }
-}
-
 /// Bits per second of one connection.
-fn measure(lab: &Lab, to: Ipv4Addr, protocol: Protocol, time: Duration) -> f64 {
+fn measure(Checked(lab): &Checked, to: Ipv4Addr, protocol: Protocol, time: Duration) -> f64 {
     let (mut client, mut server) = lab.pair(to, protocol);
     let reader = thread::spawn(move || {
         let mut buffer = vec![0; 256 * 1024];
@@ -164,8 +89,8 @@ fn measure(lab: &Lab, to: Ipv4Addr, protocol: Protocol, time: Duration) -> f64 {
 fn throughput(home: &Arc<Home>) {
     println!("throughput of one connection, Gbit/s:");
     let time = Duration::from_secs(3);
-    for (name, protocol) in [("MPTCP", MPTCP), ("TCP", Protocol::TCP)] {
-        let lab = Lab::new(home, &Conditions::default());
+    for (name, protocol) in [("MPTCP", Protocol::MPTCP), ("TCP", Protocol::TCP)] {
+        let lab = Checked::new(home, &Conditions::default());
         let plain = measure(&lab, PLAIN, protocol, time);
         let spliced = measure(&lab, SPLICED, protocol, time);
         println!(
@@ -178,7 +103,7 @@ fn throughput(home: &Arc<Home>) {
 }
 
 /// How long a byte takes there and back, sorted.
-fn ping_pong(lab: &Lab, to: Ipv4Addr, count: usize) -> Vec<Duration> {
+fn ping_pong(Checked(lab): &Checked, to: Ipv4Addr, count: usize) -> Vec<Duration> {
     let (mut client, mut server) = lab.pair(to, Protocol::TCP);
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
@@ -207,14 +132,14 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 
 fn latency(home: &Arc<Home>) {
     println!("a byte there and back, median:");
-    let lab = Lab::new(home, &Conditions::default());
+    let lab = Checked::new(home, &Conditions::default());
     let plain = percentile(&ping_pong(&lab, PLAIN, 10_000), 50);
     let spliced = percentile(&ping_pong(&lab, SPLICED, 10_000), 50);
     println!("  plain veth {plain:?}, path {spliced:?}: the path adds {:?} each way", (spliced - plain) / 2);
 }
 
 fn delay(home: &Arc<Home>, delay: Duration) {
-    let lab = Lab::new(home, &Conditions { delay, ..Conditions::default() });
+    let lab = Checked::new(home, &Conditions { delay, ..Conditions::default() });
     let plain = percentile(&ping_pong(&lab, PLAIN, 1000), 50);
     let count = if delay < Duration::from_millis(50) { 1000 } else { 100 };
     let mut errors: Vec<Duration> =
@@ -228,7 +153,7 @@ fn delay(home: &Arc<Home>, delay: Duration) {
 }
 
 fn rate(home: &Arc<Home>, rate: u64) {
-    let lab = Lab::new(home, &Conditions { rate: Some(rate), ..Conditions::default() });
+    let lab = Checked::new(home, &Conditions { rate: Some(rate), ..Conditions::default() });
     let measured = measure(&lab, SPLICED, Protocol::TCP, Duration::from_secs(3));
     // The rate is that of IP packets: 1500 bytes carry 1448.
     let expected = rate as f64 * 1448.0 / 1500.0;
