@@ -11,6 +11,7 @@ pub mod judge;
 pub mod mptcp;
 pub mod netlink;
 pub mod observe;
+pub mod path;
 pub mod plan;
 pub mod recording;
 pub mod report;

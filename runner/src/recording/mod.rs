@@ -382,7 +382,8 @@ pub enum PathDeed {
     },
 }
 
-/// Counts of IP packets that a direction of a path has treated. What enters leaves, is dropped, or is still there.
+/// Counts of IP packets that a direction of a path has treated. What entered or was added has left, was lost or dropped
+/// (`lost`, `queue_full`, `too_big`, `dropped`), went into another one (`merged`), or is still there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct PathTotals {
     /// Came in.
@@ -403,6 +404,12 @@ pub struct PathTotals {
     pub reordered: u64,
     /// [`PathDeed::Duplicated`]
     pub duplicated: u64,
+    /// Copies, parts beyond the first, injected segments and ICMP answers.
+    pub added: u64,
+    /// Dropped by rules, or held and never released.
+    pub dropped: u64,
+    /// Merged into another one.
+    pub merged: u64,
 }
 
 /// What can be lost.

@@ -11,6 +11,7 @@ mod segment;
 mod words;
 
 pub use option::{AddAddrBody, DssMapping, MptcpOption};
+pub(crate) use segment::offset_in;
 pub use segment::{Segment, TcpFlags};
 pub use words::OPTION_WORDS;
 

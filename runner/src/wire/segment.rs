@@ -100,7 +100,7 @@ impl Segment {
 }
 
 /// Where a part of the frame begins, in bytes from its first.
-fn offset_in(frame: &[u8], part: &[u8]) -> Option<u32> {
+pub(crate) fn offset_in(frame: &[u8], part: &[u8]) -> Option<u32> {
     u32::try_from(part.as_ptr().addr().checked_sub(frame.as_ptr().addr())?).ok()
 }
 

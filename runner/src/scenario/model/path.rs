@@ -18,14 +18,19 @@ pub struct PathPlan {
     pub seed: u64,
     /// What each direction does, in the order of the link's ends: the first one is what the first end sends.
     pub conditions: [Conditions; 2],
-    /// Middlebox rules. A packet meets them in this order, before the conditions.
+    /// Middlebox rules. They stand in a row along the link: what the first end sends meets them in this order, what the
+    /// second end sends in the opposite one. The conditions come behind.
     pub rules: Vec<PathRule>,
 }
 
-/// What one direction of a path does to each IP packet.
+/// What one direction of a path does to each IP packet, in this order: MTU, loss, duplication, queue and rate, delay.
+///
+/// What hosts say by themselves to find each other (ARP, neighbour discovery, group memberships) is delayed, and
+/// otherwise left alone: it is neither counted nor lost, so that no fate depends on it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Conditions {
-    /// How long each packet is under way, besides what `rate` takes.
+    /// How long each packet is under way, besides what `rate` takes. What is under way when the conditions change
+    /// arrives as it would have; nothing overtakes it.
     pub delay: Duration,
     /// By how much the delay varies. Packets of one direction overtake each other only by `reorder`.
     pub jitter: Option<Jitter>,
@@ -37,9 +42,11 @@ pub struct Conditions {
     pub loss: Option<Chance>,
     /// Which packets come later than the others, and by how much.
     pub reorder: Option<Reorder>,
-    /// Which packets come twice.
+    /// Which packets come twice. The copy comes right behind, and takes its time on a link with a rate.
     pub duplicate: Option<Chance>,
-    /// Larger IP packets, in bytes, are answered with ICMP “fragmentation needed” or “packet too big”.
+    /// Larger IP packets, in bytes, are answered with ICMP “fragmentation needed” or “packet too big”, as if the
+    /// receiver had done it. Nothing is ever fragmented here. Linux doesn't go below 552 on IPv4
+    /// (`net.ipv4.route.min_pmtu`), and nobody below 1280 on IPv6.
     pub mtu: Option<u32>,
 }
 
@@ -65,7 +72,8 @@ pub enum Distribution {
     Pareto,
 }
 
-/// How much may wait. Without any limit nothing is dropped.
+/// How much may wait until the packets before it are through. The packet that is just being sent doesn't wait, so a
+/// queue of 0 still lets packets through. Without any limit nothing is dropped; without a rate nothing waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Queue {
     /// In packets.
@@ -74,7 +82,10 @@ pub struct Queue {
     pub bytes: Option<u64>,
 }
 
-/// Which packets of a direction something happens to. Packets are counted from 1, since the start of the run.
+/// Which packets of a direction something happens to. Packets are counted from 1 when they enter the path, since the
+/// start of the run, and their fate is theirs from then on, whatever the rules do with them. What rules make of a packet
+/// (copies, parts) shares its number and its fate, but for `Probability`, which is drawn for each by itself. What rules
+/// inject, and ICMP answers, can't be lost, duplicated or reordered.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Chance {
     /// Each with this probability, from 0 to 1.
@@ -137,12 +148,14 @@ pub struct PacketPattern {
     pub option: Option<WirePattern>,
     /// It carries some MPTCP option.
     pub any_option: bool,
-    /// Only these of all that match so far, counted from 1 since the rule was installed.
+    /// Only these of all that match so far, counted from 1 since the rule was installed. A segment that the action has
+    /// nothing to do to (no such option to strip, no payload to corrupt or split) doesn't match.
     pub nth: Option<Range>,
 }
 
-/// What a rule does. Checksums and lengths are right afterwards. Only `Drop`, `Hold`, `Nat`, `Split` and `Merge` end
-/// the way of a packet through the rules; after everything else the next rule sees the packet as it is then.
+/// What a rule does. Checksums and lengths are right afterwards; what an MPTCP checksum covers is not repaired.
+///
+/// Whatever goes on, at once or later, meets the rules behind this one as it is then.
 #[derive(Debug, Clone, PartialEq)]
 pub enum RuleAction {
     /// Nothing comes through.
@@ -163,7 +176,10 @@ pub enum RuleAction {
     Strip(Option<String>),
     /// A field of an MPTCP option is changed.
     Rewrite(Rewrite),
-    /// The source of what this direction sends becomes another one; what comes back is translated, too.
+    /// The source address becomes another one; what comes back is translated, too, and so are ICMP errors about it.
+    /// A segment that matches opens a binding for its connection, which then holds for all of its segments, whether they
+    /// match or not. On the link itself the path answers for the address (ARP, neighbour discovery). Only the segment
+    /// that opens a binding is recorded.
     Nat {
         /// The address that the far side sees.
         address: IpAddr,
@@ -178,11 +194,32 @@ pub enum RuleAction {
         /// Which.
         what: Injected,
     },
-    /// It is cut into segments with at most so many bytes of payload, each with its options as far as they still hold
-    /// (a DSS mapping covers all parts).
+    /// It is cut into segments with at most so many bytes of payload, each with all options, as segmentation offload
+    /// does it: a DSS mapping covers all parts. SYN, RST and urgent segments stay whole.
     Split(u32),
-    /// So many segments of one flow that follow each other become one.
+    /// So many segments with payload, of one connection and direction, that follow each other become one, with the
+    /// options of the first: the mappings of the others are lost, unless it is the same one. They go on with less when
+    /// another segment of the connection comes, when an IP packet of 1500 bytes would be exceeded, or after 50 ms.
     Merge(u32),
+}
+
+impl RuleAction {
+    /// The word of the action, as recordings have it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Delay(_) => "delay",
+            Self::Duplicate => "duplicate",
+            Self::Hold => "hold",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Strip(_) => "strip",
+            Self::Rewrite(_) => "rewrite",
+            Self::Nat { .. } => "nat",
+            Self::Inject { .. } => "inject",
+            Self::Split(_) => "split",
+            Self::Merge(_) => "merge",
+        }
+    }
 }
 
 /// A changed field. What is not given stays as it is.
@@ -215,9 +252,10 @@ pub struct Rewrite {
 /// A segment that nobody sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Injected {
-    /// RST with the sequence number that the receiver expects.
+    /// RST with the sequence number that the receiver expects next (RFC 9293 section 3.10.7), as far as the path saw
+    /// it. It comes behind the segment that matched.
     Reset,
-    /// FIN.
+    /// FIN, likewise.
     Fin,
     /// An ADD_ADDR whose HMAC is wrong.
     AddAddr {
