@@ -2,11 +2,14 @@
 //!
 //! Data flows one way: a scenario file is parsed into a [`scenario::model::Scenario`], planned into a
 //! [`plan::Plan`], run into a [`recording::Recording`], judged into a [`judge::Verdict`], and reported.
-//! Only [`netlink`], [`testbed`], [`traffic`], [`observe`] and [`engine`] touch the kernel.
+//! Only [`netlink`], [`testbed`], [`traffic`], [`observe`], [`forward`] and [`engine`] touch the kernel.
 
 pub mod cli;
+pub mod comparison;
+mod digest;
 pub mod engine;
 pub mod evidence;
+pub mod forward;
 pub mod judge;
 pub mod mptcp;
 pub mod netlink;
@@ -15,6 +18,7 @@ pub mod path;
 pub mod plan;
 pub mod recording;
 pub mod report;
+pub mod results;
 pub mod scenario;
 pub mod session;
 pub mod sys;

@@ -83,6 +83,17 @@ pub(super) struct RunArgs {
     /// Write the recording to this file; for several scenarios, one file each into this folder
     #[arg(long, value_name = "FILE", conflicts_with_all = ["repeat", "until_fail"])]
     pub(super) record: Option<PathBuf>,
+    /// Store what each scenario came to in this folder, for `mptcplab compare`
+    ///
+    /// Verdicts, observations, recordings, and what is known of the kernel. Results that are in the folder already go.
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["repeat", "until_fail", "list", "dry_run"])]
+    pub(super) results: Option<PathBuf>,
+    /// Exit as `git bisect run` wants it: 0 good, 1 bad, 125 can't tell
+    ///
+    /// Good: all scenarios passed. Bad: one failed. Anything else can't tell good from bad: a scenario was skipped, could
+    /// not be set up, or has no snapshot to compare with.
+    #[arg(long, conflicts_with_all = ["update", "list", "dry_run"])]
+    pub(super) bisect: bool,
     /// How to print the results
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Human)]
     pub(super) format: Format,

@@ -18,6 +18,8 @@ pub enum Exit {
     Environment = 3,
     /// All scenarios were skipped.
     Skipped = 4,
+    /// For `git bisect run`: this kernel can't be told good or bad.
+    Undecided = 125,
     /// Ended by SIGINT (Ctrl-C) or SIGTERM. What a shell says of a program that SIGINT has killed.
     Interrupted = 130,
 }

@@ -1,11 +1,20 @@
 //! Ctrl-C: the signals that ask the program to end.
 
 use std::io;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::thread;
 
 use nix::sys::signal::{SigSet, Signal};
 
 use super::Exit;
+
+/// The exit code after the second signal.
+static AT_ONCE: AtomicU8 = AtomicU8::new(Exit::Interrupted as u8);
+
+/// The second signal will end the program like this.
+pub(super) fn end_with(exit: Exit) {
+    AT_ONCE.store(exit as u8, Ordering::Relaxed);
+}
 
 fn signals() -> SigSet {
     [Signal::SIGINT, Signal::SIGTERM].into_iter().collect()
@@ -24,7 +33,7 @@ pub(super) fn watch(interrupted: impl FnOnce() + Send + 'static) -> io::Result<(
         if signals().wait().is_ok() {
             interrupted();
             let _ = signals().wait();
-            std::process::exit(Exit::Interrupted as i32);
+            std::process::exit(AT_ONCE.load(Ordering::Relaxed).into());
         }
     };
     thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)

@@ -5,6 +5,7 @@
 //! standard error; the [`Printer`] alone writes.
 
 mod args;
+mod bisect;
 mod check;
 mod doctor;
 mod exit;
@@ -35,10 +36,19 @@ pub use lab::{Availability, Kernel, Lab, Trouble};
 
 /// The program. Returns the code to exit with; usage errors and `--help` exit by themselves.
 pub fn main() -> std::process::ExitCode {
-    let cli = Cli::parse();
+    // What goes wrong before the arguments are understood counts, too.
+    let bisecting = std::env::args_os().any(|argument| argument == "--bisect");
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) if bisecting && error.use_stderr() => {
+            // There is nowhere else to say it.
+            let _ = error.print();
+            return Exit::Undecided.into();
+        }
+        Err(error) => error.exit(),
+    };
     let mut printer = Printer::standard();
-    let exit = execute(cli, &Kernel::default(), &mut printer);
-    exit.into()
+    if bisecting { bisect::guarded(cli, &mut printer) } else { execute(cli, &Kernel::default(), &mut printer) }.into()
 }
 
 /// Carries out one command, and writes all that there is to write.

@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::path::Path;
 
 use crate::plan;
 use crate::report::Printer;
+use crate::results::{Found, KernelIdentity, Store};
 use crate::scenario::model::{Feature, Scenario};
 use crate::session::missing;
 use crate::text;
@@ -15,7 +17,7 @@ use super::pool::Pool;
 use super::schedule::Schedule;
 use super::tally::Tally;
 use super::work::{Done, carry_out};
-use super::{Exit, check, complain, hint, report_trouble, select};
+use super::{Exit, bisect, check, complain, hint, interrupt, report_trouble, select};
 
 /// A scenario waits for two thirds of its time, for the kernel's timers and for quiet. So many for each processor keep
 /// it busy; more only wait for the locks of the kernel's network configuration.
@@ -25,6 +27,11 @@ const JOBS_FOR_A_PROCESSOR: usize = 6;
 const MOST_JOBS: usize = 64;
 
 pub(super) fn execute(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
+    let exit = carry_out_all(args, lab, printer);
+    if args.bisect { bisect::settle(exit, printer) } else { exit }
+}
+
+fn carry_out_all(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
     prepare(args, lab, printer).map_or_else(
         |exit| exit,
         |scenarios| {
@@ -95,6 +102,9 @@ fn dry_run(scenarios: &[Scenario], printer: &mut Printer) {
 }
 
 fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Printer) -> Result<Exit, Exit> {
+    if args.bisect {
+        interrupt::end_with(Exit::Undecided);
+    }
     lab.hold_interruptions().and_then(|()| lab.enter()).map_err(|trouble| {
         report_trouble(printer, &trouble);
         hint(printer, "`mptcplab doctor` tells what is missing");
@@ -114,7 +124,11 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
     };
     let schedule = Schedule::new(scenarios, rounds, workers);
     let one_file = scenarios.windows(2).all(|pair| matches!(pair, [left, right] if left.file == right.file));
-    let mut tally = Tally::new(args, &schedule, one_file, printer);
+    let results = match &args.results {
+        Some(folder) => Some(begin_results(folder, &features, printer)?),
+        None => None,
+    };
+    let mut tally = Tally::new(args, &schedule, one_file, results, printer);
     tally.begin();
     for batch in schedule.batches() {
         let work = |scenario: &Scenario| carry_out(scenario, &features, &args.require, lab);
@@ -123,6 +137,27 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
         }
     }
     Ok(tally.finish(lab.late_trouble()))
+}
+
+/// Begins to store results. What is true at this moment only is no feature of the kernel.
+fn begin_results(
+    folder: &Path,
+    features: &BTreeMap<Feature, Availability>,
+    printer: &mut Printer,
+) -> Result<Store, Exit> {
+    let found = |(feature, availability): (&Feature, &Availability)| match availability {
+        Availability::Yes => (feature.word(), Found::Yes),
+        Availability::No(reason) => (feature.word(), Found::No(reason.clone())),
+    };
+    let found = features.iter().filter(|(feature, _)| !is_of_the_moment(feature)).map(found).collect();
+    Store::begin(folder, KernelIdentity::running(), found).map_err(|error| {
+        complain(printer, &error.to_string());
+        Exit::Environment
+    })
+}
+
+fn is_of_the_moment(feature: &Feature) -> bool {
+    *feature == Feature::NoEventListener
 }
 
 fn default_jobs() -> usize {
@@ -146,7 +181,10 @@ fn probe(
         })
         .collect();
     let asked = scenarios.iter().flat_map(|scenario| scenario.requires.iter().cloned());
-    let features = lab.probe(&asked.chain(required.iter().cloned()).chain([Feature::Mptcp]).collect());
+    let known = args.results.iter().flat_map(|_| Feature::PLAIN.iter().map(|(_, feature)| feature.clone()));
+    let of_the_kernel = known.filter(|feature| !is_of_the_moment(feature));
+    let wanted = asked.chain(required.iter().cloned()).chain(of_the_kernel).chain([Feature::Mptcp]).collect();
+    let features = lab.probe(&wanted);
     let mut incomplete = false;
     for feature in required.iter().chain([&Feature::Mptcp]) {
         if let Some(reason) = missing(feature, &features) {

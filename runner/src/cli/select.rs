@@ -3,6 +3,7 @@
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
+use crate::digest::Digest;
 use crate::scenario::model::Scenario;
 
 /// `--partition K/N`: the K-th of N parts.
@@ -30,7 +31,7 @@ impl FromStr for Partition {
 
 impl Partition {
     pub(super) fn has(self, scenario: &Scenario) -> bool {
-        fnv_1a(scenario.label().as_bytes()) % self.of == self.part
+        Digest::new().bytes(scenario.label().as_bytes()).number() % self.of == self.part
     }
 }
 
@@ -40,23 +41,10 @@ pub(super) fn matches(scenario: &Scenario, filter: &str) -> bool {
     scenario.label().to_lowercase().contains(&wanted) || scenario.title.to_lowercase().contains(&wanted)
 }
 
-/// The hash of Fowler, Noll and Vo, 64 bits (RFC 9923). The one of the standard library may change.
-fn fnv_1a(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::example;
-
-    #[test]
-    fn the_hash_is_that_of_the_others() {
-        // From the test vectors of the RFC.
-        assert_eq!(fnv_1a(b""), 0xcbf2_9ce4_8422_2325);
-        assert_eq!(fnv_1a(b"a"), 0xaf63_dc4c_8601_ec8c);
-        assert_eq!(fnv_1a(b"foobar"), 0x8594_4171_f739_67e8);
-    }
 
     #[test]
     fn each_scenario_is_in_one_part() {

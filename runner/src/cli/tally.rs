@@ -5,16 +5,18 @@ use std::fs;
 use std::io::BufWriter;
 use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::evidence::{Case, Shelf};
 use crate::judge::Verdict;
 use crate::recording::{self, Recording};
 use crate::report::{self, Junit, Printer, Progress, Totals};
+use crate::results::Store;
 use crate::scenario::model::Scenario;
 use crate::text;
 
 use super::args::{Format, RunArgs};
+use super::bisect::Bisection;
 use super::human::{Detail, Human, Stories};
 use super::output::{Ending, Output};
 use super::pool::Event;
@@ -44,6 +46,8 @@ pub(super) struct Tally<'a> {
     /// How many folders there are of each scenario.
     evidence_of: BTreeMap<usize, usize>,
     junit: Option<Junit>,
+    results: Option<Store>,
+    bisection: Bisection,
     /// A file could not be written.
     unwritten: bool,
     stopped: bool,
@@ -58,7 +62,14 @@ struct Pair<'a> {
 }
 
 impl<'a> Tally<'a> {
-    pub(super) fn new(args: &'a RunArgs, schedule: &'a Schedule<'a>, one_file: bool, printer: &'a mut Printer) -> Self {
+    /// `one_file`: all scenarios are of one file. `results`: where what they come to is stored.
+    pub(super) fn new(
+        args: &'a RunArgs,
+        schedule: &'a Schedule<'a>,
+        one_file: bool,
+        results: Option<Store>,
+        printer: &'a mut Printer,
+    ) -> Self {
         let planned = schedule.runs();
         let repeats = schedule.repetition(0).is_some();
         let stories = match args {
@@ -89,6 +100,8 @@ impl<'a> Tally<'a> {
             evidence: (!args.no_evidence).then(|| Shelf::new(args.evidence.clone())),
             evidence_of: BTreeMap::new(),
             junit: args.junit.is_some().then(Junit::default),
+            results,
+            bisection: Bisection::default(),
             unwritten: false,
             stopped: false,
             running: 0,
@@ -137,6 +150,7 @@ impl<'a> Tally<'a> {
         self.running = self.running.saturating_sub(1);
         let Some(scenario) = self.schedule.scenario(run) else { return };
         self.totals.add(&done.verdict);
+        self.bisection.add(scenario, &done.verdict);
         let bad = matches!(done.verdict, Verdict::Failed(_) | Verdict::Error(_));
         if let Some(progress) = &mut self.progress {
             progress.end(run, bad);
@@ -167,6 +181,10 @@ impl<'a> Tally<'a> {
         if let (Some(target), Some(recording)) = (&self.args.record, &recording) {
             let stored = store(target, scenario, recording);
             self.settle(stored);
+        }
+        if let Some(results) = &mut self.results {
+            let stored = results.add(position, scenario, &verdict, duration, recording.as_ref());
+            self.settle(stored.map_err(|error| error.to_string()));
         }
         if repetition.is_some() {
             self.pair(position, scenario, &verdict, recording.take());
@@ -231,6 +249,7 @@ impl<'a> Tally<'a> {
         }
         let took = self.begin.elapsed();
         self.write_junit(took, &late_trouble);
+        self.finish_results(&late_trouble);
         let departures = self.departures();
         let exit = match Exit::of(&self.totals) {
             Exit::Interrupted => Exit::Interrupted,
@@ -239,9 +258,22 @@ impl<'a> Tally<'a> {
             _ if self.unwritten => Exit::Environment,
             exit => exit,
         };
+        let exit =
+            if self.args.bisect { self.bisection.exit(exit, !late_trouble.is_empty(), self.printer) } else { exit };
         let ending = Ending { totals: self.totals, took, departures, late_trouble };
         self.output.finish(self.printer, &ending);
         exit
+    }
+
+    /// Only what is complete is stored as results.
+    fn finish_results(&mut self, late_trouble: &[String]) {
+        let Some(results) = self.results.take() else { return };
+        if self.unwritten || self.totals.left_out > 0 || self.totals.interrupted {
+            complain(self.printer, "no results were stored: the run is not complete");
+            return;
+        }
+        let stored = results.finish(SystemTime::now(), late_trouble.to_vec());
+        self.settle(stored.map_err(|error| error.to_string()));
     }
 
     fn departures(&self) -> Vec<(usize, String)> {

@@ -10,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::node::{Node, Opened};
 use super::operation::NotDone;
+use super::paths::{self, Paths};
 use super::recorder::Recorder;
 use crate::mptcp::SubflowState;
 use crate::observe::{is_gauge, sockets};
@@ -33,6 +34,8 @@ pub(super) struct Lab<'a> {
     pub(super) connections: IndexMap<String, LiveConnection>,
     pub(super) listeners: Vec<Listener>,
     pub(super) nodes: IndexMap<String, Node>,
+    /// Before the testbed: their threads end with them.
+    pub(super) paths: Paths,
     pub(super) testbed: Testbed,
     /// Filters that are installed: namespace and name.
     pub(super) filters: Vec<(String, String)>,
@@ -49,6 +52,7 @@ impl<'a> Lab<'a> {
         recorder: Rc<Recorder>,
     ) -> Result<Self, String> {
         let testbed = testbed::build(home, &plan.setup).map_err(|error| error.to_string())?;
+        let starting = paths::prepare(scenario, &testbed)?;
         let mut opened = Vec::new();
         for namespace in &scenario.world.namespaces {
             let name = namespace.name.as_str();
@@ -62,6 +66,7 @@ impl<'a> Lab<'a> {
             );
         }
         let started = try_join_all(opened.into_iter().map(|opened| opened.start(&recorder))).await?;
+        let paths = Paths::start(scenario, &testbed, starting, &recorder)?;
         let names = scenario.world.namespaces.iter().map(|namespace| namespace.name.clone());
         let nodes = names.zip(started).collect();
         let mut lab = Self {
@@ -70,6 +75,7 @@ impl<'a> Lab<'a> {
             connections: IndexMap::new(),
             listeners: Vec::new(),
             nodes,
+            paths,
             testbed,
             filters: Vec::new(),
             token_dump: true,
@@ -84,6 +90,7 @@ impl<'a> Lab<'a> {
             self.take_counters(name, &Moment::Start)?;
         }
         self.take_bytes(&Moment::Start)?;
+        self.take_path_totals(&Moment::Start)?;
         for setup in &plan.setup {
             if let Setup::Operation(operation) = setup {
                 self.perform(operation).await.map_err(NotDone::message)?;
@@ -108,6 +115,7 @@ impl<'a> Lab<'a> {
         for node in self.nodes.values() {
             node.observers.observe_now();
         }
+        self.paths.observe_now();
     }
 
     /// Opens a listening socket.

@@ -9,6 +9,7 @@ mod lab;
 mod network;
 mod node;
 mod operation;
+mod paths;
 mod recorder;
 mod settle;
 mod state;
@@ -151,6 +152,7 @@ impl Lab<'_> {
     /// Closes everything. With the last descriptor the kernel takes the namespaces away.
     async fn tear_down(self) -> Vec<NamespaceFrames> {
         drop((self.connections, self.listeners));
+        self.paths.close();
         let mut frames = Vec::new();
         for (_, node) in self.nodes {
             frames.extend(node.close().await);
@@ -164,6 +166,7 @@ impl Lab<'_> {
             self.take_sockets(&name, &Moment::BeforeClose)?;
         }
         self.settle().await?;
+        self.finish_paths()?;
         self.take_state(&Moment::End).await?;
         self.take_filter_hits()
     }

@@ -12,7 +12,11 @@ impl Lab<'_> {
         let testbed = &self.testbed;
         match operation {
             Operation::SetSysctl { namespace, name, value } => testbed.node(namespace)?.set_sysctl(name, value)?,
-            Operation::SetLink { namespace, device, up } => testbed.set_link(namespace, device, *up)?,
+            Operation::SetLink { namespace, device, up } => {
+                self.count_drops()?;
+                testbed.set_link(namespace, device, *up)?;
+                self.forgive_drops()?;
+            }
             Operation::AddAddress { namespace, device, address } => {
                 testbed.node(namespace)?.add_address(device, *address)?;
             }

@@ -24,7 +24,7 @@ impl Lab<'_> {
         let deadline = Instant::now() + DEADLINE;
         loop {
             self.observe_now();
-            if self.at_rest()? || self.quiet_for(begin) >= STILL {
+            if self.paths.busy().is_none() && self.at_rest()? || self.quiet_for(begin) >= STILL {
                 return Ok(());
             }
             if Instant::now() >= deadline {

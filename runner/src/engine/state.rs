@@ -17,7 +17,8 @@ impl Lab<'_> {
             self.take_path_manager(&namespace, moment).await?;
         }
         self.take_connection_endpoints(moment).await?;
-        self.take_bytes(moment)
+        self.take_bytes(moment)?;
+        self.take_path_totals(moment)
     }
 
     /// Takes the counters of one namespace.

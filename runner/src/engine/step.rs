@@ -30,7 +30,7 @@ impl Lab<'_> {
                 Err(message) => failed(message),
             },
             Action::SetPath(_) | Action::AddRule { .. } | Action::RemoveRule { .. } | Action::Release { .. } => {
-                failed("paths are not there yet")
+                self.treat_path(action)
             }
             Action::Do(operation) | Action::ExpectError { operation, .. } => self.operate(operation).await,
         }

@@ -117,7 +117,10 @@ impl Lab<'_> {
                 let received = connection.progress(*sender).received();
                 Ok((received < *bytes).then(|| format!("{received} bytes arrived")))
             }
-            Condition::Rule { .. } => Err("paths are not there yet".to_owned()),
+            Condition::Rule { link, rule, matched } => {
+                let hits = self.rule_hits(link, rule)?;
+                Ok((hits < *matched).then(|| format!("the rule {rule} of {link} has matched {hits} segments")))
+            }
             Condition::Wire { pattern, count } => {
                 let seen = self.recorder.with_entries(|entries| wire_count(entries, pattern));
                 Ok((seen < *count).then(|| format!("{seen} such segments so far")))
@@ -181,11 +184,7 @@ impl Lab<'_> {
     pub(super) async fn quiet(&mut self, period: Duration, deadline: Duration) -> StepOutcome {
         match self.become_quiet(period, deadline).await {
             Ok(true) => StepOutcome::Done,
-            Ok(false) => StepOutcome::NotQuiet {
-                seen: self.recorder.with_entries(|entries| {
-                    entries.iter().rev().find_map(|entry| observed(&entry.what)).unwrap_or_default()
-                }),
-            },
+            Ok(false) => StepOutcome::NotQuiet { seen: self.last_seen() },
             Err(message) => failed(message),
         }
     }
@@ -199,7 +198,11 @@ impl Lab<'_> {
         loop {
             self.observe_now();
             let quiet_for = self.quiet_for(begin);
-            let Some(left) = period.checked_sub(quiet_for).filter(|left| !left.is_zero()) else { return Ok(true) };
+            let Some(mut left) = period.checked_sub(quiet_for).filter(|left| !left.is_zero()) else { return Ok(true) };
+            if self.paths.busy().is_some() {
+                // What arrives may be nothing that is observed.
+                left = left.min(TICK);
+            }
             if Instant::now() >= deadline {
                 return Ok(false);
             }
@@ -207,8 +210,21 @@ impl Lab<'_> {
         }
     }
 
-    /// How long nothing has been observed, from that time on.
+    /// What breaks the quiet.
+    fn last_seen(&self) -> String {
+        match self.paths.busy() {
+            Some(link) => format!("a packet that is still under way on {link}"),
+            None => self.recorder.with_entries(|entries| {
+                entries.iter().rev().find_map(|entry| observed(&entry.what)).unwrap_or_default()
+            }),
+        }
+    }
+
+    /// How long nothing has been observed, from that time on. While something is under way on a path, it isn't quiet.
     pub(super) fn quiet_for(&self, begin: u64) -> Duration {
+        if self.paths.busy().is_some() {
+            return Duration::ZERO;
+        }
         Duration::from_nanos(recorder::now().saturating_sub(self.recorder.last_activity().max(begin)))
     }
 }
@@ -235,6 +251,7 @@ fn observed(what: &Observation) -> Option<String> {
         Observation::Packet { namespace, segment, .. } => {
             Some(format!("a segment from {} to {} at {namespace}", segment.source, segment.destination))
         }
+        Observation::Path { link, sender, .. } => Some(format!("what the path {link} did to a packet of {sender}")),
         _ => None,
     }
 }

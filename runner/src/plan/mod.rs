@@ -55,6 +55,26 @@ pub enum Setup {
         /// The two ends with what makes traces repeatable: interface index and MAC address.
         ends: [(LinkEnd, Hardware); 2],
     },
+    /// Make a link that is spliced through a path: a veth pair for each end, whose inner sides are in a namespace of the
+    /// path's own; everything still down.
+    PathLink {
+        /// Its name.
+        link: String,
+        /// In bytes.
+        mtu: Option<u32>,
+        /// The two ends, as those of a [`Setup::Link`].
+        ends: [(LinkEnd, Hardware); 2],
+        /// The inner sides, in the same order; they are called [`INNER_DEVICES`].
+        inner: [Hardware; 2],
+    },
+    /// Switch the offloads of both ends of a spliced link and of its inner sides off, so that what crosses it is what a
+    /// wire would carry: frames no longer than the MTU, with complete checksums.
+    RealFrames {
+        /// The link.
+        link: String,
+        /// Its ends.
+        ends: [LinkEnd; 2],
+    },
     /// Add an address, without duplicate address detection.
     Address {
         /// The namespace.
@@ -90,6 +110,9 @@ pub enum Setup {
     /// Configure the path manager.
     Operation(Operation),
 }
+
+/// What the inner sides of a spliced link are called in the namespace of its path, in the order of the link's ends.
+pub const INNER_DEVICES: [&str; 2] = ["first", "second"];
 
 /// What makes an interface the same in each run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

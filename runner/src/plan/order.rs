@@ -15,6 +15,7 @@ pub fn plan(scenario: &Scenario) -> Plan {
         world.namespaces.iter().map(|namespace| Setup::Namespace { name: namespace.name.clone() }).collect();
     setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Namespace)));
     setup.extend(links(world));
+    setup.extend(real_frames(world));
     setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Interface)));
     let ends = || world.links.iter().flat_map(|link| link.ends.iter().map(move |end| (link, end)));
     setup.extend(ends().flat_map(|(_, end)| addresses(end)));
@@ -68,23 +69,50 @@ fn is_of_interface(world: &World, namespace: &Namespace, name: &str) -> bool {
 /// (`linkwatch_urgent_event`, net/core/link_watch.c).
 fn links(world: &World) -> Vec<Setup> {
     let mut index = 1;
+    let mut hardware = |mac| {
+        index += 1;
+        Hardware { index, mac }
+    };
+    let outer: Vec<[Hardware; 2]> =
+        (0..world.links.len()).map(|link| [0, 1].map(|end| hardware(mac(number_of(link), end)))).collect();
     let mut setup = Vec::new();
-    for (number, link) in world.links.iter().enumerate() {
-        let mut hardware = |end| {
-            index += 1;
-            Hardware { index, mac: mac(u16::try_from(number).unwrap_or(u16::MAX), end) }
-        };
-        let [first, second] = &link.ends;
-        let ends = [(first.clone(), hardware(0)), (second.clone(), hardware(1))];
-        setup.push(Setup::Link { link: link.name.clone(), mtu: link.mtu, ends });
+    for (number, (link, [near, far])) in world.links.iter().zip(outer).enumerate() {
+        let [first, second] = link.ends.clone();
+        let (link, mtu, ends) = (link.name.clone(), link.mtu, [(first, near), (second, far)]);
+        setup.push(if has_path(world, &link) {
+            // After all others: a link looks the same with a path and without one.
+            let inner = [0, 1].map(|end| hardware(inner_mac(number_of(number), end)));
+            Setup::PathLink { link, mtu, ends, inner }
+        } else {
+            Setup::Link { link, mtu, ends }
+        });
     }
     setup
+}
+
+fn has_path(world: &World, link: &str) -> bool {
+    world.paths.iter().any(|path| path.link == link)
+}
+
+fn real_frames(world: &World) -> impl Iterator<Item = Setup> {
+    let spliced = world.links.iter().filter(|link| has_path(world, &link.name));
+    spliced.map(|link| Setup::RealFrames { link: link.name.clone(), ends: link.ends.clone() })
 }
 
 /// A locally administered unicast address (the 2 of the first octet) that names the link, from 1, and its end.
 fn mac(link: u16, end: usize) -> [u8; 6] {
     let [high, low] = link.saturating_add(1).to_be_bytes();
     [0x02, 0, 0, high, low, u8::from(end != 0)]
+}
+
+/// That of the inner side of a spliced link. Nobody ever sees it.
+fn inner_mac(link: u16, end: usize) -> [u8; 6] {
+    let [m0, m1, _, m3, m4, m5] = mac(link, end);
+    [m0, m1, 1, m3, m4, m5]
+}
+
+fn number_of(link: usize) -> u16 {
+    u16::try_from(link).unwrap_or(u16::MAX)
 }
 
 fn addresses(end: &LinkEnd) -> impl Iterator<Item = Setup> {

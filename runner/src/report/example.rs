@@ -68,7 +68,7 @@ fn done(microseconds: u64, step: usize) -> Entry {
     entry(microseconds, Observation::StepFinished { step, outcome: StepOutcome::Done })
 }
 
-pub(super) fn recording_of(entries: Vec<Entry>) -> Recording {
+pub(crate) fn recording_of(entries: Vec<Entry>) -> Recording {
     let header = Header {
         format: 1,
         mptcplab: "0.1.0".to_owned(),
@@ -83,7 +83,7 @@ pub(super) fn recording_of(entries: Vec<Entry>) -> Recording {
 }
 
 /// A connection, a subflow, an announcement that needs a retransmission, data, and the end.
-pub(super) fn recording() -> Recording {
+pub(crate) fn recording() -> Recording {
     let ack = TcpFlags::ACK;
     let to_server = |flags, options| segment(CLIENT, SERVER, flags, options);
     let to_client = |flags, options| segment(SERVER, CLIENT, flags, options);

@@ -5,11 +5,13 @@
 //! All are pure functions to text; none looks at the kernel. A [`Style`] says whether the text may have colours and
 //! box-drawing characters. The [`Printer`] alone writes, to standard output and standard error.
 
+mod comparison;
 mod departure;
 mod failure;
 mod json;
 mod junit;
 mod lesson;
+mod markdown;
 mod printer;
 mod progress;
 mod story;
@@ -23,6 +25,7 @@ use std::time::Duration;
 use crate::judge::Verdict;
 use crate::scenario::model::Scenario;
 
+pub use comparison::{comparison_json, comparison_markdown, comparison_text};
 pub use departure::departure;
 pub use failure::failure;
 pub use json::json_line;
@@ -63,6 +66,6 @@ impl RunReport<'_> {
 }
 
 #[cfg(test)]
-mod example;
+pub(crate) mod example;
 #[cfg(test)]
 mod tests;

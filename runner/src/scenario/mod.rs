@@ -10,6 +10,7 @@ mod diagnostic;
 mod file;
 mod find;
 mod grammar;
+mod kernels;
 mod matrix;
 pub mod model;
 mod nearest;
@@ -20,6 +21,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, snippet};
 pub use find::{FindError, find};
+pub use kernels::load_kernels;
 pub use schema::json_schema;
 
 use crate::recording::SourceText;

@@ -1,12 +1,15 @@
 //! The system calls that need more than nix or std offer, wrapped so that the rest of the crate is free of
-//! `unsafe`: [`mod@env`] (environment variables), [`full_info`] (the one socket option that holds pointers),
-//! [`privilege`] (a user namespace of our own), [`readiness`] (waiting for a descriptor), [`ring`] (the receive ring of
-//! a packet socket) and [`sockopt`] (socket options as bytes).
+//! `unsafe`: [`mod@env`] (environment variables), [`ethtool`] (offloads), [`full_info`] (the one socket option that holds
+//! pointers), [`port`] (a packet socket that forwards), [`privilege`] (a user namespace of our own), [`readiness`] (waiting
+//! for a descriptor), [`ring`] (the receive ring of a packet socket that observes) and [`sockopt`] (socket options as
+//! bytes).
 
 #![allow(unsafe_code, reason = "the one place for it")]
 
 pub mod env;
+pub mod ethtool;
 pub mod full_info;
+pub mod port;
 pub mod privilege;
 pub mod readiness;
 pub mod ring;

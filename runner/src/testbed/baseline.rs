@@ -43,6 +43,14 @@ const BASELINE: [(&str, &str); 23] = [
     ("net.ipv6.conf.default.keep_addr_on_down", "1"),
 ];
 
+/// What the namespace of a path starts from: nobody lives there, so nothing in it may answer or announce anything.
+const PATH: [(&str, &str); 4] = [
+    ("net.ipv6.conf.all.disable_ipv6", "1"),
+    ("net.ipv6.conf.default.disable_ipv6", "1"),
+    ("net.ipv4.ip_forward", "0"),
+    ("net.ipv4.conf.default.forwarding", "0"),
+];
+
 /// Gives the namespace of the calling thread what every namespace starts from. What a kernel doesn't have (all of
 /// IPv6, say) is left out: it can't differ.
 ///
@@ -50,7 +58,20 @@ const BASELINE: [(&str, &str); 23] = [
 ///
 /// [`SysctlError`] if one of them can't be set.
 pub(super) fn apply() -> Result<(), SysctlError> {
-    for (name, value) in BASELINE {
+    ensure_all(&BASELINE)
+}
+
+/// Gives the namespace of the calling thread what the namespace of a path starts from.
+///
+/// # Errors
+///
+/// [`SysctlError`] if one of them can't be set.
+pub(super) fn apply_to_path() -> Result<(), SysctlError> {
+    ensure_all(&PATH)
+}
+
+fn ensure_all(wanted: &[(&str, &str)]) -> Result<(), SysctlError> {
+    for (name, value) in wanted {
         match sysctl::ensure(name, value) {
             Err(error) if error.is_missing() => {}
             result => result?,

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::netlink::route::{Request, RouteClient, RouteMonitor, TokenBucket};
-use crate::plan::{Hardware, Setup};
+use crate::plan::{Hardware, INNER_DEVICES, Setup};
 use crate::scenario::model::{Address, LinkEnd, Route};
 
 use super::expected::{self, Expected, ExpectedLink};
+use super::sysctl::SysctlError;
+use super::world::path_place;
 use super::{Home, Namespace, Node, Testbed, TestbedError, baseline};
 
 /// `ETH_DATA_LEN`: the MTU of a veth that nobody gave one.
@@ -60,6 +62,8 @@ impl Builder<'_> {
             Setup::Namespace { name } => self.namespace(name),
             Setup::Sysctl { namespace, name, value } => self.testbed.node(namespace)?.set_sysctl(name, value),
             Setup::Link { link: _, mtu, ends } => self.link(*mtu, ends),
+            Setup::PathLink { link, mtu, ends, inner } => self.path_link(link, *mtu, ends, *inner),
+            Setup::RealFrames { link, ends } => self.real_frames(link, ends),
             Setup::Address { namespace, device, address } => self.address(namespace, device, *address),
             Setup::LinkUp { namespace, device } => self.link_up(namespace, device),
             Setup::Rate { namespace, device, rate } => self.rate(namespace, device, *rate),
@@ -81,43 +85,84 @@ impl Builder<'_> {
     }
 
     fn namespace(&mut self, name: &str) -> Result<(), TestbedError> {
+        let node = self.make_node(name, baseline::apply)?;
+        self.testbed.nodes.insert(name.to_owned(), node);
+        self.pend(name, Request::set_link(LOOPBACK, "lo", true));
+        Ok(())
+    }
+
+    /// A namespace, with what it starts from.
+    fn make_node(&self, name: &str, baseline: fn() -> Result<(), SysctlError>) -> Result<Node, TestbedError> {
         let namespace_error = |source| TestbedError::Namespace { name: name.to_owned(), source };
         let sysctl_error = |source| TestbedError::Sysctl { namespace: name.to_owned(), source };
         let namespace = Namespace::create(self.home).map_err(namespace_error)?;
         let prepare = || -> Result<_, TestbedError> {
-            baseline::apply().map_err(sysctl_error)?;
+            baseline().map_err(sysctl_error)?;
             Ok((RouteClient::open(name)?, RouteMonitor::open(name)?))
         };
         let (route, monitor) = namespace.run(prepare).map_err(namespace_error)??;
         let strangers = route.links()?.iter().any(|link| link.index != LOOPBACK);
         let mut node = Node::new(name, namespace, route, monitor);
         node.offset = if strangers { OFFSET } else { 0 };
-        self.testbed.nodes.insert(name.to_owned(), node);
-        self.pend(name, Request::set_link(LOOPBACK, "lo", true));
-        Ok(())
+        Ok(node)
     }
 
     fn link(&mut self, mtu: Option<u32>, ends: &[(LinkEnd, Hardware); 2]) -> Result<(), TestbedError> {
+        let [near, far] =
+            ends.each_ref().map(|(end, hardware)| (end.namespace.as_str(), end.device.as_str(), *hardware));
+        self.veth([near, far], mtu)?;
+        self.testbed.links.push(ends.each_ref().map(|(end, _)| (end.namespace.clone(), end.device.clone())));
+        Ok(())
+    }
+
+    /// A veth pair between two places.
+    fn veth(&mut self, ends: [(&str, &str, Hardware); 2], mtu: Option<u32>) -> Result<(), TestbedError> {
         let mut hardware = [Hardware { index: 0, mac: [0; 6] }; 2];
-        for ((end, planned), hardware) in ends.iter().zip(&mut hardware) {
-            let node = self.testbed.node_mut(&end.namespace)?;
+        for ((place, device, planned), hardware) in ends.into_iter().zip(&mut hardware) {
+            let node = self.testbed.place_mut(place)?;
             *hardware = Hardware { index: planned.index.saturating_add(node.offset), mac: planned.mac };
-            node.devices.push((end.device.clone(), *hardware));
-            let link = ExpectedLink::new(&end.device, *hardware, mtu);
-            self.expected.entry(end.namespace.clone()).or_default().links.push(link);
+            node.devices.push((device.to_owned(), *hardware));
+            let link = ExpectedLink::new(device, *hardware, mtu);
+            self.expected.entry(place.to_owned()).or_default().links.push(link);
         }
-        let [(near, _), (far, _)] = ends;
+        let [(near, near_device, _), (far, far_device, _)] = ends;
         let [near_hardware, far_hardware] = hardware;
         let request = Request::add_veth(
             [
-                self.testbed.node(&near.namespace)?.veth_end(&near.device, near_hardware),
-                self.testbed.node(&far.namespace)?.veth_end(&far.device, far_hardware),
+                self.testbed.place(near)?.veth_end(near_device, near_hardware),
+                self.testbed.place(far)?.veth_end(far_device, far_hardware),
             ],
             mtu,
         );
-        self.pend(&near.namespace, request);
-        self.testbed.links.push([near, far].map(|end| (end.namespace.clone(), end.device.clone())));
+        self.pend(near, request);
         Ok(())
+    }
+
+    /// Two veth pairs, and the namespace in which their inner sides are.
+    fn path_link(
+        &mut self,
+        link: &str,
+        mtu: Option<u32>,
+        ends: &[(LinkEnd, Hardware); 2],
+        inner: [Hardware; 2],
+    ) -> Result<(), TestbedError> {
+        let place = path_place(link);
+        let node = self.make_node(&place, baseline::apply_to_path)?;
+        self.testbed.paths.insert(place.clone(), node);
+        for (((end, outer), device), inner) in ends.iter().zip(INNER_DEVICES).zip(inner) {
+            self.veth([(&end.namespace, &end.device, *outer), (&place, device, inner)], mtu)?;
+        }
+        self.testbed.links.push(ends.each_ref().map(|(end, _)| (end.namespace.clone(), end.device.clone())));
+        self.testbed.spliced.push((link.to_owned(), self.testbed.links.len() - 1));
+        Ok(())
+    }
+
+    fn real_frames(&self, link: &str, ends: &[LinkEnd; 2]) -> Result<(), TestbedError> {
+        for end in ends {
+            self.testbed.node(&end.namespace)?.switch_offloads_off(&end.device)?;
+        }
+        let path = self.testbed.place(&path_place(link))?;
+        INNER_DEVICES.iter().try_for_each(|device| path.switch_offloads_off(device))
     }
 
     fn address(&mut self, namespace: &str, device: &str, address: Address) -> Result<(), TestbedError> {
@@ -139,9 +184,18 @@ impl Builder<'_> {
     }
 
     fn link_up(&mut self, namespace: &str, device: &str) -> Result<(), TestbedError> {
-        let index = self.testbed.node(namespace)?.index(device)?;
-        self.pend(namespace, Request::set_link(index, device, true));
-        if let Some(link) = self.expected_link(namespace, device) {
+        self.set_up(namespace, device)?;
+        // Without the far inner side, the far end has no carrier: as it has to be while this end is down.
+        match self.testbed.far_inner(namespace, device).map(|(place, device)| (place.to_owned(), device)) {
+            Some((place, device)) => self.set_up(&place, device),
+            None => Ok(()),
+        }
+    }
+
+    fn set_up(&mut self, place: &str, device: &str) -> Result<(), TestbedError> {
+        let index = self.testbed.place(place)?.index(device)?;
+        self.pend(place, Request::set_link(index, device, true));
+        if let Some(link) = self.expected_link(place, device) {
             link.up = true;
         }
         Ok(())
@@ -180,7 +234,7 @@ impl Builder<'_> {
 
     fn flush(&mut self) -> Result<(), TestbedError> {
         for (namespace, requests) in self.pending.drain(..) {
-            self.testbed.node(&namespace)?.route().submit(requests)?;
+            self.testbed.place(&namespace)?.route().submit(requests)?;
         }
         Ok(())
     }
@@ -190,16 +244,18 @@ impl Builder<'_> {
         let up = |expected: &IndexMap<String, Expected>, (namespace, device): &(String, String)| {
             expected.get(namespace).and_then(|expected| expected.link(device)).is_some_and(|link| link.up)
         };
-        for ends in self.testbed.links.clone() {
+        for (number, ends) in self.testbed.links.clone().into_iter().enumerate() {
             let running = ends.iter().all(|end| up(&self.expected, end));
-            for (namespace, device) in ends {
+            let spliced = self.testbed.spliced.iter().find(|(_, link)| *link == number);
+            let inner = spliced.map(|(link, _)| INNER_DEVICES.map(|device| (path_place(link), device.to_owned())));
+            for (namespace, device) in ends.into_iter().chain(inner.into_iter().flatten()) {
                 if let Some(link) = self.expected_link(&namespace, &device) {
                     link.running = running;
                 }
             }
         }
         for (name, expected) in &self.expected {
-            self.testbed.node(name)?.settle(|actual| expected.differences(actual))?;
+            self.testbed.place(name)?.settle(|actual| expected.differences(actual))?;
         }
         Ok(self.testbed)
     }

@@ -47,6 +47,18 @@ pub enum TestbedError {
         /// Bits per second.
         rate: u64,
     },
+    /// An offload can't be switched off.
+    #[error("ethtool -K {device} {offload} off in {namespace}: {source}")]
+    Offload {
+        /// The namespace.
+        namespace: String,
+        /// The interface.
+        device: String,
+        /// As ethtool(8) calls it.
+        offload: &'static str,
+        /// What happened.
+        source: std::io::Error,
+    },
     /// The kernel acknowledged everything, but what there is now isn't what was asked for.
     #[error("what was configured isn't what is read back in {namespace}:\n  {}", differences.join("\n  "))]
     Differs {

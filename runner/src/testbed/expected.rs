@@ -229,6 +229,7 @@ mod tests {
                 running: true,
                 rx_bytes: 0,
                 tx_bytes: 0,
+                tx_dropped: 0,
             }],
             addresses: [ipv4, ipv6].map(|address| AddressState { index: 2, address, usable: true }).to_vec(),
             routes: vec![

@@ -1,5 +1,6 @@
 //! One namespace of a testbed: what can be changed in it while a scenario runs, each change read back.
 
+use std::io;
 use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use crate::netlink::route::{Request, RouteClient, RouteMonitor, VethEnd};
 use crate::netlink::{Cause, DeviceNames, NetlinkError};
 use crate::plan::Hardware;
 use crate::scenario::model::{Address, Route};
+use crate::sys::ethtool::{self, Offload};
 
 use super::expected::{self, Actual};
 use super::{Namespace, NamespaceError, TestbedError, sysctl};
@@ -85,6 +87,22 @@ impl Node {
     pub fn set_sysctl(&self, name: &str, value: &str) -> Result<(), TestbedError> {
         let error = |source| TestbedError::Sysctl { namespace: self.name.clone(), source };
         self.run(|| sysctl::write(name, value))?.map_err(error)
+    }
+
+    /// Switches all offloads of an interface off, and reads back that they are.
+    pub(super) fn switch_offloads_off(&self, device: &str) -> Result<(), TestbedError> {
+        let switch = |offload: Offload| {
+            ethtool::set_offload(device, offload, false)?;
+            let on = ethtool::offload(device, offload)?;
+            if on { Err(io::Error::other("the kernel took it, but it is on")) } else { Ok(()) }
+        };
+        let error = |offload: Offload, source| TestbedError::Offload {
+            namespace: self.name.clone(),
+            device: device.to_owned(),
+            offload: offload.word(),
+            source,
+        };
+        self.run(|| Offload::ALL.into_iter().try_for_each(|each| switch(each).map_err(|source| error(each, source))))?
     }
 
     /// Adds an address and waits until it can be used.

@@ -3,6 +3,7 @@
 use indexmap::IndexMap;
 
 use super::{Node, TestbedError};
+use crate::plan::INNER_DEVICES;
 
 /// The world of a running scenario. It ends when it is dropped.
 #[derive(Debug, Default)]
@@ -11,6 +12,15 @@ pub struct Testbed {
     pub(super) nodes: IndexMap<String, Node>,
     /// Namespace and interface of the two ends of each link.
     pub(super) links: Vec<[(String, String); 2]>,
+    /// The namespaces of paths, by [`path_place`].
+    pub(super) paths: IndexMap<String, Node>,
+    /// The links that are spliced through a path: their names, and which of `links` they are.
+    pub(super) spliced: Vec<(String, usize)>,
+}
+
+/// What the namespace of a link's path is called in messages. No namespace of a scenario has such a name.
+pub(super) fn path_place(link: &str) -> String {
+    format!("the path of {link}")
 }
 
 impl Testbed {
@@ -23,9 +33,23 @@ impl Testbed {
         self.nodes.get(name).ok_or_else(|| self.unknown(name))
     }
 
-    pub(super) fn node_mut(&mut self, name: &str) -> Result<&mut Node, TestbedError> {
+    /// The namespace of the path of a link, in which the inner sides are.
+    ///
+    /// # Errors
+    ///
+    /// [`TestbedError::UnknownNamespace`]: the link isn't spliced.
+    pub fn path(&self, link: &str) -> Result<&Node, TestbedError> {
+        self.place(&path_place(link))
+    }
+
+    /// A namespace of the scenario or of a path.
+    pub(super) fn place(&self, name: &str) -> Result<&Node, TestbedError> {
+        self.nodes.get(name).or_else(|| self.paths.get(name)).ok_or_else(|| self.unknown(name))
+    }
+
+    pub(super) fn place_mut(&mut self, name: &str) -> Result<&mut Node, TestbedError> {
         let error = self.unknown(name);
-        self.nodes.get_mut(name).ok_or(error)
+        self.nodes.get_mut(name).or_else(|| self.paths.get_mut(name)).ok_or(error)
     }
 
     fn unknown(&self, name: &str) -> TestbedError {
@@ -39,7 +63,8 @@ impl Testbed {
     }
 
     /// Sets an interface up or down, and waits until the kernel has taken notice at both ends: up at both, a link has
-    /// a carrier. Set down, an interface keeps its addresses but loses its routes.
+    /// a carrier. Set down, an interface keeps its addresses but loses its routes. A spliced link does the same as a plain
+    /// one: its far inner side follows the interface.
     ///
     /// # Errors
     ///
@@ -47,6 +72,10 @@ impl Testbed {
     pub fn set_link(&self, namespace: &str, device: &str, up: bool) -> Result<(), TestbedError> {
         let node = self.node(namespace)?;
         node.set_link(device, up)?;
+        let inner = self.far_inner(namespace, device);
+        if let Some((place, device)) = inner {
+            self.place(place)?.set_link(device, up)?;
+        }
         let peer = self.peer(namespace, device);
         let peer_up = match peer {
             Some((namespace, device)) => self.is_up(namespace, device)?,
@@ -54,6 +83,9 @@ impl Testbed {
         };
         let running = up && peer_up;
         node.settle(|actual| actual.complaints_about_link(device, up, running))?;
+        if let Some((place, device)) = inner {
+            self.place(place)?.settle(|actual| actual.complaints_about_link(device, up, running))?;
+        }
         match peer {
             Some((namespace, device)) => {
                 self.node(namespace)?.settle(|actual| actual.complaints_about_link(device, peer_up, running))
@@ -65,6 +97,19 @@ impl Testbed {
     fn is_up(&self, namespace: &str, device: &str) -> Result<bool, TestbedError> {
         let links = self.node(namespace)?.route().links()?;
         Ok(links.iter().any(|link| link.name == device && link.up))
+    }
+
+    /// The inner side of a spliced link at its other end: the namespace of its path, and the device.
+    pub(super) fn far_inner(&self, namespace: &str, device: &str) -> Option<(&str, &'static str)> {
+        let (link, ends) = self.spliced.iter().find_map(|(link, number)| {
+            let ends = self.links.get(*number)?;
+            ends.iter().any(|end| end.0 == namespace && end.1 == device).then_some((link, ends))
+        })?;
+        let [first, second] = INNER_DEVICES;
+        let [near, _] = ends;
+        let far = if near.0 == namespace && near.1 == device { second } else { first };
+        let (place, _) = self.paths.get_key_value(&path_place(link))?;
+        Some((place.as_str(), far))
     }
 
     /// The other end of a link.

@@ -35,6 +35,8 @@ pub struct LinkState {
     pub rx_bytes: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
+    /// Packets that it should have sent and dropped; of a veth, also those that the other end had no room for.
+    pub tx_dropped: u64,
 }
 
 impl From<LinkMessage> for LinkState {
@@ -49,6 +51,7 @@ impl From<LinkMessage> for LinkState {
             running: false,
             rx_bytes: 0,
             tx_bytes: 0,
+            tx_dropped: 0,
         };
         let mut operational = State::Unknown;
         for attribute in message.attributes {
@@ -57,7 +60,10 @@ impl From<LinkMessage> for LinkState {
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::Address(mac) => link.mac = mac,
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
-                LinkAttribute::Stats64(counts) => (link.rx_bytes, link.tx_bytes) = (counts.rx_bytes, counts.tx_bytes),
+                LinkAttribute::Stats64(counts) => {
+                    (link.rx_bytes, link.tx_bytes) = (counts.rx_bytes, counts.tx_bytes);
+                    link.tx_dropped = counts.tx_dropped;
+                }
                 _ => {}
             }
         }

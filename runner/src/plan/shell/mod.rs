@@ -5,6 +5,7 @@
 
 mod filter;
 mod operation;
+mod path;
 mod quote;
 mod traffic;
 
@@ -30,8 +31,10 @@ pub fn shell(plan: &Plan) -> String {
     script.blank();
     script.comment("Clean up");
     for setup in &plan.setup {
-        if let Setup::Namespace { name } = setup {
-            script.run(&format!("ip netns delete {}", quote(name)));
+        match setup {
+            Setup::Namespace { name } => script.run(&format!("ip netns delete {}", quote(name))),
+            Setup::PathLink { link, .. } => script.run(&format!("ip netns delete {}", quote(&path::namespace(link)))),
+            _ => {}
         }
     }
     script.0
@@ -70,6 +73,8 @@ impl Script {
                 self.run(&format!("{newer} || {older}"));
             }
             Setup::Link { link: _, mtu, ends } => self.run(&link(*mtu, ends)),
+            Setup::PathLink { link, mtu, ends, inner } => self.path_link(link, *mtu, ends, *inner),
+            Setup::RealFrames { link, ends } => self.real_frames(link, ends),
             Setup::Address { namespace, device, address } => {
                 let nodad = if address.address.is_ipv6() { " nodad" } else { "" };
                 let address = format!("{}/{}", address.address, address.prefix);
@@ -108,9 +113,15 @@ fn sysctl(namespace: &str, name: &str, value: &str) -> String {
 /// One command for both ends, as the kernel takes it in one message.
 fn link(mtu: Option<u32>, ends: &[(LinkEnd, Hardware); 2]) -> String {
     let mtu = mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
-    let end = |word: &str, (end, hardware): &(LinkEnd, Hardware)| {
+    let [first, second] = ends.each_ref().map(|(end, hardware)| (&*end.namespace, &*end.device, *hardware));
+    veth([first, second], &mtu)
+}
+
+/// Namespace, device and hardware of both ends.
+fn veth(ends: [(&str, &str, Hardware); 2], mtu: &str) -> String {
+    let end = |word: &str, (namespace, device, hardware): (&str, &str, Hardware)| {
         let mac: Vec<String> = hardware.mac.iter().map(|octet| format!("{octet:02x}")).collect();
-        let (device, namespace) = (quote(&end.device), quote(&end.namespace));
+        let (device, namespace) = (quote(device), quote(namespace));
         format!("{word} {device} index {} address {}{mtu} netns {namespace}", hardware.index, mac.join(":"))
     };
     let [first, second] = ends;

@@ -2,11 +2,13 @@
 //! keys against these tables, and the JSON schema and the reference are made from them. The main type is [`Shape`].
 
 mod expect;
+mod kernels;
 mod path;
 mod step;
 mod world;
 
 pub use expect::{EVENT_ITEM, EVENT_LIST, EXPECT, FILTER_OPTIONS, SUBFLOW, WIRE_ITEM, event_record, wire_record};
+pub use kernels::{KERNEL, KERNELS, KVM};
 pub use path::{
     ACTION, BURST, CHANCE, CONDITIONS, EXPECT_PATH, FLAG_WORDS, FORGED_ADD_ADDR, INJECT, JITTER, NAT, OPTION_WORDS,
     PATH, PATH_RULE, PLAIN_ACTIONS, QUEUE, REORDER, REWRITE, RULE_OPTION, TOTALS, WAIT_RULE, WAYS,
@@ -205,6 +207,7 @@ mod tests {
         let mut seen = BTreeMap::new();
         walk(&Shape::Record(&SCENARIO), &mut seen);
         walk(&Shape::Record(&TOPOLOGY), &mut seen);
+        walk(&Shape::Record(&KERNELS), &mut seen);
         assert!(seen.len() > 50, "{}", seen.len());
     }
 }

@@ -2,6 +2,7 @@
 //! [`super::load`], read by everything after it.
 
 mod expect;
+mod kernels;
 mod path;
 mod step;
 mod world;
@@ -11,6 +12,7 @@ pub use expect::{
     EventPattern, Expectation, InfoExpectation, LimitsExpectation, PathCount, PathExpectation, Range, SubflowPattern,
     SubflowsExpectation, WireExpectation, WirePattern,
 };
+pub use kernels::{KernelList, ListedKernel, Machine, WhichKernel};
 pub use path::{
     Chance, Conditions, Distribution, Injected, Jitter, PacketPattern, PathChange, PathPlan, PathRule, Queue, Reorder,
     Rewrite, RuleAction,

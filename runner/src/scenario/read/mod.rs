@@ -6,6 +6,7 @@
 mod connection;
 mod event;
 mod expect;
+mod kernels;
 mod operation;
 mod path;
 mod repeat;
@@ -13,6 +14,8 @@ mod scope;
 mod step;
 mod wait;
 mod world;
+
+pub use kernels::kernels;
 
 use std::cell::RefCell;
 

@@ -1,0 +1,161 @@
+//! How good paths are, in figures: `cargo run --release --example path_figures`.
+//!
+//! Throughput and latency of a spliced link against a plain veth pair in the same run, and how exactly delays and rates
+//! are kept.
+
+#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "it is for reading, and may fail")]
+
+#[path = "../tests/kernel_paths/lab.rs"]
+mod lab;
+
+use std::io::{Read, Write};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lab::{Lab, PLAIN, SPLICED};
+use mptcplab::forward::News;
+use mptcplab::scenario::model::Conditions;
+use mptcplab::sys::privilege;
+use mptcplab::testbed::Home;
+use socket2::Protocol;
+
+fn main() {
+    privilege::enter().unwrap();
+    let home = Home::create().unwrap();
+    home.enter_for_good().unwrap();
+    let only = std::env::args().nth(1).unwrap_or_default();
+    let wanted = |name: &str| only.is_empty() || only == name;
+    if wanted("throughput") {
+        throughput(&home);
+    }
+    if wanted("latency") {
+        latency(&home);
+    }
+    if wanted("delay") {
+        for millis in [1, 10, 100] {
+            delay(&home, Duration::from_millis(millis));
+        }
+    }
+    if wanted("rate") {
+        for rate in [1_000_000, 20_000_000, 100_000_000] {
+            self::rate(&home, rate);
+        }
+    }
+}
+
+/// A lab that says at its end whether something was lost: then the figures are worth nothing.
+struct Checked(Lab);
+
+impl Checked {
+    fn new(home: &Arc<Home>, conditions: &Conditions) -> Self {
+        Self(Lab::new(home, conditions))
+    }
+}
+
+impl Drop for Checked {
+    fn drop(&mut self) {
+        let news = self.0.forwarder.take_news();
+        let lost: Vec<&News> = news.iter().filter(|news| !matches!(news, News::Deed(_))).collect();
+        if !lost.is_empty() {
+            println!("  LOST: {lost:?}");
+        }
+    }
+}
+
+/// Bits per second of one connection.
+fn measure(Checked(lab): &Checked, to: Ipv4Addr, protocol: Protocol, time: Duration) -> f64 {
+    let (mut client, mut server) = lab.pair(to, protocol);
+    let reader = thread::spawn(move || {
+        let mut buffer = vec![0; 256 * 1024];
+        let (start, mut bytes) = (Instant::now(), 0_u64);
+        loop {
+            match server.read(&mut buffer).unwrap() {
+                0 => return (bytes, start.elapsed()),
+                read => bytes += read as u64,
+            }
+        }
+    });
+    let (start, buffer) = (Instant::now(), vec![7; 256 * 1024]);
+    while start.elapsed() < time {
+        client.write_all(&buffer).unwrap();
+    }
+    drop(client);
+    let (bytes, took) = reader.join().unwrap();
+    bytes as f64 * 8.0 / took.as_secs_f64()
+}
+
+fn throughput(home: &Arc<Home>) {
+    println!("throughput of one connection, Gbit/s:");
+    let time = Duration::from_secs(3);
+    for (name, protocol) in [("MPTCP", Protocol::MPTCP), ("TCP", Protocol::TCP)] {
+        let lab = Checked::new(home, &Conditions::default());
+        let plain = measure(&lab, PLAIN, protocol, time);
+        let spliced = measure(&lab, SPLICED, protocol, time);
+        println!(
+            "  {name}: plain veth {:.2}, path {:.2} ({:.0} %)",
+            plain / 1e9,
+            spliced / 1e9,
+            100.0 * spliced / plain
+        );
+    }
+}
+
+/// How long a byte takes there and back, sorted.
+fn ping_pong(Checked(lab): &Checked, to: Ipv4Addr, count: usize) -> Vec<Duration> {
+    let (mut client, mut server) = lab.pair(to, Protocol::TCP);
+    client.set_nodelay(true).unwrap();
+    server.set_nodelay(true).unwrap();
+    let echo = thread::spawn(move || {
+        let mut byte = [0];
+        while server.read(&mut byte).unwrap() == 1 {
+            server.write_all(&byte).unwrap();
+        }
+    });
+    let mut times = Vec::new();
+    for _ in 0..count {
+        let start = Instant::now();
+        client.write_all(&[7]).unwrap();
+        client.read_exact(&mut [0]).unwrap();
+        times.push(start.elapsed());
+    }
+    drop(client);
+    echo.join().unwrap();
+    times.sort();
+    times
+}
+
+fn percentile(sorted: &[Duration], percent: usize) -> Duration {
+    sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
+}
+
+fn latency(home: &Arc<Home>) {
+    println!("a byte there and back, median:");
+    let lab = Checked::new(home, &Conditions::default());
+    let plain = percentile(&ping_pong(&lab, PLAIN, 10_000), 50);
+    let spliced = percentile(&ping_pong(&lab, SPLICED, 10_000), 50);
+    println!("  plain veth {plain:?}, path {spliced:?}: the path adds {:?} each way", (spliced - plain) / 2);
+}
+
+fn delay(home: &Arc<Home>, delay: Duration) {
+    let lab = Checked::new(home, &Conditions { delay, ..Conditions::default() });
+    let plain = percentile(&ping_pong(&lab, PLAIN, 1000), 50);
+    let count = if delay < Duration::from_millis(50) { 1000 } else { 100 };
+    let mut errors: Vec<Duration> =
+        ping_pong(&lab, SPLICED, count).iter().map(|time| (time.saturating_sub(plain) / 2).abs_diff(delay)).collect();
+    errors.sort();
+    println!(
+        "a delay of {delay:?}: error median {:?}, 99th percentile {:?}",
+        percentile(&errors, 50),
+        percentile(&errors, 99)
+    );
+}
+
+fn rate(home: &Arc<Home>, rate: u64) {
+    let lab = Checked::new(home, &Conditions { rate: Some(rate), ..Conditions::default() });
+    let measured = measure(&lab, SPLICED, Protocol::TCP, Duration::from_secs(3));
+    // The rate is that of IP packets: 1500 bytes carry 1448.
+    let expected = rate as f64 * 1448.0 / 1500.0;
+    println!("a rate of {} Mbit/s: off by {:.2} %", rate / 1_000_000, 100.0 * (measured / expected - 1.0));
+}

@@ -1,0 +1,82 @@
+//! Exit codes for `git bisect run`: 0 is good, 1 is bad, 125 can't tell. git takes every other code up to 127 for bad
+//! and ends at a higher one, so there is none.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::judge::{FindingKind, Verdict};
+use crate::report::Printer;
+use crate::scenario::model::Scenario;
+use crate::text;
+
+use super::args::Cli;
+use super::{Exit, Kernel, execute};
+
+/// What the verdicts say about the kernel. The first reason of a kind is kept, to be told.
+#[derive(Debug, Default)]
+pub(super) struct Bisection {
+    good: usize,
+    bad: Option<String>,
+    undecided: Option<String>,
+}
+
+impl Bisection {
+    /// Takes in a verdict.
+    pub(super) fn add(&mut self, scenario: &Scenario, verdict: &Verdict) {
+        let label = text::one_line(&scenario.label());
+        match verdict {
+            Verdict::Passed => self.good += 1,
+            // Without a snapshot there is nothing that this kernel differs from.
+            Verdict::Failed(findings) if findings.iter().all(|finding| finding.kind == FindingKind::SnapshotNew) => {
+                self.undecided.get_or_insert(format!("{label} has no snapshot yet"));
+            }
+            Verdict::Failed(_) => {
+                self.bad.get_or_insert(format!("{label} failed"));
+            }
+            Verdict::Skipped { reason } => {
+                self.undecided.get_or_insert(format!("{label} was skipped: {}", text::one_line(reason)));
+            }
+            Verdict::Error(_) => {
+                self.undecided.get_or_insert(format!("{label} could not be run, or not be trusted"));
+            }
+        }
+    }
+
+    /// The exit code, with a line on standard error that says why. `exit` is the one without `--bisect`; `late_trouble`:
+    /// the kernel reported a problem while no scenario ran.
+    pub(super) fn exit(&self, exit: Exit, late_trouble: bool, printer: &mut Printer) -> Exit {
+        let trouble = late_trouble.then(|| "the kernel reported a problem of its own".to_owned());
+        let (code, why) = match (exit, self.bad.clone().or(trouble), &self.undecided) {
+            (Exit::Interrupted, ..) => (Exit::Undecided, "can't tell: the run was interrupted".to_owned()),
+            // What has failed stays failed, whatever else could not be run.
+            (_, Some(reason), _) => (Exit::Failed, format!("bad: {reason}")),
+            (_, None, Some(reason)) => (Exit::Undecided, format!("can't tell: {reason}")),
+            (Exit::Passed, None, None) if self.good > 0 => {
+                (Exit::Passed, format!("good: {} passed", text::count(self.good as u64, "run")))
+            }
+            _ => (Exit::Undecided, "can't tell: nothing was run, or not all could be written".to_owned()),
+        };
+        printer.note(&format!("bisect: {why}"));
+        code
+    }
+}
+
+/// The exit code of whatever else may end a run: wrong usage, a kernel without MPTCP, no privileges.
+pub(super) fn settle(exit: Exit, printer: &mut Printer) -> Exit {
+    match exit {
+        Exit::Passed | Exit::Failed | Exit::Undecided => exit,
+        Exit::Usage | Exit::Environment | Exit::Skipped | Exit::Interrupted => {
+            printer.note("bisect: can't tell: the scenarios were not run");
+            Exit::Undecided
+        }
+    }
+}
+
+/// Carries out a command such that nothing has another exit code than those, not even a defect of ours.
+pub(super) fn guarded(cli: Cli, printer: &mut Printer) -> Exit {
+    let outcome = catch_unwind(AssertUnwindSafe(|| execute(cli, &Kernel::default(), printer)));
+    match outcome {
+        Ok(exit @ (Exit::Passed | Exit::Failed)) => exit,
+        // Its message is on standard error already.
+        Ok(_) | Err(_) => Exit::Undecided,
+    }
+}

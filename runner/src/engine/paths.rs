@@ -1,0 +1,279 @@
+//! The paths of a running scenario: their threads, what they tell, what steps change.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+use tokio::task::JoinHandle;
+
+use super::lab::Lab;
+use super::recorder::{self, Recorder};
+use super::step::failed;
+use crate::forward::{Forwarder, News, Prepared, Starting};
+use crate::path::Path;
+use crate::recording::{LostWhat, Moment, Observation, StepOutcome};
+use crate::scenario::model::{Action, LinkEnd, PathChange, PathRule, Scenario};
+use crate::sys::readiness::watch;
+use crate::testbed::Testbed;
+
+/// The MTU of a link that nobody gave one (`ETH_DATA_LEN`).
+const DEFAULT_MTU: u32 = 1500;
+
+/// All paths of a run, by the name of their link.
+#[derive(Default)]
+pub(super) struct Paths(IndexMap<String, Live>);
+
+/// A path, and the task that listens to it.
+struct Live {
+    path: Rc<LivePath>,
+    task: JoinHandle<()>,
+    /// The rules that are installed.
+    rules: RefCell<Vec<String>>,
+    /// What had been dropped between each end and its inner side, when it was last known to be no loss.
+    dropped: Cell<[u64; 2]>,
+}
+
+/// What forwards, and where its news go.
+struct LivePath {
+    forwarder: Forwarder,
+    ends: [LinkEnd; 2],
+    recorder: Rc<Recorder>,
+}
+
+/// Starts the threads of all paths; they get ready by themselves.
+pub(super) fn prepare(scenario: &Scenario, testbed: &Testbed) -> Result<Vec<Starting>, String> {
+    let world = &scenario.world;
+    let start = |plan: &crate::scenario::model::PathPlan| {
+        let mtu = world.links.iter().find(|link| link.name == plan.link).and_then(|link| link.mtu);
+        let node = testbed.path(&plan.link).map_err(|error| error.to_string())?;
+        let prepared = Prepared::open(&plan.link, node, mtu.unwrap_or(DEFAULT_MTU));
+        prepared.and_then(|prepared| prepared.start(Path::new(plan))).map_err(|error| error.to_string())
+    };
+    world.paths.iter().map(start).collect()
+}
+
+impl Paths {
+    /// Waits until all of them forward, and listens to them.
+    pub(super) fn start(
+        scenario: &Scenario,
+        testbed: &Testbed,
+        starting: Vec<Starting>,
+        recorder: &Rc<Recorder>,
+    ) -> Result<Self, String> {
+        let mut paths = IndexMap::new();
+        for (plan, starting) in scenario.world.paths.iter().zip(starting) {
+            let forwarder = starting.ready().map_err(|error| error.to_string())?;
+            let link = scenario.world.links.iter().find(|link| link.name == plan.link);
+            let link = link.ok_or_else(|| format!("there is no link {}", plan.link))?;
+            let path = LivePath { forwarder, ends: link.ends.clone(), recorder: Rc::clone(recorder) };
+            let dropped = Cell::new(path.dropped(testbed)?);
+            let path = Rc::new(path);
+            let task = path.listen().map_err(|error| format!("listen to the path of {}: {error}", plan.link))?;
+            let rules = RefCell::new(plan.rules.iter().map(|rule| rule.name.clone()).collect());
+            paths.insert(plan.link.clone(), Live { path, task, rules, dropped });
+        }
+        Ok(Self(paths))
+    }
+
+    fn get(&self, link: &str) -> Result<&Live, String> {
+        self.0.get(link).ok_or_else(|| format!("the link {link} has no path"))
+    }
+
+    /// Records everything that the paths have told until now.
+    pub(super) fn observe_now(&self) {
+        self.0.values().for_each(|live| live.path.observe_now());
+    }
+
+    /// A link on whose path something is under way, and will arrive by itself.
+    pub(super) fn busy(&self) -> Option<&str> {
+        self.0.iter().find(|(_, live)| live.path.forwarder.is_busy()).map(|(link, _)| link.as_str())
+    }
+
+    /// Ends all forwarding.
+    pub(super) fn close(self) {
+        self.0.into_values().for_each(|live| live.task.abort());
+    }
+}
+
+impl LivePath {
+    /// Starts the task that records what the path tells.
+    fn listen(self: &Rc<Self>) -> std::io::Result<JoinHandle<()>> {
+        let bell = watch(self.forwarder.bell()?)?;
+        let path = Rc::clone(self);
+        Ok(tokio::task::spawn_local(async move {
+            while let Ok(mut guard) = bell.readable().await {
+                // Cleared before the news are taken: what comes in between wakes us once more, for nothing.
+                guard.clear_ready();
+                path.observe_now();
+            }
+        }))
+    }
+
+    fn observe_now(&self) {
+        for news in self.forwarder.take_news() {
+            match news {
+                News::Deed(deed) => self.recorder.observe(
+                    deed.at,
+                    Observation::Path {
+                        link: self.forwarder.link().to_owned(),
+                        sender: self.sender(deed.from),
+                        number: deed.number,
+                        what: deed.what,
+                        segment: deed.segment,
+                    },
+                ),
+                News::Lost { from, count } => self.lost(from, count),
+                News::Failed(message) => self.recorder.note(Observation::SetupFailed {
+                    message: format!("forward the packets of {}: {message}", self.forwarder.link()),
+                }),
+            }
+        }
+    }
+
+    fn lost(&self, from: usize, count: Option<u64>) {
+        let lost = Observation::Lost { namespace: self.sender(from), what: LostWhat::Forwarding, count };
+        self.recorder.observe(recorder::now(), lost);
+    }
+
+    fn sender(&self, from: usize) -> String {
+        self.ends.get(from).map(|end| end.namespace.clone()).unwrap_or_default()
+    }
+
+    /// How many packets the kernel has dropped between each end and its inner side: the backlog of a processor was full
+    /// (`enqueue_to_backlog`, net/core/dev.c), or there was nobody to receive them.
+    fn dropped(&self, testbed: &Testbed) -> Result<[u64; 2], String> {
+        let mut dropped = [0; 2];
+        for (dropped, end) in dropped.iter_mut().zip(&self.ends) {
+            let node = testbed.node(&end.namespace).map_err(|error| error.to_string())?;
+            let links = node.route().links().map_err(|error| error.to_string())?;
+            *dropped = links.iter().find(|link| link.name == end.device).map_or(0, |link| link.tx_dropped);
+        }
+        Ok(dropped)
+    }
+
+    fn with<T: Send + 'static>(&self, act: impl FnOnce(&mut Path) -> T + Send + 'static) -> Result<T, String> {
+        let result = self.forwarder.with(act).map_err(|error| error.to_string());
+        self.observe_now();
+        result
+    }
+}
+
+impl Lab<'_> {
+    /// A step about a path.
+    pub(super) fn treat_path(&self, action: &Action) -> StepOutcome {
+        let done = match action {
+            Action::SetPath(change) => self.set_path(change),
+            Action::AddRule { link, rule } => self.add_rule(link, rule),
+            Action::RemoveRule { link, rule } => self.remove_rule(link, rule),
+            Action::Release { link, rule } => self.release(link, rule),
+            _ => Err("this is no step about a path".to_owned()),
+        };
+        done.map_or_else(failed, |()| StepOutcome::Done)
+    }
+
+    fn set_path(&self, change: &PathChange) -> Result<(), String> {
+        let conditions = change.conditions.clone();
+        self.paths.get(&change.link)?.path.with(move |path| {
+            for (from, conditions) in conditions.iter().enumerate() {
+                if let Some(conditions) = conditions {
+                    path.set_conditions(from, conditions);
+                }
+            }
+        })
+    }
+
+    fn add_rule(&self, link: &str, rule: &PathRule) -> Result<(), String> {
+        let live = self.paths.get(link)?;
+        live.rules.borrow_mut().push(rule.name.clone());
+        let rule = rule.clone();
+        live.path.with(move |path| path.add_rule(&rule))
+    }
+
+    fn remove_rule(&self, link: &str, rule: &str) -> Result<(), String> {
+        let live = self.paths.get(link)?;
+        let name = rule.to_owned();
+        let segments = live.path.with(move |path| path.remove_rule(&name))?;
+        let segments = segments.ok_or_else(|| no_rule(link, rule))?;
+        live.rules.borrow_mut().retain(|other| other != rule);
+        self.recorder.note(Observation::RuleHits { link: link.to_owned(), rule: rule.to_owned(), segments });
+        Ok(())
+    }
+
+    fn release(&self, link: &str, rule: &str) -> Result<(), String> {
+        let name = rule.to_owned();
+        match self.paths.get(link)?.path.with(move |path| path.release(&name))? {
+            None => Err(no_rule(link, rule)),
+            Some(0) => {
+                Err(format!("the rule {rule} of {link} holds nothing that could be released: wait for it first"))
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// How often a rule has matched until now.
+    pub(super) fn rule_hits(&self, link: &str, rule: &str) -> Result<u64, String> {
+        let name = rule.to_owned();
+        let hits = self.paths.get(link)?.path.with(move |path| path.rule_hits(&name))?;
+        hits.ok_or_else(|| no_rule(link, rule))
+    }
+
+    /// Takes what each direction of each path has done until now.
+    pub(super) fn take_path_totals(&self, moment: &Moment) -> Result<(), String> {
+        for (link, live) in &self.paths.0 {
+            let totals = live.path.with(|path| [0, 1].map(|from| path.totals(from)))?;
+            for (from, totals) in totals.into_iter().enumerate() {
+                self.recorder.note(Observation::PathTotals {
+                    link: link.clone(),
+                    sender: live.path.sender(from),
+                    moment: moment.clone(),
+                    totals,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// The end of all paths: what they still hold is dropped, and their rules say how often they matched.
+    pub(super) fn finish_paths(&self) -> Result<(), String> {
+        for (link, live) in &self.paths.0 {
+            let rules = live.rules.take();
+            let names = rules.clone();
+            let hits = live.path.with(move |path| {
+                path.finish();
+                names.iter().map(|name| path.rule_hits(name)).collect::<Vec<_>>()
+            })?;
+            for (rule, segments) in rules.into_iter().zip(hits) {
+                let segments = segments.ok_or_else(|| no_rule(link, &rule))?;
+                self.recorder.note(Observation::RuleHits { link: link.clone(), rule, segments });
+            }
+        }
+        self.count_drops()
+    }
+
+    /// Looks for packets that never reached their path. Before and after a link is set up or down: what was dropped in
+    /// between found nobody to receive it, as on any link, and is no loss.
+    pub(super) fn count_drops(&self) -> Result<(), String> {
+        for live in self.paths.0.values() {
+            let now = live.path.dropped(&self.testbed)?;
+            for (from, (now, before)) in now.into_iter().zip(live.dropped.get()).enumerate() {
+                if now > before {
+                    live.path.lost(from, Some(now - before));
+                }
+            }
+            live.dropped.set(now);
+        }
+        Ok(())
+    }
+
+    /// What was dropped until now is no loss.
+    pub(super) fn forgive_drops(&self) -> Result<(), String> {
+        for live in self.paths.0.values() {
+            live.dropped.set(live.path.dropped(&self.testbed)?);
+        }
+        Ok(())
+    }
+}
+
+fn no_rule(link: &str, rule: &str) -> String {
+    format!("the path of {link} has no rule {rule}")
+}

@@ -1,0 +1,299 @@
+//! Forwarding: the thread that stands between the two inner sides of a spliced link, and does to packets what their
+//! [`Path`] says ([`Forwarder`]).
+//!
+//! Frames are taken from the kernel with their time stamps, in the order of these, and the path reckons with them: how
+//! late the thread comes changes nothing in what becomes of a packet. What is lost here, against all precautions, is
+//! reported ([`News::Lost`]). The thread holds descriptors only: when the process ends, however it does, nothing is left.
+
+mod clock;
+mod outbox;
+mod thread;
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use thiserror::Error;
+
+use crate::netlink::route::RouteClient;
+use crate::path::{Deed, Path};
+use crate::plan::INNER_DEVICES;
+use crate::sys::port::{Port, PortError, Unbound};
+use crate::testbed::{Node, TestbedError};
+
+/// For how many frames there is room on each side. A sender may have more under way than the thread has had time for:
+/// the receive buffer of a connection, 6 MiB (`net.ipv4.tcp_rmem`), in segments of 1448 bytes.
+const SLOTS: usize = 4608;
+/// Frames that are longer than on Ethernet take more room each; of those, fewer are under way.
+const RING_BYTES: usize = 8 * 1024 * 1024;
+/// Not fewer than these.
+const LEAST_SLOTS: usize = 256;
+/// The Ethernet header.
+const ETHERNET: usize = 14;
+
+/// What happened on a path.
+#[derive(Debug, Clone, PartialEq)]
+pub enum News {
+    /// It did something to a packet.
+    Deed(Deed),
+    /// Packets were lost that had to be forwarded.
+    Lost {
+        /// The end of the link (0 or 1) that had sent them.
+        from: usize,
+        /// How many, where it is known.
+        count: Option<u64>,
+    },
+    /// The thread can't go on: nothing is forwarded any more.
+    Failed(String),
+}
+
+/// Why there is no forwarding.
+#[derive(Debug, Error)]
+pub enum ForwardError {
+    /// An inner side can't be opened.
+    #[error("forward the frames of link {link}: {call} on {device}: {}{}", error, advice(.error))]
+    Port {
+        /// The link.
+        link: String,
+        /// The inner side.
+        device: &'static str,
+        /// The call.
+        call: &'static str,
+        /// The answer.
+        error: io::Error,
+    },
+    /// There is no such path, or it can't be entered.
+    #[error(transparent)]
+    Testbed(#[from] TestbedError),
+    /// The thread, or what wakes it, can't be made.
+    #[error("start to forward the frames of link {link}: {error}")]
+    Start {
+        /// The link.
+        link: String,
+        /// The answer.
+        error: io::Error,
+    },
+    /// It has ended before its time.
+    #[error("the thread that forwards the frames of link {link} has ended: nothing crosses this link any more")]
+    Gone {
+        /// The link.
+        link: String,
+    },
+}
+
+fn advice(error: &io::Error) -> &'static str {
+    match error.raw_os_error() {
+        Some(nix::libc::EPERM) => "; it needs CAP_NET_RAW in the user namespace that owns the network namespace",
+        Some(nix::libc::ENOMEM) => "; try fewer scenarios at a time",
+        _ => "",
+    }
+}
+
+/// What is done to a path on its thread. It gives back what tells of it, for when everything that came of it is out.
+type Job = Box<dyn FnOnce(&mut Path) -> Answer + Send>;
+type Answer = Box<dyn FnOnce() + Send>;
+
+/// What the thread tells without being asked.
+#[derive(Debug)]
+struct Shared {
+    news: Mutex<Vec<News>>,
+    /// Something is under way on the path, or waits to be sent.
+    busy: AtomicBool,
+    /// Rung when there are news.
+    bell: EventFd,
+    /// Rung when there are jobs, or when it is over.
+    wake: EventFd,
+    over: AtomicBool,
+}
+
+/// A path at work. Dropping it ends the forwarding.
+#[derive(Debug)]
+pub struct Forwarder {
+    link: String,
+    jobs: Sender<Job>,
+    shared: Arc<Shared>,
+}
+
+/// A path whose thread has still to be started.
+#[derive(Debug)]
+pub struct Prepared {
+    link: String,
+    sides: [Side; 2],
+    route: RouteClient,
+}
+
+/// An inner side, before frames are taken from it.
+#[derive(Debug)]
+struct Side {
+    device: &'static str,
+    index: u32,
+    socket: Unbound,
+    longest: usize,
+    slots: usize,
+}
+
+/// A path whose thread is about to forward.
+#[derive(Debug)]
+pub struct Starting {
+    forwarder: Forwarder,
+    ready: Receiver<Result<(), ForwardError>>,
+}
+
+impl Prepared {
+    /// Opens the inner sides of a link in the namespace of its path. `mtu` is that of the link. The calling thread must be
+    /// at home.
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError`]
+    pub fn open(link: &str, node: &Node, mtu: u32) -> Result<Self, ForwardError> {
+        let longest = usize::try_from(mtu).unwrap_or(usize::MAX).saturating_add(ETHERNET);
+        let slots = (RING_BYTES / longest).clamp(LEAST_SLOTS, SLOTS);
+        let open = |device: &'static str| -> Result<Side, ForwardError> {
+            let index = node.index(device).map_err(TestbedError::from)?;
+            let socket = node.run(Unbound::open)?.map_err(|error| ForwardError::port(link, device, error))?;
+            Ok(Side { device, index, socket, longest, slots })
+        };
+        let [first, second] = INNER_DEVICES;
+        let sides = [open(first)?, open(second)?];
+        let route = node.run(|| RouteClient::open(node.name()))?.map_err(TestbedError::from)?;
+        Ok(Self { link: link.to_owned(), sides, route })
+    }
+
+    /// Starts the thread. It binds the inner sides itself: that takes the kernel some 10 ms each, and there may be more
+    /// paths to start.
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError::Start`]
+    pub fn start(self, path: Path) -> Result<Starting, ForwardError> {
+        let Self { link, sides, route } = self;
+        let error = |error| ForwardError::Start { link: link.clone(), error };
+        let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        let shared = Shared {
+            news: Mutex::default(),
+            busy: AtomicBool::new(false),
+            bell: event().map_err(|errno| error(errno.into()))?,
+            wake: event().map_err(|errno| error(errno.into()))?,
+            over: AtomicBool::new(false),
+        };
+        let shared = Arc::new(shared);
+        let (jobs, received) = mpsc::channel();
+        let (tell, ready) = mpsc::channel();
+        let (name, thread_shared) = (link.clone(), Arc::clone(&shared));
+        let work = move || match bind(&name, sides) {
+            Ok(ports) => {
+                // Who started it may be gone: then it is over, too.
+                let _ = tell.send(Ok(()));
+                thread::work(ports, route, path, thread_shared, &received);
+            }
+            Err(error) => drop(tell.send(Err(error))),
+        };
+        std::thread::Builder::new().name(format!("path {link}")).spawn(work).map_err(error)?;
+        Ok(Starting { forwarder: Forwarder { link, jobs, shared }, ready })
+    }
+}
+
+fn bind(link: &str, sides: [Side; 2]) -> Result<[Port; 2], ForwardError> {
+    let [first, second] = sides.map(|side| {
+        let port = side.socket.bind(side.index, side.longest, side.slots);
+        port.map_err(|error| ForwardError::port(link, side.device, error))
+    });
+    Ok([first?, second?])
+}
+
+impl Starting {
+    /// Waits until each frame is forwarded.
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError`]
+    pub fn ready(self) -> Result<Forwarder, ForwardError> {
+        let gone = || ForwardError::Gone { link: self.forwarder.link.clone() };
+        self.ready.recv().map_err(|_| gone())??;
+        Ok(self.forwarder)
+    }
+}
+
+impl ForwardError {
+    fn port(link: &str, device: &'static str, error: PortError) -> Self {
+        let PortError { call, error } = error;
+        Self::Port { link: link.to_owned(), device, call, error }
+    }
+}
+
+impl Forwarder {
+    /// The name of the link.
+    pub fn link(&self) -> &str {
+        &self.link
+    }
+
+    /// Does something with the path, between two packets: all that came before the call have been treated. When it
+    /// returns, what came of it is on its way.
+    ///
+    /// # Errors
+    ///
+    /// [`ForwardError::Gone`]
+    pub fn with<T: Send + 'static>(
+        &self,
+        act: impl FnOnce(&mut Path) -> T + Send + 'static,
+    ) -> Result<T, ForwardError> {
+        let gone = || ForwardError::Gone { link: self.link.clone() };
+        let (answer, answered) = mpsc::channel();
+        let job: Job = Box::new(move |path| {
+            let result = act(path);
+            // Whoever doesn't wait for it any more doesn't need it.
+            Box::new(move || drop(answer.send(result)))
+        });
+        self.jobs.send(job).map_err(|_| gone())?;
+        self.shared.wake();
+        answered.recv().map_err(|_| gone())
+    }
+
+    /// What has happened since the last call. A packet that has left the path has its news here before.
+    pub fn take_news(&self) -> Vec<News> {
+        std::mem::take(&mut self.shared.news.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Something is under way, and will arrive by itself. What a rule holds is not: it waits for a step.
+    pub fn is_busy(&self) -> bool {
+        self.shared.busy.load(Ordering::Acquire)
+    }
+
+    /// A descriptor that becomes readable when there are news, each time anew (for an edge-triggered epoll).
+    ///
+    /// # Errors
+    ///
+    /// The process has too many descriptors.
+    pub fn bell(&self) -> io::Result<OwnedFd> {
+        self.shared.bell.as_fd().try_clone_to_owned()
+    }
+}
+
+impl Drop for Forwarder {
+    fn drop(&mut self) {
+        self.shared.over.store(true, Ordering::Release);
+        self.shared.wake();
+    }
+}
+
+impl Shared {
+    fn wake(&self) {
+        // It fails only if it is rung already, 2^64 times.
+        let _ = self.wake.write(1);
+    }
+
+    fn publish(&self, news: impl Iterator<Item = News>) {
+        let mut all = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = all.len();
+        all.extend(news);
+        let grown = all.len() > before;
+        drop(all);
+        if grown {
+            let _ = self.bell.write(1);
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! The thread of a path.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::Receiver;
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::time::TimeSpec;
+
+use super::clock::Clock;
+use super::outbox::{Flushed, Outbox, RETRY};
+use super::{Answer, Job, News, Shared};
+use crate::netlink::route::RouteClient;
+use crate::path::Path;
+use crate::plan::INNER_DEVICES;
+use crate::sys::port::{BATCH, Frame, Port};
+
+/// After so many frames at most, what has come of them is sent.
+const ROUND: usize = 2 * BATCH;
+/// Before a job is done, all frames that came before it are; so many at most, so that it is done at all.
+const BEFORE_JOB: usize = 100_000;
+
+/// Forwards until it is over.
+pub(super) fn work(ports: [Port; 2], route: RouteClient, path: Path, shared: Arc<Shared>, jobs: &Receiver<Job>) {
+    let (clock, outboxes) = (Clock::start(), Default::default());
+    Worker { ports, route, path, clock, outboxes, losing: [false; 2], shared }.work(jobs);
+}
+
+/// What the thread works with.
+struct Worker {
+    /// The inner sides, in the order of the link's ends.
+    ports: [Port; 2],
+    route: RouteClient,
+    path: Path,
+    clock: Clock,
+    /// What goes out through each side.
+    outboxes: [Outbox; 2],
+    /// The kernel has had no slot for frames of this side.
+    losing: [bool; 2],
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    fn work(mut self, jobs: &Receiver<Job>) {
+        // How late the kernel may wake a thread, to save wake-ups. 50 µs otherwise.
+        let _ = nix::sys::prctl::set_timerslack(1);
+        while !self.shared.over.load(Ordering::Acquire) {
+            let now = self.clock.now();
+            let taken = self.take_frames(now, ROUND);
+            let Self { path, outboxes, .. } = &mut self;
+            path.due(now, &mut |to, frame| post(outboxes, to, frame));
+            self.send();
+            if taken == 0
+                && let Err(error) = self.wait()
+            {
+                return self.shared.publish([News::Failed(format!("wait for frames: {error}"))].into_iter());
+            }
+            while let Ok(job) = jobs.try_recv() {
+                self.do_job(job);
+            }
+        }
+    }
+
+    /// Takes frames from both sides in the order of their coming, at most so many, and says how many there were.
+    fn take_frames(&mut self, now: u64, limit: usize) -> usize {
+        let Self { ports, path, outboxes, losing, .. } = self;
+        let mut faulty = [0; 2];
+        let mut taken = 0;
+        while taken < limit {
+            let [first, second] = ports.each_ref().map(Port::next_at);
+            let from = match (first, second) {
+                (None, None) => break,
+                (Some(_), None) => 0,
+                (None, Some(_)) => 1,
+                (Some(first), Some(second)) => usize::from(second < first),
+            };
+            let [port, ..] = &mut ports[from..] else { break };
+            taken += port.receive(1, |frame: Frame<'_>| {
+                losing[from] |= frame.losing;
+                if frame.bytes.len() < frame.length || !frame.checksummed {
+                    faulty[from] += 1;
+                    return;
+                }
+                let at = Clock::arrival(now, frame.at_ns);
+                path.enter(at, from, frame.bytes, &mut |to, frame| post(outboxes, to, frame));
+            });
+        }
+        let faulty = faulty.into_iter().enumerate().filter(|(_, count)| *count > 0);
+        self.shared.publish(faulty.map(|(from, count)| News::Lost { from, count: Some(count) }));
+        taken
+    }
+
+    /// Tells what was done, then sends what has arrived: who sees a packet can know what was done to it.
+    fn send(&mut self) {
+        self.shared.publish(self.path.take_deeds().into_iter().map(News::Deed));
+        self.count_losses();
+        for to in [0, 1] {
+            let Self { ports, route, outboxes, .. } = self;
+            let outcome = outboxes[to].flush(&ports[to], || has_carrier(route, to));
+            if let Flushed::Lost(count) = outcome {
+                self.shared.publish([News::Lost { from: 1 - to, count: Some(count) }].into_iter());
+            }
+        }
+        let waiting = self.outboxes.iter().any(|outbox| !outbox.is_empty());
+        self.shared.busy.store(waiting || self.path.next_deadline().is_some(), Ordering::Release);
+    }
+
+    fn count_losses(&mut self) {
+        for from in [0, 1] {
+            if std::mem::take(&mut self.losing[from]) {
+                match self.ports[from].dropped() {
+                    Ok(0) => {}
+                    count => {
+                        let count = count.ok().map(u64::from);
+                        self.shared.publish([News::Lost { from, count }].into_iter());
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until something comes, or something is due.
+    fn wait(&mut self) -> io::Result<()> {
+        let due = self.path.next_deadline().map(|due| due.saturating_sub(self.clock.now()));
+        let blocked = self.outboxes.iter().any(|outbox| !outbox.is_empty());
+        let retry = blocked.then(|| u64::try_from(RETRY.as_nanos()).unwrap_or(u64::MAX));
+        let timeout = due.into_iter().chain(retry).min();
+        let timeout = timeout.map(|nanos| TimeSpec::from_duration(std::time::Duration::from_nanos(nanos)));
+        let [first, second] = &self.ports;
+        let mut sources = [first.as_fd(), second.as_fd(), self.shared.wake.as_fd()]
+            .map(|source| PollFd::new(source, PollFlags::POLLIN));
+        match ppoll(&mut sources, timeout, None) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let [first_source, second_source, wake] = &sources;
+        let has = |source: &PollFd<'_>, flag| source.revents().is_some_and(|events| events.contains(flag));
+        for (port, source) in [(first, first_source), (second, second_source)] {
+            // It went down, or came up again.
+            if has(source, PollFlags::POLLERR) {
+                port.clear_error()?;
+            }
+        }
+        if has(wake, PollFlags::POLLIN) {
+            let _ = self.shared.wake.read();
+        }
+        Ok(())
+    }
+
+    fn do_job(&mut self, job: Job) {
+        let now = self.clock.now();
+        let mut left = BEFORE_JOB;
+        while left > 0 {
+            match self.take_frames(now, ROUND.min(left)) {
+                0 => break,
+                taken => left -= taken,
+            }
+            self.send();
+        }
+        let Self { path, outboxes, .. } = self;
+        path.due(now, &mut |to, frame| post(outboxes, to, frame));
+        let answer: Answer = job(path);
+        path.due(now, &mut |to, frame| post(outboxes, to, frame));
+        self.losing = [true; 2];
+        self.send();
+        answer();
+    }
+}
+
+fn post(outboxes: &mut [Outbox; 2], to: usize, frame: &[u8]) {
+    if let Some(outbox) = outboxes.get_mut(to) {
+        outbox.push(frame);
+    }
+}
+
+/// The kernel says so, or can't say.
+fn has_carrier(route: &RouteClient, side: usize) -> bool {
+    let device = INNER_DEVICES.get(side);
+    let links = route.links().unwrap_or_default();
+    links.iter().find(|link| Some(&link.name.as_str()) == device).is_none_or(|link| link.up && link.running)
+}

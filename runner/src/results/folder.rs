@@ -1,0 +1,176 @@
+//! Writing results: the [`Store`] takes what a run came to, scenario by scenario.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use indexmap::IndexMap;
+use thiserror::Error;
+
+use super::{FORMAT, Found, INDEX, KernelIdentity, Outcome, Results, parts, snapshot_digest, sources_digest, utc};
+use crate::digest::Digest;
+use crate::judge::{self, Verdict};
+use crate::recording::{self, Recording};
+use crate::scenario::model::Scenario;
+use crate::text;
+
+/// Something of the results could not be written.
+#[derive(Debug, Error)]
+#[error("can't write the results `{path}`: {source}")]
+pub struct WriteError {
+    /// The file or folder.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
+/// Writes files below one folder, each one whole or not at all.
+#[derive(Debug)]
+pub struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// Makes the folder, unless it is there.
+    pub fn create(root: &Path) -> Result<Self, WriteError> {
+        fs::create_dir_all(root).map_err(|source| refused(root, source))?;
+        Ok(Self { root: root.to_owned() })
+    }
+
+    /// Writes a file. `name` is a path below the folder; folders on the way are made.
+    pub fn write(
+        &self,
+        name: &str,
+        content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> Result<(), WriteError> {
+        let path = self.root.join(name);
+        let mut temporary = path.clone().into_os_string();
+        temporary.push(".partial");
+        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
+            let mut out = BufWriter::new(File::create(&temporary)?);
+            content(&mut out)?;
+            out.flush()?;
+            fs::rename(&temporary, &path)
+        });
+        written.map_err(|source| {
+            // Nobody else knows of it.
+            let _ = fs::remove_file(&temporary);
+            refused(&path, source)
+        })
+    }
+
+    /// Removes a file, or a folder with all that is in it, if it is there.
+    pub fn remove(&self, name: &str) -> Result<(), WriteError> {
+        let path = self.root.join(name);
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        match removed {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(refused(&path, source)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn refused(path: &Path, source: io::Error) -> WriteError {
+    WriteError { path: path.to_owned(), source }
+}
+
+/// Takes in what scenarios came to, and keeps it in a folder.
+#[derive(Debug)]
+pub struct Store {
+    folder: Folder,
+    kernel: KernelIdentity,
+    features: IndexMap<String, Found>,
+    scenarios: Vec<(usize, Outcome)>,
+    names: BTreeSet<String>,
+}
+
+impl Store {
+    /// Begins. Results that are in the folder already go: it has none until [`Store::finish`].
+    pub fn begin(root: &Path, kernel: KernelIdentity, features: IndexMap<String, Found>) -> Result<Self, WriteError> {
+        let folder = Folder::create(root)?;
+        folder.remove(INDEX)?;
+        folder.remove(SCENARIOS)?;
+        Ok(Self { folder, kernel, features, scenarios: Vec::new(), names: BTreeSet::new() })
+    }
+
+    /// Keeps what a scenario came to. `position`: its place in the order of [`Results::scenarios`].
+    pub fn add(
+        &mut self,
+        position: usize,
+        scenario: &Scenario,
+        verdict: &Verdict,
+        duration: Duration,
+        recording: Option<&Recording>,
+    ) -> Result<(), WriteError> {
+        let (ruling, reason, findings) = parts(verdict);
+        let mut outcome = Outcome {
+            label: scenario.label(),
+            title: scenario.title.clone(),
+            verdict: ruling,
+            reason,
+            findings,
+            duration_ms: u64::try_from(duration.as_millis()).unwrap_or(u64::MAX),
+            sources: sources_digest(scenario),
+            snapshot: snapshot_digest(scenario),
+            file: String::new(),
+            observation: None,
+            canonical: recording.map(|recording| judge::canonical(scenario, recording)),
+        };
+        self.write(&mut outcome)?;
+        if let Some(recording) = recording {
+            self.folder.write(&format!("{SCENARIOS}/{}.jsonl", outcome.file), |out| {
+                recording::write(recording, out).map_err(io::Error::other)
+            })?;
+        }
+        self.scenarios.push((position, outcome));
+        Ok(())
+    }
+
+    /// Keeps what was stored before, its recording excepted.
+    pub fn add_stored(&mut self, position: usize, outcome: &Outcome) -> Result<(), WriteError> {
+        let mut outcome = outcome.clone();
+        self.write(&mut outcome)?;
+        self.scenarios.push((position, outcome));
+        Ok(())
+    }
+
+    /// Gives the outcome a name that no other has, and writes its observation.
+    fn write(&mut self, outcome: &mut Outcome) -> Result<(), WriteError> {
+        // Two labels may become the same name.
+        let name = text::file_name(&outcome.label);
+        let mut names = std::iter::once(name.clone()).chain((2..u64::MAX).map(|number| format!("{name}~{number}")));
+        outcome.file = names.find(|name| !self.names.contains(name)).unwrap_or(name);
+        self.names.insert(outcome.file.clone());
+        outcome.observation = outcome.canonical.as_deref().map(|text| Digest::new().bytes(text.as_bytes()).hex());
+        match &outcome.canonical {
+            Some(text) => {
+                self.folder.write(&format!("{SCENARIOS}/{}.txt", outcome.file), |out| out.write_all(text.as_bytes()))
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Ends: from now on the folder has results. `late_trouble`: see [`Results::late_trouble`].
+    pub fn finish(mut self, date: std::time::SystemTime, late_trouble: Vec<String>) -> Result<Results, WriteError> {
+        self.scenarios.sort_by_key(|(position, _)| *position);
+        let results = Results {
+            format: FORMAT,
+            mptcplab: env!("CARGO_PKG_VERSION").to_owned(),
+            date: utc(date),
+            kernel: self.kernel,
+            features: self.features,
+            late_trouble,
+            scenarios: self.scenarios.into_iter().map(|(_, outcome)| outcome).collect(),
+        };
+        self.folder.write(INDEX, |out| {
+            serde_json::to_writer_pretty(&mut *out, &results)?;
+            out.write_all(b"\n")
+        })?;
+        Ok(results)
+    }
+}
+
+/// The folder with the scenarios' files.
+pub(super) const SCENARIOS: &str = "scenarios";

@@ -1,0 +1,111 @@
+//! Reading stored results: all of them, or why not.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::folder::SCENARIOS;
+use super::{FORMAT, INDEX, Results, Ruling};
+use crate::digest::Digest;
+
+/// Why there are no results in a folder.
+#[derive(Debug, Error)]
+pub enum ReadError {
+    /// The folder isn't there, or it can't be read.
+    #[error("can't read `{path}`: {source}")]
+    Unreadable {
+        /// The file or folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is no index.
+    #[error(
+        "`{0}` has no results: there is no `results.json` in it. Either the run has not ended, or it is no folder of `mptcplab run --results`"
+    )]
+    Unfinished(PathBuf),
+    /// The index is no JSON, or not what it should be.
+    #[error("`{path}` is damaged: {source}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where, and what.
+        source: serde_json::Error,
+    },
+    /// A format from the future.
+    #[error(
+        "`{path}` has the format {format}, this version of mptcplab reads format {FORMAT}: use the mptcplab that wrote it, or run the scenarios again"
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        format: u64,
+    },
+    /// Something in the folder isn't what the index says.
+    #[error("the results in `{path}` are damaged: {what}")]
+    Damaged {
+        /// The folder.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+}
+
+/// Reads the results of a folder.
+pub fn read(folder: &Path) -> Result<Results, ReadError> {
+    let index = folder.join(INDEX);
+    let unreadable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ReadError::Unreadable { path, source }
+    };
+    fs::read_dir(folder).map_err(unreadable(folder))?;
+    let text = match fs::read_to_string(&index) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(ReadError::Unfinished(folder.to_owned()));
+        }
+        text => text.map_err(unreadable(&index))?,
+    };
+    let malformed = |source| ReadError::Malformed { path: index.clone(), source };
+    // The format first: another one may have anything else in it.
+    let value: serde_json::Value = serde_json::from_str(&text).map_err(malformed)?;
+    if let Some(format) = value.get("format").and_then(serde_json::Value::as_u64)
+        && format != u64::from(FORMAT)
+    {
+        return Err(ReadError::Format { path: index, format });
+    }
+    let mut results: Results = serde_json::from_value(value).map_err(malformed)?;
+    complete(folder, &mut results)
+        .map_err(|what| ReadError::Damaged { path: folder.to_owned(), what })
+        .map(|()| results)
+}
+
+/// Reads the observations, and looks whether everything fits.
+fn complete(folder: &Path, results: &mut Results) -> Result<(), String> {
+    let mut labels = BTreeSet::new();
+    for outcome in &mut results.scenarios {
+        let label = &outcome.label;
+        if !labels.insert(label.clone()) {
+            return Err(format!("`{label}` is in it twice"));
+        }
+        let Some(digest) = &outcome.observation else {
+            if matches!(outcome.verdict, Ruling::Passed | Ruling::Failed) {
+                return Err(format!("`{label}` {}, but nothing was observed", outcome.verdict.word()));
+            }
+            continue;
+        };
+        if outcome.file.is_empty() || outcome.file.contains('/') || outcome.file.starts_with('.') {
+            return Err(format!("`{label}` has its files under an impossible name, `{}`", outcome.file));
+        }
+        let file = format!("{SCENARIOS}/{}.txt", outcome.file);
+        let text = fs::read_to_string(folder.join(&file)).map_err(|error| format!("can't read `{file}`: {error}"))?;
+        if Digest::new().bytes(text.as_bytes()).hex() != *digest {
+            return Err(format!("`{file}` is not what was written"));
+        }
+        outcome.canonical = Some(text);
+    }
+    Ok(())
+}

@@ -1,0 +1,363 @@
+//! A packet socket on one interface that frames are taken from and given to, whole: a receive ring
+//! (`TPACKET_V2`, net/packet/af_packet.c) and sendmmsg(2).
+//!
+//! Other than [`ring`](super::ring), which observes, this is made to lose nothing: slots have room for a whole frame,
+//! what the process itself sends doesn't come back (`PACKET_IGNORE_OUTGOING`), and what is sent goes past the queueing
+//! discipline (`PACKET_QDISC_BYPASS`). Nothing here needs tokio: the thread that forwards waits with ppoll(2).
+#![allow(unsafe_code)]
+
+use std::io;
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+use super::sockopt::{getsockopt_bytes, setsockopt_bytes};
+
+/// So many frames at most go in one call of [`Port::send`].
+pub const BATCH: usize = 64;
+
+/// `PACKET_IGNORE_OUTGOING` and `PACKET_QDISC_BYPASS` (`include/uapi/linux/if_packet.h`).
+const PACKET_IGNORE_OUTGOING: i32 = 23;
+const PACKET_QDISC_BYPASS: i32 = 20;
+/// The bytes of a slot before the Ethernet header: `TPACKET2_HDRLEN` and 16, aligned, less the 14 of the header.
+const BEFORE_FRAME: usize = 66;
+/// Slots are aligned to `TPACKET_ALIGNMENT`.
+const ALIGNMENT: usize = 16;
+/// Blocks consist of pages, which have 64 KiB at most.
+const PAGE: usize = 64 * 1024;
+/// The first members of `struct tpacket2_hdr`, 32 bits each: status, length, kept length; then 16 bits each: where the
+/// Ethernet header is, and the next one; then the time in two parts of 32 bits.
+const HEADER: usize = 24;
+
+/// A packet socket that takes nothing yet.
+#[derive(Debug)]
+pub struct Unbound(OwnedFd);
+
+/// A packet socket that is bound to one interface.
+#[derive(Debug)]
+pub struct Port {
+    // Before the socket, because fields are dropped in this order.
+    ring: Ring,
+    socket: OwnedFd,
+    next: usize,
+}
+
+/// A received frame. It is borrowed from the ring.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Frame<'a> {
+    /// When it came, in nanoseconds of `CLOCK_REALTIME`.
+    pub at_ns: u64,
+    /// From its Ethernet header on.
+    pub bytes: &'a [u8],
+    /// The length that it had. If it is more than there are bytes, the slot was too small.
+    pub length: usize,
+    /// Its checksum is complete. The kernel leaves it to the device otherwise (`CHECKSUM_PARTIAL`).
+    pub checksummed: bool,
+    /// Frames were lost since the last call of [`Port::dropped`].
+    pub losing: bool,
+}
+
+/// A step of the set-up that failed.
+#[derive(Debug)]
+pub struct PortError {
+    /// The call: `setsockopt(PACKET_RX_RING)`.
+    pub call: &'static str,
+    /// The answer.
+    pub error: io::Error,
+}
+
+impl Unbound {
+    /// Opens a socket in the network namespace of the calling thread. It stays there, wherever the thread goes.
+    ///
+    /// # Errors
+    ///
+    /// `EPERM` without CAP_NET_RAW in the user namespace that owns the network.
+    pub fn open() -> Result<Self, PortError> {
+        // Protocol 0: nothing comes before the ring is in place.
+        let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+        // SAFETY: the call has no pointers.
+        let descriptor = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
+        let error = |errno: Errno| PortError { call: "socket(AF_PACKET)", error: errno.into() };
+        // SAFETY: the descriptor was just made, and belongs to nobody else.
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(Errno::result(descriptor).map_err(error)?) }))
+    }
+
+    /// Binds it to the interface of that index, with room for `slots` frames of at most `longest` bytes, Ethernet header
+    /// included. Frames are taken from now on.
+    ///
+    /// Takes some 10 ms, in which the kernel waits for an RCU grace period (`packet_set_ring`).
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if the kernel can't give so much memory, `ENODEV` if there is no such interface.
+    pub fn bind(self, interface: u32, longest: usize, slots: usize) -> Result<Port, PortError> {
+        let at = |call| move |error| PortError { call, error };
+        let socket = self.0;
+        set(&socket, libc::PACKET_VERSION, &[libc::tpacket_versions::TPACKET_V2 as usize])
+            .map_err(at("setsockopt(PACKET_VERSION)"))?;
+        set(&socket, PACKET_IGNORE_OUTGOING, &[1]).map_err(at("setsockopt(PACKET_IGNORE_OUTGOING)"))?;
+        set(&socket, PACKET_QDISC_BYPASS, &[1]).map_err(at("setsockopt(PACKET_QDISC_BYPASS)"))?;
+        let shape = Shape::new(longest, slots);
+        // struct tpacket_req
+        let request = [shape.block, shape.blocks, shape.slot, shape.blocks * shape.slots_per_block];
+        set(&socket, libc::PACKET_RX_RING, &request).map_err(at("setsockopt(PACKET_RX_RING)"))?;
+        let ring = Ring::new(&socket, shape).map_err(at("mmap"))?;
+        bind(&socket, interface).map_err(at("bind"))?;
+        Ok(Port { ring, socket, next: 0 })
+    }
+}
+
+impl Port {
+    /// Hands at most `limit` frames that are there to `consume`, oldest first, and gives each back to the kernel. Returns
+    /// how many there were.
+    pub fn receive(&mut self, limit: usize, mut consume: impl FnMut(Frame<'_>)) -> usize {
+        for taken in 0..limit {
+            let Some(frame) = self.ring.frame(self.next) else { return taken };
+            consume(frame);
+            self.ring.give_back(self.next);
+            self.next = (self.next + 1) % self.ring.shape.slots();
+        }
+        limit
+    }
+
+    /// When the next frame to [`receive`](Self::receive) came, if there is one. Asks memory, not the kernel.
+    pub fn next_at(&self) -> Option<u64> {
+        self.ring.frame(self.next).map(|frame| frame.at_ns)
+    }
+
+    /// Sends frames, each from its Ethernet header on, at most [`BATCH`] of them, and returns how many have gone.
+    ///
+    /// # Errors
+    ///
+    /// None of them has gone. `EAGAIN`, `ENOBUFS`: not now (`ENOBUFS` also if the interface has no carrier);
+    /// `ENETDOWN`: the interface is down; `EMSGSIZE`: the first one is longer than the interface's MTU allows.
+    pub fn send<'a>(&self, frames: impl Iterator<Item = &'a [u8]>) -> io::Result<usize> {
+        let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
+        let mut count = 0;
+        for (part, frame) in parts.iter_mut().zip(frames) {
+            *part = libc::iovec { iov_base: frame.as_ptr().cast_mut().cast(), iov_len: frame.len() };
+            count += 1;
+        }
+        if count == 0 {
+            return Ok(0);
+        }
+        let mut messages = parts.each_mut().map(|part| libc::mmsghdr { msg_hdr: message(part), msg_len: 0 });
+        // SAFETY: the first `count` messages are valid: each has one part, in `parts`, and each part is a frame that is
+        // borrowed for the whole call. The kernel only reads the frames.
+        let sent = unsafe { libc::sendmmsg(self.socket.as_raw_fd(), messages.as_mut_ptr(), count, libc::MSG_DONTWAIT) };
+        Ok(usize::try_from(Errno::result(sent)?).unwrap_or(0))
+    }
+
+    /// How many frames found no free slot since the last call (`PACKET_STATISTICS`, `tp_drops`).
+    ///
+    /// # Errors
+    ///
+    /// None are known for a packet socket.
+    pub fn dropped(&self) -> io::Result<u32> {
+        let mut statistics = [0; 8];
+        getsockopt_bytes(self.socket.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut statistics)?;
+        // struct tpacket_stats: tp_packets, then tp_drops.
+        let [_, _, _, _, drops @ ..] = statistics;
+        Ok(u32::from_ne_bytes(drops))
+    }
+
+    /// Takes away the error that the socket reports until it is asked for: `ENETDOWN` when the interface went down.
+    ///
+    /// # Errors
+    ///
+    /// None are known.
+    pub fn clear_error(&self) -> io::Result<()> {
+        let mut error = [0; 4];
+        getsockopt_bytes(self.socket.as_fd(), libc::SOL_SOCKET, libc::SO_ERROR, &mut error).map(drop)
+    }
+}
+
+impl AsFd for Port {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Sets an option that is made of C ints.
+fn set(socket: &OwnedFd, name: i32, numbers: &[usize]) -> io::Result<()> {
+    let mut value = Vec::with_capacity(numbers.len() * 4);
+    for number in numbers {
+        value.extend(u32::try_from(*number).map_err(|_| Errno::EINVAL)?.to_ne_bytes());
+    }
+    setsockopt_bytes(socket.as_fd(), libc::SOL_PACKET, name, &value)
+}
+
+fn bind(socket: &OwnedFd, interface: u32) -> io::Result<()> {
+    let address = libc::sockaddr_ll {
+        sll_family: u16::try_from(libc::AF_PACKET).map_err(|_| Errno::EINVAL)?,
+        sll_protocol: u16::try_from(libc::ETH_P_ALL).map_err(|_| Errno::EINVAL)?.to_be(),
+        sll_ifindex: i32::try_from(interface).map_err(|_| Errno::EINVAL)?,
+        sll_hatype: 0,
+        sll_pkttype: 0,
+        sll_halen: 0,
+        sll_addr: [0; 8],
+    };
+    let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(|_| Errno::EINVAL)?;
+    // SAFETY: the pointer and the length describe `address`, which lives for the whole call; the kernel only reads it.
+    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
+    Ok(Errno::result(result).map(drop)?)
+}
+
+/// A message of one part, to whom the socket is bound to.
+fn message(part: &mut libc::iovec) -> libc::msghdr {
+    // SAFETY: all of its members are numbers and pointers, for which 0 is a value.
+    let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+    message.msg_iov = part;
+    message.msg_iovlen = 1;
+    message
+}
+
+/// How a ring's memory is divided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Shape {
+    slot: usize,
+    slots_per_block: usize,
+    block: usize,
+    blocks: usize,
+}
+
+impl Shape {
+    fn new(longest: usize, slots: usize) -> Self {
+        let slot = (BEFORE_FRAME + longest.max(1)).next_multiple_of(ALIGNMENT);
+        let block = slot.next_multiple_of(PAGE);
+        let slots_per_block = block / slot;
+        Self { slot, slots_per_block, block, blocks: slots.max(1).div_ceil(slots_per_block) }
+    }
+
+    fn slots(&self) -> usize {
+        self.slots_per_block * self.blocks
+    }
+
+    fn bytes(&self) -> usize {
+        self.block * self.blocks
+    }
+
+    fn offset(&self, index: usize) -> usize {
+        index / self.slots_per_block * self.block + index % self.slots_per_block * self.slot
+    }
+}
+
+/// The ring's memory, shared with the kernel. Each slot belongs to one of the two at any time; the first 32 bits of its
+/// header tell to whom (`tp_status`).
+#[derive(Debug)]
+struct Ring {
+    start: NonNull<libc::c_void>,
+    shape: Shape,
+}
+
+// SAFETY: the memory belongs to this value alone (the kernel aside), and nothing in it depends on a thread.
+unsafe impl Send for Ring {}
+
+impl Ring {
+    fn new(socket: &OwnedFd, shape: Shape) -> io::Result<Self> {
+        let size = NonZeroUsize::new(shape.bytes()).ok_or(Errno::EINVAL)?;
+        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists already.
+        let start =
+            unsafe { mmap(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, socket, 0) }?;
+        Ok(Self { start, shape })
+    }
+
+    fn is_ours(&self, index: usize) -> bool {
+        // Acquire: see all that the kernel wrote before it handed the slot over.
+        self.status(index).is_some_and(|status| status.load(Ordering::Acquire) & libc::TP_STATUS_USER != 0)
+    }
+
+    /// The frame in the slot of that index, if it is ours.
+    fn frame(&self, index: usize) -> Option<Frame<'_>> {
+        if !self.is_ours(index) {
+            return None;
+        }
+        // SAFETY: `is_ours` proved that the slot lies within the mapping, and that the kernel doesn't write to it until
+        // `give_back`, which can't be called while this borrow of `self` lives.
+        let slot = unsafe {
+            let start = self.start.as_ptr().cast::<u8>().add(self.shape.offset(index));
+            std::slice::from_raw_parts(start, self.shape.slot)
+        };
+        Some(Frame::parse(slot))
+    }
+
+    fn give_back(&mut self, index: usize) {
+        if let Some(status) = self.status(index) {
+            // Release: all our reads of the slot come before the kernel's next write to it.
+            status.store(libc::TP_STATUS_KERNEL, Ordering::Release);
+        }
+    }
+
+    fn status(&self, index: usize) -> Option<&AtomicU32> {
+        if index >= self.shape.slots() {
+            return None;
+        }
+        // SAFETY: the index is within the mapping, slots are aligned to 16 bytes from the start of a page, and this
+        // process accesses the status in no other way while the kernel may write it.
+        Some(unsafe { AtomicU32::from_ptr(self.start.as_ptr().cast::<u8>().add(self.shape.offset(index)).cast()) })
+    }
+}
+
+impl Drop for Ring {
+    fn drop(&mut self) {
+        // SAFETY: the mapping is ours, and no borrow of it can exist any more. It fails only if it isn't a mapping.
+        let _ = unsafe { munmap(self.start, self.shape.bytes()) };
+    }
+}
+
+impl<'a> Frame<'a> {
+    /// Reads a slot. What makes no sense gives an empty frame.
+    fn parse(slot: &'a [u8]) -> Self {
+        let header = slot.get(..HEADER).unwrap_or(&[0; HEADER]);
+        let long = |at: usize| header.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes);
+        let short = |at: usize| header.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_ne_bytes);
+        let (status, length, kept, start) = (long(0), long(4) as usize, long(8) as usize, usize::from(short(12)));
+        Self {
+            at_ns: u64::from(long(16)) * 1_000_000_000 + u64::from(long(20)),
+            bytes: slot.get(start..start + kept).unwrap_or_default(),
+            length,
+            checksummed: status & libc::TP_STATUS_CSUMNOTREADY == 0,
+            losing: status & libc::TP_STATUS_LOSING != 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_have_room_for_the_longest_frame_and_stay_within_the_ring() {
+        for (longest, slots) in [(1514, 4096), (1, 1), (65_549, 256), (9014, 1000)] {
+            let shape = Shape::new(longest, slots);
+            assert!(shape.slots() >= slots && shape.slot >= longest + BEFORE_FRAME, "{shape:?}");
+            assert_eq!((shape.slot % ALIGNMENT, shape.block % PAGE), (0, 0));
+            for index in 0..shape.slots() {
+                assert!(shape.offset(index) + shape.slot <= shape.bytes());
+                assert!(shape.offset(index) % shape.block + shape.slot <= shape.block, "no slot crosses blocks");
+            }
+        }
+    }
+
+    #[test]
+    fn a_slot_is_read() {
+        let mut slot = vec![0; 128];
+        slot[0..4].copy_from_slice(&(libc::TP_STATUS_USER | libc::TP_STATUS_CSUMNOTREADY).to_ne_bytes());
+        slot[4..8].copy_from_slice(&90_u32.to_ne_bytes());
+        slot[8..12].copy_from_slice(&60_u32.to_ne_bytes());
+        slot[12..14].copy_from_slice(&66_u16.to_ne_bytes());
+        slot[16..20].copy_from_slice(&3_u32.to_ne_bytes());
+        slot[20..24].copy_from_slice(&7_u32.to_ne_bytes());
+        let frame = Frame::parse(&slot);
+        assert_eq!((frame.at_ns, frame.bytes.len(), frame.length), (3_000_000_007, 60, 90));
+        assert!(!frame.checksummed && !frame.losing);
+        slot[12..14].copy_from_slice(&100_u16.to_ne_bytes());
+        assert!(Frame::parse(&slot).bytes.is_empty());
+        assert!(Frame::parse(&[]).bytes.is_empty());
+    }
+}

@@ -1,0 +1,74 @@
+//! A spliced link that goes down looks like any other.
+
+use std::net::UdpSocket;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Completion, Failed};
+use mptcplab::forward::News;
+use mptcplab::scenario::model::Conditions;
+use mptcplab::testbed::Home;
+use socket2::Protocol;
+
+use super::lab::{Lab, SPLICED};
+
+/// The kernel notices a carrier at once, or up to a second late.
+const A_SECOND: Duration = Duration::from_millis(900);
+
+impl Lab {
+    /// Whether the end of the spliced link in that namespace is up, and has a carrier.
+    fn carrier(&self, namespace: &str) -> Result<(bool, bool), Failed> {
+        let links = self.testbed.node(namespace)?.route().links()?;
+        let link = links.iter().find(|link| link.name == "eth2").ok_or("no link")?;
+        Ok((link.up, link.running))
+    }
+}
+
+pub fn a_spliced_link_goes_down_and_up(home: &Arc<Home>) -> Result<Completion, Failed> {
+    let lab = Lab::new(home, &Conditions::default());
+    for (near, far) in [("client", "server"), ("server", "client"), ("client", "server")] {
+        let start = Instant::now();
+        lab.testbed.set_link(near, "eth2", false)?;
+        assert_eq!((lab.carrier(near)?, lab.carrier(far)?), ((false, false), (true, false)));
+        lab.testbed.set_link(near, "eth2", true)?;
+        assert_eq!((lab.carrier(near)?, lab.carrier(far)?), ((true, true), (true, true)));
+        assert!(start.elapsed() < A_SECOND, "noticed late, after {:?}", start.elapsed());
+        lab.pair(SPLICED, Protocol::TCP);
+    }
+    // With one end down, the other has no carrier, and that is no failure.
+    lab.testbed.set_link("client", "eth2", false)?;
+    lab.testbed.set_link("server", "eth2", false)?;
+    assert_eq!((lab.carrier("client")?, lab.carrier("server")?), ((false, false), (false, false)));
+    lab.testbed.set_link("server", "eth2", true)?;
+    assert_eq!((lab.carrier("client")?, lab.carrier("server")?), ((false, false), (true, false)));
+    lab.testbed.set_link("client", "eth2", true)?;
+    lab.pair(SPLICED, Protocol::TCP);
+    assert_eq!(lab.forwarder.take_news(), []);
+    Ok(Completion::Completed)
+}
+
+/// What was under way when the link went down is gone, as on any link.
+pub fn a_dead_link_loses_packets_without_a_report(home: &Arc<Home>) -> Result<Completion, Failed> {
+    const DELAY: Duration = Duration::from_millis(20);
+    let lab = Lab::new(home, &Conditions { delay: DELAY, ..Conditions::default() });
+    for end in ["server", "client"] {
+        let receiver = lab.testbed.node("server")?.run(|| UdpSocket::bind((SPLICED, 0)))??;
+        let sender = lab.testbed.node("client")?.run(|| UdpSocket::bind("0.0.0.0:0"))??;
+        receiver.set_read_timeout(Some(2 * DELAY))?;
+        sender.send_to(&[7], receiver.local_addr()?)?;
+        receiver.set_read_timeout(Some(Duration::from_secs(5)))?;
+        receiver.recv(&mut [0])?;
+        receiver.set_read_timeout(Some(3 * DELAY))?;
+        sender.send_to(&[7], receiver.local_addr()?)?;
+        let before = lab.forwarder.with(|path| path.totals(0))?;
+        assert_eq!(before.entered, before.left + 1, "it is under way");
+        lab.testbed.set_link(end, "eth2", false)?;
+        assert!(receiver.recv(&mut [0]).is_err());
+        let after = lab.forwarder.with(|path| path.totals(0))?;
+        assert_eq!(after.entered, after.left, "it has left");
+        let news = lab.forwarder.take_news();
+        assert!(!news.iter().any(|news| !matches!(news, News::Deed(_))), "{news:?}");
+        lab.testbed.set_link(end, "eth2", true)?;
+    }
+    Ok(Completion::Completed)
+}

@@ -1,0 +1,104 @@
+//! Two hosts with a plain link and a spliced one, for the tests of paths and for their figures.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+
+use mptcplab::forward::{Forwarder, Prepared};
+use mptcplab::path::Path;
+use mptcplab::plan::{Setup, plan};
+use mptcplab::scenario::model::{
+    Address, Conditions, Expectation, Link, LinkEnd, Namespace, PathPlan, Place, Scenario, World,
+};
+use mptcplab::testbed::{self, Home, Testbed};
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// The server's address on the link without a path.
+pub const PLAIN: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 2);
+/// The server's address on the link with one.
+pub const SPLICED: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
+/// The name of the link with one; its device at both ends is `eth2`.
+pub const LINK: &str = "spliced";
+
+/// Two hosts, with a plain link and a spliced one.
+pub struct Lab {
+    /// `client` and `server`.
+    pub testbed: Testbed,
+    /// What forwards on the spliced link.
+    pub forwarder: Forwarder,
+}
+
+impl Lab {
+    /// With the same conditions in both directions.
+    pub fn new(home: &Arc<Home>, conditions: &Conditions) -> Self {
+        let path = path([conditions.clone(), conditions.clone()]);
+        let mut setup = plan(&scenario(path.clone())).setup;
+        setup.retain(|setup| !matches!(setup, Setup::Operation(_)));
+        let testbed = testbed::build(home, &setup).unwrap();
+        let prepared = Prepared::open(LINK, testbed.path(LINK).unwrap(), 1500).unwrap();
+        let forwarder = prepared.start(Path::new(&path)).unwrap().ready().unwrap();
+        Self { testbed, forwarder }
+    }
+
+    /// Both sockets of a connection from the client to that address of the server.
+    pub fn pair(&self, to: Ipv4Addr, protocol: Protocol) -> (TcpStream, TcpStream) {
+        let socket = |name: &str| {
+            let node = self.testbed.node(name).unwrap();
+            node.run(|| Socket::new(Domain::IPV4, Type::STREAM, Some(protocol)).unwrap()).unwrap()
+        };
+        let listener = socket("server");
+        listener.bind(&SocketAddr::from((to, 0)).into()).unwrap();
+        listener.listen(1).unwrap();
+        let listener = TcpListener::from(listener);
+        let client = socket("client");
+        client.connect(&listener.local_addr().unwrap().into()).unwrap();
+        (TcpStream::from(client), listener.accept().unwrap().0)
+    }
+}
+
+/// A scenario without steps.
+pub fn scenario(path: PathPlan) -> Scenario {
+    let namespace = |name: &str| Namespace {
+        name: name.to_owned(),
+        place: Place::default(),
+        limits: None,
+        endpoints: Vec::new(),
+        routes: Vec::new(),
+        sysctls: Vec::new(),
+        userspace_path_manager: false,
+        events: true,
+        forwarding: false,
+    };
+    let link = |name: &str, device: &str, net: u8| Link {
+        name: name.to_owned(),
+        place: Place::default(),
+        mtu: None,
+        rate: None,
+        ends: [("client", 1), ("server", 2)].map(|(namespace, host)| LinkEnd {
+            namespace: namespace.to_owned(),
+            device: device.to_owned(),
+            addresses: vec![Address { address: Ipv4Addr::new(10, 0, net, host).into(), prefix: 24 }],
+        }),
+    };
+    Scenario {
+        file: "figures".into(),
+        variant: None,
+        title: String::new(),
+        about: String::new(),
+        see: Vec::new(),
+        requires: Vec::new(),
+        alone: false,
+        world: World {
+            namespaces: vec![namespace("client"), namespace("server")],
+            links: vec![link("plain", "eth1", 1), link(LINK, "eth2", 2)],
+            paths: vec![path],
+        },
+        steps: Vec::new(),
+        expect: Expectation::default(),
+        sources: Vec::new(),
+    }
+}
+
+/// A path without rules.
+pub fn path(conditions: [Conditions; 2]) -> PathPlan {
+    PathPlan { link: LINK.to_owned(), place: Place::default(), seed: 1, conditions, rules: Vec::new() }
+}

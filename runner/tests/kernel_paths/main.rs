@@ -1,0 +1,52 @@
+//! Spliced links against the real kernel: as root, or as anyone who may have a user namespace. Where neither is possible,
+//! the tests are reported as ignored, with the reason.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail like this")]
+
+mod carrier;
+mod frames;
+mod lab;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use mptcplab::sys::privilege;
+use mptcplab::testbed::Home;
+
+/// A test: at home, on a thread of its own.
+type Body = fn(&Arc<Home>) -> Result<Completion, Failed>;
+
+/// The tests with their names.
+macro_rules! tests {
+    ($($module:ident :: $test:ident),* $(,)?) => {
+        [$((stringify!($test), $module::$test as Body)),*]
+    };
+}
+
+fn main() -> ExitCode {
+    // Before any thread: a user namespace can't be entered later.
+    let home = match privilege::enter() {
+        Ok(_) => Home::create().map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    let tests = tests![
+        frames::frames_are_real,
+        frames::frames_that_are_not_real_are_reported,
+        frames::what_finds_no_slot_is_reported,
+        frames::what_comes_in_leaves_in_the_same_order,
+        carrier::a_spliced_link_goes_down_and_up,
+        carrier::a_dead_link_loses_packets_without_a_report,
+    ];
+    let trials = tests.into_iter().map(|(name, body)| {
+        let home = home.clone();
+        Trial::ignorable_test(name, move || match home {
+            Ok(home) => {
+                home.enter_for_good()?;
+                body(&home)
+            }
+            Err(reason) => Ok(Completion::ignored_with(reason.lines().next().unwrap_or_default())),
+        })
+    });
+    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+}
