@@ -64,6 +64,8 @@ pub enum FindingKind {
     Refusal,
     /// A filter never matched.
     Filter,
+    /// A rule of a path never matched, or a path did something more or less often than it should.
+    Path,
     /// The snapshot differs.
     SnapshotChanged,
     /// There is no snapshot yet.
@@ -98,6 +100,7 @@ impl FindingKind {
             Self::Deadline => "deadline",
             Self::Refusal => "refusal",
             Self::Filter => "filter",
+            Self::Path => "path",
             Self::SnapshotChanged => "snapshot_changed",
             Self::SnapshotNew => "snapshot_new",
             Self::Incomplete => "incomplete",

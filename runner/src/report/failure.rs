@@ -68,6 +68,7 @@ pub(super) fn kind_word(kind: FindingKind) -> &'static str {
         FindingKind::Deadline => "deadline",
         FindingKind::Refusal => "refusal",
         FindingKind::Filter => "filter",
+        FindingKind::Path => "path",
         FindingKind::SnapshotChanged => "snapshot changed",
         FindingKind::SnapshotNew => "snapshot new",
         FindingKind::Incomplete => "incomplete",

@@ -12,6 +12,7 @@
 //!   count them, where a scenario makes them happen on purpose.
 //! * **Numbers that the kernel gives in the order in which subflows happen to come up**: the ids of implicit
 //!   endpoints, if a namespace has several.
+//! * **What chance does on a path**, and how often a rule matched that looks for what may be sent any number of times.
 //! * **What depends on the kernel's version only**: counters and fields that came later than Linux 6.1, unless the
 //!   scenario requires them; listener events, unless it requires `listener_events`; the server's side mark.
 //!
@@ -38,6 +39,7 @@ mod counters;
 mod errors;
 mod events;
 mod order;
+mod paths;
 mod state;
 mod wire;
 
@@ -60,6 +62,7 @@ pub fn canonical(scenario: &Scenario, recording: &Recording) -> String {
         section(&format!("events of {}", namespace.name), &events::lines(&names, &namespace.name, &walls))
     }));
     sections.push(wire.text(&names));
+    sections.push(section("rules of paths", &paths::lines(&names)));
     sections.extend(scenario.world.namespaces.iter().map(|namespace| {
         section(&format!("counters of {}", namespace.name), &counters::lines(&names, &namespace.name, &wire))
     }));

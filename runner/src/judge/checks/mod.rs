@@ -6,6 +6,7 @@ mod connections;
 mod counters;
 mod events;
 mod integrity;
+pub(in crate::judge) mod paths;
 mod scope;
 mod sockets;
 mod steps;
@@ -33,6 +34,7 @@ pub fn judge(scenario: &Scenario, recording: &Recording) -> Vec<Finding> {
     findings.extend(connections::check(&names, progress));
     findings.extend(integrity::check(&names, progress));
     findings.extend(completeness::filters(&names, progress));
+    findings.extend(paths::rules(&names, progress));
     for (index, step) in scenario.steps.iter().enumerate() {
         if let Action::Check(expectation) = &step.action
             && progress.is_done(index)
@@ -61,4 +63,5 @@ fn expectation_findings(scope: &Scope<'_, '_>, expectation: &Expectation, findin
     findings.extend(expectation.limits.iter().filter_map(|expected| addresses::limits(scope, expected)));
     findings.extend(expectation.bytes.iter().filter_map(|expected| counters::bytes(scope, expected)));
     findings.extend(expectation.wire.iter().filter_map(|expected| wire::check(scope, expected)));
+    findings.extend(expectation.paths.iter().filter_map(|expected| paths::check(scope, expected)));
 }

@@ -210,6 +210,11 @@ fn observation() -> impl Strategy<Value = Observation> {
             filter: "drop".to_owned(),
             packets
         }),
+        (name(), any::<u64>()).prop_map(|(rule, segments)| Observation::RuleHits {
+            link: "link1".to_owned(),
+            rule,
+            segments
+        }),
         Just(Observation::Ended),
     ]
 }

@@ -30,7 +30,8 @@ pub static PATH: Record = Record::plain(
         Key::new(
             "rules",
             Shape::List(&Shape::Record(&PATH_RULE)),
-            "Middlebox rules. A packet meets them in this order, before the conditions.",
+            "Middlebox rules, in a row along the link: what the first end sends meets them in this order, what the second end \
+             sends in the opposite one. The conditions come behind.",
         ),
     ],
 );
@@ -46,7 +47,7 @@ const CONDITION_KEYS: [Key; 8] = [
     record("queue", &QUEUE, "How much may wait for the rate; what doesn't fit is dropped."),
     Key::new("loss", Shape::Either(&CHANCE_SHAPES), "Which packets are lost."),
     record("reorder", &REORDER, "Which packets come later, so that others overtake them."),
-    Key::new("duplicate", Shape::Either(&CHANCE_SHAPES), "Which packets come twice."),
+    Key::new("duplicate", Shape::Either(&CHANCE_SHAPES), "Which packets come twice, one right behind the other."),
     scalar("mtu", Kind::Integer(68, 65535), "Larger packets are refused with ICMP, which tells the sender this size."),
 ];
 
@@ -73,7 +74,7 @@ pub static QUEUE: Record = Record::plain(
     "queue",
     "a queue",
     &[
-        scalar("packets", Kind::Integer(1, 0xffff_ffff), "The most packets in it."),
+        scalar("packets", Kind::Integer(0, 0xffff_ffff), "The most packets in it."),
         scalar("bytes", Kind::Size, "The most bytes in it."),
     ],
 );
@@ -200,7 +201,11 @@ pub static ACTION: Record = Record {
         ),
         scalar("strip", Kind::Word(OPTION_WORDS.split_at(1).1), "This MPTCP option is replaced with NOPs."),
         record("rewrite", &REWRITE, "A field of an MPTCP option is changed."),
-        record("nat", &NAT, "The source becomes another one, and what comes back is translated, too."),
+        record(
+            "nat",
+            &NAT,
+            "The source becomes another one for all of their connection, and what comes back is translated, too.",
+        ),
         record("inject", &INJECT, "A segment is sent that nobody sent."),
         scalar("split", Kind::Integer(1, 65535), "They are cut into segments with at most so many payload bytes."),
         scalar("merge", Kind::Integer(2, 64), "So many of one flow that follow each other become one."),
@@ -389,5 +394,17 @@ pub static EXPECT_PATH: Record = Record::plain(
 );
 
 /// What can be counted of a direction: the fields of [`crate::recording::PathTotals`].
-pub static TOTALS: [&str; 9] =
-    ["entered", "entered_bytes", "left", "left_bytes", "lost", "queue_full", "too_big", "reordered", "duplicated"];
+pub static TOTALS: [&str; 12] = [
+    "entered",
+    "entered_bytes",
+    "left",
+    "left_bytes",
+    "lost",
+    "queue_full",
+    "too_big",
+    "reordered",
+    "duplicated",
+    "added",
+    "dropped",
+    "merged",
+];

@@ -58,7 +58,8 @@ pub enum PathCount {
     Total {
         /// The namespace at the end that sends.
         sender: String,
-        /// `entered`, `left`, `lost`, `queue_full`, `too_big`, `reordered`, `duplicated`, `entered_bytes`, `left_bytes`.
+        /// `entered`, `left`, `lost`, `queue_full`, `too_big`, `reordered`, `duplicated`, `added`,
+        /// `dropped`, `merged`, `entered_bytes`, `left_bytes`.
         field: String,
     },
 }

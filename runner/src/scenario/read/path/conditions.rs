@@ -98,7 +98,7 @@ fn jitter(reader: &Reader, node: &Node) -> Read<Jitter> {
 
 fn queue(reader: &Reader, node: &Node) -> Read<Queue> {
     let fields = reader.record(node, &grammar::QUEUE)?;
-    let packets = fields.optional("packets", scalar::integer(1, u64::from(u32::MAX)));
+    let packets = fields.optional("packets", scalar::integer(0, u64::from(u32::MAX)));
     let bytes = fields.optional("bytes", scalar::size);
     let queue = Queue { packets: packets?.and_then(|packets| u32::try_from(packets).ok()), bytes: bytes? };
     if queue == Queue::default() && fields.node.entries().is_empty() {

@@ -253,12 +253,6 @@ fn suits(reader: &Reader, fields: &Fields<'_>, pattern: &PacketPattern, action: 
             if pattern.direction.is_none() {
                 return refuse("action", "which end is behind the NAT?".to_owned(), "`from:` names it");
             }
-            for key in ["flags", "without", "payload", "option", "nth"] {
-                if fields.get(key).is_some() {
-                    let message = format!("a NAT translates whole connections, so `{key}` can't stand here");
-                    return refuse(key, message, "`source`, `destination` and their ports can");
-                }
-            }
             if pattern.from.or(pattern.to).is_some_and(|own| own.is_ipv4() != address.is_ipv4()) {
                 return refuse("action", "a NAT keeps the address family".to_owned(), "an address of the same family");
             }

@@ -1,0 +1,119 @@
+//! What paths did: rules that never matched, and counts against expectations.
+
+use crate::judge::names::Names;
+use crate::judge::time_line::around;
+use crate::judge::{Finding, FindingKind, render};
+use crate::recording::{Observation, PathTotals};
+use crate::scenario::model::{Action, PathCount, PathExpectation, PathRule};
+
+use super::scope::Scope;
+use super::steps::Progress;
+
+/// Rules that never matched: what they should have brought about did not happen.
+pub(super) fn rules(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
+    // A run that was cut short may not have come to the traffic that a rule is for.
+    if progress != Progress::Whole {
+        return Vec::new();
+    }
+    let mut installed: Vec<(&str, &PathRule)> = Vec::new();
+    let mut findings = Vec::new();
+    for (link, rule) in all_rules(names) {
+        // A name can be used again after its rule was removed: the numbers come in the same order.
+        let turn = installed.iter().filter(|(on, other)| *on == link && other.name == rule.name).count();
+        installed.push((link, rule));
+        let whose = format!("rule {} of {link}", rule.name);
+        match hits(names, link, &rule.name).nth(turn) {
+            None => findings.push(
+                Finding::new(FindingKind::Incomplete, format!("{whose}: how often it matched is not in the recording"))
+                    .placed(rule.place),
+            ),
+            Some(0) if !rule.may_be_unused => findings.push(
+                Finding::new(FindingKind::Path, format!("{whose} never matched a segment: it did nothing"))
+                    .placed(rule.place),
+            ),
+            Some(_) => {}
+        }
+    }
+    findings
+}
+
+/// All rules of a scenario with their links, in the order in which they are installed.
+pub(in crate::judge) fn all_rules<'a>(names: &Names<'a>) -> impl Iterator<Item = (&'a str, &'a PathRule)> {
+    let paths = names.scenario().world.paths.iter();
+    let first = paths.flat_map(|path| path.rules.iter().map(|rule| (path.link.as_str(), rule)));
+    let later = names.scenario().steps.iter().filter_map(|step| match &step.action {
+        Action::AddRule { link, rule } => Some((link.as_str(), rule)),
+        _ => None,
+    });
+    first.chain(later)
+}
+
+/// How often each rule of that name matched, in the order of their ends.
+pub(in crate::judge) fn hits<'a>(names: &Names<'a>, link: &str, rule: &str) -> impl Iterator<Item = u64> {
+    names.recording().entries.iter().filter_map(move |entry| match &entry.what {
+        Observation::RuleHits { link: on, rule: name, segments } if on == link && name == rule => Some(*segments),
+        _ => None,
+    })
+}
+
+/// What is wrong with what a path did.
+pub(super) fn check(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option<Finding> {
+    let (what, count) = match &expected.what {
+        PathCount::Rule(rule) => {
+            let mut hits = hits(scope.names, &expected.link, rule).peekable();
+            let count = hits.peek().is_some().then(|| hits.fold(0, u64::saturating_add));
+            (format!("matches of rule {rule} of {}", expected.link), count)
+        }
+        PathCount::Total { sender, field } => {
+            let totals = scope.taken(|what, moment| match what {
+                Observation::PathTotals { link, sender: from, moment: taken, totals }
+                    if *link == expected.link && from == sender && taken == moment =>
+                {
+                    Some(totals)
+                }
+                _ => None,
+            });
+            let what = format!("`{field}` of what {sender} sent through {}", expected.link);
+            (what, totals.and_then(|totals| total(totals, field)))
+        }
+    };
+    let Some(count) = count else { return Some(scope.missing(&what).placed(expected.place)) };
+    if expected.range.contains(&count) {
+        return None;
+    }
+    let summary = format!("{what} {}: expected {}, observed {count}", scope.when, render::range(&expected.range));
+    let finding = Finding::new(FindingKind::Path, summary).placed(expected.place).at(scope.at());
+    Some(finding.detailed(around(scope.names, last_deed(scope, expected).unwrap_or(scope.until))))
+}
+
+/// Where the path did something for the last time.
+fn last_deed(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option<usize> {
+    let entries = scope.names.recording().entries.iter().take(scope.until);
+    entries
+        .enumerate()
+        .filter(|(_, entry)| match &entry.what {
+            Observation::Path { link, .. } => *link == expected.link,
+            _ => false,
+        })
+        .last()
+        .map(|(index, _)| index)
+}
+
+/// The number of that name.
+pub(in crate::judge) fn total(totals: &PathTotals, field: &str) -> Option<u64> {
+    Some(match field {
+        "entered" => totals.entered,
+        "entered_bytes" => totals.entered_bytes,
+        "left" => totals.left,
+        "left_bytes" => totals.left_bytes,
+        "lost" => totals.lost,
+        "queue_full" => totals.queue_full,
+        "too_big" => totals.too_big,
+        "reordered" => totals.reordered,
+        "duplicated" => totals.duplicated,
+        "added" => totals.added,
+        "dropped" => totals.dropped,
+        "merged" => totals.merged,
+        _ => return None,
+    })
+}
