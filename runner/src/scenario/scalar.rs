@@ -336,6 +336,14 @@ pub fn counter(text: &str) -> Parsed<String> {
     })
 }
 
+/// The nstat name of a counter, or of two: `A - B` is the first one less the second one.
+pub fn counters(text: &str) -> Parsed<(String, Option<String>)> {
+    match text.split_once('-') {
+        Some((name, less)) => Ok((counter(name.trim())?, Some(counter(less.trim())?))),
+        None => Ok((counter(text)?, None)),
+    }
+}
+
 /// The name of a sysctl of the namespace, with dots or slashes like sysctl(8).
 pub fn sysctl(text: &str) -> Parsed<String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);

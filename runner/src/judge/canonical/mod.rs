@@ -43,6 +43,8 @@ mod paths;
 mod state;
 mod wire;
 
+pub(super) use counters::{is_shown, is_timing};
+
 use std::fmt::Write as _;
 
 use crate::recording::{Observation, Recording, StepOutcome};

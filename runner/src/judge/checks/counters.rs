@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::judge::canonical::is_timing;
 use crate::judge::{Finding, FindingKind, render};
 use crate::recording::{Moment, Observation};
 use crate::scenario::model::{BytesExpectation, CounterExpectation, Expectation, Place};
@@ -17,7 +18,7 @@ pub(in crate::judge) fn is_gauge(name: &str) -> bool {
 }
 
 /// What can't be said about a counter.
-enum Unknown {
+pub(super) enum Unknown {
     /// The counters of that namespace were not taken.
     NotTaken(String),
     /// This kernel has no such counter.
@@ -35,30 +36,32 @@ pub(super) fn check(scope: &Scope<'_, '_>, expectation: &Expectation) -> Vec<Fin
 }
 
 fn counter(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> Option<Finding> {
-    let name = &expected.name;
-    let mut values = Vec::new();
+    let (mut sum, mut less, mut detail) = (0_u64, 0_u64, Vec::new());
     for namespace in &expected.namespaces {
-        match moved(scope, namespace, name) {
-            Ok(value) => values.push((namespace, value)),
-            Err(unknown) => return Some(unknown_counter(scope, name, &unknown).placed(expected.place)),
+        for (name, total) in [(Some(&expected.name), &mut sum), (expected.less.as_ref(), &mut less)] {
+            let Some(name) = name else { continue };
+            match moved(scope, namespace, name) {
+                Ok(value) => {
+                    *total = total.saturating_add(value);
+                    detail.push(format!("{namespace}: {name} {value}"));
+                }
+                Err(unknown) => return Some(unknown_counter(scope, name, &unknown).placed(expected.place)),
+            }
         }
     }
-    let sum = values.iter().fold(0_u64, |sum, (_, value)| sum.saturating_add(*value));
-    if expected.range.contains(&sum) && !values.is_empty() {
+    let value = i128::from(sum) - i128::from(less);
+    if u64::try_from(value).is_ok_and(|value| expected.range.contains(&value)) && !detail.is_empty() {
         return None;
     }
+    let name = expected.less.as_ref().map_or_else(|| expected.name.clone(), |less| format!("{} - {less}", expected.name));
     let namespaces = expected.namespaces.join(" and ");
-    let what = if is_gauge(name) { "its value" } else { "it moved by" };
+    let what = if is_gauge(&expected.name) { "its value" } else { "it moved by" };
     let summary = format!(
-        "counter {name} of {namespaces} {}: expected {}, {what} {sum}",
+        "counter {name} of {namespaces} {}: expected {}, {what} {value}",
         scope.when,
         render::range(&expected.range)
     );
-    let detail = if values.len() > 1 {
-        render::indented(values.iter().map(|(namespace, value)| format!("{namespace}: {value}")))
-    } else {
-        String::new()
-    };
+    let detail = if detail.len() > 1 { render::indented(detail.into_iter()) } else { String::new() };
     Some(Finding::new(FindingKind::Counter, summary).placed(expected.place).detailed(detail).at(scope.at()))
 }
 
@@ -77,7 +80,7 @@ fn unknown_counter(scope: &Scope<'_, '_>, name: &str, unknown: &Unknown) -> Find
 }
 
 /// By how much a counter moved since the start of the run; the value of a gauge.
-fn moved(scope: &Scope<'_, '_>, namespace: &str, name: &str) -> Result<u64, Unknown> {
+pub(super) fn moved(scope: &Scope<'_, '_>, namespace: &str, name: &str) -> Result<u64, Unknown> {
     let not_taken = || Unknown::NotTaken(namespace.to_owned());
     let recording = scope.names.recording();
     let now = recording.counters(namespace, &scope.moment).ok_or_else(not_taken)?;
@@ -90,19 +93,21 @@ fn moved(scope: &Scope<'_, '_>, namespace: &str, name: &str) -> Result<u64, Unkn
     value.checked_sub(start).ok_or_else(|| Unknown::Backwards(namespace.to_owned(), start, value))
 }
 
-/// MPTCP counters of a namespace that moved though nothing is said about them.
+/// MPTCP counters of a namespace that moved though nothing is said about them. Those that depend on timing may.
 fn other_counters(scope: &Scope<'_, '_>, expectation: &Expectation, namespace: &str, place: Place) -> Option<Finding> {
     let mentioned: BTreeSet<&str> = expectation
         .counters
         .iter()
         .filter(|expected| expected.namespaces.iter().any(|of| of == namespace))
-        .map(|expected| expected.name.as_str())
+        .flat_map(|expected| [Some(expected.name.as_str()), expected.less.as_deref()])
+        .flatten()
         .collect();
     let Some(now) = scope.names.recording().counters(namespace, &scope.moment) else {
         return Some(scope.missing(&format!("the counters of {namespace}")).placed(place));
     };
     let mut moved_others = BTreeMap::new();
-    for name in now.keys().filter(|name| name.starts_with("MPTcpExt") && !mentioned.contains(name.as_str())) {
+    let is_other = |name: &&String| name.starts_with("MPTcpExt") && !is_timing(name) && !mentioned.contains(name.as_str());
+    for name in now.keys().filter(is_other) {
         match moved(scope, namespace, name) {
             Ok(0) => {}
             Ok(value) => _ = moved_others.insert(name, value),

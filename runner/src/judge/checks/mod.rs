@@ -1,5 +1,6 @@
 //! All checks on a recording: those that every run is put to, and the expectations that the scenario writes down.
 
+mod accounted;
 mod addresses;
 mod completeness;
 mod connections;
@@ -50,6 +51,7 @@ pub fn judge(scenario: &Scenario, recording: &Recording) -> Vec<Finding> {
     }
     if progress == Progress::Whole {
         expectation_findings(&Scope::of_run(&names), &scenario.expect, &mut findings);
+        findings.extend(accounted::check(&Scope::of_run(&names)));
     }
     findings
 }

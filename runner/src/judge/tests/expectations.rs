@@ -169,7 +169,7 @@ fn kinds_with(run: &Run, expectation: &Expectation) -> Vec<FindingKind> {
 
 fn counter(namespaces: &[&str], name: &str, range: Range) -> Expectation {
     let namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
-    let expected = CounterExpectation { namespaces, place: place(4), name: name.to_owned(), range };
+    let expected = CounterExpectation { namespaces, place: place(4), name: name.to_owned(), less: None, range };
     Expectation { counters: vec![expected], ..Expectation::default() }
 }
 

@@ -91,6 +91,7 @@ fn a_failed_step_is_the_only_finding_of_a_run_that_it_cut_short() {
             namespaces: vec!["client".to_owned()],
             place: place(1),
             name: "MPTcpExtAddAddr".to_owned(),
+            less: None,
             range: 9..=9,
         });
         set_outcome(&mut run, 2, &outcome);
@@ -205,6 +206,7 @@ fn a_fallback_after_the_handshake_is_found_unless_it_is_expected() {
             namespaces: vec!["server".to_owned()],
             place: place(1),
             name: "MPTcpExtInfiniteMapRx".to_owned(),
+            less: None,
             range: 1..=1,
         });
         run.change(|what| match what {

@@ -176,6 +176,8 @@ pub struct CounterExpectation {
     pub place: Place,
     /// Its nstat name.
     pub name: String,
+    /// Another one, by which it must be reduced first.
+    pub less: Option<String>,
     /// By how much it moved since the start of the run; a gauge (`MPTcpExtMPCurrEstab`): its value.
     pub range: Range,
 }

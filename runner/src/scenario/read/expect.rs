@@ -184,7 +184,7 @@ fn counters(
                 )),
             };
         }
-        let name = reader.key(counter, scalar::counter);
+        let name = reader.key(counter, scalar::counters);
         let range = range?;
         if range == (0..=u64::MAX) {
             return Err(reader.error(counter.value.place, "any number is in this range: it says nothing"));
@@ -197,8 +197,8 @@ fn counters(
     }
     let mut counters = Vec::new();
     for (name, place, range) in values {
-        if let Some(name) = name {
-            counters.push(CounterExpectation { namespaces: namespaces.clone(), place, name, range });
+        if let Some((name, less)) = name {
+            counters.push(CounterExpectation { namespaces: namespaces.clone(), place, name, less, range });
         } else {
             let zero = namespaces.iter().map(|namespace| (namespace.clone(), place));
             expectation.other_counters_zero.extend(zero);

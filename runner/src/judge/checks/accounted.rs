@@ -1,0 +1,151 @@
+//! No MPTCP counter moves unnoticed: in each run, each one that moved is accounted for.
+//!
+//! A counter is accounted for if the scenario mentions it, if the snapshot shows it, or if it counts what was seen on
+//! the wire. What is left are the counters that depend on timing: they may move, but within what the recording allows.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
+use crate::judge::canonical::{is_shown, is_timing};
+use crate::judge::{Finding, FindingKind};
+use crate::recording::{Direction, Observation};
+use crate::scenario::model::{Action, CounterExpectation, FilterHook, Operation, Scenario};
+use crate::wire::MptcpOption;
+
+use super::counters::moved;
+use super::scope::Scope;
+
+/// Counters that moved and that nobody knows about.
+pub(super) fn check(scope: &Scope<'_, '_>) -> Vec<Finding> {
+    let namespaces = scope.names.scenario().world.namespaces.iter();
+    namespaces.flat_map(|namespace| of_namespace(scope, &namespace.name)).collect()
+}
+
+fn of_namespace(scope: &Scope<'_, '_>, namespace: &str) -> Vec<Finding> {
+    let Some(end) = scope.names.recording().counters(namespace, &scope.moment) else { return Vec::new() };
+    let seen = Seen::of(scope, namespace);
+    let mut findings = Vec::new();
+    for name in end.keys().filter(|name| name.starts_with("MPTcpExt")) {
+        let Ok(value) = moved(scope, namespace, name) else { continue };
+        if value == 0 || mentioned(scope.names.scenario(), namespace, name) || is_shown(scope.names, name) {
+            continue;
+        }
+        let bound = seen.bound(scope, namespace, name);
+        if value > bound.most || value < bound.least {
+            let summary = format!("counter {name} of {namespace} moved by {value}, and {}", bound.why);
+            findings.push(Finding::new(FindingKind::Counter, summary).at(scope.at()));
+        }
+    }
+    findings
+}
+
+/// The scenario says something about the counter: at the end, or in a check step.
+fn mentioned(scenario: &Scenario, namespace: &str, name: &str) -> bool {
+    let says = |counter: &CounterExpectation| {
+        (counter.name == name || counter.less.as_deref() == Some(name))
+            && counter.namespaces.iter().any(|of| of == namespace)
+    };
+    scenario.expect.counters.iter().any(says)
+        || scenario.steps.iter().any(|step| match &step.action {
+            Action::Check(expectation) => expectation.counters.iter().any(says),
+            _ => false,
+        })
+}
+
+/// What a counter may have moved by.
+struct Bound {
+    least: u64,
+    most: u64,
+    why: &'static str,
+}
+
+impl Bound {
+    fn at_most(most: u64, why: &'static str) -> Self {
+        Self { least: 0, most, why }
+    }
+}
+
+/// What a namespace had on the wire.
+#[derive(Default)]
+struct Seen {
+    add_addr_sent: u64,
+    echo_sent: u64,
+    /// Address ids, not options.
+    removed_ids_sent: u64,
+    add_addr_received: u64,
+    remove_addr_received: u64,
+    /// The ends of the subflows that it opened.
+    joins_sent: BTreeSet<(SocketAddr, SocketAddr)>,
+    /// Somebody opened a subflow, in whatever namespace.
+    has_joins: bool,
+    /// What a filter drops on its way out was sent, but not seen.
+    filters_output: bool,
+}
+
+impl Seen {
+    fn of(scope: &Scope<'_, '_>, namespace: &str) -> Self {
+        let steps = &scope.names.scenario().steps;
+        let filters_output = steps.iter().any(|step| match &step.action {
+            Action::Do(Operation::AddFilter(filter)) => {
+                filter.namespace == namespace && filter.hook == FilterHook::Output
+            }
+            _ => false,
+        });
+        let mut seen = Self { filters_output, ..Self::default() };
+        for entry in &scope.names.recording().entries {
+            let Observation::Packet { namespace: of, direction, segment, .. } = &entry.what else { continue };
+            for option in &segment.options {
+                seen.has_joins |= matches!(option, MptcpOption::MpJoinSyn { .. });
+                if of == namespace {
+                    seen.count(*direction, option, (segment.source, segment.destination));
+                }
+            }
+        }
+        seen
+    }
+
+    fn count(&mut self, direction: Direction, option: &MptcpOption, ends: (SocketAddr, SocketAddr)) {
+        match (direction, option) {
+            (Direction::Out, MptcpOption::AddAddr { echo: false, .. }) => self.add_addr_sent += 1,
+            (Direction::Out, MptcpOption::AddAddr { echo: true, .. }) => self.echo_sent += 1,
+            (Direction::Out, MptcpOption::RemoveAddr { address_ids }) => {
+                self.removed_ids_sent += address_ids.len() as u64;
+            }
+            (Direction::Out, MptcpOption::MpJoinSyn { .. }) => _ = self.joins_sent.insert(ends),
+            (Direction::In, MptcpOption::AddAddr { .. }) => self.add_addr_received += 1,
+            (Direction::In, MptcpOption::RemoveAddr { .. }) => self.remove_addr_received += 1,
+            _ => {}
+        }
+    }
+
+    /// What a counter that nobody mentions may have moved by.
+    fn bound(&self, scope: &Scope<'_, '_>, namespace: &str, name: &str) -> Bound {
+        match name {
+            "MPTcpExtAddAddrTx" => self.sent(self.add_addr_sent),
+            "MPTcpExtEchoAddTx" => self.sent(self.echo_sent),
+            "MPTcpExtRmAddrTx" => self.sent(self.removed_ids_sent),
+            "MPTcpExtMPJoinSynTx" => self.sent(self.joins_sent.len() as u64),
+            "MPTcpExtAddAddrDrop" => Bound::at_most(self.add_addr_received, "fewer ADD_ADDRs came"),
+            "MPTcpExtRmAddrDrop" => Bound::at_most(self.remove_addr_received, "fewer REMOVE_ADDRs came"),
+            // A single subflow delivers in order.
+            "MPTcpExtOFOMerge" | "MPTcpExtOFOQueue" | "MPTcpExtOFOQueueTail" | "MPTcpExtNoDSSInWindow"
+                if !self.has_joins =>
+            {
+                Bound::at_most(0, "no connection had a second subflow")
+            }
+            "MPTcpExtSubflowStale" if !self.has_joins => Bound::at_most(0, "no connection had a second subflow"),
+            "MPTcpExtSubflowRecover" => {
+                let stale = moved(scope, namespace, "MPTcpExtSubflowStale").unwrap_or(0);
+                Bound::at_most(stale, "fewer subflows were stale")
+            }
+            _ if is_timing(name) => Bound::at_most(u64::MAX, "any number may be"),
+            _ => Bound::at_most(0, "nothing says that it may: mention it in `counters:`"),
+        }
+    }
+
+    /// A counter of what was sent is as high as what was seen of it.
+    fn sent(&self, seen: u64) -> Bound {
+        let most = if self.filters_output { u64::MAX } else { seen };
+        Bound { least: seen, most, why: "another number was seen on the wire" }
+    }
+}
