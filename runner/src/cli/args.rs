@@ -19,6 +19,15 @@ Exit codes:
     4  All scenarios were skipped
   130  Interrupted by Ctrl-C (SIGINT) or SIGTERM";
 
+const COMPARE_CODES: &str = "\
+Exit codes:
+    0  Each scenario that was run is the same on both
+    1  Something differs
+    2  Wrong usage, damaged results, or nothing to compare
+    3  A kernel could not be run, or some scenario could not be compared
+    4  All scenarios were skipped on both
+  130  Interrupted by Ctrl-C (SIGINT) or SIGTERM";
+
 /// A testbed and scenario runner for Multipath TCP
 ///
 /// Runs scenarios of Multipath TCP in network namespaces of their own, and compares what the kernel does with what the
@@ -38,6 +47,12 @@ pub(super) enum Command {
     /// Run scenarios
     #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
+    /// Tell what differs between two kernels
+    #[command(after_help = COMPARE_CODES)]
+    Compare(CompareArgs),
+    /// Run scenarios on several kernels, for a table of scenarios and kernels
+    #[command(after_help = EXIT_CODES)]
+    Matrix(MatrixArgs),
     /// Check scenario files for errors without running them
     Check(CheckArgs),
     /// Judge a stored recording again
@@ -177,6 +192,95 @@ fn requirement(word: &str) -> Result<Requirement, String> {
 
 fn quoted(words: &[&str]) -> String {
     words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+/// How a report on several kernels is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum ReportFormat {
+    /// For people
+    Text,
+    /// One JSON object
+    Json,
+    /// Markdown
+    Markdown,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReportArgs {
+    /// How to print the results
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ReportFormat::Text)]
+    format: ReportFormat,
+    /// Print one JSON object: short for `--format json`
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
+    /// Print Markdown: short for `--format markdown`
+    #[arg(long, conflicts_with_all = ["format", "json"])]
+    markdown: bool,
+}
+
+impl ReportArgs {
+    /// How results are printed, by whatever name it was asked for.
+    pub(super) fn format(&self) -> ReportFormat {
+        match self {
+            Self { json: true, .. } => ReportFormat::Json,
+            Self { markdown: true, .. } => ReportFormat::Markdown,
+            Self { format, .. } => *format,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CacheArgs {
+    /// Where results are kept, to be used again while neither kernel, nor mptcplab, nor scenario changes [default:
+    /// mptcplab in XDG_CACHE_HOME, or in ~/.cache]
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) cache: Option<PathBuf>,
+    /// Run everything, and use no stored results
+    #[arg(long)]
+    pub(super) fresh: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompareArgs {
+    /// A folder that `mptcplab run --results` wrote, a kernel image, or `running` for the kernel that runs here
+    #[arg(value_name = "A")]
+    pub(super) a: PathBuf,
+    /// What it is compared with, likewise
+    #[arg(value_name = "B")]
+    pub(super) b: PathBuf,
+    /// Only the scenarios of these files and folders; for kernels, those that are run
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// The folder with the modules of the kernel image A
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) modules_a: Option<PathBuf>,
+    /// The folder with the modules of the kernel image B
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) modules_b: Option<PathBuf>,
+    /// A and B may be names of kernels in this list, as `mptcplab matrix` reads it
+    #[arg(long, value_name = "FILE")]
+    pub(super) kernels: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) cache: CacheArgs,
+    #[command(flatten)]
+    pub(super) report: ReportArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MatrixArgs {
+    /// The list of kernels and scenarios, a YAML file
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Scenario files and folders instead of those of the list
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Leave out scenarios that passed in the same way on each kernel
+    #[arg(short, long)]
+    pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) cache: CacheArgs,
+    #[command(flatten)]
+    pub(super) report: ReportArgs,
 }
 
 #[derive(Debug, Args)]

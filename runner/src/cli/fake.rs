@@ -2,8 +2,9 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,8 +15,9 @@ use super::args::Cli;
 use super::{Availability, Exit, Lab, Trouble, execute};
 use crate::engine::Run;
 use crate::judge::{Finding, FindingKind, Verdict};
+use crate::mptcp::Limits;
 use crate::plan::example;
-use crate::recording::{Entry, Header, Observation, Recording, StepOutcome};
+use crate::recording::{Entry, Header, Moment, Observation, Recording, SourceText, StepOutcome};
 use crate::report::{Printer, Style};
 use crate::scenario::model::{Feature, Scenario};
 
@@ -28,6 +30,18 @@ pub(super) struct Fake {
     pub(super) late_trouble: Vec<String>,
     /// How many runs there were.
     pub(super) runs: AtomicUsize,
+    /// The image of the kernel that it stands for; nothing for the one that runs here.
+    pub(super) image: String,
+    /// What the kernels of images say when all is over.
+    pub(super) late_trouble_elsewhere: Vec<String>,
+    /// The text of the scenario of this name has changed.
+    pub(super) changed: String,
+    /// Where the files of scenarios are.
+    pub(super) scenarios: PathBuf,
+    /// mptcplab itself was called like this.
+    pub(super) programs: Mutex<Vec<String>>,
+    /// Changes with the program.
+    pub(super) digest: String,
     /// What Ctrl-C does. A scenario called `interrupt` presses it.
     pub(super) interrupted: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -47,6 +61,7 @@ impl Lab for Fake {
                 title: format!("the title of {name}"),
                 requires: if name.contains("skip") { vec![Feature::Laminar] } else { Vec::new() },
                 alone: name.contains("alone"),
+                sources: vec![SourceText { name: name.clone(), text: format!("{}", name == self.changed) }],
                 ..example::scenario()
             })
             .collect())
@@ -72,6 +87,7 @@ impl Lab for Fake {
 
     fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability> {
         let availability = |feature: &Feature| match feature {
+            Feature::Laminar if self.is_new() => Availability::Yes,
             Feature::Laminar => Availability::No("the flag is not kept".to_owned()),
             Feature::Mptcp if self.no_mptcp => Availability::No("EPROTONOSUPPORT".to_owned()),
             _ => Availability::Yes,
@@ -101,6 +117,7 @@ impl Lab for Fake {
             features: Vec::new(),
         };
         let mut entries = vec![Entry { at: 0, what: Observation::Ended }];
+        entries.insert(0, Entry { at: 0, what: limits(scenario.title.contains("differ") && self.is_new()) });
         if scenario.title.contains("flaky") && earlier == 2 {
             entries.insert(0, Entry { at: 0, what: timed_out() });
         } else {
@@ -127,14 +144,61 @@ impl Lab for Fake {
         Ok(())
     }
 
+    fn program(&self, arguments: &[OsString]) -> Result<Option<u8>, Trouble> {
+        let arguments: Vec<String> = arguments.iter().map(|word| word.to_str().unwrap().to_owned()).collect();
+        self.programs.lock().unwrap().push(arguments.join(" "));
+        let is_vm = arguments[0] == "vm";
+        let image = if is_vm { arguments[2].clone() } else { String::new() };
+        if image.ends_with("dead") {
+            return Ok(Some(3));
+        }
+        if image.ends_with("interrupted") {
+            return Ok(None);
+        }
+        let options = arguments.iter().position(|word| word == "--no-evidence").unwrap();
+        let end = arguments.iter().position(|word| word == "--").unwrap() + 1;
+        // Scenarios are known by their bare names.
+        let file = |name: &String| self.scenarios.join(name).with_extension("yaml").display().to_string();
+        let words = ["mptcplab", "run"].into_iter().map(str::to_owned);
+        let words = words.chain(arguments[options..end].iter().cloned()).chain(arguments[end..].iter().map(file));
+        let cli = Cli::try_parse_from(words).unwrap();
+        let late_trouble = if is_vm { self.late_trouble_elsewhere.clone() } else { Vec::new() };
+        let guest = Self { image, late_trouble, changed: self.changed.clone(), ..Self::default() };
+        let mut printer = Printer::new(Box::new(io::sink()), Box::new(io::sink()), Style::default());
+        Ok(Some(execute(cli, &guest, &mut printer) as u8))
+    }
+
+    fn program_interrupter(&self) -> Box<dyn FnOnce() + Send> {
+        Box::new(|| {})
+    }
+
+    fn program_digest(&self) -> Result<String, Trouble> {
+        Ok(self.digest.clone())
+    }
+
     fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {
         let flaked = recording.entries.iter().any(|entry| entry.what == timed_out());
-        if !flaked && !scenario.title.contains("fail") {
+        let is_new = scenario.title.contains("c_new");
+        let regressed = scenario.title.contains("regress") && self.is_new();
+        if !flaked && !regressed && !scenario.title.contains("fail") && !is_new {
             return Verdict::Passed;
         }
         let (summary, detail) = ("2 expected, 1 observed".to_owned(), String::new());
-        Verdict::Failed(vec![Finding { kind: FindingKind::Subflows, place: None, summary, detail, at: None }])
+        let kind = if is_new { FindingKind::SnapshotNew } else { FindingKind::Subflows };
+        Verdict::Failed(vec![Finding { kind, place: None, summary, detail, at: None }])
     }
+}
+
+impl Fake {
+    fn is_new(&self) -> bool {
+        self.image.contains("new")
+    }
+}
+
+/// What each kernel has, or what only a new one has.
+fn limits(new: bool) -> Observation {
+    let limits = Limits { subflows: if new { 4 } else { 3 }, ..Limits::default() };
+    Observation::Limits { namespace: "client".to_owned(), moment: Moment::End, limits }
 }
 
 #[derive(Clone, Default)]
@@ -180,8 +244,8 @@ pub(super) fn mptcplab_with(lab: &Fake, arguments: &[&str], files: &[&str]) -> (
         std::fs::write(folder.path().join(file), "").unwrap();
     }
     let folder = folder.path().display().to_string();
-    let says_where =
-        arguments.contains(&"--evidence") || matches!(arguments, ["check" | "judge" | "doctor" | "schema", ..]);
+    let says_where = arguments.contains(&"--evidence")
+        || matches!(arguments, ["check" | "judge" | "doctor" | "schema" | "compare" | "matrix", ..]);
     let arguments = arguments.iter().map(|argument| argument.replace("FOLDER", &folder));
     let arguments = arguments.chain((!says_where).then(|| "--no-evidence".to_owned()));
     let cli = Cli::try_parse_from(std::iter::once("mptcplab".to_owned()).chain(arguments)).unwrap();

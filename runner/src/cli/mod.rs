@@ -7,15 +7,19 @@
 mod args;
 mod bisect;
 mod check;
+mod compare;
 mod doctor;
+mod elsewhere;
 mod exit;
 mod human;
 mod interrupt;
 mod judge;
 mod lab;
+mod matrix;
 mod output;
 mod pool;
 mod present;
+mod program;
 mod row;
 mod run;
 mod schedule;
@@ -36,6 +40,7 @@ pub use lab::{Availability, Kernel, Lab, Trouble};
 
 /// The program. Returns the code to exit with; usage errors and `--help` exit by themselves.
 pub fn main() -> std::process::ExitCode {
+    program::end_with_parent();
     // What goes wrong before the arguments are understood counts, too.
     let bisecting = std::env::args_os().any(|argument| argument == "--bisect");
     let cli = match Cli::try_parse() {
@@ -56,6 +61,8 @@ fn execute(cli: Cli, lab: &dyn Lab, printer: &mut Printer) -> Exit {
     let exit = match cli.command {
         None => run::execute(&cli.run, lab, printer),
         Some(Command::Run(args)) => run::execute(&args, lab, printer),
+        Some(Command::Compare(args)) => compare::execute(&args, lab, printer),
+        Some(Command::Matrix(args)) => matrix::execute(&args, lab, printer),
         Some(Command::Check(args)) => check::execute(&args, lab, printer),
         Some(Command::Judge(args)) => judge::execute(&args, lab, printer),
         Some(Command::Doctor) => doctor::execute(lab, printer),
@@ -121,5 +128,9 @@ fn open(path: &std::path::Path) -> std::io::Result<BufReader<std::fs::File>> {
 mod fake;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_of_bisect;
+#[cfg(test)]
+mod tests_of_kernels;
 #[cfg(test)]
 mod tests_of_many;

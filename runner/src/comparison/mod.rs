@@ -3,6 +3,8 @@
 //! Two scenarios are the same if they have the same verdict and the same canonical observation: the text that a snapshot
 //! keeps. What could not be compared is never called the same, and each scenario of either side is in the comparison.
 
+pub mod table;
+
 use std::collections::BTreeMap;
 
 use crate::results::{Found, KernelIdentity, Outcome, Results, Ruling, StoredFinding};

@@ -17,6 +17,7 @@ mod progress;
 mod story;
 mod style;
 mod summary;
+mod table;
 mod tap;
 mod topology;
 
@@ -37,6 +38,7 @@ pub use story::story;
 pub(crate) use style::Role;
 pub use style::Style;
 pub use summary::{Repetitions, Totals, repetition_line, slowest_line, summary_line};
+pub use table::{Rows, table_json, table_markdown, table_text};
 pub use tap::{TAP_VERSION, tap_bail_out, tap_comment, tap_plan, tap_test, tap_totals};
 pub use topology::topology;
 

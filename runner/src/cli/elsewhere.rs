@@ -1,0 +1,274 @@
+//! Results of scenarios on any kernel: stored ones as far as nothing has changed, new ones for the rest.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use crate::digest::Digest;
+use crate::report::Printer;
+use crate::results::{self, KernelIdentity, Outcome, Results, Ruling, Store, snapshot_digest, sources_digest};
+use crate::scenario::model::{Machine, Scenario, WhichKernel};
+use crate::text;
+
+use super::Exit;
+use super::args::CacheArgs;
+use super::lab::{Lab, Trouble};
+
+/// Where results are kept, and whether they may be used again.
+pub(super) struct Cache {
+    root: PathBuf,
+    fresh: bool,
+}
+
+/// Results, and how they came about.
+pub(super) struct Obtained {
+    pub(super) results: Results,
+    pub(super) ran: usize,
+    pub(super) reused: usize,
+}
+
+/// Why there are no results.
+pub(super) enum Missing {
+    /// Something went wrong with this kernel.
+    Trouble(Trouble),
+    /// The program was interrupted.
+    Interrupted,
+}
+
+impl From<Trouble> for Missing {
+    fn from(trouble: Trouble) -> Self {
+        Self::Trouble(trouble)
+    }
+}
+
+impl Cache {
+    pub(super) fn new(args: &CacheArgs) -> Self {
+        let root = args.cache.clone().unwrap_or_else(|| {
+            let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+            let home = || folder("HOME").map(|home| home.join(".cache"));
+            let cache = folder("XDG_CACHE_HOME").or_else(home).unwrap_or_else(|| PathBuf::from("target"));
+            cache.join("mptcplab")
+        });
+        Self { root, fresh: args.fresh }
+    }
+
+    /// Results of these scenarios on a kernel, in their order.
+    pub(super) fn obtain(
+        &self,
+        kernel: &WhichKernel,
+        scenarios: &[Scenario],
+        lab: &dyn Lab,
+        printer: &mut Printer,
+    ) -> Result<Obtained, Missing> {
+        let folder = self.root.join(key(kernel, lab)?);
+        let known = if self.fresh { None } else { stored(&folder, printer) };
+        let usable = |scenario: &Scenario| -> Option<Outcome> {
+            let outcome = known.as_ref()?.scenarios.iter().find(|outcome| outcome.label == scenario.label())?;
+            is_current(kernel, scenario, outcome).then(|| outcome.clone())
+        };
+        let mut outcomes: BTreeMap<String, Outcome> =
+            scenarios.iter().filter_map(usable).map(|outcome| (outcome.label.clone(), outcome)).collect();
+        let stale: Vec<&Scenario> =
+            scenarios.iter().filter(|scenario| !outcomes.contains_key(&scenario.label())).collect();
+        let reused_by_label = |label: &str| outcomes.contains_key(label);
+        let mut base = match (&known, stale.as_slice()) {
+            (Some(known), []) => known.clone(),
+            _ => run(&self.temporary(&folder, "run"), kernel, &stale, lab)?,
+        };
+        let lacking = stale.iter().map(|scenario| scenario.label());
+        let lacking = lacking.filter(|label| base.scenarios.iter().all(|outcome| outcome.label != *label));
+        if let Some(label) = lacking.into_iter().next() {
+            return Err(trouble(format!("the run has left no result of `{}`", text::one_line(&label))).into());
+        }
+        let (reused, ran) =
+            (scenarios.iter().filter(|scenario| reused_by_label(&scenario.label())).count(), stale.len());
+        if ran > 0 {
+            for outcome in std::mem::take(&mut base.scenarios) {
+                outcomes.entry(outcome.label.clone()).or_insert(outcome);
+            }
+            self.keep(&folder, known, &mut base, &outcomes)?;
+        }
+        base.scenarios = scenarios.iter().filter_map(|scenario| outcomes.remove(&scenario.label())).collect();
+        Ok(Obtained { results: base, ran, reused })
+    }
+
+    /// Stores new results with those that were there. What the kernel said about problems of its own can't be told from
+    /// which scenario it came: then nothing is stored.
+    fn keep(
+        &self,
+        folder: &Path,
+        known: Option<Results>,
+        base: &mut Results,
+        outcomes: &BTreeMap<String, Outcome>,
+    ) -> Result<(), Trouble> {
+        let mut features = known.as_ref().map(|known| known.features.clone()).unwrap_or_default();
+        features.extend(base.features.clone());
+        base.features = features;
+        if !base.late_trouble.is_empty() {
+            return Ok(());
+        }
+        let others = known.into_iter().flat_map(|known| known.scenarios);
+        let others = others.filter(|outcome| !outcomes.contains_key(&outcome.label));
+        let all: Vec<Outcome> = outcomes.values().cloned().chain(others).collect();
+        let new = self.temporary(folder, "new");
+        let kept = write(&new, base.kernel.clone(), base.features.clone(), &all)
+            .map_err(|error| error.to_string())
+            .and_then(|()| replace(folder, &new));
+        kept.map_err(|message| {
+            let _ = fs::remove_dir_all(&new);
+            Trouble { message, hints: vec!["`--cache FOLDER` names another folder for results".to_owned()] }
+        })
+    }
+
+    /// A folder beside another that no other process has.
+    fn temporary(&self, folder: &Path, what: &str) -> PathBuf {
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        self.root.join(format!("{name}.{what}-{}", std::process::id()))
+    }
+}
+
+fn write(
+    folder: &Path,
+    kernel: KernelIdentity,
+    features: indexmap::IndexMap<String, results::Found>,
+    outcomes: &[Outcome],
+) -> Result<(), results::WriteError> {
+    let mut store = Store::begin(folder, kernel, features)?;
+    for (position, outcome) in outcomes.iter().enumerate() {
+        store.add_stored(position, outcome)?;
+    }
+    store.finish(SystemTime::now(), Vec::new()).map(drop)
+}
+
+fn replace(folder: &Path, new: &Path) -> Result<(), String> {
+    let replaced = match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => fs::rename(new, folder),
+    };
+    replaced.map_err(|error| format!("can't replace the results in `{}`: {error}", folder.display()))
+}
+
+/// Results of an earlier time. What is damaged is as good as not there, but that is told.
+fn stored(folder: &Path, printer: &mut Printer) -> Option<Results> {
+    if !folder.exists() {
+        return None;
+    }
+    results::read(folder).map_err(|error| super::hint(printer, &format!("not re-used: {error}"))).ok()
+}
+
+/// Neither the scenario nor its snapshot have changed, and the result is the kernel's, not the moment's.
+fn is_current(kernel: &WhichKernel, scenario: &Scenario, outcome: &Outcome) -> bool {
+    let of_the_kernel = match outcome.verdict {
+        Ruling::Passed | Ruling::Failed => true,
+        // What this machine's kernel lacks may be a module, or somebody who listens just now.
+        Ruling::Skipped => *kernel != WhichKernel::Running,
+        Ruling::Error => false,
+    };
+    of_the_kernel && outcome.sources == sources_digest(scenario) && outcome.snapshot == snapshot_digest(scenario)
+}
+
+/// A name for everything that results depend on, scenarios apart: mptcplab, the kernel, the machine.
+fn key(kernel: &WhichKernel, lab: &dyn Lab) -> Result<String, Trouble> {
+    let digest = Digest::new().part(lab.program_digest()?.as_bytes());
+    let digest = match kernel {
+        WhichKernel::Running => {
+            let KernelIdentity { release, version, machine } = KernelIdentity::running();
+            [release, version, machine].iter().fold(digest, |digest, part| digest.part(part.as_bytes()))
+        }
+        WhichKernel::Image(machine) => machine_digest(digest, machine).map_err(trouble)?,
+    };
+    Ok(digest.hex())
+}
+
+fn machine_digest(digest: Digest, machine: &Machine) -> Result<Digest, String> {
+    let Machine { image, modules, load, append, memory, cpus, kvm } = machine;
+    let unreadable = |path: &Path, error: std::io::Error| format!("can't read `{}`: {error}", path.display());
+    let mut digest = digest.file(image).map_err(|error| unreadable(image, error))?;
+    if let Some(folder) = modules {
+        for (path, length, modified) in listing(folder).map_err(|error| unreadable(folder, error))? {
+            digest = digest.part(path.as_os_str().as_encoded_bytes()).part(&length.to_le_bytes());
+            digest = digest.part(format!("{modified:?}").as_bytes());
+        }
+    }
+    let options = format!("{load:?} {append:?} {memory:?} {cpus:?} {kvm:?}");
+    Ok(digest.part(options.as_bytes()))
+}
+
+/// All files below a folder, with length and time of modification, sorted.
+fn listing(folder: &Path) -> std::io::Result<Vec<(PathBuf, u64, Option<SystemTime>)>> {
+    let mut files = Vec::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?;
+            // Of a link its own: `build` and `source` lead to other trees.
+            let metadata = entry.metadata()?;
+            if metadata.is_dir() {
+                folders.push(entry.path());
+            } else {
+                files.push((entry.path(), metadata.len(), metadata.modified().ok()));
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Runs scenarios on a kernel, with results in a folder that is gone afterwards.
+fn run(folder: &Path, kernel: &WhichKernel, scenarios: &[&Scenario], lab: &dyn Lab) -> Result<Results, Missing> {
+    let outcome = lab.program(&arguments(folder, kernel, scenarios));
+    let read = results::read(folder);
+    let _ = fs::remove_dir_all(folder);
+    match (outcome?, read) {
+        (None, _) => Err(Missing::Interrupted),
+        // Whatever came of single scenarios is in the results.
+        (Some(_), Ok(results)) => Ok(results),
+        (Some(code), Err(error)) => {
+            let message = format!("the run ended with exit code {code} and without results: {error}");
+            Err(Trouble { message, hints: vec!["what it said is above".to_owned()] }.into())
+        }
+    }
+}
+
+/// The command line of mptcplab that runs these scenarios on a kernel.
+fn arguments(folder: &Path, kernel: &WhichKernel, scenarios: &[&Scenario]) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = Vec::new();
+    match kernel {
+        WhichKernel::Running => arguments.push("run".into()),
+        WhichKernel::Image(machine) => {
+            arguments.extend(["vm".into(), "--kernel".into(), machine.image.clone().into_os_string()]);
+            let mut option = |name: &str, value: Option<OsString>| {
+                arguments.extend(value.into_iter().flat_map(|value| [name.into(), value]));
+            };
+            option("--modules", machine.modules.clone().map(PathBuf::into_os_string));
+            option("--load", (!machine.load.is_empty()).then(|| machine.load.join(",").into()));
+            option("--append", machine.append.clone().map(OsString::from));
+            option("--memory", machine.memory.map(|memory| memory.to_string().into()));
+            option("--cpus", machine.cpus.map(|cpus| cpus.to_string().into()));
+            option("--kvm", machine.kvm.map(OsString::from));
+        }
+    }
+    arguments.extend(["--no-evidence".into(), "--results".into(), folder.as_os_str().to_owned(), "--".into()]);
+    let mut files: Vec<&PathBuf> = Vec::new();
+    for scenario in scenarios {
+        if !files.contains(&&scenario.file) {
+            files.push(&scenario.file);
+        }
+    }
+    arguments.extend(files.into_iter().map(|file| file.clone().into_os_string()));
+    arguments
+}
+
+fn trouble(message: String) -> Trouble {
+    Trouble { message, hints: Vec::new() }
+}
+
+/// Lets Ctrl-C end the run on a kernel, and with it the whole.
+pub(super) fn heed_interruptions(lab: &dyn Lab, printer: &mut Printer) -> Result<(), Exit> {
+    lab.hold_interruptions().and_then(|()| lab.watch_interruptions(lab.program_interrupter())).map_err(|trouble| {
+        super::report_trouble(printer, &trouble);
+        Exit::Environment
+    })
+}

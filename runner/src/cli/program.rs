@@ -1,0 +1,96 @@
+//! mptcplab as a process of its own: how a comparison runs scenarios on each kernel.
+
+use std::ffi::OsString;
+use std::io;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
+use nix::unistd::Pid;
+
+/// In the environment of such a process: it ends with the one that waits for it.
+const PARENT: &str = "MPTCPLAB_ENDS_WITH_PARENT";
+
+/// Runs mptcplab itself, one process at a time.
+#[derive(Debug, Default)]
+pub(super) struct Program {
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum State {
+    #[default]
+    Idle,
+    Running(Pid),
+    Interrupted,
+}
+
+impl Program {
+    /// Runs it and waits for its end. Its standard output is dropped: what it has to say is in a file. The exit code;
+    /// with 128 and the signal's number, if a signal ended it. `None`: an interruption came first.
+    pub(super) fn run(&self, arguments: &[OsString]) -> io::Result<Option<u8>> {
+        let program = std::env::current_exe()?;
+        let mut command = Command::new(program);
+        command
+            .args(arguments)
+            .env(PARENT, "1")
+            // Another kernel's observations are nothing to review.
+            .env("INSTA_UPDATE", "no")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            // Ctrl-C comes to this process only, which passes it on: a second one would end the other at once.
+            .process_group(0);
+        let mut child = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            if *state == State::Interrupted {
+                return Ok(None);
+            }
+            let child = command.spawn()?;
+            if let Ok(pid) = i32::try_from(child.id()) {
+                *state = State::Running(Pid::from_raw(pid));
+            }
+            child
+        };
+        // The number stays the child's until it is waited for in earnest: no other process can get the signal.
+        if let Ok(pid) = i32::try_from(child.id()) {
+            while waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
+                == Err(nix::errno::Errno::EINTR)
+            {}
+        }
+        let interrupted = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            let interrupted = *state == State::Interrupted;
+            if !interrupted {
+                *state = State::Idle;
+            }
+            interrupted
+        };
+        let status = child.wait()?;
+        let by_signal = || status.signal().and_then(|signal| u8::try_from(128 + signal).ok());
+        let code = status.code().and_then(|code| u8::try_from(code).ok()).or_else(by_signal);
+        Ok(if interrupted { None } else { Some(code.unwrap_or(u8::MAX)) })
+    }
+
+    /// What is to be done when the program is interrupted: the process that runs is told, and no other begins.
+    pub(super) fn interrupter(&self) -> impl FnOnce() + Send + 'static {
+        let state = Arc::clone(&self.state);
+        move || {
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            if let State::Running(pid) = *state {
+                // It may just have ended.
+                let _ = kill(pid, Signal::SIGTERM);
+            }
+            *state = State::Interrupted;
+        }
+    }
+}
+
+/// To be called at the start: a process that was started by another mptcplab ends with it.
+pub(super) fn end_with_parent() {
+    if std::env::var_os(PARENT).is_some() {
+        // Where it can't be had, the process ends by itself all the same, a little later.
+        let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGTERM);
+    }
+}
