@@ -65,7 +65,7 @@ impl Lab for Fake {
     fn enter(&self) -> Result<String, Trouble> {
         if self.forbidden {
             let message = "user namespaces are forbidden".to_owned();
-            return Err(Trouble { message, hints: vec!["run it as root".to_owned()] });
+            return Err(Trouble { message, hints: vec!["run it as root".to_owned()], kernel: false });
         }
         Ok("root".to_owned())
     }

@@ -20,6 +20,7 @@ mod run;
 mod schedule;
 mod select;
 mod tally;
+mod vm;
 mod work;
 
 use std::io::BufReader;
@@ -35,6 +36,9 @@ pub use lab::{Availability, Kernel, Lab, Trouble};
 
 /// The program. Returns the code to exit with; usage errors and `--help` exit by themselves.
 pub fn main() -> std::process::ExitCode {
+    if crate::vm::guest::is_init() {
+        crate::vm::guest::main();
+    }
     let cli = Cli::parse();
     let mut printer = Printer::standard();
     let exit = execute(cli, &Kernel::default(), &mut printer);
@@ -46,6 +50,7 @@ fn execute(cli: Cli, lab: &dyn Lab, printer: &mut Printer) -> Exit {
     let exit = match cli.command {
         None => run::execute(&cli.run, lab, printer),
         Some(Command::Run(args)) => run::execute(&args, lab, printer),
+        Some(Command::Vm(args)) => vm::execute(args, printer),
         Some(Command::Check(args)) => check::execute(&args, lab, printer),
         Some(Command::Judge(args)) => judge::execute(&args, lab, printer),
         Some(Command::Doctor) => doctor::execute(lab, printer),

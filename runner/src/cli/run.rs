@@ -95,9 +95,10 @@ fn dry_run(scenarios: &[Scenario], printer: &mut Printer) {
 }
 
 fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Printer) -> Result<Exit, Exit> {
-    lab.hold_interruptions().and_then(|()| lab.enter()).map_err(|trouble| {
+    let entered = lab.hold_interruptions().and_then(|()| lab.enter());
+    tell_notes(lab, printer);
+    entered.map_err(|trouble| {
         report_trouble(printer, &trouble);
-        hint(printer, "`mptcplab doctor` tells what is missing");
         Exit::Environment
     })?;
     let pool: Pool<Done> = Pool::new();
@@ -122,7 +123,16 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
             break;
         }
     }
-    Ok(tally.finish(lab.late_trouble()))
+    let late_trouble = lab.late_trouble();
+    let exit = tally.finish(late_trouble);
+    tell_notes(lab, printer);
+    Ok(exit)
+}
+
+fn tell_notes(lab: &dyn Lab, printer: &mut Printer) {
+    for note in lab.notes() {
+        printer.note(&text::printable(&note));
+    }
 }
 
 fn default_jobs() -> usize {

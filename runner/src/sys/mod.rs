@@ -1,10 +1,11 @@
 //! The system calls that need more than nix or std offer, wrapped so that the rest of the crate is free of
-//! `unsafe`: [`mod@env`] (environment variables), [`full_info`] (the one socket option that holds pointers),
+//! `unsafe`: [`child`] (a process that ends with us), [`mod@env`] (environment variables), [`full_info`] (the one socket option that holds pointers),
 //! [`privilege`] (a user namespace of our own), [`readiness`] (waiting for a descriptor), [`ring`] (the receive ring of
 //! a packet socket) and [`sockopt`] (socket options as bytes).
 
 #![allow(unsafe_code, reason = "the one place for it")]
 
+pub mod child;
 pub mod env;
 pub mod full_info;
 pub mod privilege;

@@ -10,6 +10,7 @@ mod option;
 mod segment;
 mod words;
 
+pub(crate) use hex::{from_hex, to_hex};
 pub use option::{AddAddrBody, DssMapping, MptcpOption};
 pub use segment::{Segment, TcpFlags};
 pub use words::OPTION_WORDS;
