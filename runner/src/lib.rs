@@ -25,4 +25,5 @@ pub mod sys;
 pub mod testbed;
 mod text;
 pub mod traffic;
+pub mod vm;
 pub mod wire;

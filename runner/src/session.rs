@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::thread;
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
@@ -170,6 +171,14 @@ pub fn missing(feature: &Feature, features: &BTreeMap<Feature, Availability>) ->
         Some(Availability::Yes) => None,
         Some(Availability::No(reason)) => Some(reason.clone()),
         None => Some("it was not probed".to_owned()),
+    }
+}
+
+/// A scenario has some dozens of file descriptors, and the usual limit of 1024 is for programs that use select(2). Where
+/// it can't be raised, fewer scenarios fit in at the same time: those that don't say so.
+pub fn raise_descriptor_limit() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -53,6 +54,9 @@ pub(super) enum Command {
     /// Run scenarios on several kernels, for a table of scenarios and kernels
     #[command(after_help = EXIT_CODES)]
     Matrix(MatrixArgs),
+    /// Run scenarios on another kernel, in a virtual machine
+    #[command(after_help = EXIT_CODES)]
+    Vm(VmArgs),
     /// Check scenario files for errors without running them
     Check(CheckArgs),
     /// Judge a stored recording again
@@ -281,6 +285,71 @@ pub(super) struct MatrixArgs {
     pub(super) cache: CacheArgs,
     #[command(flatten)]
     pub(super) report: ReportArgs,
+}
+
+/// Whether the processor's virtualisation is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum KvmArg {
+    /// If it works here, which is tried; otherwise emulation
+    Auto,
+    /// Nothing else
+    On,
+    /// Emulation
+    Off,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VmArgs {
+    /// The kernel: a vmlinuz (bzImage), a vmlinux with an entry for PVH, or a program of User-Mode Linux
+    #[arg(long, value_name = "IMAGE")]
+    pub(super) kernel: PathBuf,
+    /// The folder with the kernel's modules [default: ../lib/modules/VERSION beside the image, or /lib/modules/VERSION]
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) modules: Option<PathBuf>,
+    /// Load these modules, too; those that scenarios need are loaded anyway
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub(super) load: Vec<String>,
+    /// Memory of the machine, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 768, value_parser = clap::value_parser!(u32).range(64..))]
+    pub(super) memory: u32,
+    /// Processors of the machine [default: as many as there are here, 4 at most]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
+    pub(super) cpus: Option<u32>,
+    /// More arguments for the kernel
+    #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
+    pub(super) append: Option<String>,
+    /// How long all of it may take: `90`, `90s`, `10m`
+    #[arg(long, value_name = "TIME", default_value = "30m", value_parser = time)]
+    pub(super) time_limit: Duration,
+    /// Whether the processor's virtualisation is used
+    #[arg(long, value_name = "WHEN", value_enum, default_value_t = KvmArg::Auto)]
+    pub(super) kvm: KvmArg,
+    /// QEMU [default: qemu-system-x86_64]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) qemu: Option<PathBuf>,
+    /// The mptcplab for the guest [default: this one]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) runner: Option<PathBuf>,
+    /// Write the log of the guest's kernel to this file
+    #[arg(long, value_name = "FILE")]
+    pub(super) kernel_log: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) run: RunArgs,
+}
+
+/// `90`, `90s`, `10m`, `1h`.
+fn time(text: &str) -> Result<Duration, String> {
+    let (number, unit) =
+        text.find(|character: char| !character.is_ascii_digit()).map_or((text, "s"), |at| text.split_at(at));
+    let factor = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err("expected a time like `90s`, `10m`, or `1h`".to_owned()),
+    };
+    let seconds =
+        number.parse::<u64>().ok().and_then(|number| number.checked_mul(factor)).filter(|seconds| *seconds > 0);
+    seconds.map(Duration::from_secs).ok_or_else(|| "expected a time like `90s`, `10m`, or `1h`".to_owned())
 }
 
 #[derive(Debug, Args)]

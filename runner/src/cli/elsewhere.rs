@@ -118,7 +118,11 @@ impl Cache {
             .and_then(|()| replace(folder, &new));
         kept.map_err(|message| {
             let _ = fs::remove_dir_all(&new);
-            Trouble { message, hints: vec!["`--cache FOLDER` names another folder for results".to_owned()] }
+            Trouble {
+                message,
+                hints: vec!["`--cache FOLDER` names another folder for results".to_owned()],
+                kernel: false,
+            }
         })
     }
 
@@ -227,7 +231,7 @@ fn run(folder: &Path, kernel: &WhichKernel, scenarios: &[&Scenario], lab: &dyn L
         (Some(_), Ok(results)) => Ok(results),
         (Some(code), Err(error)) => {
             let message = format!("the run ended with exit code {code} and without results: {error}");
-            Err(Trouble { message, hints: vec!["what it said is above".to_owned()] }.into())
+            Err(Trouble { message, hints: vec!["what it said is above".to_owned()], kernel: false }.into())
         }
     }
 }
@@ -262,7 +266,7 @@ fn arguments(folder: &Path, kernel: &WhichKernel, scenarios: &[&Scenario]) -> Ve
 }
 
 fn trouble(message: String) -> Trouble {
-    Trouble { message, hints: Vec::new() }
+    Trouble { message, hints: Vec::new(), kernel: false }
 }
 
 /// Lets Ctrl-C end the run on a kernel, and with it the whole.

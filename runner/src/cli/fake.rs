@@ -80,7 +80,7 @@ impl Lab for Fake {
     fn enter(&self) -> Result<String, Trouble> {
         if self.forbidden {
             let message = "user namespaces are forbidden".to_owned();
-            return Err(Trouble { message, hints: vec!["run it as root".to_owned()] });
+            return Err(Trouble { message, hints: vec!["run it as root".to_owned()], kernel: false });
         }
         Ok("root".to_owned())
     }
@@ -103,7 +103,11 @@ impl Lab for Fake {
             interrupted();
         }
         if scenario.title.contains("trouble") {
-            return Err(Trouble { message: "no namespace\ndetails".to_owned(), hints: vec!["try".to_owned()] });
+            return Err(Trouble {
+                message: "no namespace\ndetails".to_owned(),
+                hints: vec!["try".to_owned()],
+                kernel: false,
+            });
         }
         assert!(!scenario.title.contains("panic"), "a defect");
         let header = Header {

@@ -5,15 +5,14 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 use crate::digest::Digest;
 use crate::engine::Run;
 use crate::judge::{self, Verdict};
 use crate::recording::{Header, Recording};
+use crate::results::KernelIdentity;
 use crate::scenario;
 use crate::scenario::model::{Feature, Scenario};
-use crate::session::Session;
+use crate::session::{Session, raise_descriptor_limit};
 use crate::sys::privilege::{self, Privilege};
 pub use crate::testbed::probe::Availability;
 
@@ -27,12 +26,14 @@ pub struct Trouble {
     pub message: String,
     /// What one can do.
     pub hints: Vec<String>,
+    /// The kernel under test has failed: not what surrounds it, nor mptcplab.
+    pub kernel: bool,
 }
 
 impl Trouble {
     #[expect(clippy::needless_pass_by_value, reason = "it is what map_err() hands over")]
-    fn new(message: impl ToString) -> Self {
-        Self { message: message.to_string(), hints: Vec::new() }
+    pub(super) fn new(message: impl ToString) -> Self {
+        Self { message: message.to_string(), ..Self::default() }
     }
 }
 
@@ -52,6 +53,10 @@ pub trait Lab: Sync {
     fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability>;
     /// Runs a scenario. What goes wrong in it is part of the recording.
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble>;
+    /// Which kernel it is. Known when the privileges were entered.
+    fn kernel(&self) -> KernelIdentity {
+        KernelIdentity::running()
+    }
     /// Whether the kernel's log is watched while scenarios run.
     fn kernel_log(&self) -> Availability;
     /// What the kernel has said about problems of its own while nothing ran, a line each.
@@ -69,6 +74,10 @@ pub trait Lab: Sync {
     fn program_digest(&self) -> Result<String, Trouble>;
     /// Judges a recording, snapshot included.
     fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict;
+    /// What there is to tell people since the last call, beside results.
+    fn notes(&self) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// The kernel that mptcplab runs on.
@@ -104,9 +113,13 @@ impl Lab for Kernel {
     }
 
     fn enter(&self) -> Result<String, Trouble> {
-        let how = privilege::enter().map_err(Trouble::new)?;
+        let doctor = |error: &dyn std::fmt::Display| Trouble {
+            hints: vec!["`mptcplab doctor` tells what is missing".to_owned()],
+            ..Trouble::new(error)
+        };
+        let how = privilege::enter().map_err(|error| doctor(&error))?;
         raise_descriptor_limit();
-        let session = Session::open().map_err(Trouble::new)?;
+        let session = Session::open().map_err(|error| doctor(&error))?;
         // A second call finds the first one's session, which is as good.
         let _ = self.session.set(session);
         Ok(match how {
@@ -165,13 +178,5 @@ impl Lab for Kernel {
 
     fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {
         judge::verdict(scenario, recording)
-    }
-}
-
-/// A scenario has some dozens of file descriptors, and the usual limit of 1024 is for programs that use select(2). Where
-/// it can't be raised, fewer scenarios fit in at the same time: those that don't say so.
-fn raise_descriptor_limit() {
-    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);
     }
 }

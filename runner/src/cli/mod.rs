@@ -25,6 +25,7 @@ mod run;
 mod schedule;
 mod select;
 mod tally;
+mod vm;
 mod work;
 
 use std::io::BufReader;
@@ -40,6 +41,9 @@ pub use lab::{Availability, Kernel, Lab, Trouble};
 
 /// The program. Returns the code to exit with; usage errors and `--help` exit by themselves.
 pub fn main() -> std::process::ExitCode {
+    if crate::vm::guest::is_init() {
+        crate::vm::guest::main();
+    }
     program::end_with_parent();
     // What goes wrong before the arguments are understood counts, too.
     let bisecting = std::env::args_os().any(|argument| argument == "--bisect");
@@ -63,6 +67,7 @@ fn execute(cli: Cli, lab: &dyn Lab, printer: &mut Printer) -> Exit {
         Some(Command::Run(args)) => run::execute(&args, lab, printer),
         Some(Command::Compare(args)) => compare::execute(&args, lab, printer),
         Some(Command::Matrix(args)) => matrix::execute(&args, lab, printer),
+        Some(Command::Vm(args)) => vm::execute(args, printer),
         Some(Command::Check(args)) => check::execute(&args, lab, printer),
         Some(Command::Judge(args)) => judge::execute(&args, lab, printer),
         Some(Command::Doctor) => doctor::execute(lab, printer),

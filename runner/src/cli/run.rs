@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::plan;
 use crate::report::Printer;
-use crate::results::{Found, KernelIdentity, Store};
+use crate::results::{Found, Store};
 use crate::scenario::model::{Feature, Scenario};
 use crate::session::missing;
 use crate::text;
@@ -105,9 +105,10 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
     if args.bisect {
         interrupt::end_with(Exit::Undecided);
     }
-    lab.hold_interruptions().and_then(|()| lab.enter()).map_err(|trouble| {
+    let entered = lab.hold_interruptions().and_then(|()| lab.enter());
+    tell_notes(lab, printer);
+    entered.map_err(|trouble| {
         report_trouble(printer, &trouble);
-        hint(printer, "`mptcplab doctor` tells what is missing");
         Exit::Environment
     })?;
     let pool: Pool<Done> = Pool::new();
@@ -125,7 +126,7 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
     let schedule = Schedule::new(scenarios, rounds, workers);
     let one_file = scenarios.windows(2).all(|pair| matches!(pair, [left, right] if left.file == right.file));
     let results = match &args.results {
-        Some(folder) => Some(begin_results(folder, &features, printer)?),
+        Some(folder) => Some(begin_results(folder, &features, lab, printer)?),
         None => None,
     };
     let mut tally = Tally::new(args, &schedule, one_file, results, printer);
@@ -136,13 +137,23 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
             break;
         }
     }
-    Ok(tally.finish(lab.late_trouble()))
+    let late_trouble = lab.late_trouble();
+    let exit = tally.finish(late_trouble);
+    tell_notes(lab, printer);
+    Ok(exit)
+}
+
+fn tell_notes(lab: &dyn Lab, printer: &mut Printer) {
+    for note in lab.notes() {
+        printer.note(&text::printable(&note));
+    }
 }
 
 /// Begins to store results. What is true at this moment only is no feature of the kernel.
 fn begin_results(
     folder: &Path,
     features: &BTreeMap<Feature, Availability>,
+    lab: &dyn Lab,
     printer: &mut Printer,
 ) -> Result<Store, Exit> {
     let found = |(feature, availability): (&Feature, &Availability)| match availability {
@@ -150,7 +161,7 @@ fn begin_results(
         Availability::No(reason) => (feature.word(), Found::No(reason.clone())),
     };
     let found = features.iter().filter(|(feature, _)| !is_of_the_moment(feature)).map(found).collect();
-    Store::begin(folder, KernelIdentity::running(), found).map_err(|error| {
+    Store::begin(folder, lab.kernel(), found).map_err(|error| {
         complain(printer, &error.to_string());
         Exit::Environment
     })

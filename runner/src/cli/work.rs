@@ -34,10 +34,13 @@ pub(super) fn carry_out(
     // A defect of ours in one scenario must not take the others' verdicts along.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let run = lab.run(scenario)?;
-        Ok((lab.verdict(scenario, &run.recording), run))
+        Ok::<_, Trouble>((lab.verdict(scenario, &run.recording), run))
     }));
     let (verdict, run) = match outcome {
         Ok(Ok((verdict, run))) => (verdict, Some(run)),
+        Ok(Err(trouble)) if trouble.kernel => {
+            (Verdict::Failed(vec![Finding { kind: FindingKind::Kernel, ..trouble_finding(trouble) }]), None)
+        }
         Ok(Err(trouble)) => (Verdict::Error(vec![trouble_finding(trouble)]), None),
         Err(_) => {
             let summary = "mptcplab itself failed (a panic; its message is above): this is a defect of mptcplab";

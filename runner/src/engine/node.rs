@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
 
+use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 
@@ -94,7 +95,7 @@ fn text(error: impl ToString) -> String {
 }
 
 /// What the capture of a namespace has left behind.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct NamespaceFrames {
     /// The namespace.
     pub namespace: String,

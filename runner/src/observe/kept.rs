@@ -1,5 +1,7 @@
 //! Frames that outlive the ring they were captured in: [`KeptFrames`].
 
+use serde::{Deserialize, Serialize};
+
 use super::CapturedFrame;
 use crate::recording::Direction;
 
@@ -8,15 +10,16 @@ use crate::recording::Direction;
 const MOST_BYTES: usize = 2 * 1024 * 1024;
 
 /// Frames of one namespace, copied out of the ring, oldest first. When it is full, what comes is only counted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KeptFrames {
+    #[serde(with = "hex")]
     bytes: Vec<u8>,
     frames: Vec<Kept>,
     left_out: u64,
 }
 
 /// A frame without its bytes, and where they end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 struct Kept {
     at_ns: u64,
     ifindex: u32,
@@ -51,6 +54,22 @@ impl KeptFrames {
     /// How many frames came when there was no more room.
     pub fn left_out(&self) -> u64 {
         self.left_out
+    }
+}
+
+/// As hexadecimal text: a list of numbers would take twice the room.
+mod hex {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use crate::wire::{from_hex, to_hex};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&to_hex(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        from_hex(&text).ok_or_else(|| D::Error::custom("not hexadecimal"))
     }
 }
 

@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 use nix::libc;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 /// The kernel gives one record with each read, and refuses (`EINVAL`) to cut it. This is more than it ever has
@@ -32,7 +33,7 @@ pub struct LogDrain {
 }
 
 /// A line of the kernel's log.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LogLine {
     /// From 0, emergency, to 7, debug (syslog(2)).
     pub level: u8,
@@ -80,6 +81,11 @@ impl KernelLog {
     /// Opens the log at its present end.
     pub fn open() -> Result<Self, KernelLogError> {
         Self::open_at(SeekFrom::End(0))
+    }
+
+    /// Opens the log at the oldest line that the kernel still has.
+    pub fn from_start() -> Result<Self, KernelLogError> {
+        Self::open_at(SeekFrom::Start(0))
     }
 
     fn open_at(position: SeekFrom) -> Result<Self, KernelLogError> {

@@ -3,9 +3,13 @@
 //! pointers), [`port`] (a packet socket that forwards), [`privilege`] (a user namespace of our own), [`readiness`] (waiting
 //! for a descriptor), [`ring`] (the receive ring of a packet socket that observes) and [`sockopt`] (socket options as
 //! bytes).
+//! `unsafe`: [`child`] (a process that ends with us), [`mod@env`] (environment variables), [`full_info`] (the one socket option that holds pointers),
+//! [`privilege`] (a user namespace of our own), [`readiness`] (waiting for a descriptor), [`ring`] (the receive ring of
+//! a packet socket) and [`sockopt`] (socket options as bytes).
 
 #![allow(unsafe_code, reason = "the one place for it")]
 
+pub mod child;
 pub mod env;
 pub mod ethtool;
 pub mod full_info;

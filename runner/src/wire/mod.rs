@@ -10,6 +10,7 @@ mod option;
 mod segment;
 mod words;
 
+pub(crate) use hex::{from_hex, to_hex};
 pub use option::{AddAddrBody, DssMapping, MptcpOption};
 pub(crate) use segment::offset_in;
 pub use segment::{Segment, TcpFlags};

@@ -1,0 +1,239 @@
+//! `mptcplab vm`: scenarios on another kernel. [`Remote`] is the [`Lab`] in a machine: what touches a kernel is asked of
+//! the guest, everything else is done here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::fs::File;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::sync::OnceLock;
+use std::thread::available_parallelism;
+
+use crate::engine::Run;
+use crate::judge::Verdict;
+use crate::recording::{Header, Recording};
+use crate::report::Printer;
+use crate::results::KernelIdentity;
+use crate::scenario::model::{Feature, Scenario};
+use crate::vm::image::{Image, Kind};
+use crate::vm::loss::Loss;
+use crate::vm::machine::Build;
+use crate::vm::modules::{Module, ModulesError, Tree};
+use crate::vm::program::Program;
+use crate::vm::talk::{Answer, Question};
+use crate::vm::{Guest, Kvm, Request, initramfs};
+
+use super::args::{KvmArg, VmArgs};
+use super::lab::{Availability, Kernel, Lab, Trouble};
+use super::{Exit, run};
+
+/// By default, however many processors there are here: more are hardly ever used, and emulated ones slow each other down.
+const MOST_CPUS: usize = 4;
+
+/// A scenario mostly waits; but in emulation it has a slow processor to wait for.
+const JOBS_FOR_A_PROCESSOR: usize = 4;
+
+pub(super) fn execute(mut args: VmArgs, printer: &mut Printer) -> Exit {
+    let cpus = args.cpus.map_or_else(default_cpus, |cpus| cpus as usize);
+    args.run.jobs = args.run.jobs.or(NonZeroUsize::new(cpus * JOBS_FOR_A_PROCESSOR));
+    let remote = Remote {
+        cpus,
+        local: Kernel::default(),
+        guest: OnceLock::new(),
+        log: OnceLock::new(),
+        identity: OnceLock::new(),
+        args,
+    };
+    run::execute(&remote.args.run, &remote, printer)
+}
+
+fn default_cpus() -> usize {
+    available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_CPUS)
+}
+
+/// A kernel in a machine.
+struct Remote {
+    args: VmArgs,
+    cpus: usize,
+    local: Kernel,
+    guest: OnceLock<Guest>,
+    /// Whether the guest's log is watched, as it says.
+    log: OnceLock<Availability>,
+    /// Which kernel the guest has, as it says.
+    identity: OnceLock<KernelIdentity>,
+}
+
+impl Remote {
+    /// Packs everything, and makes a guest of it that isn't started yet.
+    fn prepare(&self) -> Result<Guest, Trouble> {
+        let args = &self.args;
+        let image = Image::open(&args.kernel).map_err(Trouble::new)?;
+        let program = Program::open(args.runner.as_deref()).map_err(Trouble::new)?;
+        let modules = modules(args, &image)?;
+        let contents = initramfs::Contents { program: &program, modules: &modules, line: image.kind.line() };
+        let initramfs = initramfs::build(&contents)
+            .map_err(|error| Trouble::new(format!("can't make the guest's first file system: {error}")))?;
+        let log = args.kernel_log.as_deref().map(create).transpose()?;
+        let build = Build {
+            qemu: args.qemu.clone(),
+            memory: args.memory,
+            cpus: u32::try_from(self.cpus).unwrap_or(1),
+            append: args.append.clone(),
+        };
+        let kvm = match args.kvm {
+            KvmArg::Auto => Kvm::Auto,
+            KvmArg::On => Kvm::On,
+            KvmArg::Off => Kvm::Off,
+        };
+        let limit = Some(args.time_limit);
+        Guest::new(Request { image, initramfs, build, kvm, limit, log })
+            .map_err(|error| Trouble::new(format!("can't start a thread for the machine: {error}")))
+    }
+
+    fn ask(&self, question: &Question) -> Result<Answer, Trouble> {
+        let guest = self.guest.get().ok_or_else(|| Trouble::new("no machine was started"))?;
+        match guest.ask(question) {
+            Ok(Answer::Trouble(message)) => Err(Trouble::new(message)),
+            Ok(answer) => Ok(answer),
+            Err(loss) => Err(lost(&loss)),
+        }
+    }
+}
+
+fn lost(loss: &Loss) -> Trouble {
+    Trouble { message: loss.to_string(), hints: Vec::new(), kernel: loss.is_the_kernels() }
+}
+
+fn create(path: &Path) -> Result<File, Trouble> {
+    File::create(path)
+        .map_err(|error| Trouble::new(format!("can't write the kernel's log to `{}`: {error}", path.display())))
+}
+
+/// The modules that go into the guest.
+fn modules(args: &VmArgs, image: &Image) -> Result<Vec<Module>, Trouble> {
+    let tree = match (&args.modules, &image.release) {
+        (Some(folder), _) => Tree::open(folder),
+        // They are programs of one piece, most of the time.
+        (None, _) if image.kind == Kind::UserMode && args.load.is_empty() => return Ok(Vec::new()),
+        (None, Some(release)) => Tree::beside(&image.path, release),
+        (None, None) => {
+            let message = format!("the kernel `{}` doesn't tell its version", image.path.display());
+            return Err(Trouble {
+                hints: vec!["name the folder of its modules with --modules".to_owned()],
+                ..Trouble::new(message)
+            });
+        }
+    };
+    match tree.and_then(|tree| tree.needed(&args.load)) {
+        Ok(modules) => Ok(modules),
+        Err(error @ ModulesError::NotFound { .. }) => Err(Trouble {
+            hints: vec!["a kernel with everything built in: name any empty folder with --modules".to_owned()],
+            ..Trouble::new(error)
+        }),
+        Err(error) => Err(Trouble::new(error)),
+    }
+}
+
+/// The guest has answered something else than was asked.
+fn confused() -> Trouble {
+    Trouble::new("the guest's answer is not to what was asked: the mptcplab there (--runner) is another version")
+}
+
+impl Lab for Remote {
+    fn load(&self, file: &Path, colour: bool) -> Result<Vec<Scenario>, String> {
+        self.local.load(file, colour)
+    }
+
+    fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String> {
+        self.local.load_recorded(header, colour)
+    }
+
+    fn schema(&self) -> serde_json::Value {
+        self.local.schema()
+    }
+
+    fn prepare_snapshots(&self, update: bool) {
+        self.local.prepare_snapshots(update);
+    }
+
+    fn enter(&self) -> Result<String, Trouble> {
+        let guest = self.prepare()?;
+        // A second call finds the first one's guest, which is as good.
+        let _ = self.guest.set(guest);
+        let Answer::Entered { log, kernel } = self.ask(&Question::Enter)? else { return Err(confused()) };
+        let _ = self.identity.set(kernel);
+        let _ = self.log.set(log.map_or(Availability::Yes, Availability::No));
+        Ok("root in a machine of its own".to_owned())
+    }
+
+    fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability> {
+        let found = match self.ask(&Question::probe(features)) {
+            Ok(Answer::Probed(found)) => found,
+            Ok(_) => return all_missing(features, &confused()),
+            Err(trouble) => return all_missing(features, &trouble),
+        };
+        let availability = |missing: Option<String>| missing.map_or(Availability::Yes, Availability::No);
+        found
+            .into_iter()
+            .filter_map(|(word, missing)| Some((Feature::from_word(&word)?, availability(missing))))
+            .collect()
+    }
+
+    fn run(&self, scenario: &Scenario) -> Result<Run, Trouble> {
+        match self.ask(&Question::run(scenario))? {
+            Answer::Ran(ran) => Ok((*ran).into()),
+            _ => Err(confused()),
+        }
+    }
+
+    fn kernel_log(&self) -> Availability {
+        let unknown = || Availability::No("no machine was started".to_owned());
+        self.log.get().cloned().unwrap_or_else(unknown)
+    }
+
+    fn late_trouble(&self) -> Vec<String> {
+        match self.ask(&Question::LateTrouble) {
+            Ok(Answer::LateTrouble(lines)) => lines,
+            // The runs that were lost say so themselves; only a kernel that fails after the last of them is news.
+            Err(Trouble { message, kernel: true, .. }) => message.lines().take(1).map(str::to_owned).collect(),
+            Ok(_) | Err(_) => Vec::new(),
+        }
+    }
+
+    fn hold_interruptions(&self) -> Result<(), Trouble> {
+        self.local.hold_interruptions()
+    }
+
+    fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble> {
+        self.local.watch_interruptions(interrupted)
+    }
+
+    fn kernel(&self) -> KernelIdentity {
+        self.identity.get().cloned().unwrap_or_default()
+    }
+
+    fn program(&self, arguments: &[OsString]) -> Result<Option<u8>, Trouble> {
+        self.local.program(arguments)
+    }
+
+    fn program_interrupter(&self) -> Box<dyn FnOnce() + Send> {
+        self.local.program_interrupter()
+    }
+
+    fn program_digest(&self) -> Result<String, Trouble> {
+        self.local.program_digest()
+    }
+
+    fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {
+        self.local.verdict(scenario, recording)
+    }
+
+    fn notes(&self) -> Vec<String> {
+        self.guest.get().map(Guest::notes).unwrap_or_default()
+    }
+}
+
+fn all_missing(features: &BTreeSet<Feature>, trouble: &Trouble) -> BTreeMap<Feature, Availability> {
+    let no = Availability::No(trouble.message.clone());
+    features.iter().map(|feature| (feature.clone(), no.clone())).collect()
+}

@@ -1,0 +1,70 @@
+//! What the first process asks of its kernel: mounts, modules, and what it is.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::kmod::{ModuleInitFlags, finit_module};
+use nix::mount::{MsFlags, mount};
+use nix::sys::utsname::uname;
+
+use crate::vm::places::MODULES;
+
+/// Mounts what a run reads.
+pub(super) fn mount_all() -> Result<(), String> {
+    for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
+        fs::create_dir_all(target).map_err(|error| format!("can't make {target}: {error}"))?;
+        mount(Some(kind), target, Some(kind), MsFlags::empty(), None::<&str>)
+            .map_err(|errno| format!("can't mount {kind} on {target}: {errno}"))?;
+    }
+    Ok(())
+}
+
+/// A module of the guest's kernel.
+pub(super) struct Module {
+    path: PathBuf,
+}
+
+/// All that are there, in the order in which they are to be loaded.
+pub(super) fn modules() -> Result<Vec<Module>, String> {
+    if !Path::new(MODULES).exists() {
+        return Ok(Vec::new());
+    }
+    let entries = fs::read_dir(MODULES).map_err(|error| format!("can't read {MODULES}: {error}"))?;
+    let mut paths: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    paths.sort();
+    Ok(paths.into_iter().map(|path| Module { path }).collect())
+}
+
+impl Module {
+    /// Whether it is one of those that make the way to the host.
+    pub(super) fn is_virtio(&self) -> bool {
+        self.name().starts_with("virtio")
+    }
+
+    /// Without its number.
+    fn name(&self) -> String {
+        let stem = self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        stem.split_once('-').map_or(stem.clone(), |(_, name)| name.to_owned())
+    }
+
+    /// Loads it. The file's memory is given back: nobody needs it again.
+    pub(super) fn load(self) -> Result<(), String> {
+        let file = File::open(&self.path).map_err(|error| format!("can't read {}: {error}", self.path.display()))?;
+        let loaded = finit_module(file, c"", ModuleInitFlags::empty());
+        // It goes with the machine, if not now.
+        let _ = fs::remove_file(&self.path);
+        match loaded {
+            // Somebody was faster: the kernel itself.
+            Ok(()) | Err(Errno::EEXIST) => Ok(()),
+            // There is no such hardware: crc32c_intel says so.
+            Err(Errno::ENODEV) => Ok(()),
+            Err(errno) => Err(format!("can't load the module {}: {errno}; the kernel's log says more", self.name())),
+        }
+    }
+}
+
+/// As `uname -r` says.
+pub(super) fn release() -> String {
+    uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,80 @@
+//! What the guest is asked to do: [`Worker`].
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::OnceLock;
+
+use crate::engine::Run;
+use crate::recording::SourceText;
+use crate::results::KernelIdentity;
+use crate::scenario;
+use crate::scenario::model::Feature;
+use crate::session::{Session, raise_descriptor_limit};
+use crate::testbed::probe::Availability;
+use crate::vm::talk::{Answer, Question, probed};
+
+/// Answers questions, from as many threads as there are.
+#[derive(Debug, Default)]
+pub(super) struct Worker {
+    session: OnceLock<Result<Session, String>>,
+}
+
+impl Worker {
+    /// An answer as JSON.
+    pub(super) fn answer(&self, question: &[u8]) -> Vec<u8> {
+        let answer = match serde_json::from_slice::<Question>(question) {
+            // The first process must live: with it goes the machine.
+            Ok(question) => catch_unwind(AssertUnwindSafe(|| self.carry_out(question)))
+                .unwrap_or_else(|_| Err("mptcplab itself failed in the guest: this is a defect of mptcplab".to_owned()))
+                .unwrap_or_else(Answer::Trouble),
+            Err(error) => Answer::Trouble(format!("the guest doesn't understand the host: {error}")),
+        };
+        serde_json::to_vec(&answer).unwrap_or_else(|error| trouble(&format!("the answer can't be sent: {error}")))
+    }
+
+    /// Made when it is needed first.
+    fn session(&self) -> Result<&Session, String> {
+        let open = || {
+            raise_descriptor_limit();
+            Session::open().map_err(|error| error.to_string())
+        };
+        self.session.get_or_init(open).as_ref().map_err(Clone::clone)
+    }
+
+    fn carry_out(&self, question: Question) -> Result<Answer, String> {
+        let session = self.session()?;
+        Ok(match question {
+            Question::Enter => {
+                let log = match session.kernel_log() {
+                    Availability::Yes => None,
+                    Availability::No(reason) => Some(reason),
+                };
+                Answer::Entered { log, kernel: KernelIdentity::running() }
+            }
+            Question::Probe(words) => {
+                let features = words.iter().filter_map(|word| Feature::from_word(word)).collect();
+                let found: BTreeMap<Feature, Availability> = session.features(&features)?;
+                Answer::Probed(found.iter().map(|(feature, availability)| probed(feature, availability)).collect())
+            }
+            Question::Run { file, variant, sources } => {
+                Answer::Ran(Box::new(run(session, &file, variant.as_deref(), &sources)?.into()))
+            }
+            Question::LateTrouble => {
+                Answer::LateTrouble(session.late_trouble().iter().map(ToString::to_string).collect())
+            }
+        })
+    }
+}
+
+fn run(session: &Session, file: &str, variant: Option<&str>, sources: &[SourceText]) -> Result<Run, String> {
+    let scenario = scenario::load_sources(Path::new(file), variant, sources)
+        .map_err(|errors| format!("the guest can't read the scenario\n{}", errors.render(false)))?;
+    session.run(&scenario)
+}
+
+/// As JSON.
+pub(super) fn trouble(message: &str) -> Vec<u8> {
+    // A text is always JSON.
+    serde_json::to_vec(&Answer::Trouble(message.to_owned())).unwrap_or_default()
+}

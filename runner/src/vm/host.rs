@@ -1,0 +1,293 @@
+//! The host's part: [`Guest`] boots a kernel, asks it questions, and knows when it is lost.
+//!
+//! A thread of its own has the machine, since a machine ends with the thread that started it. Whatever happens comes to
+//! this thread as a [`Letter`]: questions from anywhere, bytes from the machine.
+
+use std::fs::File;
+use std::io;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::image::{Image, Kind};
+use super::loss::{Cause, Loss};
+use super::machine::{Accelerator, Build};
+use super::running::{Happened, Limits, Message, Running};
+use super::talk::{Answer, Question};
+
+/// To the first output of a kernel on a processor with its own virtualisation. It is a matter of milliseconds.
+const FIRST_SIGN: Duration = Duration::from_secs(3);
+/// To the work of init there.
+const BOOT: Duration = Duration::from_secs(15);
+/// To the work of init in emulation, on a host that is very busy.
+const BOOT_EMULATED: Duration = Duration::from_secs(120);
+/// A kernel that is lost again and again isn't booted more often than that.
+const MOST_LOSSES: usize = 20;
+
+/// Whether the processor's virtualisation is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kvm {
+    /// If it works: it is tried.
+    Auto,
+    /// It must work.
+    On,
+    /// Emulation.
+    Off,
+}
+
+/// What is to be booted.
+#[derive(Debug)]
+pub struct Request {
+    /// The kernel.
+    pub image: Image,
+    /// Its first file system, see [`super::initramfs::build`].
+    pub initramfs: File,
+    /// The machine.
+    pub build: Build,
+    /// What runs it.
+    pub kvm: Kvm,
+    /// How long it may take, from the first question to the last answer.
+    pub limit: Option<Duration>,
+    /// Where the log of the guest's kernel is written to.
+    pub log: Option<File>,
+}
+
+/// A kernel in a machine. The machine is started with the first question, and again when it was lost.
+#[derive(Debug)]
+pub struct Guest {
+    letters: Sender<Letter>,
+    notes: Arc<Mutex<Vec<String>>>,
+}
+
+/// What comes to the thread that has the machine.
+pub(super) enum Letter {
+    /// Somebody asks, and waits for the answer.
+    Ask(Vec<u8>, Reply),
+    /// The machine of this number says something.
+    From(usize, Message),
+    /// Nobody asks any more.
+    Close,
+}
+
+/// Where an answer goes.
+pub(super) type Reply = Sender<Result<Vec<u8>, Arc<Loss>>>;
+
+impl Guest {
+    /// A guest that isn't started yet.
+    ///
+    /// # Errors
+    ///
+    /// There is no thread for it.
+    pub fn new(request: Request) -> io::Result<Self> {
+        let (letters, receiver) = mpsc::channel();
+        let notes = Arc::new(Mutex::new(Vec::new()));
+        let host = Host {
+            request,
+            letters: letters.clone(),
+            notes: Arc::clone(&notes),
+            running: None,
+            number: 0,
+            begin: None,
+            kvm_fails: false,
+            losses: 0,
+            lost_for_good: None,
+        };
+        thread::Builder::new().name("machine".to_owned()).spawn(move || host.work(&receiver))?;
+        Ok(Self { letters, notes })
+    }
+
+    /// Asks, and waits for the answer.
+    ///
+    /// # Errors
+    ///
+    /// The guest was lost before it had answered.
+    pub fn ask(&self, question: &Question) -> Result<Answer, Arc<Loss>> {
+        let (reply, answer) = mpsc::channel();
+        let defect = |reason: String| Arc::new(Loss::of(Cause::Garbled(reason)));
+        let question = serde_json::to_vec(question).map_err(|error| defect(error.to_string()))?;
+        let gone = "the thread that has the machine is gone";
+        self.letters.send(Letter::Ask(question, reply)).map_err(|_| defect(gone.to_owned()))?;
+        let bytes = answer.recv().map_err(|_| defect(gone.to_owned()))??;
+        serde_json::from_slice(&bytes).map_err(|error| defect(error.to_string()))
+    }
+
+    /// What there is to tell people, once.
+    pub fn notes(&self) -> Vec<String> {
+        std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // A thread that is gone has no machine any more.
+        let _ = self.letters.send(Letter::Close);
+    }
+}
+
+/// The state of the thread that has the machine.
+struct Host {
+    request: Request,
+    letters: Sender<Letter>,
+    notes: Arc<Mutex<Vec<String>>>,
+    running: Option<Running>,
+    /// Of the machine: letters from earlier ones may still come.
+    number: usize,
+    /// The first question.
+    begin: Option<Instant>,
+    kvm_fails: bool,
+    losses: usize,
+    /// There is no use in starting another machine.
+    lost_for_good: Option<Arc<Loss>>,
+}
+
+impl Host {
+    fn work(mut self, letters: &Receiver<Letter>) {
+        loop {
+            let letter = match self.running.as_ref().and_then(|running| running.deadline(self.limits())) {
+                None => letters.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some((at, _)) => letters.recv_timeout(at.saturating_duration_since(Instant::now())),
+            };
+            match letter {
+                Ok(Letter::Ask(question, reply)) => self.ask(question, reply),
+                Ok(Letter::From(number, message)) if number == self.number => self.take(message),
+                // From a machine that is gone.
+                Ok(Letter::From(..)) => {}
+                Ok(Letter::Close) | Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    let passed = self.running.as_ref().and_then(|running| running.deadline(self.limits()));
+                    if let Some((at, cause)) = passed
+                        && at <= Instant::now()
+                    {
+                        self.lose(cause);
+                    }
+                }
+            }
+        }
+    }
+
+    fn note(&self, note: String) {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner).push(note);
+    }
+
+    fn accelerator(&self) -> Accelerator {
+        let hardware = self.request.image.kind == Kind::X86 && self.request.kvm != Kvm::Off && !self.kvm_fails;
+        if hardware { Accelerator::Kvm } else { Accelerator::Emulation }
+    }
+
+    fn limits(&self) -> Limits {
+        let hardware = self.accelerator() == Accelerator::Kvm;
+        let until =
+            self.begin.zip(self.request.limit).and_then(|(begin, limit)| Some((begin.checked_add(limit)?, limit)));
+        Limits {
+            until,
+            first_sign: (hardware && self.request.kvm == Kvm::Auto).then_some(FIRST_SIGN),
+            boot: if hardware { BOOT } else { BOOT_EMULATED },
+        }
+    }
+
+    fn ask(&mut self, question: Vec<u8>, reply: Reply) {
+        self.begin.get_or_insert_with(Instant::now);
+        if let Some(loss) = &self.lost_for_good {
+            // Who has asked may be gone.
+            let _ = reply.send(Err(Arc::clone(loss)));
+            return;
+        }
+        if self.running.is_none()
+            && let Err(loss) = self.start()
+        {
+            let loss = Arc::new(loss);
+            self.lost_for_good = Some(Arc::clone(&loss));
+            let _ = reply.send(Err(loss));
+            return;
+        }
+        if let Some(running) = &mut self.running {
+            running.ask(question, reply);
+        }
+    }
+
+    /// Starts a machine; the one of QEMU that works, if that is to be found out.
+    fn start(&mut self) -> Result<(), Loss> {
+        if self.accelerator() == Accelerator::Kvm
+            && let Err(reason) = usable_kvm()
+        {
+            if self.request.kvm == Kvm::On {
+                return Err(Loss::of(Cause::NotStarted(reason)));
+            }
+            self.without_kvm(&reason);
+        }
+        self.number += 1;
+        let (number, letters) = (self.number, self.letters.clone());
+        let tell = move |message| letters.send(Letter::From(number, message)).is_ok();
+        let Request { image, initramfs, build, .. } = &self.request;
+        let started = Running::start(image, initramfs, build, self.accelerator(), &tell);
+        self.running = Some(started.map_err(|reason| Loss::of(Cause::NotStarted(reason)))?);
+        Ok(())
+    }
+
+    fn without_kvm(&mut self, reason: &str) {
+        self.kvm_fails = true;
+        self.note(format!("KVM doesn't work here ({reason}): the machine is emulated, which is slower"));
+    }
+
+    fn take(&mut self, message: Message) {
+        let Some(running) = &mut self.running else { return };
+        let mut next = Some(running.take(message));
+        while let Some(happened) = next {
+            self.heed(happened);
+            next = self.running.as_mut().and_then(Running::next);
+        }
+    }
+
+    fn heed(&mut self, happened: Happened) {
+        match happened {
+            Happened::Nothing => {}
+            Happened::Lost(cause) => self.lose(cause),
+            Happened::Booted => {
+                let introduction = self.running.as_ref().map(Running::introduction);
+                introduction.into_iter().filter(|_| self.losses == 0).for_each(|note| self.note(note));
+            }
+            Happened::Trouble(trouble) => self.note(format!("in the guest: {trouble}")),
+            Happened::Logged(text) => self.write_log(&text),
+        }
+    }
+
+    fn write_log(&mut self, text: &str) {
+        use std::io::Write as _;
+        let Some(log) = &mut self.request.log else { return };
+        if let Err(error) = log.write_all(text.as_bytes()) {
+            self.request.log = None;
+            self.note(format!("the log of the guest's kernel can't be written any more: {error}"));
+        }
+    }
+
+    /// The machine is of no more use.
+    fn lose(&mut self, cause: Cause) {
+        let Some(running) = self.running.take() else { return };
+        let hardware = self.accelerator() == Accelerator::Kvm;
+        let (loss, questions) = running.end(cause);
+        self.write_log(&loss.console_text());
+        let booting = loss.release.is_none();
+        if booting && hardware && self.request.kvm == Kvm::Auto && !loss.is_time_out() {
+            self.without_kvm(&loss.reason());
+            for (question, reply) in questions {
+                self.ask(question, reply);
+            }
+            return;
+        }
+        self.losses += 1;
+        let loss = Arc::new(loss);
+        if booting || loss.is_time_out() || self.losses >= MOST_LOSSES {
+            self.lost_for_good = Some(Arc::clone(&loss));
+        }
+        for (_, reply) in questions {
+            let _ = reply.send(Err(Arc::clone(&loss)));
+        }
+    }
+}
+
+/// Whether there is any use in trying.
+fn usable_kvm() -> Result<(), String> {
+    let opened = File::options().read(true).write(true).open("/dev/kvm");
+    opened.map(drop).map_err(|error| format!("/dev/kvm: {error}"))
+}

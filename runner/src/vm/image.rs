@@ -1,0 +1,168 @@
+//! What a kernel image is, by its own words: [`Image`].
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::elf::Elf;
+
+/// Where the boot protocol of x86 says that it is spoken (Documentation/arch/x86/boot.rst).
+const BOOT_MAGIC: usize = 0x202;
+/// Where it says where the version is, counted from 0x200.
+const KERNEL_VERSION: usize = 0x20e;
+/// How a kernel's banner begins (`linux_banner`, init/version.c); the release follows.
+const BANNER: &[u8] = b"Linux version ";
+
+/// A kernel to boot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What runs it.
+    pub kind: Kind,
+    /// Its release, as `uname -r` says; `None` if the image doesn't tell.
+    pub release: Option<String>,
+}
+
+/// What it takes to boot an image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A machine of x86: `bzImage`, `vmlinuz`, or an uncompressed `vmlinux` with an entry for PVH.
+    X86,
+    /// User-Mode Linux: the image is a program.
+    UserMode,
+}
+
+/// Why an image can't be booted.
+#[derive(Debug, Error)]
+pub enum ImageError {
+    /// It isn't there, or can't be read.
+    #[error("can't read the kernel `{path}`: {source}")]
+    Unreadable {
+        /// Its path.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error(
+        "`{0}` is not a kernel: neither a `vmlinuz` (bzImage) nor a `vmlinux` of x86, nor a program of User-Mode Linux"
+    )]
+    NotAKernel(PathBuf),
+    /// An uncompressed kernel that doesn't say where to begin.
+    #[error(
+        "`{0}` is a kernel that QEMU can't boot: it has no entry for PVH; use the `bzImage` of the same build \
+         (arch/x86/boot/bzImage), or build it with CONFIG_PVH"
+    )]
+    NoEntry(PathBuf),
+}
+
+impl Image {
+    /// Looks at an image.
+    pub fn open(path: &Path) -> Result<Self, ImageError> {
+        let bytes = fs::read(path).map_err(|source| ImageError::Unreadable { path: path.to_owned(), source })?;
+        let image = |kind, release| Ok(Self { path: path.to_owned(), kind, release });
+        if let Some(elf) = Elf::parse(&bytes) {
+            let release = banner(&bytes);
+            if elf.section(".uml.setup.init").is_some() {
+                return image(Kind::UserMode, release);
+            }
+            let notes = elf.section(".notes").unwrap_or_default();
+            return match release {
+                None => Err(ImageError::NotAKernel(path.to_owned())),
+                // The entry for PVH is in a note of Xen's.
+                Some(_) if find(notes, b"Xen\0").is_some() => image(Kind::X86, release),
+                Some(_) => Err(ImageError::NoEntry(path.to_owned())),
+            };
+        }
+        if bytes.get(BOOT_MAGIC..BOOT_MAGIC + 4) == Some(b"HdrS") {
+            return image(Kind::X86, boot_version(&bytes));
+        }
+        Err(ImageError::NotAKernel(path.to_owned()))
+    }
+}
+
+/// The release in the header of a compressed image: `6.12.0-amd64 (builder@host) #1 SMP …`.
+fn boot_version(bytes: &[u8]) -> Option<String> {
+    let offset = bytes.get(KERNEL_VERSION..KERNEL_VERSION + 2)?;
+    let offset = usize::from(u16::from_le_bytes(offset.try_into().ok()?));
+    first_word(bytes.get(0x200 + offset..).filter(|_| offset != 0)?)
+}
+
+/// The release in the banner of an uncompressed kernel.
+fn banner(bytes: &[u8]) -> Option<String> {
+    let mut rest = bytes;
+    while let Some(found) = find(rest, BANNER) {
+        rest = rest.get(found + BANNER.len()..)?;
+        if rest.first().is_some_and(u8::is_ascii_digit) {
+            return first_word(rest);
+        }
+    }
+    None
+}
+
+/// Up to a blank; a word that can be part of a path.
+fn first_word(bytes: &[u8]) -> Option<String> {
+    let word = bytes.split(|byte| matches!(byte, b' ' | 0)).next()?;
+    let fine = word.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'/') && word.len() < 128;
+    String::from_utf8(word.to_vec()).ok().filter(|_| fine && !word.is_empty())
+}
+
+/// Where the text begins.
+fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    let first = *text.first()?;
+    let mut from = 0;
+    while let Some(at) = bytes.get(from..)?.iter().position(|byte| *byte == first) {
+        if bytes.get(from + at..)?.starts_with(text) {
+            return Some(from + at);
+        }
+        from += at + 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(content: &[u8]) -> Result<Image, ImageError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("image");
+        fs::write(&path, content).unwrap();
+        Image::open(&path)
+    }
+
+    /// As a boot loader sees it.
+    fn compressed(version: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; 0x400];
+        bytes[BOOT_MAGIC..BOOT_MAGIC + 4].copy_from_slice(b"HdrS");
+        bytes[KERNEL_VERSION..KERNEL_VERSION + 2].copy_from_slice(&0x80_u16.to_le_bytes());
+        bytes[0x280..0x280 + version.len()].copy_from_slice(version);
+        bytes
+    }
+
+    #[test]
+    fn a_compressed_image_tells_its_release() {
+        let found = image(&compressed(b"6.12.117+deb12-cloud-amd64 (x@y) #1 SMP\0")).unwrap();
+        assert_eq!((found.kind, found.release.as_deref()), (Kind::X86, Some("6.12.117+deb12-cloud-amd64")));
+        assert_eq!(image(&compressed(b"../../etc #1\0")).unwrap().release, None);
+    }
+
+    #[test]
+    fn an_uncompressed_one_has_it_in_its_banner() {
+        assert_eq!(banner(b"..Linux version %s..Linux version 6.1.0-rc1 (gcc) #2").as_deref(), Some("6.1.0-rc1"));
+        assert_eq!(banner(b"Linux version "), None);
+    }
+
+    #[test]
+    fn what_is_no_kernel_is_refused() {
+        for content in [&b""[..], b"#!/bin/sh\n", &[0; 0x1000]] {
+            assert!(matches!(image(content), Err(ImageError::NotAKernel(_))));
+        }
+        let program = fs::read("/bin/true").unwrap();
+        assert!(matches!(image(&program), Err(ImageError::NotAKernel(_))));
+        assert!(matches!(Image::open(Path::new("/nonexistent")), Err(ImageError::Unreadable { .. })));
+    }
+}

@@ -1,0 +1,118 @@
+//! How a guest was lost, in words: [`Loss`].
+
+use std::fmt;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::observe::trouble_in;
+use crate::text::printable;
+
+/// So many lines of the console are shown.
+const SHOWN: usize = 40;
+
+/// A guest that can't answer any more.
+#[derive(Debug)]
+pub struct Loss {
+    /// What happened.
+    pub cause: Cause,
+    /// The kernel's release, if its init came to work.
+    pub release: Option<String>,
+    /// What the machine is.
+    pub words: &'static str,
+    /// The last of what was on the console, in lines.
+    pub console: Vec<String>,
+    /// What the machine's program said, such as QEMU's errors.
+    pub complaints: String,
+}
+
+/// What happened to a guest.
+#[derive(Debug)]
+pub enum Cause {
+    /// There is no machine.
+    NotStarted(String),
+    /// The kernel panicked.
+    Panicked,
+    /// Nothing was heard for so long.
+    Silent(Duration),
+    /// The time limit.
+    TimeOut(Duration),
+    /// The machine ended; its exit status.
+    Gone(Option<ExitStatus>),
+    /// What was sent made no sense.
+    Garbled(String),
+}
+
+impl Loss {
+    pub(super) fn of(cause: Cause) -> Self {
+        Self { cause, release: None, words: "no machine", console: Vec::new(), complaints: String::new() }
+    }
+
+    /// Whether the time was up.
+    pub fn is_time_out(&self) -> bool {
+        matches!(self.cause, Cause::TimeOut(_))
+    }
+
+    /// Whether the kernel itself has failed while it was at work: it isn't the host's fault, nor ours.
+    pub fn is_the_kernels(&self) -> bool {
+        let crashed = match &self.cause {
+            Cause::Panicked | Cause::Silent(_) => true,
+            // Nobody has killed it: the processor gave up (a triple fault), or the kernel did.
+            Cause::Gone(Some(status)) => status.signal().is_none(),
+            _ => false,
+        };
+        crashed && self.release.is_some()
+    }
+
+    /// What happened, in a few words.
+    pub fn reason(&self) -> String {
+        let complaint = self.complaints.lines().map(str::trim).find(|line| !line.is_empty());
+        let complaint = complaint.map(|complaint| format!(": {}", printable(complaint))).unwrap_or_default();
+        match &self.cause {
+            Cause::NotStarted(reason) => reason.clone(),
+            Cause::Panicked => match self.console.iter().find(|line| line.contains("Kernel panic")) {
+                Some(line) => format!("the kernel panicked: {}", line.trim_start()),
+                None => "the kernel panicked".to_owned(),
+            },
+            Cause::Silent(limit) if self.release.is_some() => {
+                format!("nothing was heard of the guest for {} s: it is locked up", limit.as_secs())
+            }
+            Cause::Silent(limit) => format!("no sign of life within {} s{complaint}", limit.as_secs()),
+            Cause::TimeOut(limit) => format!("the time limit of {} s has passed", limit.as_secs()),
+            Cause::Gone(status) => match status.and_then(|status| status.signal()) {
+                Some(signal) => format!("the machine was killed by signal {signal}{complaint}"),
+                None if self.release.is_some() => format!("the machine has reset itself{complaint}"),
+                None => format!("the machine has ended{complaint}"),
+            },
+            Cause::Garbled(reason) => reason.clone(),
+        }
+    }
+
+    /// What was on the console, for the log.
+    pub(super) fn console_text(&self) -> String {
+        if self.console.is_empty() { String::new() } else { format!("--- console\n{}\n", self.console.join("\n")) }
+    }
+
+    /// The lines of the console that tell most: from the first problem on, or the last ones.
+    fn telling(&self) -> &[String] {
+        let from = self.console.iter().position(|line| trouble_in(line).is_some());
+        let from = from.unwrap_or(self.console.len().saturating_sub(SHOWN));
+        let to = self.console.len().min(from + SHOWN);
+        self.console.get(from..to).unwrap_or_default()
+    }
+}
+
+/// A line that says it, then the console's.
+impl fmt::Display for Loss {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.cause, &self.release) {
+            (Cause::NotStarted(reason), _) => write!(f, "the machine can't be started: {reason}")?,
+            (_, None) => write!(f, "the kernel doesn't boot ({}): {}", self.words, self.reason())?,
+            (_, Some(release)) => write!(f, "Linux {release} was lost ({}): {}", self.words, self.reason())?,
+        }
+        for line in self.telling() {
+            write!(f, "\n{line}")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,192 @@
+//! Machines: [`Machine::start`] makes one of QEMU, or a User-Mode Linux, with a console and a way to its init.
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::poll::{PollTimeout, poll};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
+
+use super::image::{Image, Kind};
+use super::places::{PORT, PROGRAM};
+use crate::sys::child::spawn_bound;
+
+/// The program that emulates a machine.
+const QEMU: &str = "qemu-system-x86_64";
+
+/// Between the end of a process's streams and its own end.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// What a machine is to be like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Build {
+    /// QEMU, if it isn't the one in the search path.
+    pub qemu: Option<PathBuf>,
+    /// In MiB.
+    pub memory: u32,
+    /// Processors.
+    pub cpus: u32,
+    /// More arguments for the kernel.
+    pub append: Option<String>,
+}
+
+/// What runs the guest's instructions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accelerator {
+    /// The processor, in hardware.
+    Kvm,
+    /// QEMU, which translates them.
+    Emulation,
+}
+
+/// A machine that runs. It is gone when this is dropped, and when the thread ends that has started it.
+#[derive(Debug)]
+pub struct Machine {
+    child: Child,
+    /// What the kernel and the firmware say.
+    pub console: UnixStream,
+    /// Where frames come from and go to.
+    pub channels: Vec<UnixStream>,
+}
+
+impl Kind {
+    /// The serial line that leads to the host from such a machine, if no virtio port does.
+    pub fn line(self) -> &'static str {
+        match self {
+            // The first one is the console.
+            Self::X86 => "ttyS1",
+            Self::UserMode => "ttyS0",
+        }
+    }
+}
+
+impl Machine {
+    /// Starts a machine with this kernel and this first file system.
+    pub fn start(image: &Image, initramfs: &File, build: &Build, accelerator: Accelerator) -> Result<Self, String> {
+        match image.kind {
+            Kind::X86 => qemu(image, initramfs, build, accelerator).map_err(|error| no_qemu(build, &error)),
+            Kind::UserMode => {
+                user_mode(image, initramfs, build).map_err(|error| format!("`{}`: {error}", image.path.display()))
+            }
+        }
+    }
+
+    /// What the program says of itself.
+    pub fn complaints(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
+    }
+
+    /// How it ended, now that all its streams have; `None` if it hasn't.
+    pub fn ended_soon(&mut self) -> Option<ExitStatus> {
+        let deadline = Instant::now() + MOMENT;
+        loop {
+            match self.child.try_wait() {
+                Ok(None) if Instant::now() < deadline => {}
+                Ok(status) => return status,
+                Err(_) => return None,
+            }
+            // A process that is about to end has no descriptors any more that one could wait for.
+            let _ = poll(&mut [], PollTimeout::from(1_u8));
+        }
+    }
+
+    fn kill(&mut self) {
+        // All of it: User-Mode Linux is several processes.
+        let group = Pid::from_raw(self.child.id().cast_signed());
+        if self.child.try_wait().ok().flatten().is_none() {
+            let _ = killpg(group, Signal::SIGKILL);
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn no_qemu(build: &Build, error: &io::Error) -> String {
+    match &build.qemu {
+        None if error.kind() == io::ErrorKind::NotFound => format!(
+            "there is no `{QEMU}` here; install it (Debian, Ubuntu: `apt-get install qemu-system-x86`), or name it with --qemu"
+        ),
+        None => format!("`{QEMU}`: {error}"),
+        Some(qemu) => format!("`{}`: {error}", qemu.display()),
+    }
+}
+
+/// The kernel's arguments that hold for each machine.
+fn arguments(build: &Build, own: &str) -> String {
+    // A kernel that panics is of no more use: the machine ends, and that is noticed.
+    let common = format!("rdinit={PROGRAM} panic=-1 loglevel=5");
+    let more = build.append.as_deref().unwrap_or_default();
+    format!("{own} {common} {more}").trim_end().to_owned()
+}
+
+fn qemu(image: &Image, initramfs: &File, build: &Build, accelerator: Accelerator) -> io::Result<Machine> {
+    let (console, far_console) = UnixStream::pair()?;
+    let (port, far_port) = UnixStream::pair()?;
+    let (line, far_line) = UnixStream::pair()?;
+    let accelerator = match accelerator {
+        Accelerator::Kvm => "kvm",
+        Accelerator::Emulation => "tcg,thread=multi",
+    };
+    let socket = |name: &str, end: &UnixStream| format!("socket,id={name},fd={}", end.as_raw_fd());
+    let kernel = fs::canonicalize(&image.path)?;
+    let mut command = Command::new(build.qemu.as_deref().unwrap_or(Path::new(QEMU)));
+    command
+        .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35,hpet=off"])
+        .args(["-cpu", "max", "-accel", accelerator])
+        .args(["-smp", &build.cpus.to_string(), "-m", &format!("{}M", build.memory)])
+        .arg("-kernel")
+        .arg(kernel)
+        .arg("-initrd")
+        .arg(own_descriptor(initramfs))
+        .args(["-append", &arguments(build, "console=ttyS0 earlyprintk=ttyS0 tsc=reliable random.trust_cpu=on")])
+        .args(["-chardev", &socket("console", &far_console), "-serial", "chardev:console"])
+        .args(["-chardev", &socket("line", &far_line), "-serial", "chardev:line"])
+        .args(["-device", "virtio-serial-pci", "-chardev", &socket("port", &far_port)])
+        .args(["-device", &format!("virtserialport,chardev=port,name={PORT}")]);
+    let descriptors = [initramfs.as_fd(), far_console.as_fd(), far_port.as_fd(), far_line.as_fd()];
+    start(command, &descriptors, console, vec![port, line])
+}
+
+fn user_mode(image: &Image, initramfs: &File, build: &Build) -> io::Result<Machine> {
+    let (console, far_console) = UnixStream::pair()?;
+    let (line, far_line) = UnixStream::pair()?;
+    let (console_fd, line_fd) = (far_console.as_raw_fd(), far_line.as_raw_fd());
+    let own = format!("con0=fd:{console_fd},fd:{console_fd} con=null ssl0=fd:{line_fd},fd:{line_fd} ssl=null");
+    let mut command = Command::new(fs::canonicalize(&image.path)?);
+    command.arg(format!("mem={}M", build.memory)).arg({
+        let mut initrd = OsString::from("initrd=");
+        initrd.push(own_descriptor(initramfs));
+        initrd
+    });
+    command.args(arguments(build, &own).split_whitespace());
+    start(command, &[initramfs.as_fd(), far_console.as_fd(), far_line.as_fd()], console, vec![line])
+}
+
+/// The far ends are the machine's alone from here on: when it ends, so do the streams.
+fn start(
+    mut command: Command,
+    descriptors: &[BorrowedFd<'_>],
+    console: UnixStream,
+    channels: Vec<UnixStream>,
+) -> io::Result<Machine> {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let child = spawn_bound(&mut command, descriptors)?;
+    Ok(Machine { child, console, channels })
+}
+
+/// The path of a descriptor of ours in the process that inherits it.
+fn own_descriptor(file: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
+}

@@ -1,0 +1,282 @@
+//! A machine that runs, and what was heard of it: [`Running`].
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Write as _};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::frame::{Decoder, Frame};
+use super::host::Reply;
+use super::image::{Image, Kind};
+use super::loss::{Cause, Loss};
+use super::machine::{Accelerator, Build, Machine};
+
+/// A guest tells every second that it lives. On a host that is very busy, it may take a while; but this long?
+const SILENCE: Duration = Duration::from_secs(60);
+/// A machine that has panicked ends by itself. It need not take longer than that.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+/// So much of the console is kept, and so much of the log.
+const KEPT: usize = 256 << 10;
+/// What a kernel says when it gives up.
+const PANIC: &str = "Kernel panic";
+
+/// What comes from the threads that read.
+#[derive(Debug)]
+pub(super) enum Message {
+    /// From the kernel's console.
+    Console(Vec<u8>),
+    /// From one of the ways to init, by its number.
+    Channel(usize, Vec<u8>),
+    /// From the standard error of the machine's program.
+    Complaint(Vec<u8>),
+    /// One of the streams has ended.
+    Closed,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    /// When it must be over, and how long that was.
+    pub(super) until: Option<(Instant, Duration)>,
+    /// To the first sign of life; for a machine that may not work at all.
+    pub(super) first_sign: Option<Duration>,
+    /// To the work of init.
+    pub(super) boot: Duration,
+}
+
+/// What a message meant.
+pub(super) enum Happened {
+    /// Nothing that concerns others.
+    Nothing,
+    /// Init works.
+    Booted,
+    /// The guest goes on without something.
+    Trouble(String),
+    /// The guest's kernel said something.
+    Logged(String),
+    /// That was it.
+    Lost(Cause),
+}
+
+/// A machine that runs.
+pub(super) struct Running {
+    machine: Machine,
+    words: &'static str,
+    decoders: Vec<Decoder>,
+    /// The way that init has chosen.
+    channel: Option<usize>,
+    release: Option<String>,
+    /// Questions that wait for init, then those that were sent and wait for an answer.
+    waiting: Vec<(u32, Vec<u8>)>,
+    asked: BTreeMap<u32, (Vec<u8>, Reply)>,
+    next: u32,
+    console: Vec<u8>,
+    complaints: String,
+    open: usize,
+    start: Instant,
+    last: Instant,
+    sign: bool,
+    panicked: Option<Instant>,
+}
+
+impl Running {
+    /// Starts a machine; what it says is told to `tell`, from several threads, as long as that returns true.
+    pub(super) fn start(
+        image: &Image,
+        initramfs: &File,
+        build: &Build,
+        accelerator: Accelerator,
+        tell: &(impl Fn(Message) -> bool + Clone + Send + 'static),
+    ) -> Result<Self, String> {
+        let words = match (image.kind, accelerator) {
+            (Kind::UserMode, _) => "User-Mode Linux",
+            (Kind::X86, Accelerator::Kvm) => "KVM",
+            (Kind::X86, Accelerator::Emulation) => "emulation",
+        };
+        let mut machine = Machine::start(image, initramfs, build, accelerator)?;
+        let open = listen(&mut machine, tell).map_err(|error| format!("can't listen to the machine: {error}"))?;
+        let decoders = machine.channels.iter().map(|_| Decoder::default()).collect();
+        let now = Instant::now();
+        Ok(Self {
+            machine,
+            words,
+            decoders,
+            channel: None,
+            release: None,
+            waiting: Vec::new(),
+            asked: BTreeMap::new(),
+            next: 0,
+            console: Vec::new(),
+            complaints: String::new(),
+            open,
+            start: now,
+            last: now,
+            sign: false,
+            panicked: None,
+        })
+    }
+
+    /// What was booted, where, and how long it took.
+    pub(super) fn introduction(&self) -> String {
+        let release = self.release.as_deref().unwrap_or("?");
+        format!("Linux {release} ({}) booted in {:.1} s", self.words, self.start.elapsed().as_secs_f32())
+    }
+
+    /// Sends a question as soon as init works.
+    pub(super) fn ask(&mut self, question: Vec<u8>, reply: Reply) {
+        let number = self.next;
+        self.next += 1;
+        self.asked.insert(number, (question.clone(), reply));
+        self.waiting.push((number, question));
+        self.send_waiting();
+    }
+
+    fn send_waiting(&mut self) {
+        let Some(channel) = self.channel.and_then(|number| self.machine.channels.get_mut(number)) else { return };
+        for (number, question) in self.waiting.drain(..) {
+            let mut bytes = Vec::new();
+            // A machine that takes nothing any more is lost, and its streams will say so.
+            let _ = Frame::Ask(number, question).write(&mut bytes).and_then(|()| channel.write_all(&bytes));
+        }
+    }
+
+    /// When patience ends, and what that means.
+    pub(super) fn deadline(&self, limits: Limits) -> Option<(Instant, Cause)> {
+        let booting = self.release.is_none();
+        let silent = |from: Instant, after: Duration| Some((from + after, Cause::Silent(after)));
+        [
+            limits.until.map(|(until, limit)| (until, Cause::TimeOut(limit))),
+            self.panicked.map(|panicked| (panicked + LAST_WORDS, Cause::Panicked)),
+            silent(self.last, SILENCE).filter(|_| !booting),
+            silent(self.start, limits.boot).filter(|_| booting),
+            limits.first_sign.filter(|_| !self.sign).and_then(|limit| silent(self.start, limit)),
+        ]
+        .into_iter()
+        .flatten()
+        .min_by_key(|(deadline, _)| *deadline)
+    }
+
+    pub(super) fn take(&mut self, message: Message) -> Happened {
+        match message {
+            Message::Console(bytes) => self.take_console(&bytes),
+            Message::Channel(number, bytes) => self.take_frames(number, &bytes),
+            Message::Complaint(bytes) => self.complaints.push_str(&String::from_utf8_lossy(&bytes)),
+            Message::Closed => {
+                self.open = self.open.saturating_sub(1);
+                if self.open == 0 {
+                    let status = self.machine.ended_soon();
+                    let panicked = self.panicked.is_some();
+                    return Happened::Lost(if panicked { Cause::Panicked } else { Cause::Gone(status) });
+                }
+            }
+        }
+        Happened::Nothing
+    }
+
+    fn take_console(&mut self, bytes: &[u8]) {
+        (self.last, self.sign) = (Instant::now(), true);
+        // A word may be cut in two.
+        let from = self.console.len().saturating_sub(PANIC.len());
+        self.console.extend_from_slice(bytes);
+        let fresh = self.console.get(from..).unwrap_or_default();
+        if self.panicked.is_none() && String::from_utf8_lossy(fresh).contains(PANIC) {
+            self.panicked = Some(Instant::now());
+        }
+        if self.console.len() > 2 * KEPT {
+            self.console.drain(..self.console.len() - KEPT);
+        }
+    }
+
+    fn take_frames(&mut self, number: usize, bytes: &[u8]) {
+        (self.last, self.sign) = (Instant::now(), true);
+        self.channel = Some(number);
+        if let Some(decoder) = self.decoders.get_mut(number) {
+            decoder.push(bytes);
+        }
+    }
+
+    /// The next frame that is complete, and what it means; `None` if there is none.
+    pub(super) fn next(&mut self) -> Option<Happened> {
+        let decoder = self.channel.and_then(|number| self.decoders.get_mut(number))?;
+        let frame = match decoder.next() {
+            Ok(frame) => frame?,
+            Err(garbled) => return Some(Happened::Lost(Cause::Garbled(garbled.to_string()))),
+        };
+        Some(match frame {
+            Frame::Hello(release) => {
+                self.release = Some(release);
+                self.send_waiting();
+                Happened::Booted
+            }
+            Frame::Answer(number, answer) => {
+                if let Some((_, reply)) = self.asked.remove(&number) {
+                    // Who has asked may be gone.
+                    let _ = reply.send(Ok(answer));
+                }
+                Happened::Nothing
+            }
+            Frame::Log(text) => Happened::Logged(text),
+            Frame::Trouble(trouble) => Happened::Trouble(trouble),
+            Frame::Beat | Frame::Ask(..) => Happened::Nothing,
+        })
+    }
+
+    /// Ends the machine. Returns how it was lost, and the questions that have no answer.
+    pub(super) fn end(self, cause: Cause) -> (Loss, Vec<(Vec<u8>, Reply)>) {
+        let questions = self.asked.into_values().collect();
+        let loss = Loss {
+            cause,
+            release: self.release,
+            words: self.words,
+            console: lines(&self.console),
+            complaints: self.complaints,
+        };
+        (loss, questions)
+    }
+}
+
+/// Reads each stream of the machine on a thread of its own, to its end. Returns how many there are.
+fn listen(machine: &mut Machine, tell: &(impl Fn(Message) -> bool + Clone + Send + 'static)) -> std::io::Result<usize> {
+    let console = machine.console.try_clone()?;
+    forward(console, Message::Console, tell.clone())?;
+    let mut open = 1;
+    for (number, channel) in machine.channels.iter().enumerate() {
+        forward(channel.try_clone()?, move |bytes| Message::Channel(number, bytes), tell.clone())?;
+        open += 1;
+    }
+    if let Some(complaints) = machine.complaints() {
+        forward(complaints, Message::Complaint, tell.clone())?;
+        open += 1;
+    }
+    Ok(open)
+}
+
+fn forward(
+    mut stream: impl Read + Send + 'static,
+    message: impl Fn(Vec<u8>) -> Message + Send + 'static,
+    tell: impl Fn(Message) -> bool + Send + 'static,
+) -> std::io::Result<()> {
+    let read = move || {
+        let mut bytes = vec![0; 64 << 10];
+        loop {
+            match stream.read(&mut bytes) {
+                // A stream that fails is at its end: the machine was killed.
+                Ok(0) | Err(_) => break,
+                Ok(length) => {
+                    if !tell(message(bytes.get(..length).unwrap_or_default().to_vec())) {
+                        return;
+                    }
+                }
+            }
+        }
+        tell(Message::Closed);
+    };
+    thread::Builder::new().name("stream".to_owned()).spawn(read).map(drop)
+}
+
+/// The lines of a console, without what was meant for a terminal.
+fn lines(console: &[u8]) -> Vec<String> {
+    let text = String::from_utf8_lossy(console);
+    text.lines().map(|line| crate::text::printable(line.trim_end_matches('\r')).into_owned()).collect()
+}
