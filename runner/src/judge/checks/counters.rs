@@ -53,7 +53,8 @@ fn counter(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> Option<Findi
     if u64::try_from(value).is_ok_and(|value| expected.range.contains(&value)) && !detail.is_empty() {
         return None;
     }
-    let name = expected.less.as_ref().map_or_else(|| expected.name.clone(), |less| format!("{} - {less}", expected.name));
+    let name =
+        expected.less.as_ref().map_or_else(|| expected.name.clone(), |less| format!("{} - {less}", expected.name));
     let namespaces = expected.namespaces.join(" and ");
     let what = if is_gauge(&expected.name) { "its value" } else { "it moved by" };
     let summary = format!(
@@ -106,7 +107,8 @@ fn other_counters(scope: &Scope<'_, '_>, expectation: &Expectation, namespace: &
         return Some(scope.missing(&format!("the counters of {namespace}")).placed(place));
     };
     let mut moved_others = BTreeMap::new();
-    let is_other = |name: &&String| name.starts_with("MPTcpExt") && !is_timing(name) && !mentioned.contains(name.as_str());
+    let is_other =
+        |name: &&String| name.starts_with("MPTcpExt") && !is_timing(name) && !mentioned.contains(name.as_str());
     for name in now.keys().filter(is_other) {
         match moved(scope, namespace, name) {
             Ok(0) => {}
