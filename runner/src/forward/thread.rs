@@ -5,6 +5,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
+use std::thread;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
@@ -18,6 +19,10 @@ use crate::path::Path;
 use crate::plan::INNER_DEVICES;
 use crate::sys::port::{BATCH, Frame, Port};
 
+/// How long the thread looks for more frames before it sleeps, in nanoseconds: to be woken takes longer.
+const LINGER: u64 = 20_000;
+/// How much earlier than something is due the thread wakes, in nanoseconds, at most.
+const EARLY: u64 = 200_000;
 /// After so many frames at most, what has come of them is sent.
 const ROUND: usize = 2 * BATCH;
 /// Before a job is done, all frames that came before it are; so many at most, so that it is done at all.
@@ -122,9 +127,34 @@ impl Worker {
         }
     }
 
+    /// Nothing is there to be taken or sent.
+    fn is_idle(&self) -> bool {
+        self.ports.iter().all(|port| port.next_at().is_none())
+    }
+
+    /// Looks for frames until that time (of the path's clock), while nobody else needs the processor. `true`: there are
+    /// some.
+    fn look_until(&self, until: u64) -> bool {
+        while self.clock.now() < until {
+            if !self.is_idle() {
+                return true;
+            }
+            thread::yield_now();
+        }
+        false
+    }
+
     /// Waits until something comes, or something is due.
     fn wait(&mut self) -> io::Result<()> {
-        let due = self.path.next_deadline().map(|due| due.saturating_sub(self.clock.now()));
+        let now = self.clock.now();
+        let due = self.path.next_deadline();
+        if self.look_until(due.unwrap_or(u64::MAX).min(now.saturating_add(LINGER))) {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let left = due.map(|due| due.saturating_sub(now));
+        // The kernel wakes a thread late: by the time that an idle processor needs to begin. So it shall be early.
+        let due = left.map(|left| left - EARLY.min(left / 10));
         let blocked = self.outboxes.iter().any(|outbox| !outbox.is_empty());
         let retry = blocked.then(|| u64::try_from(RETRY.as_nanos()).unwrap_or(u64::MAX));
         let timeout = due.into_iter().chain(retry).min();
@@ -146,6 +176,10 @@ impl Worker {
         }
         if has(wake, PollFlags::POLLIN) {
             let _ = self.shared.wake.read();
+        } else if let Some(due) = self.path.next_deadline()
+            && due.saturating_sub(self.clock.now()) <= EARLY
+        {
+            self.look_until(due);
         }
         Ok(())
     }
