@@ -37,7 +37,7 @@ const ETHERNET: usize = 14;
 /// What happened on a path.
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
-    /// It did something to a packet.
+    /// It did something to a packet, at that time in nanoseconds since the epoch.
     Deed(Deed),
     /// Packets were lost that had to be forwarded.
     Lost {

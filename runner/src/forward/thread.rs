@@ -11,11 +11,11 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use super::clock::Clock;
+use super::clock::{Clock, Now};
 use super::outbox::{Flushed, Outbox, RETRY};
 use super::{Answer, Job, News, Shared};
 use crate::netlink::route::RouteClient;
-use crate::path::Path;
+use crate::path::{Deed, Path};
 use crate::plan::INNER_DEVICES;
 use crate::sys::port::{BATCH, Frame, Port};
 
@@ -53,11 +53,11 @@ impl Worker {
         // How late the kernel may wake a thread, to save wake-ups. 50 µs otherwise.
         let _ = nix::sys::prctl::set_timerslack(1);
         while !self.shared.over.load(Ordering::Acquire) {
-            let now = self.clock.now();
+            let now = self.clock.both();
             let taken = self.take_frames(now, ROUND);
             let Self { path, outboxes, .. } = &mut self;
-            path.due(now, &mut |to, frame| post(outboxes, to, frame));
-            self.send();
+            path.due(now.path, &mut |to, frame| post(outboxes, to, frame));
+            self.send(now);
             if taken == 0
                 && let Err(error) = self.wait()
             {
@@ -70,7 +70,7 @@ impl Worker {
     }
 
     /// Takes frames from both sides in the order of their coming, at most so many, and says how many there were.
-    fn take_frames(&mut self, now: u64, limit: usize) -> usize {
+    fn take_frames(&mut self, now: Now, limit: usize) -> usize {
         let Self { ports, path, outboxes, losing, .. } = self;
         let mut faulty = [0; 2];
         let mut taken = 0;
@@ -89,7 +89,7 @@ impl Worker {
                     faulty[from] += 1;
                     return;
                 }
-                let at = Clock::arrival(now, frame.at_ns);
+                let at = now.arrival(frame.at_ns);
                 path.enter(at, from, frame.bytes, &mut |to, frame| post(outboxes, to, frame));
             });
         }
@@ -99,8 +99,9 @@ impl Worker {
     }
 
     /// Tells what was done, then sends what has arrived: who sees a packet can know what was done to it.
-    fn send(&mut self) {
-        self.shared.publish(self.path.take_deeds().into_iter().map(News::Deed));
+    fn send(&mut self, now: Now) {
+        let deeds = self.path.take_deeds().into_iter();
+        self.shared.publish(deeds.map(|deed| News::Deed(Deed { at: now.real(deed.at), ..deed })));
         self.count_losses();
         for to in [0, 1] {
             let Self { ports, route, outboxes, .. } = self;
@@ -185,21 +186,21 @@ impl Worker {
     }
 
     fn do_job(&mut self, job: Job) {
-        let now = self.clock.now();
+        let now = self.clock.both();
         let mut left = BEFORE_JOB;
         while left > 0 {
             match self.take_frames(now, ROUND.min(left)) {
                 0 => break,
                 taken => left -= taken,
             }
-            self.send();
+            self.send(now);
         }
         let Self { path, outboxes, .. } = self;
-        path.due(now, &mut |to, frame| post(outboxes, to, frame));
+        path.due(now.path, &mut |to, frame| post(outboxes, to, frame));
         let answer: Answer = job(path);
-        path.due(now, &mut |to, frame| post(outboxes, to, frame));
+        path.due(now.path, &mut |to, frame| post(outboxes, to, frame));
         self.losing = [true; 2];
-        self.send();
+        self.send(now);
         answer();
     }
 }
