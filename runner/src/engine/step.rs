@@ -88,7 +88,9 @@ impl Lab<'_> {
         let opened = async {
             let address = client.local_addr().map_err(|error| error.to_string())?;
             let listener = self.listener_for(&plan.to, plan.address)?;
-            let server = traffic::accept_from(listener, address).await.map_err(|error| error.to_string())?;
+            let translated = self.scenario.nat_addresses();
+            let accepted = traffic::accept_from(listener, address, &translated).await;
+            let server = accepted.map_err(|error| error.to_string())?;
             let namespaces = (plan.from.clone(), plan.to.clone());
             LiveConnection::new(plan.name.clone(), namespaces, client, server).map_err(|error| error.to_string())
         };

@@ -7,10 +7,12 @@
 use crate::scenario::model::{Address, LinkEnd, Operation, PathPlan, Route, Step};
 
 mod order;
+mod path_words;
 mod shell;
 mod words;
 
 pub use order::plan;
+pub use path_words::{describe_conditions, describe_path, describe_rule};
 pub use shell::shell;
 pub use words::{describe, describe_condition, describe_operation};
 

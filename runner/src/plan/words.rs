@@ -11,6 +11,8 @@ use crate::scenario::model::{
 };
 use crate::text;
 
+use super::path_words::{describe_change, describe_rule};
+
 /// What a step does, in one line.
 pub fn describe(action: &Action) -> String {
     match action {
@@ -39,8 +41,8 @@ pub fn describe(action: &Action) -> String {
             };
             format!("the {} of {connection} {how}", side(*by))
         }
-        Action::SetPath(change) => format!("the path of {} changes", change.link),
-        Action::AddRule { link, rule } => format!("the path of {link} gets the rule {}", rule.name),
+        Action::SetPath(change) => describe_change(change),
+        Action::AddRule { link, rule } => format!("the path of {link} gets the rule {}", describe_rule(rule)),
         Action::RemoveRule { link, rule } => format!("the path of {link} loses the rule {rule}"),
         Action::Release { link, rule } => format!("the path of {link} lets go what {rule} holds"),
         Action::Check(_) => "check the state".to_owned(),
@@ -171,7 +173,7 @@ fn describe_subflow(pattern: &SubflowPattern) -> String {
     fields.0.trim_start().to_owned()
 }
 
-fn describe_wire(pattern: &WirePattern) -> String {
+pub(super) fn describe_wire(pattern: &WirePattern) -> String {
     let fields = Fields(pattern.option.clone())
         .add("address", pattern.address.map(text::address))
         .add("port", pattern.port)

@@ -1,5 +1,6 @@
 //! The picture of a scenario's world: two namespaces side by side, or a list when there are more.
 
+use crate::plan::describe_path;
 use crate::scenario::model::{Link, LinkEnd, Namespace, Scenario, World};
 use crate::text;
 
@@ -27,7 +28,7 @@ struct Row {
 fn side_by_side(world: &World, left: &Namespace, right: &Namespace, style: Style) -> String {
     let mut rows = Vec::new();
     for link in &world.links {
-        rows.extend(link_rows(link, left));
+        rows.extend(link_rows(world, link, left));
     }
     rows.push(Row::default());
     let (mut of_left, mut of_right) = (properties(left).into_iter(), properties(right).into_iter());
@@ -47,7 +48,7 @@ fn side_by_side(world: &World, left: &Namespace, right: &Namespace, style: Style
 }
 
 /// The rows of a link. An end in neither place (a link from a namespace to itself) goes to the right.
-fn link_rows(link: &Link, left: &Namespace) -> Vec<Row> {
+fn link_rows(world: &World, link: &Link, left: &Namespace) -> Vec<Row> {
     let [first, second] = &link.ends;
     let (to_left, to_right) =
         if second.namespace == left.name && first.namespace != left.name { (second, first) } else { (first, second) };
@@ -57,7 +58,7 @@ fn link_rows(link: &Link, left: &Namespace) -> Vec<Row> {
     (0..height)
         .map(|index| Row {
             left: row(&left, index),
-            wire: (index == 0).then(|| wire_label(link)),
+            wire: (index == 0).then(|| wire_label(world, link)),
             right: row(&right, index),
         })
         .collect()
@@ -76,11 +77,13 @@ fn end_lines(end: &LinkEnd) -> Vec<String> {
     lines
 }
 
-fn wire_label(link: &Link) -> String {
+fn wire_label(world: &World, link: &Link) -> String {
     let name = text::one_line(&link.name);
     let rate = link.rate.map(|rate| format!(", {}", text::rate(rate))).unwrap_or_default();
     let mtu = link.mtu.map(|mtu| format!(", mtu {mtu}")).unwrap_or_default();
-    format!("{name}{rate}{mtu}")
+    let path = world.paths.iter().find(|path| path.link == link.name);
+    let path = path.map(|path| format!(", {}", text::one_line(&describe_path(path, link)))).unwrap_or_default();
+    format!("{name}{rate}{mtu}{path}")
 }
 
 /// What a namespace has besides its links, a line each.
@@ -151,7 +154,7 @@ fn list(world: &World, style: Style) -> String {
     for link in &world.links {
         let [first, second] = &link.ends;
         let end = |end: &LinkEnd| text::one_line(&format!("{} {}", end.namespace, end.device));
-        lines.push(format!("  {} ── {} ── {}", end(first), wire_label(link), end(second)));
+        lines.push(format!("  {} ── {} ── {}", end(first), wire_label(world, link), end(second)));
     }
     lines.join("\n") + "\n"
 }

@@ -85,12 +85,19 @@ pub fn connect(
     Ok(async move { socket.connect(address).await.map_err(failed(format!("connect to {address}"))) })
 }
 
-/// Accepts the connection that comes from this client address and port.
+/// Accepts the connection that comes from this client address and port, or from one of the addresses that a NAT on the
+/// way gives it, with whatever port.
 ///
 /// Another one is nobody's of the scenario: it is an error, not to be skipped over.
-pub async fn accept_from(listener: &TcpListener, client: SocketAddr) -> Result<TcpStream, SocketError> {
+pub async fn accept_from(
+    listener: &TcpListener,
+    client: SocketAddr,
+    translated: &[IpAddr],
+) -> Result<TcpStream, SocketError> {
     let (stream, peer) = listener.accept().await.map_err(failed("accept"))?;
-    if peer.port() != client.port() || peer.ip().to_canonical() != client.ip().to_canonical() {
+    let address = peer.ip().to_canonical();
+    let is_client = peer.port() == client.port() && address == client.ip().to_canonical();
+    if !is_client && !translated.contains(&address) {
         return Err(SocketError {
             operation: format!("accept the connection from {client}"),
             source: io::Error::other(format!("one from {peer} came instead")),

@@ -62,7 +62,7 @@ pub fn listen(node: &Node, address: &str, port: u16) -> Result<TcpListener, Fail
 pub async fn connect(client: &Node, listener: &TcpListener, to: SocketAddr) -> Result<LiveConnection, Failed> {
     let connecting = client.run(|| traffic::connect(to, None, SocketProtocol::Mptcp))??;
     let socket = connecting.await?;
-    let server = traffic::accept_from(listener, socket.local_addr()?).await?;
+    let server = traffic::accept_from(listener, socket.local_addr()?, &[]).await?;
     let namespaces = ("client".to_owned(), "server".to_owned());
     let connection = LiveConnection::new("main".to_owned(), namespaces, socket, server)?;
     connection.greet().await?;

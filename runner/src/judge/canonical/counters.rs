@@ -5,7 +5,7 @@ use crate::judge::names::Names;
 use crate::recording::Moment;
 use crate::scenario::model::Feature;
 
-use super::errors::has_background_transfer;
+use super::errors::data_may_be_late;
 use super::wire::{Repeated, Wire};
 
 /// How a counter is shown.
@@ -138,7 +138,7 @@ pub(super) fn lines(names: &Names<'_>, namespace: &str, wire: &Wire<'_>) -> Vec<
     let recording = names.recording();
     let Some(end) = recording.counters(namespace, &Moment::End) else { return Vec::new() };
     let start = recording.counters(namespace, &Moment::Start);
-    let resets_race = wire.has_fastclose() || has_background_transfer(names, None);
+    let resets_race = wire.has_fastclose() || data_may_be_late(names, None);
     let mut lines = Vec::new();
     for (name, value) in end {
         let Some(shown) = shown(names, name) else { continue };

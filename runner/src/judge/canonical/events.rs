@@ -10,7 +10,7 @@ use crate::judge::time_line::{events_of, is_subflow_event};
 use crate::mptcp::{EventKind, PmEvent, canonical};
 use crate::scenario::model::Feature;
 
-use super::errors::{has_background_transfer, stable_error, stable_reason};
+use super::errors::{data_may_be_late, stable_error, stable_reason};
 use super::order::{Item, Use, canonical_order};
 use super::stretch;
 
@@ -142,7 +142,7 @@ impl Namer<'_, '_> {
         }
         push(text, "dev", event.dev.as_ref());
         let connection = event.token.and_then(|token| names.connection(self.namespace, token));
-        let racing = has_background_transfer(names, connection);
+        let racing = data_may_be_late(names, connection);
         push(text, "error", stable_error(event.error, racing).map(errno));
         push(text, "reset_reason", stable_reason(event.reset_reason, racing));
     }

@@ -4,7 +4,7 @@
 //! REMOVE_ADDR and an MP_PRIO are never sent again, a handshake only if the rule itself loses it. Of other rules it
 //! shows that they matched; of those that may stay unused nothing, as it may be a matter of luck.
 
-use crate::judge::checks::paths::{all_rules, hits};
+use crate::judge::checks::paths::hits;
 use crate::judge::names::Names;
 use crate::scenario::model::{PathRule, RuleAction};
 use crate::text;
@@ -13,7 +13,7 @@ use crate::text;
 pub(super) fn lines(names: &Names<'_>) -> Vec<String> {
     let mut seen: Vec<(&str, &str)> = Vec::new();
     let mut lines = Vec::new();
-    for (link, rule) in all_rules(names) {
+    for (link, rule) in names.scenario().path_rules() {
         let turn = seen.iter().filter(|known| **known == (link, rule.name.as_str())).count();
         seen.push((link, &rule.name));
         let Some(matched) = hits(names, link, &rule.name).nth(turn) else { continue };

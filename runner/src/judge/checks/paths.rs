@@ -4,7 +4,7 @@ use crate::judge::names::Names;
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind, render};
 use crate::recording::{Observation, PathTotals};
-use crate::scenario::model::{Action, PathCount, PathExpectation, PathRule};
+use crate::scenario::model::{PathCount, PathExpectation, PathRule};
 
 use super::scope::Scope;
 use super::steps::Progress;
@@ -17,7 +17,7 @@ pub(super) fn rules(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
     }
     let mut installed: Vec<(&str, &PathRule)> = Vec::new();
     let mut findings = Vec::new();
-    for (link, rule) in all_rules(names) {
+    for (link, rule) in names.scenario().path_rules() {
         // A name can be used again after its rule was removed: the numbers come in the same order.
         let turn = installed.iter().filter(|(on, other)| *on == link && other.name == rule.name).count();
         installed.push((link, rule));
@@ -35,17 +35,6 @@ pub(super) fn rules(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// All rules of a scenario with their links, in the order in which they are installed.
-pub(in crate::judge) fn all_rules<'a>(names: &Names<'a>) -> impl Iterator<Item = (&'a str, &'a PathRule)> {
-    let paths = names.scenario().world.paths.iter();
-    let first = paths.flat_map(|path| path.rules.iter().map(|rule| (path.link.as_str(), rule)));
-    let later = names.scenario().steps.iter().filter_map(|step| match &step.action {
-        Action::AddRule { link, rule } => Some((link.as_str(), rule)),
-        _ => None,
-    });
-    first.chain(later)
 }
 
 /// How often each rule of that name matched, in the order of their ends.

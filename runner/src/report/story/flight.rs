@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 
-use crate::recording::{Direction, Entry, Observation};
+use crate::recording::{Direction, Entry, Observation, PathDeed};
 use crate::wire::{Segment, TcpFlags};
 
 use super::words::is_signalling;
@@ -19,6 +19,8 @@ pub(super) struct Flight<'a> {
     pub(super) from: &'a str,
     /// The last namespace that it arrived in, with what arrived; `None` if it never did.
     pub(super) arrived: Option<(&'a str, &'a Segment)>,
+    /// What paths did to it.
+    pub(super) deeds: Vec<(&'a str, &'a PathDeed)>,
     /// It left a namespace and entered no other one.
     in_the_air: bool,
 }
@@ -46,11 +48,15 @@ struct Key {
     payload: u32,
 }
 
+/// Addresses outside of NATs, with those inside: a segment is the same on both sides.
+type Nats = HashMap<SocketAddr, SocketAddr>;
+
 impl Key {
-    fn of(segment: &Segment) -> Self {
+    fn of(segment: &Segment, nats: &Nats) -> Self {
+        let inside = |address: SocketAddr| nats.get(&address).copied().unwrap_or(address);
         Self {
-            source: segment.source,
-            destination: segment.destination,
+            source: inside(segment.source),
+            destination: inside(segment.destination),
             sequence: segment.sequence,
             acknowledgment: segment.acknowledgment,
             flags: segment.flags,
@@ -63,7 +69,7 @@ impl Key {
 ///
 /// Of two alike (a retransmission), the one that was sent first arrives first.
 pub(super) fn flights(entries: &[Entry]) -> Vec<Flight<'_>> {
-    let mut sky = Sky::default();
+    let mut sky = Sky { nats: nats(entries), ..Sky::default() };
     for entry in entries {
         if let Observation::Packet { namespace, direction, segment, .. } = &entry.what {
             match direction {
@@ -73,12 +79,27 @@ pub(super) fn flights(entries: &[Entry]) -> Vec<Flight<'_>> {
         }
     }
     sky.settle();
+    sky.blame(entries);
     sky.flights
+}
+
+/// What NATs made of the first segment of each connection.
+fn nats(entries: &[Entry]) -> Nats {
+    let made = entries.iter().filter_map(|entry| match &entry.what {
+        Observation::Path { what: PathDeed::Rule { action, made, .. }, segment: Some(segment), .. }
+            if action == "nat" =>
+        {
+            made.first().map(|made| (made.source, segment.source))
+        }
+        _ => None,
+    });
+    made.collect()
 }
 
 /// What is known so far. Flights are named by their index.
 #[derive(Default)]
 struct Sky<'a> {
+    nats: Nats,
     flights: Vec<Flight<'a>>,
     /// Sent, not arrived.
     in_the_air: HashMap<Key, VecDeque<usize>>,
@@ -92,10 +113,17 @@ struct Sky<'a> {
 
 impl<'a> Sky<'a> {
     fn out(&mut self, at: u64, namespace: &'a str, segment: &'a Segment) {
-        let key = Key::of(segment);
+        let key = Key::of(segment, &self.nats);
         let forwarded = self.landed.get_mut(&(namespace, key)).and_then(VecDeque::pop_front);
         let flight = forwarded.unwrap_or_else(|| {
-            self.flights.push(Flight { at, sent: segment, from: namespace, arrived: None, in_the_air: true });
+            self.flights.push(Flight {
+                at,
+                sent: segment,
+                from: namespace,
+                arrived: None,
+                deeds: Vec::new(),
+                in_the_air: true,
+            });
             self.flights.len() - 1
         });
         if let Some(flight) = self.flights.get_mut(flight) {
@@ -105,7 +133,7 @@ impl<'a> Sky<'a> {
     }
 
     fn arrive(&mut self, namespace: &'a str, segment: &'a Segment) {
-        let key = Key::of(segment);
+        let key = Key::of(segment, &self.nats);
         if segment.payload > 0 {
             self.data.entry((segment.source, segment.destination)).or_default().push((namespace, segment));
         }
@@ -130,11 +158,28 @@ impl<'a> Sky<'a> {
         let waiting: Vec<usize> = self.in_the_air.values().flatten().copied().collect();
         for index in waiting {
             let Some(flight) = self.flights.get(index) else { continue };
-            let key = Key::of(flight.sent);
+            let key = Key::of(flight.sent, &self.nats);
             let stray = self.stray.get_mut(&key).and_then(VecDeque::pop_front);
             let arrival = stray.or_else(|| self.covering(flight.sent));
             if let Some((namespace, segment)) = arrival {
                 self.land(index, namespace, segment);
+            }
+        }
+    }
+
+    /// Puts what paths did to the segments that they did it to: of several alike, the last one that was sent before.
+    fn blame(&mut self, entries: &'a [Entry]) {
+        let mut alike: HashMap<Key, Vec<usize>> = HashMap::new();
+        for (index, flight) in self.flights.iter().enumerate() {
+            alike.entry(Key::of(flight.sent, &self.nats)).or_default().push(index);
+        }
+        for entry in entries {
+            let Observation::Path { link, what, segment: Some(segment), .. } = &entry.what else { continue };
+            let Some(candidates) = alike.get(&Key::of(segment, &self.nats)) else { continue };
+            let sent_before = |index: &&usize| self.flights.get(**index).is_some_and(|flight| flight.at <= entry.at);
+            let index = candidates.iter().rev().find(sent_before).or(candidates.first()).copied();
+            if let Some(flight) = index.and_then(|index| self.flights.get_mut(index)) {
+                flight.deeds.push((link, what));
             }
         }
     }

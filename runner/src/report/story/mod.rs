@@ -1,15 +1,18 @@
 //! The story of a run: what was done, what went over the wire, and what the path managers said, on one time line with
 //! a lane for each namespace.
 
+mod deeds;
 mod flight;
 mod ladder;
 mod words;
 
-use crate::recording::{Integrity, LostWhat, Observation, Recording, StepOutcome};
+use crate::recording::{Integrity, LostWhat, Moment, Observation, PathDeed, Recording, StepOutcome};
 use crate::scenario::model::Scenario;
 use crate::text;
+use crate::wire::Segment;
 
 use super::Style;
+use deeds::{deed_words, lost_words, takes_away};
 use flight::Flight;
 use words::{connected_words, event_words, is_signalling, segment_path, segment_words, transferred_words};
 
@@ -74,26 +77,44 @@ fn lines(recording: &Recording) -> Vec<Line<'_>> {
 /// The line of a segment; an acknowledgment alone tells nothing.
 fn flight_line<'a>(flight: &Flight<'a>) -> Option<Line<'a>> {
     let segment = flight.sent;
-    if !is_signalling(segment) {
+    let by_rule = flight.deeds.iter().any(|(_, deed)| matches!(deed, PathDeed::Rule { .. }));
+    if !is_signalling(segment) && !by_rule {
         let bytes = vec![(flight.from, u64::from(segment.payload))];
         return (segment.payload > 0).then_some(Line::Data { segments: 1, bytes });
     }
-    let arrived_as = flight.arrived.filter(|_| flight.options_changed()).map(|(_, arrived)| segment_words(arrived));
-    let fate = match arrived_as {
-        _ if flight.lost() => " (sent, never arrived)".to_owned(),
-        None => String::new(),
-        Some(nothing) if nothing.is_empty() => " (arrived without it)".to_owned(),
-        Some(words) => format!(" (arrived as: {words})"),
-    };
     Some(Line::Arrow(Arrow {
         at: flight.at,
         from: flight.from,
         to: flight.arrived.map(|(namespace, _)| namespace),
         lost: flight.lost(),
-        words: segment_words(segment) + &fate,
+        words: format!("{}{}", told_words(segment), fate(flight)),
         path: segment_path(segment),
         times: 1,
     }))
+}
+
+/// The words of a segment that is told though it only carries or acknowledges data.
+fn told_words(segment: &Segment) -> String {
+    match segment_words(segment) {
+        nothing if nothing.is_empty() && segment.payload == 0 => "ACK".to_owned(),
+        nothing if nothing.is_empty() => format!("data, {}", text::size(u64::from(segment.payload))),
+        words => words,
+    }
+}
+
+/// What became of a segment on its way, in parentheses; nothing if it arrived as it was sent.
+fn fate(flight: &Flight<'_>) -> String {
+    let mut words: Vec<String> = flight.deeds.iter().map(|(link, deed)| deed_words(link, deed)).collect();
+    let explained = flight.deeds.iter().any(|(_, deed)| takes_away(deed));
+    let arrived_as = flight.arrived.filter(|_| flight.options_changed()).map(|(_, arrived)| segment_words(arrived));
+    words.extend(match arrived_as {
+        _ if flight.lost() && explained => None,
+        _ if flight.lost() => Some("sent, never arrived".to_owned()),
+        None => None,
+        Some(nothing) if nothing.is_empty() => Some("arrived without it".to_owned()),
+        Some(words) => Some(format!("arrived as: {words}")),
+    });
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join("; ")) }
 }
 
 fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Option<Line<'a>> {
@@ -140,8 +161,13 @@ fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Opti
         | Observation::ConnectionEndpoints { .. }
         | Observation::LinkBytes { .. }
         | Observation::Path { .. }
-        | Observation::PathTotals { .. }
         | Observation::Ended => None,
+        Observation::PathTotals { link, sender, moment, totals } => match lost_words(totals) {
+            Some(words) if *moment == Moment::End => {
+                note(format!("of what {} sent through {}, {words}", text::one_line(sender), text::one_line(link)), true)
+            }
+            _ => None,
+        },
     }
 }
 

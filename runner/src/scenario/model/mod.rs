@@ -63,6 +63,28 @@ impl Scenario {
     }
 }
 
+impl Scenario {
+    /// The rules of its paths with their links, in the order in which they are installed.
+    pub fn path_rules(&self) -> impl Iterator<Item = (&str, &PathRule)> {
+        let first = self.world.paths.iter();
+        let first = first.flat_map(|path| path.rules.iter().map(|rule| (path.link.as_str(), rule)));
+        let later = self.steps.iter().filter_map(|step| match &step.action {
+            Action::AddRule { link, rule } => Some((link.as_str(), rule)),
+            _ => None,
+        });
+        first.chain(later)
+    }
+
+    /// The addresses that NATs on the way give to those who connect.
+    pub fn nat_addresses(&self) -> Vec<std::net::IpAddr> {
+        let addresses = self.path_rules().filter_map(|(_, rule)| match &rule.action {
+            RuleAction::Nat { address, .. } => Some(address.to_canonical()),
+            _ => None,
+        });
+        addresses.collect()
+    }
+}
+
 /// A place in one of the sources of a scenario.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Place {

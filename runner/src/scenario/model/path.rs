@@ -273,6 +273,8 @@ pub enum Injected {
 pub struct PathChange {
     /// The link.
     pub link: String,
+    /// The namespace at the end that sends, if only that direction changes.
+    pub from: Option<String>,
     /// The new conditions of each direction, complete; `None`: as before.
     pub conditions: [Option<Conditions>; 2],
 }

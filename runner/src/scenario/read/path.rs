@@ -283,7 +283,8 @@ fn set_path(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<Pat
     }
     let conditions = conditions::each(reader, fields, path, &directions)?;
     path.take(&conditions);
-    Ok(PathChange { link: path.link.clone(), conditions })
+    let from = fields.get("from").and_then(|node| node.text()).map(str::to_owned);
+    Ok(PathChange { link: path.link.clone(), from, conditions })
 }
 
 /// A rule that is installed at this point: the path, and which of its rules.

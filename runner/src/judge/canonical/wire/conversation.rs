@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
-use crate::judge::canonical::errors::has_background_transfer;
+use crate::judge::canonical::errors::data_may_be_late;
 use crate::judge::canonical::order::{Item, Use, canonical_order};
 use crate::judge::names::{Names, side_word};
 use crate::mptcp::canonical;
@@ -174,7 +174,7 @@ impl<'a> Conversation<'a> {
             }
             // Each side resets what is left, and who does so first is a matter of luck.
             MptcpOption::MpTcprst { .. } if self.fastclosed => false,
-            MptcpOption::MpTcprst { reason: 0, .. } if has_background_transfer(names, self.name) => false,
+            MptcpOption::MpTcprst { reason: 0, .. } if data_may_be_late(names, self.name) => false,
             other => {
                 if let Some(flow) = self.flows.get_mut(flow) {
                     flow.add(names, from_initiator, segment, other);

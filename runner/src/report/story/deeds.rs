@@ -1,0 +1,64 @@
+//! What paths did to a segment, in words.
+
+use crate::recording::{PathDeed, PathTotals};
+use crate::text;
+
+use super::words::{segment_path, segment_words};
+
+/// What was done, on which link.
+pub(super) fn deed_words(link: &str, deed: &PathDeed) -> String {
+    let link = text::one_line(link);
+    let (rule, action, made) = match deed {
+        PathDeed::Lost => return format!("lost on {link}"),
+        PathDeed::QueueFull => return format!("dropped: the queue of {link} is full"),
+        PathDeed::TooBig => return format!("refused: too big for {link}"),
+        PathDeed::Reordered => return format!("held back on {link}, others overtake it"),
+        PathDeed::Duplicated => return format!("comes twice through {link}"),
+        PathDeed::Rule { rule, action, made } => (text::one_line(rule), action.as_str(), made),
+    };
+    let by = format!("by the rule “{rule}” of {link}");
+    match action {
+        "drop" => format!("dropped {by}"),
+        "delay" => format!("delayed {by}"),
+        "duplicate" => format!("doubled {by}"),
+        "hold" => format!("held {by}"),
+        "release" => format!("let go {by}"),
+        "corrupt" => format!("damaged {by}"),
+        "strip" => format!("stripped {by}"),
+        "rewrite" => format!("rewritten {by}"),
+        "nat" => {
+            let seen = made.first().map(|made| format!(", from now on seen as {}", text::socket(made.source)));
+            format!("translated {by}{}", seen.unwrap_or_default())
+        }
+        "inject" => {
+            let forged: Vec<String> =
+                made.iter().map(|made| format!("{} {}", segment_words(made), segment_path(made))).collect();
+            format!("{} is sent in addition {by}", forged.join(", "))
+        }
+        "split" => format!("split into {} {by}", text::count(made.len() as u64, "segment")),
+        "merge" => format!("merged with others {by}"),
+        other => format!("{} {by}", text::one_line(other)),
+    }
+}
+
+/// Whether it explains why a segment doesn't arrive, or not as itself.
+pub(super) fn takes_away(deed: &PathDeed) -> bool {
+    match deed {
+        PathDeed::Lost | PathDeed::QueueFull | PathDeed::TooBig => true,
+        PathDeed::Rule { action, .. } => ["drop", "hold", "merge", "split"].contains(&action.as_str()),
+        PathDeed::Reordered | PathDeed::Duplicated => false,
+    }
+}
+
+/// What a direction lost altogether; `None`: nothing.
+pub(super) fn lost_words(totals: &PathTotals) -> Option<String> {
+    let counts = [
+        (totals.lost, "lost"),
+        (totals.queue_full, "dropped by the full queue"),
+        (totals.too_big, "refused as too big"),
+        (totals.dropped, "dropped by rules"),
+    ];
+    let told = counts.iter().filter(|(count, _)| *count > 0);
+    let words: Vec<String> = told.map(|(count, what)| format!("{} {what}", text::count(*count, "packet"))).collect();
+    (!words.is_empty()).then(|| words.join(", "))
+}
