@@ -31,6 +31,7 @@ const OFFSET: u32 = 1000;
 ///
 /// [`TestbedError`]; nothing is left behind then.
 pub fn build(home: &Arc<Home>, setup: &[Setup]) -> Result<Testbed, TestbedError> {
+    let _pass = home.may_build();
     let mut builder =
         Builder { home, testbed: Testbed::default(), pending: IndexMap::new(), expected: IndexMap::new() };
     let mut last = None;
