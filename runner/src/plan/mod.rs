@@ -7,6 +7,7 @@
 use crate::scenario::model::{Address, LinkEnd, Operation, Route, Step};
 
 mod order;
+mod patience;
 mod shell;
 mod words;
 
