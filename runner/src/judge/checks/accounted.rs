@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 
 use crate::judge::canonical::{is_shown, is_timing};
 use crate::judge::{Finding, FindingKind};
-use crate::recording::{Direction, Observation};
+use crate::recording::{Direction, Moment, Observation};
 use crate::scenario::model::{Action, CounterExpectation, FilterHook, Operation, Scenario};
 use crate::wire::MptcpOption;
 
-use super::counters::moved;
+use super::counters::{is_gauge, moved};
 use super::scope::Scope;
 
 /// Counters that moved and that nobody knows about.
@@ -27,6 +27,9 @@ fn of_namespace(scope: &Scope<'_, '_>, namespace: &str) -> Vec<Finding> {
     let mut findings = Vec::new();
     for name in end.keys().filter(|name| name.starts_with("MPTcpExt")) {
         let Ok(value) = moved(scope, namespace, name) else { continue };
+        // A gauge has moved if it doesn't end as it began.
+        let start = scope.names.recording().counters(namespace, &Moment::Start).and_then(|start| start.get(name));
+        let value = if is_gauge(name) { value.abs_diff(start.copied().unwrap_or(0)) } else { value };
         if value == 0 || mentioned(scope.names.scenario(), namespace, name) || is_shown(scope.names, name) {
             continue;
         }
