@@ -23,13 +23,15 @@ pub(super) fn check(scope: &Scope<'_, '_>) -> Vec<Finding> {
 
 fn of_namespace(scope: &Scope<'_, '_>, namespace: &str) -> Vec<Finding> {
     let Some(end) = scope.names.recording().counters(namespace, &scope.moment) else { return Vec::new() };
+    // Whoever expects something of counters that were not taken is told so.
+    let Some(start) = scope.names.recording().counters(namespace, &Moment::Start) else { return Vec::new() };
     let seen = Seen::of(scope, namespace);
     let mut findings = Vec::new();
     for name in end.keys().filter(|name| name.starts_with("MPTcpExt")) {
         let Ok(value) = moved(scope, namespace, name) else { continue };
         // A gauge has moved if it doesn't end as it began.
-        let start = scope.names.recording().counters(namespace, &Moment::Start).and_then(|start| start.get(name));
-        let value = if is_gauge(name) { value.abs_diff(start.copied().unwrap_or(0)) } else { value };
+        let began = start.get(name).copied().unwrap_or(0);
+        let value = if is_gauge(name) { value.abs_diff(began) } else { value };
         if value == 0 || mentioned(scope.names.scenario(), namespace, name) || is_shown(scope.names, name) {
             continue;
         }
