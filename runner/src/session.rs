@@ -8,7 +8,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::engine::{self, Run};
+use crate::engine::{self, KernelFeatures, Run};
 use crate::judge::{self, Verdict};
 use crate::observe::{KernelLog, LogLine};
 use crate::recording::Recording;
@@ -104,9 +104,8 @@ impl Session {
 
     /// Runs a scenario, without judging it, and keeps everything that the run has left behind.
     pub fn run(&self, scenario: &Scenario) -> Result<Run, String> {
-        let features = self.features(&scenario.requires.iter().cloned().collect())?;
-        let had = features.iter().filter(|(_, availability)| **availability == Availability::Yes);
-        let words: Vec<String> = had.map(|(feature, _)| feature.word()).collect();
+        let kernel = self.kernel_features(scenario)?;
+        let scenario = scenario.on_kernel(|feature| kernel.lacks.contains(feature));
         let (_alone, _together);
         if scenario.alone {
             _alone = self.machine.write().unwrap_or_else(PoisonError::into_inner);
@@ -114,13 +113,26 @@ impl Session {
             _together = self.machine.read().unwrap_or_else(PoisonError::into_inner);
         }
         self.nobody_listens(scenario)?;
-        let run = self.at_home(|| engine::run(scenario, &self.home, &words))?;
+        let run = self.at_home(|| engine::run(scenario, &self.home, &kernel))?;
         self.nobody_listens(scenario)?;
         if let (Ok(log), Ok(lines)) = (&self.log, &run.kernel_log) {
             let troubles = lines.iter().filter(|line| line.trouble().is_some()).cloned();
             log.lock().unwrap_or_else(PoisonError::into_inner).told.extend(troubles);
         }
         Ok(run)
+    }
+
+    /// What this kernel has of everything that a scenario depends on, in whatever way.
+    fn kernel_features(&self, scenario: &Scenario) -> Result<KernelFeatures, String> {
+        let asked = scenario.requires.iter().chain(&scenario.gates.asked).cloned();
+        let userspace = scenario.world.namespaces.iter().any(|namespace| namespace.userspace_path_manager);
+        let features = self.features(&asked.chain(userspace.then_some(Feature::TokenDump)).collect())?;
+        let mut kernel = KernelFeatures::default();
+        for (feature, availability) in features {
+            let side = if availability == Availability::Yes { &mut kernel.has } else { &mut kernel.lacks };
+            side.insert(feature);
+        }
+        Ok(kernel)
     }
 
     /// Where a scenario depends on it: another process may begin to listen at any moment, so it is looked at right

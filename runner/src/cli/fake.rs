@@ -20,7 +20,7 @@ use crate::mptcp::Limits;
 use crate::plan::example;
 use crate::recording::{Entry, Header, Moment, Observation, Recording, SourceText, StepOutcome};
 use crate::report::{Printer, Style};
-use crate::scenario::model::{Feature, Scenario};
+use crate::scenario::model::{Feature, Gates, Scenario};
 
 /// A lab without a kernel: what a scenario comes to is said by its file name.
 #[derive(Default)]
@@ -61,6 +61,7 @@ impl Lab for Fake {
                 variant: variant.map(str::to_owned),
                 title: format!("the title of {name}"),
                 requires: if name.contains("skip") { vec![Feature::Laminar] } else { Vec::new() },
+                gates: Gates::default(),
                 alone: name.contains("alone"),
                 sources: vec![SourceText { name: name.clone(), text: format!("{}", name == self.changed) }],
                 ..example::scenario()
@@ -120,6 +121,7 @@ impl Lab for Fake {
             variant: scenario.variant.clone(),
             sources: Vec::new(),
             features: Vec::new(),
+            lacks: Vec::new(),
         };
         let mut entries = vec![Entry { at: 0, what: Observation::Ended }];
         entries.insert(0, Entry { at: 0, what: limits(scenario.title.contains("differ") && self.is_new()) });
