@@ -1,14 +1,15 @@
 //! A session: what runs of scenarios share. The home namespace, what this kernel was found to have, and its log.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::engine::{self, KernelFeatures, Run};
+use crate::engine::{self, Run, Surroundings};
 use crate::judge::{self, Verdict};
 use crate::observe::{KernelLog, LogLine};
 use crate::recording::Recording;
@@ -27,6 +28,7 @@ pub struct Session {
     /// Read by each run, written by those that must be alone, so that they are whoever calls.
     machine: RwLock<()>,
     log: Result<Mutex<Log>, String>,
+    patience: OnceLock<NonZeroU32>,
 }
 
 /// The kernel's log since the session began.
@@ -46,7 +48,14 @@ impl Session {
             known: Mutex::default(),
             machine: RwLock::default(),
             log: log.map_err(|error| error.to_string()),
+            patience: OnceLock::new(),
         })
+    }
+
+    /// Everything may take so many times as long: deadlines, and the periods in which nothing may come. 1 unless it is
+    /// set; it is set once.
+    pub fn set_patience(&self, factor: NonZeroU32) {
+        let _ = self.patience.set(factor);
     }
 
     /// Whether the kernel's log is watched, and why not.
@@ -104,7 +113,7 @@ impl Session {
 
     /// Runs a scenario, without judging it, and keeps everything that the run has left behind.
     pub fn run(&self, scenario: &Scenario) -> Result<Run, String> {
-        let kernel = self.kernel_features(scenario)?;
+        let kernel = self.surroundings(scenario)?;
         let scenario = scenario.on_kernel(|feature| kernel.lacks.contains(feature));
         let (_alone, _together);
         if scenario.alone {
@@ -123,11 +132,12 @@ impl Session {
     }
 
     /// What this kernel has of everything that a scenario depends on, in whatever way.
-    fn kernel_features(&self, scenario: &Scenario) -> Result<KernelFeatures, String> {
+    fn surroundings(&self, scenario: &Scenario) -> Result<Surroundings, String> {
         let asked = scenario.requires.iter().chain(&scenario.gates.asked).cloned();
         let userspace = scenario.world.namespaces.iter().any(|namespace| namespace.userspace_path_manager);
         let features = self.features(&asked.chain(userspace.then_some(Feature::TokenDump)).collect())?;
-        let mut kernel = KernelFeatures::default();
+        let patience = *self.patience.get().unwrap_or(&NonZeroU32::MIN);
+        let mut kernel = Surroundings { has: BTreeSet::new(), lacks: BTreeSet::new(), patience };
         for (feature, availability) in features {
             let side = if availability == Availability::Yes { &mut kernel.has } else { &mut kernel.lacks };
             side.insert(feature);

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Mutex;
@@ -96,6 +97,8 @@ impl Lab for Fake {
         };
         features.iter().map(|feature| (feature.clone(), availability(feature))).collect()
     }
+
+    fn be_patient(&self, _factor: NonZeroU32) {}
 
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble> {
         let earlier = self.runs.fetch_add(1, Ordering::Relaxed);

@@ -8,7 +8,7 @@ use futures_util::future::try_join_all;
 use indexmap::IndexMap;
 use tokio::net::TcpListener;
 
-use super::KernelFeatures;
+use super::Surroundings;
 use super::node::{Node, Opened};
 use super::operation::NotDone;
 use super::paths::{self, Paths};
@@ -42,6 +42,8 @@ pub(super) struct Lab<'a> {
     pub(super) filters: Vec<(String, String)>,
     /// GET_ADDR answers for a token. Kernels without `token_dump` answer with the namespace's endpoints instead.
     pub(super) token_dump: bool,
+    /// How many times as long everything may take.
+    pub(super) patience: u32,
 }
 
 impl<'a> Lab<'a> {
@@ -50,7 +52,7 @@ impl<'a> Lab<'a> {
         scenario: &'a Scenario,
         plan: &Plan,
         home: &Arc<Home>,
-        kernel: &KernelFeatures,
+        kernel: &Surroundings,
         recorder: Rc<Recorder>,
     ) -> Result<Self, String> {
         let testbed = testbed::build(home, &plan.setup).map_err(|error| error.to_string())?;
@@ -83,6 +85,7 @@ impl<'a> Lab<'a> {
             testbed,
             filters: Vec::new(),
             token_dump: kernel.has.contains(&Feature::TokenDump),
+            patience: kernel.patience.get(),
         };
         lab.configure(plan).await?;
         Ok(lab)

@@ -17,6 +17,7 @@ mod step;
 mod wait;
 
 use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -34,13 +35,15 @@ use lab::Lab;
 pub use node::NamespaceFrames;
 use recorder::Recorder;
 
-/// What the kernel was found to have, as far as a scenario asks for it.
-#[derive(Debug, Clone, Default)]
-pub struct KernelFeatures {
-    /// This it has.
+/// What is known of the kernel that a scenario runs on, as far as it asks for it.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// What it was found to have.
     pub has: BTreeSet<Feature>,
-    /// This it doesn't.
+    /// What it was found to lack.
     pub lacks: BTreeSet<Feature>,
+    /// How many times as long everything may take.
+    pub patience: NonZeroU32,
 }
 
 /// A run that is over.
@@ -58,8 +61,8 @@ pub struct Run {
 /// Runs a scenario. The calling thread must be in the home namespace (see [`crate::testbed`]); it is there again
 /// afterwards, and everything that the scenario made is gone.
 ///
-/// `kernel` is what the kernel was found to have; it goes into the header.
-pub fn run(scenario: &Scenario, home: &Arc<Home>, kernel: &KernelFeatures) -> Run {
+/// What the kernel was found to have goes into the header.
+pub fn run(scenario: &Scenario, home: &Arc<Home>, kernel: &Surroundings) -> Run {
     let recorder = Rc::new(Recorder::new());
     let (frames, kernel_log) = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
@@ -79,7 +82,7 @@ pub fn run(scenario: &Scenario, home: &Arc<Home>, kernel: &KernelFeatures) -> Ru
 }
 
 /// What goes before the entries.
-fn header(scenario: &Scenario, features: &KernelFeatures) -> Header {
+fn header(scenario: &Scenario, features: &Surroundings) -> Header {
     let words = |features: &BTreeSet<Feature>| features.iter().map(Feature::word).collect();
     let kernel = nix::sys::utsname::uname()
         .map_or_else(|_| "unknown".to_owned(), |name| name.release().to_string_lossy().into_owned());
@@ -100,7 +103,7 @@ fn header(scenario: &Scenario, features: &KernelFeatures) -> Header {
 async fn run_in(
     scenario: &Scenario,
     home: &Arc<Home>,
-    kernel: &KernelFeatures,
+    kernel: &Surroundings,
     recorder: &Rc<Recorder>,
 ) -> (Vec<NamespaceFrames>, Result<Vec<LogLine>, String>) {
     let log = LogWatch::start(recorder);
@@ -116,10 +119,10 @@ async fn run_in(
 async fn take_steps(
     scenario: &Scenario,
     home: &Arc<Home>,
-    kernel: &KernelFeatures,
+    kernel: &Surroundings,
     recorder: &Rc<Recorder>,
 ) -> Vec<NamespaceFrames> {
-    let plan = plan(scenario);
+    let plan = plan(scenario).with_patience(kernel.patience);
     let mut lab = match Lab::build(scenario, &plan, home, kernel, Rc::clone(recorder)).await {
         Ok(lab) => lab,
         Err(message) => {
