@@ -150,11 +150,11 @@ pub(super) struct RunArgs {
     /// Stop after the first failure
     #[arg(long)]
     pub(super) fail_fast: bool,
-    /// Give everything N times as long, on a slow machine
+    /// Give everything N times as long, on a slow machine [default: 1, in a machine of its own 4]
     ///
     /// Deadlines, and the periods in which nothing may happen.
-    #[arg(long, value_name = "N", default_value = "1")]
-    pub(super) patience: NonZeroU32,
+    #[arg(long, value_name = "N")]
+    pub(super) patience: Option<NonZeroU32>,
     /// Features that must be there: what would be skipped for their lack is an error
     ///
     /// `all` stands for every feature that a scenario asks for.

@@ -98,7 +98,7 @@ impl Lab for Fake {
         features.iter().map(|feature| (feature.clone(), availability(feature))).collect()
     }
 
-    fn be_patient(&self, _factor: NonZeroU32) {}
+    fn be_patient(&self, _factor: Option<NonZeroU32>) {}
 
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble> {
         let earlier = self.runs.fetch_add(1, Ordering::Relaxed);

@@ -49,8 +49,8 @@ pub trait Lab: Sync {
     fn enter(&self) -> Result<String, Trouble>;
     /// Tries which of these features there are.
     fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability>;
-    /// Gives everything so many times as long. Called after `enter`.
-    fn be_patient(&self, factor: NonZeroU32);
+    /// Gives everything so many times as long, if that was asked for. Called after `enter`.
+    fn be_patient(&self, factor: Option<NonZeroU32>);
     /// Runs a scenario. What goes wrong in it is part of the recording.
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble>;
     /// Which kernel it is. Known when the privileges were entered.
@@ -130,8 +130,8 @@ impl Lab for Kernel {
         }
     }
 
-    fn be_patient(&self, factor: NonZeroU32) {
-        if let Ok(session) = self.session() {
+    fn be_patient(&self, factor: Option<NonZeroU32>) {
+        if let (Ok(session), Some(factor)) = (self.session(), factor) {
             session.set_patience(factor);
         }
     }
