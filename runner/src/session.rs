@@ -137,7 +137,7 @@ impl Session {
         let userspace = scenario.world.namespaces.iter().any(|namespace| namespace.userspace_path_manager);
         let features = self.features(&asked.chain(userspace.then_some(Feature::TokenDump)).collect())?;
         let patience = *self.patience.get().unwrap_or(&NonZeroU32::MIN);
-        let mut kernel = Surroundings { has: BTreeSet::new(), lacks: BTreeSet::new(), patience };
+        let mut kernel = Surroundings { patience, ..Surroundings::default() };
         for (feature, availability) in features {
             let side = if availability == Availability::Yes { &mut kernel.has } else { &mut kernel.lacks };
             side.insert(feature);

@@ -46,6 +46,13 @@ pub struct Surroundings {
     pub patience: NonZeroU32,
 }
 
+impl Default for Surroundings {
+    /// Nothing is known, and nothing takes longer than elsewhere.
+    fn default() -> Self {
+        Self { has: BTreeSet::new(), lacks: BTreeSet::new(), patience: NonZeroU32::MIN }
+    }
+}
+
 /// A run that is over.
 #[derive(Debug, Clone)]
 pub struct Run {
