@@ -135,7 +135,10 @@ fn latency(home: &Arc<Home>) {
     let lab = Checked::new(home, &Conditions::default());
     let plain = percentile(&ping_pong(&lab, PLAIN, 10_000), 50);
     let spliced = percentile(&ping_pong(&lab, SPLICED, 10_000), 50);
-    println!("  plain veth {plain:?}, path {spliced:?}: the path adds {:?} each way", (spliced - plain) / 2);
+    println!(
+        "  plain veth {plain:?}, path {spliced:?}: the path adds {:?} each way",
+        spliced.saturating_sub(plain) / 2
+    );
 }
 
 fn delay(home: &Arc<Home>, delay: Duration) {

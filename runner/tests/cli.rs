@@ -40,6 +40,16 @@ fn help_of_judge() {
 }
 
 #[test]
+fn help_of_compare() {
+    insta::assert_snapshot!(stdout(&mptcplab(&["compare", "--help"])));
+}
+
+#[test]
+fn help_of_matrix() {
+    insta::assert_snapshot!(stdout(&mptcplab(&["matrix", "--help"])));
+}
+
+#[test]
 fn without_arguments_there_is_help_and_exit_code_2() {
     let output = mptcplab(&[]);
     assert_eq!(output.status.code(), Some(2));
@@ -48,8 +58,14 @@ fn without_arguments_there_is_help_and_exit_code_2() {
 
 #[test]
 fn wrong_usage_has_exit_code_2() {
-    for arguments in [["--warp", "9"], ["judge", "/nonexistent"], ["check", "/nonexistent.yaml"], ["completions", "ed"]]
-    {
+    for arguments in [
+        ["--warp", "9"],
+        ["compare", "/nonexistent"],
+        ["matrix", "/nonexistent"],
+        ["judge", "/nonexistent"],
+        ["check", "/nonexistent.yaml"],
+        ["completions", "ed"],
+    ] {
         let output = mptcplab(&arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}");
         assert!(stderr(&output).starts_with("error: "), "{arguments:?}");
@@ -103,4 +119,16 @@ fn colours_only_where_they_are_wanted() {
         .output()
         .unwrap();
     assert!(stderr(&forced).contains('\u{1b}'));
+}
+
+#[test]
+fn wrong_usage_never_looks_bad_to_git_bisect() {
+    for arguments in
+        [["run", "--bisect"].as_slice(), &["--bisect", "--warp", "x.yaml"], &["run", "--bisect", "--update", "x.yaml"]]
+    {
+        let output = mptcplab(arguments);
+        assert_eq!(output.status.code(), Some(125), "{arguments:?}");
+        assert!(stderr(&output).starts_with("error: "), "{arguments:?}");
+    }
+    assert_eq!(mptcplab(&["run", "--bisect", "--help"]).status.code(), Some(0));
 }

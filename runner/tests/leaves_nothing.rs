@@ -29,6 +29,8 @@ const MARK: &str = "MPTCPLAB_TEST_RUN";
 const ORDINARY_USER: u32 = 65534;
 
 const SCENARIO: &str = include_str!("never_lies/good.yaml");
+/// Both kinds of links are there: a plain one, and one that is forwarded by a thread.
+const PATHS: &str = "paths: { link2: { both: { delay: 1 ms } } }";
 const TOPOLOGY: &str = include_str!("../../fixtures/topologies/two-links.yaml");
 
 /// A test, or why it can't be done here.
@@ -64,7 +66,7 @@ impl Place {
             fs::set_permissions(place.path(folder), everyone.clone())?;
         }
         fs::write(place.path("topologies/two-links.yaml"), TOPOLOGY)?;
-        fs::write(place.path("scenario.yaml"), SCENARIO)?;
+        fs::write(place.path("scenario.yaml"), format!("{SCENARIO}\n{PATHS}\n"))?;
         // Under another name, so that no other run is taken for ours.
         fs::copy(env!("CARGO_BIN_EXE_mptcplab"), place.program())?;
         Ok(place)

@@ -9,6 +9,7 @@ use crate::scenario::model::Scenario;
 use crate::text;
 
 use super::args::Cli;
+use super::program::Program;
 use super::{Exit, Kernel, execute};
 
 /// What the verdicts say about the kernel. The first reason of a kind is kept, to be told.
@@ -73,7 +74,7 @@ pub(super) fn settle(exit: Exit, printer: &mut Printer) -> Exit {
 
 /// Carries out a command such that nothing has another exit code than those, not even a defect of ours.
 pub(super) fn guarded(cli: Cli, printer: &mut Printer) -> Exit {
-    let outcome = catch_unwind(AssertUnwindSafe(|| execute(cli, &Kernel::default(), printer)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| execute(cli, &Kernel::default(), &Program::default(), printer)));
     match outcome {
         Ok(exit @ (Exit::Passed | Exit::Failed)) => exit,
         // Its message is on standard error already.

@@ -12,6 +12,7 @@ use crate::text;
 use super::args::{CompareArgs, ReportFormat};
 use super::elsewhere::{Cache, Missing, heed_interruptions};
 use super::lab::Lab;
+use super::program::Launcher;
 use super::{Exit, check, complain, hint, report_trouble};
 
 /// What a side is.
@@ -22,11 +23,11 @@ enum Operand {
     Kernel(WhichKernel),
 }
 
-pub(super) fn execute(args: &CompareArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
-    compare(args, lab, printer).unwrap_or_else(|exit| exit)
+pub(super) fn execute(args: &CompareArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Exit {
+    compare(args, lab, launcher, printer).unwrap_or_else(|exit| exit)
 }
 
-fn compare(args: &CompareArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<Exit, Exit> {
+fn compare(args: &CompareArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Result<Exit, Exit> {
     let list = args.kernels.as_deref().map(|file| load_list(file, printer)).transpose()?;
     let operands = Both {
         a: operand(&args.a, args.modules_a.as_deref(), list.as_ref(), printer)?,
@@ -44,11 +45,11 @@ fn compare(args: &CompareArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<E
     }
     let scenarios = if to_run { check::load(&paths, lab, printer)? } else { Vec::new() };
     if to_run {
-        heed_interruptions(lab, printer)?;
+        heed_interruptions(lab, launcher, printer)?;
     }
     let cache = Cache::new(&args.cache);
-    let a = obtain(&args.a, &operands.a, &scenarios, &cache, lab, printer)?;
-    let b = obtain(&args.b, &operands.b, &scenarios, &cache, lab, printer)?;
+    let a = obtain(&args.a, &operands.a, &scenarios, &cache, launcher, printer)?;
+    let b = obtain(&args.b, &operands.b, &scenarios, &cache, launcher, printer)?;
     let (a, b) = (narrow(a, &paths, &scenarios), narrow(b, &paths, &scenarios));
     if a.scenarios.iter().all(|outcome| b.scenarios.iter().all(|other| other.label != outcome.label)) {
         nothing_to_compare(&paths, &a, &b, printer);
@@ -142,7 +143,7 @@ fn obtain(
     operand: &Operand,
     scenarios: &[Scenario],
     cache: &Cache,
-    lab: &dyn Lab,
+    launcher: &dyn Launcher,
     printer: &mut Printer,
 ) -> Result<Results, Exit> {
     match operand {
@@ -154,7 +155,7 @@ fn obtain(
         Operand::Kernel(kernel) => {
             let shown = text::one_line(&name.display().to_string());
             printer.note(&format!("{shown}: {}", text::count(scenarios.len() as u64, "scenario")));
-            let obtained = cache.obtain(kernel, scenarios, lab, printer).map_err(|missing| match missing {
+            let obtained = cache.obtain(kernel, scenarios, launcher, printer).map_err(|missing| match missing {
                 Missing::Interrupted => Exit::Interrupted,
                 Missing::Trouble(mut trouble) => {
                     trouble.message = format!("{shown}: {}", trouble.message);

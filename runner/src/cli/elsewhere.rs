@@ -15,6 +15,7 @@ use crate::text;
 use super::Exit;
 use super::args::CacheArgs;
 use super::lab::{Lab, Trouble};
+use super::program::Launcher;
 
 /// Where results are kept, and whether they may be used again.
 pub(super) struct Cache {
@@ -59,10 +60,10 @@ impl Cache {
         &self,
         kernel: &WhichKernel,
         scenarios: &[Scenario],
-        lab: &dyn Lab,
+        launcher: &dyn Launcher,
         printer: &mut Printer,
     ) -> Result<Obtained, Missing> {
-        let folder = self.root.join(key(kernel, lab)?);
+        let folder = self.root.join(key(kernel, launcher)?);
         let known = if self.fresh { None } else { stored(&folder, printer) };
         let usable = |scenario: &Scenario| -> Option<Outcome> {
             let outcome = known.as_ref()?.scenarios.iter().find(|outcome| outcome.label == scenario.label())?;
@@ -75,12 +76,12 @@ impl Cache {
         let reused_by_label = |label: &str| outcomes.contains_key(label);
         let mut base = match (&known, stale.as_slice()) {
             (Some(known), []) => known.clone(),
-            _ => run(&self.temporary(&folder, "run"), kernel, &stale, lab)?,
+            _ => run(&self.temporary(&folder, "run"), kernel, &stale, launcher)?,
         };
         let lacking = stale.iter().map(|scenario| scenario.label());
         let lacking = lacking.filter(|label| base.scenarios.iter().all(|outcome| outcome.label != *label));
         if let Some(label) = lacking.into_iter().next() {
-            return Err(trouble(format!("the run has left no result of `{}`", text::one_line(&label))).into());
+            return Err(Trouble::new(format!("the run has left no result of `{}`", text::one_line(&label))).into());
         }
         let (reused, ran) =
             (scenarios.iter().filter(|scenario| reused_by_label(&scenario.label())).count(), stale.len());
@@ -174,14 +175,14 @@ fn is_current(kernel: &WhichKernel, scenario: &Scenario, outcome: &Outcome) -> b
 }
 
 /// A name for everything that results depend on, scenarios apart: mptcplab, the kernel, the machine.
-fn key(kernel: &WhichKernel, lab: &dyn Lab) -> Result<String, Trouble> {
-    let digest = Digest::new().part(lab.program_digest()?.as_bytes());
+fn key(kernel: &WhichKernel, launcher: &dyn Launcher) -> Result<String, Trouble> {
+    let digest = Digest::new().part(launcher.digest()?.as_bytes());
     let digest = match kernel {
         WhichKernel::Running => {
             let KernelIdentity { release, version, machine } = KernelIdentity::running();
             [release, version, machine].iter().fold(digest, |digest, part| digest.part(part.as_bytes()))
         }
-        WhichKernel::Image(machine) => machine_digest(digest, machine).map_err(trouble)?,
+        WhichKernel::Image(machine) => machine_digest(digest, machine).map_err(Trouble::new)?,
     };
     Ok(digest.hex())
 }
@@ -221,8 +222,13 @@ fn listing(folder: &Path) -> std::io::Result<Vec<(PathBuf, u64, Option<SystemTim
 }
 
 /// Runs scenarios on a kernel, with results in a folder that is gone afterwards.
-fn run(folder: &Path, kernel: &WhichKernel, scenarios: &[&Scenario], lab: &dyn Lab) -> Result<Results, Missing> {
-    let outcome = lab.program(&arguments(folder, kernel, scenarios));
+fn run(
+    folder: &Path,
+    kernel: &WhichKernel,
+    scenarios: &[&Scenario],
+    launcher: &dyn Launcher,
+) -> Result<Results, Missing> {
+    let outcome = launcher.launch(&arguments(folder, kernel, scenarios));
     let read = results::read(folder);
     let _ = fs::remove_dir_all(folder);
     match (outcome?, read) {
@@ -265,13 +271,9 @@ fn arguments(folder: &Path, kernel: &WhichKernel, scenarios: &[&Scenario]) -> Ve
     arguments
 }
 
-fn trouble(message: String) -> Trouble {
-    Trouble { message, hints: Vec::new(), kernel: false }
-}
-
 /// Lets Ctrl-C end the run on a kernel, and with it the whole.
-pub(super) fn heed_interruptions(lab: &dyn Lab, printer: &mut Printer) -> Result<(), Exit> {
-    lab.hold_interruptions().and_then(|()| lab.watch_interruptions(lab.program_interrupter())).map_err(|trouble| {
+pub(super) fn heed_interruptions(lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Result<(), Exit> {
+    lab.hold_interruptions().and_then(|()| lab.watch_interruptions(launcher.interrupter())).map_err(|trouble| {
         super::report_trouble(printer, &trouble);
         Exit::Environment
     })

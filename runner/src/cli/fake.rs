@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::Parser as _;
 
 use super::args::Cli;
+use super::program::Launcher;
 use super::{Availability, Exit, Lab, Trouble, execute};
 use crate::engine::Run;
 use crate::judge::{Finding, FindingKind, Verdict};
@@ -148,7 +149,21 @@ impl Lab for Fake {
         Ok(())
     }
 
-    fn program(&self, arguments: &[OsString]) -> Result<Option<u8>, Trouble> {
+    fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {
+        let flaked = recording.entries.iter().any(|entry| entry.what == timed_out());
+        let is_new = scenario.title.contains("c_new");
+        let regressed = scenario.title.contains("regress") && self.is_new();
+        if !flaked && !regressed && !scenario.title.contains("fail") && !is_new {
+            return Verdict::Passed;
+        }
+        let (summary, detail) = ("2 expected, 1 observed".to_owned(), String::new());
+        let kind = if is_new { FindingKind::SnapshotNew } else { FindingKind::Subflows };
+        Verdict::Failed(vec![Finding { kind, place: None, summary, detail, at: None }])
+    }
+}
+
+impl Launcher for Fake {
+    fn launch(&self, arguments: &[OsString]) -> Result<Option<u8>, Trouble> {
         let arguments: Vec<String> = arguments.iter().map(|word| word.to_str().unwrap().to_owned()).collect();
         self.programs.lock().unwrap().push(arguments.join(" "));
         let is_vm = arguments[0] == "vm";
@@ -169,27 +184,15 @@ impl Lab for Fake {
         let late_trouble = if is_vm { self.late_trouble_elsewhere.clone() } else { Vec::new() };
         let guest = Self { image, late_trouble, changed: self.changed.clone(), ..Self::default() };
         let mut printer = Printer::new(Box::new(io::sink()), Box::new(io::sink()), Style::default());
-        Ok(Some(execute(cli, &guest, &mut printer) as u8))
+        Ok(Some(execute(cli, &guest, &guest, &mut printer) as u8))
     }
 
-    fn program_interrupter(&self) -> Box<dyn FnOnce() + Send> {
+    fn interrupter(&self) -> Box<dyn FnOnce() + Send> {
         Box::new(|| {})
     }
 
-    fn program_digest(&self) -> Result<String, Trouble> {
+    fn digest(&self) -> Result<String, Trouble> {
         Ok(self.digest.clone())
-    }
-
-    fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {
-        let flaked = recording.entries.iter().any(|entry| entry.what == timed_out());
-        let is_new = scenario.title.contains("c_new");
-        let regressed = scenario.title.contains("regress") && self.is_new();
-        if !flaked && !regressed && !scenario.title.contains("fail") && !is_new {
-            return Verdict::Passed;
-        }
-        let (summary, detail) = ("2 expected, 1 observed".to_owned(), String::new());
-        let kind = if is_new { FindingKind::SnapshotNew } else { FindingKind::Subflows };
-        Verdict::Failed(vec![Finding { kind, place: None, summary, detail, at: None }])
     }
 }
 
@@ -256,7 +259,7 @@ pub(super) fn mptcplab_with(lab: &Fake, arguments: &[&str], files: &[&str]) -> (
     let (out, err) = (Buffer::default(), Buffer::default());
     let style = Style { colour: false, unicode: true };
     let mut printer = Printer::new(Box::new(out.clone()), Box::new(err.clone()), style);
-    let exit = execute(cli, lab, &mut printer);
+    let exit = execute(cli, lab, lab, &mut printer);
     (exit, out.text().replace(&folder, "FOLDER"), err.text().replace(&folder, "FOLDER"))
 }
 

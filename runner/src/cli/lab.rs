@@ -1,11 +1,9 @@
 //! What the command line needs from the rest of mptcplab.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use crate::digest::Digest;
 use crate::engine::Run;
 use crate::judge::{self, Verdict};
 use crate::recording::{Header, Recording};
@@ -17,7 +15,6 @@ use crate::sys::privilege::{self, Privilege};
 pub use crate::testbed::probe::Availability;
 
 use super::interrupt;
-use super::program::Program;
 
 /// Why something can't be done, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -65,13 +62,6 @@ pub trait Lab: Sync {
     fn hold_interruptions(&self) -> Result<(), Trouble>;
     /// Calls back at the first SIGINT or SIGTERM. The second ends the program at once.
     fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble>;
-    /// Runs mptcplab itself with these arguments, as a process of its own, without its standard output. The exit code;
-    /// `None` if the program was interrupted meanwhile.
-    fn program(&self, arguments: &[OsString]) -> Result<Option<u8>, Trouble>;
-    /// What is to be done at an interruption: the process that runs is told, and no other begins.
-    fn program_interrupter(&self) -> Box<dyn FnOnce() + Send>;
-    /// A digest that changes with mptcplab.
-    fn program_digest(&self) -> Result<String, Trouble>;
     /// Judges a recording, snapshot included.
     fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict;
     /// What there is to tell people since the last call, beside results.
@@ -84,7 +74,6 @@ pub trait Lab: Sync {
 #[derive(Debug, Default)]
 pub struct Kernel {
     session: OnceLock<Session>,
-    program: Program,
 }
 
 impl Kernel {
@@ -160,20 +149,6 @@ impl Lab for Kernel {
 
     fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble> {
         interrupt::watch(interrupted).map_err(Trouble::new)
-    }
-
-    fn program(&self, arguments: &[OsString]) -> Result<Option<u8>, Trouble> {
-        self.program.run(arguments).map_err(|error| Trouble::new(format!("can't run mptcplab itself: {error}")))
-    }
-
-    fn program_interrupter(&self) -> Box<dyn FnOnce() + Send> {
-        Box::new(self.program.interrupter())
-    }
-
-    fn program_digest(&self) -> Result<String, Trouble> {
-        let digest = std::env::current_exe().and_then(|program| Digest::new().file(&program));
-        let digest = digest.map_err(|error| Trouble::new(format!("can't read mptcplab itself: {error}")))?;
-        Ok(format!("{} {}", env!("CARGO_PKG_VERSION"), digest.hex()))
     }
 
     fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {

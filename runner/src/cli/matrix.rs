@@ -10,21 +10,22 @@ use super::args::{MatrixArgs, ReportFormat};
 use super::compare::{json, load_list};
 use super::elsewhere::{Cache, Missing, Obtained, heed_interruptions};
 use super::lab::Lab;
+use super::program::Launcher;
 use super::{Exit, check, report_trouble};
 
-pub(super) fn execute(args: &MatrixArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
-    matrix(args, lab, printer).unwrap_or_else(|exit| exit)
+pub(super) fn execute(args: &MatrixArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Exit {
+    matrix(args, lab, launcher, printer).unwrap_or_else(|exit| exit)
 }
 
-fn matrix(args: &MatrixArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<Exit, Exit> {
+fn matrix(args: &MatrixArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Result<Exit, Exit> {
     let list = load_list(&args.file, printer)?;
     let paths = if args.paths.is_empty() { &list.paths } else { &args.paths };
     let scenarios = check::load(paths, lab, printer)?;
-    heed_interruptions(lab, printer)?;
+    heed_interruptions(lab, launcher, printer)?;
     let cache = Cache::new(&args.cache);
     let (mut columns, mut results) = (Vec::new(), Vec::new());
     for kernel in &list.kernels {
-        let (column, of_kernel) = column(kernel, &scenarios, &cache, lab, printer)?;
+        let (column, of_kernel) = column(kernel, &scenarios, &cache, launcher, printer)?;
         columns.push(column);
         results.push(of_kernel);
     }
@@ -46,7 +47,7 @@ fn column(
     kernel: &ListedKernel,
     scenarios: &[Scenario],
     cache: &Cache,
-    lab: &dyn Lab,
+    launcher: &dyn Launcher,
     printer: &mut Printer,
 ) -> Result<(Column, Option<Results>), Exit> {
     let name = text::one_line(&kernel.name);
@@ -58,7 +59,7 @@ fn column(
         reused,
         late_trouble,
     };
-    match cache.obtain(&kernel.kernel, scenarios, lab, printer) {
+    match cache.obtain(&kernel.kernel, scenarios, launcher, printer) {
         Ok(Obtained { results, ran, reused }) => {
             printer.note(&format!("{name}: {ran} run, {reused} re-used"));
             Ok((column(Ok(results.kernel.clone()), ran, reused, results.late_trouble.clone()), Some(results)))

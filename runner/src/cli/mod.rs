@@ -38,6 +38,7 @@ use crate::report::Role;
 use args::{Cli, Command};
 pub use exit::Exit;
 pub use lab::{Availability, Kernel, Lab, Trouble};
+use program::{Launcher, Program};
 
 /// The program. Returns the code to exit with; usage errors and `--help` exit by themselves.
 pub fn main() -> std::process::ExitCode {
@@ -57,17 +58,22 @@ pub fn main() -> std::process::ExitCode {
         Err(error) => error.exit(),
     };
     let mut printer = Printer::standard();
-    if bisecting { bisect::guarded(cli, &mut printer) } else { execute(cli, &Kernel::default(), &mut printer) }.into()
+    if bisecting {
+        bisect::guarded(cli, &mut printer)
+    } else {
+        execute(cli, &Kernel::default(), &Program::default(), &mut printer)
+    }
+    .into()
 }
 
 /// Carries out one command, and writes all that there is to write.
-fn execute(cli: Cli, lab: &dyn Lab, printer: &mut Printer) -> Exit {
+fn execute(cli: Cli, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Exit {
     let exit = match cli.command {
         None => run::execute(&cli.run, lab, printer),
         Some(Command::Run(args)) => run::execute(&args, lab, printer),
-        Some(Command::Compare(args)) => compare::execute(&args, lab, printer),
-        Some(Command::Matrix(args)) => matrix::execute(&args, lab, printer),
         Some(Command::Vm(args)) => vm::execute(args, printer),
+        Some(Command::Compare(args)) => compare::execute(&args, lab, launcher, printer),
+        Some(Command::Matrix(args)) => matrix::execute(&args, lab, launcher, printer),
         Some(Command::Check(args)) => check::execute(&args, lab, printer),
         Some(Command::Judge(args)) => judge::execute(&args, lab, printer),
         Some(Command::Doctor) => doctor::execute(lab, printer),

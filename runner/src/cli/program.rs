@@ -10,8 +10,23 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
+use crate::digest::Digest;
+
+use super::lab::Trouble;
+
 /// In the environment of such a process: it ends with the one that waits for it.
 const PARENT: &str = "MPTCPLAB_ENDS_WITH_PARENT";
+
+/// Runs mptcplab itself. [`Program`] is the real one.
+pub(super) trait Launcher {
+    /// Runs it with these arguments to its end, without its standard output: what it has to say is in a file. The exit
+    /// code; with 128 and the signal's number, if a signal ended it. `None`: an interruption came first.
+    fn launch(&self, arguments: &[OsString]) -> Result<Option<u8>, Trouble>;
+    /// What is to be done at an interruption: the process that runs is told, and no other begins.
+    fn interrupter(&self) -> Box<dyn FnOnce() + Send>;
+    /// A digest that changes with the program.
+    fn digest(&self) -> Result<String, Trouble>;
+}
 
 /// Runs mptcplab itself, one process at a time.
 #[derive(Debug, Default)]
@@ -28,9 +43,7 @@ enum State {
 }
 
 impl Program {
-    /// Runs it and waits for its end. Its standard output is dropped: what it has to say is in a file. The exit code;
-    /// with 128 and the signal's number, if a signal ended it. `None`: an interruption came first.
-    pub(super) fn run(&self, arguments: &[OsString]) -> io::Result<Option<u8>> {
+    fn run(&self, arguments: &[OsString]) -> io::Result<Option<u8>> {
         let program = std::env::current_exe()?;
         let mut command = Command::new(program);
         command
@@ -72,18 +85,29 @@ impl Program {
         let code = status.code().and_then(|code| u8::try_from(code).ok()).or_else(by_signal);
         Ok(if interrupted { None } else { Some(code.unwrap_or(u8::MAX)) })
     }
+}
 
-    /// What is to be done when the program is interrupted: the process that runs is told, and no other begins.
-    pub(super) fn interrupter(&self) -> impl FnOnce() + Send + 'static {
+impl Launcher for Program {
+    fn launch(&self, arguments: &[OsString]) -> Result<Option<u8>, Trouble> {
+        self.run(arguments).map_err(|error| Trouble::new(format!("can't run mptcplab itself: {error}")))
+    }
+
+    fn interrupter(&self) -> Box<dyn FnOnce() + Send> {
         let state = Arc::clone(&self.state);
-        move || {
+        Box::new(move || {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             if let State::Running(pid) = *state {
                 // It may just have ended.
                 let _ = kill(pid, Signal::SIGTERM);
             }
             *state = State::Interrupted;
-        }
+        })
+    }
+
+    fn digest(&self) -> Result<String, Trouble> {
+        let digest = std::env::current_exe().and_then(|program| Digest::new().file(&program));
+        let digest = digest.map_err(|error| Trouble::new(format!("can't read mptcplab itself: {error}")))?;
+        Ok(format!("{} {}", env!("CARGO_PKG_VERSION"), digest.hex()))
     }
 }
 

@@ -2,7 +2,6 @@
 //! the guest, everything else is done here.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::OsString;
 use std::fs::File;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -210,18 +209,6 @@ impl Lab for Remote {
 
     fn kernel(&self) -> KernelIdentity {
         self.identity.get().cloned().unwrap_or_default()
-    }
-
-    fn program(&self, arguments: &[OsString]) -> Result<Option<u8>, Trouble> {
-        self.local.program(arguments)
-    }
-
-    fn program_interrupter(&self) -> Box<dyn FnOnce() + Send> {
-        self.local.program_interrupter()
-    }
-
-    fn program_digest(&self) -> Result<String, Trouble> {
-        self.local.program_digest()
     }
 
     fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {

@@ -13,10 +13,10 @@ use super::operation::NotDone;
 use super::paths::{self, Paths};
 use super::recorder::Recorder;
 use crate::mptcp::SubflowState;
-use crate::observe::{is_gauge, sockets};
+use crate::observe::{DEFAULT_RING_BYTES, is_gauge, sockets};
 use crate::plan::{Plan, Setup};
 use crate::recording::{Moment, Side};
-use crate::scenario::model::{ListenPlan, Scenario};
+use crate::scenario::model::{Link, ListenPlan, Scenario};
 use crate::testbed::{self, Home, Testbed};
 use crate::traffic::{self, LiveConnection};
 
@@ -65,7 +65,9 @@ impl<'a> Lab<'a> {
                     .map_err(|error| format!("observe namespace {name}: {error}"))?,
             );
         }
-        let started = try_join_all(opened.into_iter().map(|opened| opened.start(&recorder))).await?;
+        let sizes = scenario.world.namespaces.iter().map(|namespace| capture_bytes(scenario, &namespace.name));
+        let started = opened.into_iter().zip(sizes).map(|(opened, bytes)| opened.start(&recorder, bytes));
+        let started = try_join_all(started).await?;
         let paths = Paths::start(scenario, &testbed, starting, &recorder)?;
         let names = scenario.world.namespaces.iter().map(|namespace| namespace.name.clone());
         let nodes = names.zip(started).collect();
@@ -209,4 +211,13 @@ impl<'a> Lab<'a> {
         });
         Ok(value.saturating_sub(start.unwrap_or(0)))
     }
+}
+
+/// How much room the capture of a namespace needs. On a spliced link, what would be one frame of 64 KiB elsewhere is many.
+fn capture_bytes(scenario: &Scenario, namespace: &str) -> usize {
+    let world = &scenario.world;
+    let spliced = |link: &Link| world.paths.iter().any(|path| path.link == link.name);
+    let ends = world.links.iter().filter(|link| spliced(link)).flat_map(|link| &link.ends);
+    let has_one = ends.into_iter().any(|end| end.namespace == namespace);
+    if has_one { 4 * DEFAULT_RING_BYTES } else { DEFAULT_RING_BYTES }
 }

@@ -122,6 +122,7 @@ async fn go_through(lab: &mut Lab<'_>, plan: &Plan, recorder: &Recorder) {
         lab.observe_now();
         recorder.note(Observation::StepFinished { step: index, outcome });
         if !goes_on {
+            lab.take_what_is_left().await;
             return;
         }
     }
@@ -158,6 +159,16 @@ impl Lab<'_> {
             frames.extend(node.close().await);
         }
         frames
+    }
+
+    /// The state after a step that failed. Nothing is expected of it; it is evidence. What can't be taken any more is
+    /// missing in it.
+    async fn take_what_is_left(&mut self) {
+        for name in self.open_connections() {
+            let _ = self.take_sockets(&name, &Moment::BeforeClose);
+        }
+        let _ = self.take_state(&Moment::End).await;
+        let _ = self.take_filter_hits();
     }
 
     /// What is left to do when all steps are done.

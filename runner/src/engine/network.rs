@@ -1,5 +1,7 @@
 //! Changes of the network during a run: links, addresses, routes, sysctls, packet filters.
 
+use std::collections::BTreeMap;
+
 use super::lab::Lab;
 use super::operation::NotDone;
 use crate::netlink::nft::NftClient;
@@ -30,13 +32,11 @@ impl Lab<'_> {
         Ok(())
     }
 
-    /// Bytes that an interface sent and received, headers included.
-    pub(super) fn link_bytes(&self, namespace: &str, device: &str) -> Result<(u64, u64), String> {
+    /// Bytes that the interfaces of a namespace sent and received, headers included, by their names.
+    pub(super) fn link_bytes(&self, namespace: &str) -> Result<BTreeMap<String, (u64, u64)>, String> {
         let node = self.testbed.node(namespace).map_err(|error| error.to_string())?;
         let links = node.route().links().map_err(|error| error.to_string())?;
-        let link = links.iter().find(|link| link.name == device);
-        link.map(|link| (link.tx_bytes, link.rx_bytes))
-            .ok_or_else(|| format!("interface {device} of {namespace} has disappeared"))
+        Ok(links.into_iter().map(|link| (link.name, (link.tx_bytes, link.rx_bytes))).collect())
     }
 
     /// Installs a packet filter.

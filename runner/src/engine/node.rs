@@ -15,7 +15,7 @@ use crate::netlink::diag::DiagSocket;
 use crate::netlink::events::{EventSocket, Received, Reception};
 use crate::netlink::nft::NftClient;
 use crate::netlink::pm::PmClient;
-use crate::observe::{Capture, CaptureSocket, Counters, DEFAULT_RING_BYTES, KeptFrames};
+use crate::observe::{Capture, CaptureSocket, Counters, KeptFrames};
 use crate::recording::{LostWhat, Observation};
 use crate::sys::readiness::watch;
 
@@ -54,9 +54,10 @@ impl Opened {
         })
     }
 
-    /// Starts to observe. The kernel takes its time to start a capture: start all namespaces together.
-    pub(super) async fn start(self, recorder: &Rc<Recorder>) -> Result<Node, String> {
-        let capture = self.capture.start(DEFAULT_RING_BYTES).await.map_err(text)?;
+    /// Starts to observe, with so much room for captured frames. The kernel takes its time to start a capture: start all
+    /// namespaces together.
+    pub(super) async fn start(self, recorder: &Rc<Recorder>, ring_bytes: usize) -> Result<Node, String> {
+        let capture = self.capture.start(ring_bytes).await.map_err(text)?;
         let observers = Rc::new(Observers {
             namespace: self.name,
             devices: self.devices,

@@ -45,9 +45,12 @@ pub(super) fn prepare(scenario: &Scenario, testbed: &Testbed) -> Result<Vec<Star
     let world = &scenario.world;
     let start = |plan: &crate::scenario::model::PathPlan| {
         let mtu = world.links.iter().find(|link| link.name == plan.link).and_then(|link| link.mtu);
+        let mtu = mtu.unwrap_or(DEFAULT_MTU);
+        let mut path = Path::new(plan);
+        path.set_link_mtu(mtu);
         let node = testbed.path(&plan.link).map_err(|error| error.to_string())?;
-        let prepared = Prepared::open(&plan.link, node, mtu.unwrap_or(DEFAULT_MTU));
-        prepared.and_then(|prepared| prepared.start(Path::new(plan))).map_err(|error| error.to_string())
+        let prepared = Prepared::open(&plan.link, node, mtu);
+        prepared.and_then(|prepared| prepared.start(path)).map_err(|error| error.to_string())
     };
     world.paths.iter().map(start).collect()
 }

@@ -1,5 +1,6 @@
 //! Taking states: counters, sockets, endpoints, limits and bytes at one moment.
 
+use std::collections::BTreeMap;
 use std::os::fd::BorrowedFd;
 
 use super::lab::Lab;
@@ -60,9 +61,13 @@ impl Lab<'_> {
 
     /// Takes what each end of each link has sent and received.
     pub(super) fn take_bytes(&self, moment: &Moment) -> Result<(), String> {
+        let nodes = self.nodes.keys().map(|name| Ok((name.as_str(), self.link_bytes(name)?)));
+        let bytes = nodes.collect::<Result<BTreeMap<_, _>, String>>()?;
         for link in &self.scenario.world.links {
             for end in &link.ends {
-                let (sent, received) = self.link_bytes(&end.namespace, &end.device)?;
+                let found = bytes.get(end.namespace.as_str()).and_then(|links| links.get(&end.device)).copied();
+                let (sent, received) =
+                    found.ok_or_else(|| format!("interface {} of {} has disappeared", end.device, end.namespace))?;
                 self.recorder.note(Observation::LinkBytes {
                     namespace: end.namespace.clone(),
                     link: link.name.clone(),

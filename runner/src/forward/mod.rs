@@ -37,7 +37,7 @@ const ETHERNET: usize = 14;
 /// What happened on a path.
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
-    /// It did something to a packet.
+    /// It did something to a packet, at that time in nanoseconds since the epoch.
     Deed(Deed),
     /// Packets were lost that had to be forwarded.
     Lost {
@@ -287,13 +287,13 @@ impl Shared {
     }
 
     fn publish(&self, news: impl Iterator<Item = News>) {
-        let mut all = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = all.len();
-        all.extend(news);
-        let grown = all.len() > before;
-        drop(all);
-        if grown {
-            let _ = self.bell.write(1);
+        let mut news = news.peekable();
+        if news.peek().is_none() {
+            return;
         }
+        let mut all = self.news.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(news);
+        drop(all);
+        let _ = self.bell.write(1);
     }
 }

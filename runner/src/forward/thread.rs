@@ -5,19 +5,24 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::Receiver;
+use std::thread;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
-use super::clock::Clock;
+use super::clock::{Clock, Now};
 use super::outbox::{Flushed, Outbox, RETRY};
 use super::{Answer, Job, News, Shared};
 use crate::netlink::route::RouteClient;
-use crate::path::Path;
+use crate::path::{Deed, Path};
 use crate::plan::INNER_DEVICES;
 use crate::sys::port::{BATCH, Frame, Port};
 
+/// How long the thread looks for more frames before it sleeps, in nanoseconds: to be woken takes longer.
+const LINGER: u64 = 20_000;
+/// How much earlier than something is due the thread wakes, in nanoseconds, at most.
+const EARLY: u64 = 200_000;
 /// After so many frames at most, what has come of them is sent.
 const ROUND: usize = 2 * BATCH;
 /// Before a job is done, all frames that came before it are; so many at most, so that it is done at all.
@@ -48,11 +53,11 @@ impl Worker {
         // How late the kernel may wake a thread, to save wake-ups. 50 µs otherwise.
         let _ = nix::sys::prctl::set_timerslack(1);
         while !self.shared.over.load(Ordering::Acquire) {
-            let now = self.clock.now();
+            let now = self.clock.both();
             let taken = self.take_frames(now, ROUND);
             let Self { path, outboxes, .. } = &mut self;
-            path.due(now, &mut |to, frame| post(outboxes, to, frame));
-            self.send();
+            path.due(now.path, &mut |to, frame| post(outboxes, to, frame));
+            self.send(now);
             if taken == 0
                 && let Err(error) = self.wait()
             {
@@ -65,7 +70,7 @@ impl Worker {
     }
 
     /// Takes frames from both sides in the order of their coming, at most so many, and says how many there were.
-    fn take_frames(&mut self, now: u64, limit: usize) -> usize {
+    fn take_frames(&mut self, now: Now, limit: usize) -> usize {
         let Self { ports, path, outboxes, losing, .. } = self;
         let mut faulty = [0; 2];
         let mut taken = 0;
@@ -84,7 +89,7 @@ impl Worker {
                     faulty[from] += 1;
                     return;
                 }
-                let at = Clock::arrival(now, frame.at_ns);
+                let at = now.arrival(frame.at_ns);
                 path.enter(at, from, frame.bytes, &mut |to, frame| post(outboxes, to, frame));
             });
         }
@@ -94,8 +99,9 @@ impl Worker {
     }
 
     /// Tells what was done, then sends what has arrived: who sees a packet can know what was done to it.
-    fn send(&mut self) {
-        self.shared.publish(self.path.take_deeds().into_iter().map(News::Deed));
+    fn send(&mut self, now: Now) {
+        let deeds = self.path.take_deeds().into_iter();
+        self.shared.publish(deeds.map(|deed| News::Deed(Deed { at: now.real(deed.at), ..deed })));
         self.count_losses();
         for to in [0, 1] {
             let Self { ports, route, outboxes, .. } = self;
@@ -122,9 +128,34 @@ impl Worker {
         }
     }
 
+    /// Nothing is there to be taken or sent.
+    fn is_idle(&self) -> bool {
+        self.ports.iter().all(|port| port.next_at().is_none())
+    }
+
+    /// Looks for frames until that time (of the path's clock), while nobody else needs the processor. `true`: there are
+    /// some.
+    fn look_until(&self, until: u64) -> bool {
+        while self.clock.now() < until {
+            if !self.is_idle() {
+                return true;
+            }
+            thread::yield_now();
+        }
+        false
+    }
+
     /// Waits until something comes, or something is due.
     fn wait(&mut self) -> io::Result<()> {
-        let due = self.path.next_deadline().map(|due| due.saturating_sub(self.clock.now()));
+        let now = self.clock.now();
+        let due = self.path.next_deadline();
+        if self.look_until(due.unwrap_or(u64::MAX).min(now.saturating_add(LINGER))) {
+            return Ok(());
+        }
+        let now = self.clock.now();
+        let left = due.map(|due| due.saturating_sub(now));
+        // The kernel wakes a thread late: by the time that an idle processor needs to begin. So it shall be early.
+        let due = left.map(|left| left - EARLY.min(left / 10));
         let blocked = self.outboxes.iter().any(|outbox| !outbox.is_empty());
         let retry = blocked.then(|| u64::try_from(RETRY.as_nanos()).unwrap_or(u64::MAX));
         let timeout = due.into_iter().chain(retry).min();
@@ -146,26 +177,30 @@ impl Worker {
         }
         if has(wake, PollFlags::POLLIN) {
             let _ = self.shared.wake.read();
+        } else if let Some(due) = self.path.next_deadline()
+            && due.saturating_sub(self.clock.now()) <= EARLY
+        {
+            self.look_until(due);
         }
         Ok(())
     }
 
     fn do_job(&mut self, job: Job) {
-        let now = self.clock.now();
+        let now = self.clock.both();
         let mut left = BEFORE_JOB;
         while left > 0 {
             match self.take_frames(now, ROUND.min(left)) {
                 0 => break,
                 taken => left -= taken,
             }
-            self.send();
+            self.send(now);
         }
         let Self { path, outboxes, .. } = self;
-        path.due(now, &mut |to, frame| post(outboxes, to, frame));
+        path.due(now.path, &mut |to, frame| post(outboxes, to, frame));
         let answer: Answer = job(path);
-        path.due(now, &mut |to, frame| post(outboxes, to, frame));
+        path.due(now.path, &mut |to, frame| post(outboxes, to, frame));
         self.losing = [true; 2];
-        self.send();
+        self.send(now);
         answer();
     }
 }

@@ -85,7 +85,7 @@ struct OptionFields {
 
 /// Whether an option is like the pattern, the addresses of its segment aside.
 pub fn option_matches(pattern: &WirePattern, option: &MptcpOption) -> bool {
-    if !is_called(option, &pattern.option) {
+    if !option.is_called(&pattern.option) {
         return false;
     }
     let fields = fields_of(option);
@@ -97,30 +97,6 @@ pub fn option_matches(pattern: &WirePattern, option: &MptcpOption) -> bool {
         && field(pattern.flags.as_ref(), fields.flags.as_ref())
         && field(pattern.reason.as_ref(), fields.reason.as_ref())
         && field(pattern.checksum.as_ref(), fields.checksum.as_ref())
-}
-
-/// Whether the word of a wire pattern means this option. A DSS answers to several.
-fn is_called(option: &MptcpOption, word: &str) -> bool {
-    match option {
-        MptcpOption::MpCapable { .. } => word == "mp_capable",
-        MptcpOption::MpJoinSyn { .. } => word == "mp_join_syn",
-        MptcpOption::MpJoinSynAck { .. } => word == "mp_join_synack",
-        MptcpOption::MpJoinAck { .. } => word == "mp_join_ack",
-        MptcpOption::Dss { data_fin, mapping, .. } => match word {
-            "dss" => true,
-            "data_fin" => *data_fin,
-            "infinite_mapping" => mapping.as_ref().is_some_and(|mapping| mapping.length == 0),
-            _ => false,
-        },
-        MptcpOption::AddAddr { echo: false, .. } => word == "add_addr",
-        MptcpOption::AddAddr { echo: true, .. } => word == "add_addr_echo",
-        MptcpOption::RemoveAddr { .. } => word == "remove_addr",
-        MptcpOption::MpPrio { .. } => word == "mp_prio",
-        MptcpOption::MpFail { .. } => word == "mp_fail",
-        MptcpOption::MpFastclose { .. } => word == "mp_fastclose",
-        MptcpOption::MpTcprst { .. } => word == "mp_tcprst",
-        MptcpOption::Malformed { .. } => false,
-    }
 }
 
 fn fields_of(option: &MptcpOption) -> OptionFields {

@@ -95,8 +95,8 @@ mod tests {
         assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
         assert_eq!(mix(0x9e37_79b9_7f4a_7c15), 0x6e78_9e6a_a1b9_65f4);
         let mut lot = Lot::new(&Chance::Probability(0.25), Purpose::Loss);
-        let lost: Vec<u64> = (1..=24).filter(|number| lot.enter(Dice::new(42, 0), *number)).collect();
-        assert_eq!(lost, LOST_WITH_SEED_42);
+        let dropped: Vec<u64> = (1..=24).filter(|number| lot.enter(Dice::new(42, 0), *number)).collect();
+        assert_eq!(dropped, LOST_WITH_SEED_42);
     }
 
     const LOST_WITH_SEED_42: [u64; 5] = [2, 4, 19, 20, 24];
@@ -121,10 +121,10 @@ mod tests {
         let mut lot = Lot::new(&Chance::Burst { enter: 0.02, leave: 0.25 }, Purpose::Loss);
         let dice = Dice::new(7, 1);
         let fates: Vec<bool> = (1..=100_000).map(|number| lot.enter(dice, number)).collect();
-        let (lost, bursts) = fates.windows(2).fold((0_u32, 0_u32), |(lost, bursts), pair| {
-            (lost + u32::from(pair[1]), bursts + u32::from(pair[1] && !pair[0]))
+        let (gone, bursts) = fates.windows(2).fold((0_u32, 0_u32), |(gone, bursts), pair| {
+            (gone + u32::from(pair[1]), bursts + u32::from(pair[1] && !pair[0]))
         });
-        assert!((f64::from(lost) / f64::from(bursts) - 4.0).abs() < 0.3);
+        assert!((f64::from(gone) / f64::from(bursts) - 4.0).abs() < 0.3);
     }
 
     #[test]

@@ -34,6 +34,9 @@ use crate::recording::{PathDeed, PathTotals};
 use crate::scenario::model::{Conditions, Injected, PathPlan, PathRule};
 use crate::wire::Segment;
 
+/// The largest IP packet on an Ethernet link, in bytes, unless somebody says otherwise (`ETH_DATA_LEN`).
+const ETHERNET_MTU: usize = 1500;
+
 /// Takes each frame that arrives: the end of the link (0 or 1) that it arrives at, and the frame.
 pub type Out<'a> = &'a mut dyn FnMut(usize, &[u8]);
 
@@ -61,6 +64,7 @@ impl Deed {
 /// Where a rule writes down what it does.
 struct Record<'a> {
     now: u64,
+    link_mtu: usize,
     deeds: &'a mut Vec<Deed>,
     totals: &'a mut PathTotals,
 }
@@ -77,6 +81,7 @@ pub struct Path {
     serial: u64,
     /// Never goes back.
     clock: u64,
+    link_mtu: usize,
     flows: Flows,
     deeds: Vec<Deed>,
 }
@@ -92,11 +97,18 @@ impl Path {
             later: BTreeMap::new(),
             serial: 0,
             clock: 0,
+            link_mtu: ETHERNET_MTU,
             flows: Flows::default(),
             deeds: Vec::new(),
         };
         plan.rules.iter().for_each(|rule| path.add_rule(rule));
         path
+    }
+
+    /// How large the IP packets may be that go out, in bytes, if it isn't 1500: the MTU of the link itself. Nothing larger
+    /// is made of what comes in.
+    pub fn set_link_mtu(&mut self, mtu: u32) {
+        self.link_mtu = usize::try_from(mtu).unwrap_or(usize::MAX);
     }
 
     /// A frame comes in from the end `from` (0 or 1) at `now` nanoseconds: a whole Ethernet frame, as it would be on a
@@ -161,7 +173,12 @@ impl Path {
         let mut rule = self.rules.remove(index);
         self.drop_held(&mut rule);
         // A bundle is of one direction, and only deeds are written: whose totals these are doesn't matter.
-        let mut record = Record { now: self.clock, deeds: &mut self.deeds, totals: &mut self.lanes[0].totals };
+        let mut record = Record {
+            now: self.clock,
+            link_mtu: self.link_mtu,
+            deeds: &mut self.deeds,
+            totals: &mut self.lanes[0].totals,
+        };
         let bundled = rule.unbundle(&mut record);
         for packet in bundled {
             self.postpone(0, rule.id, packet);
@@ -249,7 +266,7 @@ impl Path {
             let id = rule.id;
             after = Some(id);
             let totals = &mut self.lanes[packet.from].totals;
-            let mut record = Record { now: self.clock, deeds: &mut self.deeds, totals };
+            let mut record = Record { now: self.clock, link_mtu: self.link_mtu, deeds: &mut self.deeds, totals };
             packet = match rule.meet(packet, &segment, &mut record) {
                 Outcome::Unconcerned(packet) => packet,
                 Outcome::Changed(packet) => {
@@ -343,7 +360,12 @@ impl Path {
     fn expire(&mut self, out: Out<'_>) {
         for index in 0..self.rules.len() {
             let Some(rule) = self.rules.get_mut(index) else { return };
-            let mut record = Record { now: self.clock, deeds: &mut self.deeds, totals: &mut self.lanes[0].totals };
+            let mut record = Record {
+                now: self.clock,
+                link_mtu: self.link_mtu,
+                deeds: &mut self.deeds,
+                totals: &mut self.lanes[0].totals,
+            };
             let (id, expired) = (rule.id, rule.expire(&mut record));
             for packet in expired {
                 self.meet_rules(Some(id), packet, out);

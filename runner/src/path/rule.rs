@@ -207,7 +207,7 @@ impl Rule {
         let flow = (segment.source, segment.destination);
         let Some(layout) = Layout::of(&packet.frame) else { return self.pass_by(packet, segment, record) };
         let before = match self.bundles.remove(&flow) {
-            Some(mut bundle) if bundle.fits(&packet.frame, &layout) => {
+            Some(mut bundle) if bundle.fits(&packet.frame, &layout, record.link_mtu) => {
                 bundle.append(&packet, &layout);
                 record.totals.merged += 1;
                 if bundle.parts.len() < usize::try_from(count).unwrap_or(usize::MAX) {

@@ -8,8 +8,6 @@ use crate::wire::{Segment, TcpFlags};
 
 /// How long a segment waits for the next one.
 pub(super) const MERGE_PATIENCE: u64 = 50_000_000;
-/// How large an IP packet may become: what fits through an Ethernet link.
-const MERGED_MAX: usize = 1500;
 
 /// What only the last part has.
 const LAST: u8 = TcpFlags::FIN.union(TcpFlags::PSH).bits();
@@ -70,12 +68,12 @@ impl Bundle {
         Some(Self { packet, layout, parts, next_sequence, until: now.saturating_add(MERGE_PATIENCE) })
     }
 
-    /// Whether that segment can follow: it is the next one, and it fits.
-    pub(super) fn fits(&self, frame: &[u8], layout: &Layout) -> bool {
+    /// Whether that segment can follow: it is the next one, and both fit into a packet of `mtu` bytes.
+    pub(super) fn fits(&self, frame: &[u8], layout: &Layout, mtu: usize) -> bool {
         let length = self.layout.payload.end + layout.payload.len() - ETHERNET;
         self.layout.flags(&self.packet.frame) & TcpFlags::FIN.bits() == 0
             && layout.sequence(frame) == self.next_sequence
-            && length <= MERGED_MAX
+            && length <= mtu
     }
 
     /// Takes the next one in. Acknowledgment number, window, FIN and PSH are the newer ones.

@@ -4,7 +4,7 @@
 //! instead. [`describe`] and [`describe_condition`] put steps and what they wait for into words; the engine records
 //! those, so dry run, story and messages say the same.
 
-use crate::scenario::model::{Address, LinkEnd, Operation, Route, Step};
+use crate::scenario::model::{Address, LinkEnd, Operation, PathPlan, Route, Step};
 
 mod order;
 mod path_words;
@@ -77,6 +77,9 @@ pub enum Setup {
         /// Its ends.
         ends: [LinkEnd; 2],
     },
+    /// Forward what crosses a spliced link, and do to it what its path says. The engine does it: it is a thread, not a
+    /// part of the kernel's world.
+    Path(PathPlan),
     /// Add an address, without duplicate address detection.
     Address {
         /// The namespace.

@@ -160,7 +160,11 @@ fn sum(table: &Table) -> String {
 pub fn table_markdown(table: &Table, rows: Rows) -> String {
     let mut text = String::from("## Kernels\n\n| name | kernel |\n|---|---|\n");
     for column in &table.columns {
-        let trouble: String = column.late_trouble.iter().map(|line| format!("; it said: {line}")).collect();
+        let trouble = if column.late_trouble.is_empty() {
+            String::new()
+        } else {
+            format!("; it said: {}", column.late_trouble.join("; "))
+        };
         _ = writeln!(text, "| {} | {}{} |", escaped(&column.name), escaped(&identity(column)), escaped(&trouble));
     }
     text.push_str("\n## Features\n\n");

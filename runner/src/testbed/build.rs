@@ -23,7 +23,7 @@ const LOOPBACK: u32 = 1;
 /// does so for tunnels whose module is loaded (`sit0`, `tunl0`; the sysctl `net.core.fb_tunnels_only_for_init_net`).
 const OFFSET: u32 = 1000;
 
-/// Makes the world of a plan: everything but [`Setup::Operation`], which needs more than a testbed. The calling
+/// Makes the world of a plan: everything but [`Setup::Path`] and [`Setup::Operation`], which need more than a testbed. The calling
 /// thread must be at home (see [`Home::enter_for_good`]). When this returns, everything is there, was read back, and
 /// can be used: links have their carrier, addresses are not tentative.
 ///
@@ -31,6 +31,7 @@ const OFFSET: u32 = 1000;
 ///
 /// [`TestbedError`]; nothing is left behind then.
 pub fn build(home: &Arc<Home>, setup: &[Setup]) -> Result<Testbed, TestbedError> {
+    let _pass = home.may_build();
     let mut builder =
         Builder { home, testbed: Testbed::default(), pending: IndexMap::new(), expected: IndexMap::new() };
     let mut last = None;
@@ -69,7 +70,7 @@ impl Builder<'_> {
             Setup::Rate { namespace, device, rate } => self.rate(namespace, device, *rate),
             Setup::Route { namespace, route } => self.route(namespace, route),
             Setup::PathManager { namespace } => self.userspace_path_manager(namespace),
-            Setup::Operation(_) => Ok(()),
+            Setup::Path(_) | Setup::Operation(_) => Ok(()),
         }
     }
 

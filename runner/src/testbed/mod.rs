@@ -9,6 +9,7 @@ mod baseline;
 mod build;
 mod error;
 mod expected;
+mod gate;
 mod namespace;
 mod node;
 pub mod probe;

@@ -17,6 +17,7 @@ use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns, unshare};
 use thiserror::Error;
 
+use super::gate::{Gate, Pass};
 use super::sysctl;
 
 /// The network namespace of the calling thread. Not `/proc/self`, which is the main thread's.
@@ -90,6 +91,7 @@ fn unshare_here() -> Result<(OwnedFd, Identity), NamespaceError> {
 pub struct Home {
     file: OwnedFd,
     identity: Identity,
+    builders: Gate,
 }
 
 impl Home {
@@ -111,7 +113,12 @@ impl Home {
         });
         let made = thread.map_err(NamespaceError::Thread)?.join();
         let (file, identity) = made.unwrap_or(Err(NamespaceError::NotNew))?;
-        Ok(Arc::new(Self { file, identity }))
+        Ok(Arc::new(Self { file, identity, builders: Gate::new() }))
+    }
+
+    /// Waits until another world may be built.
+    pub(super) fn may_build(&self) -> Pass<'_> {
+        self.builders.enter()
     }
 
     /// Moves the calling thread here, for the rest of its life. Threads that it starts live here, too.

@@ -26,6 +26,8 @@ pub enum Frame {
     Ask(u32, Vec<u8>),
     /// The guest answers the question of this number.
     Answer(u32, Vec<u8>),
+    /// The guest has read so many bytes. A serial line has no other way to say that there is room for more.
+    Got(u32),
 }
 
 impl Frame {
@@ -37,6 +39,7 @@ impl Frame {
             Self::Beat => 4,
             Self::Ask(..) => 5,
             Self::Answer(..) => 6,
+            Self::Got(_) => 7,
         }
     }
 
@@ -44,6 +47,7 @@ impl Frame {
         match self {
             Self::Hello(text) | Self::Log(text) | Self::Trouble(text) => text.clone().into_bytes(),
             Self::Beat => Vec::new(),
+            Self::Got(count) => count.to_le_bytes().to_vec(),
             Self::Ask(number, bytes) | Self::Answer(number, bytes) => {
                 [&number.to_le_bytes(), bytes.as_slice()].concat()
             }
@@ -61,6 +65,7 @@ impl Frame {
             4 => Self::Beat,
             5 => numbered().map(|(number, bytes)| Self::Ask(number, bytes))?,
             6 => numbered().map(|(number, bytes)| Self::Answer(number, bytes))?,
+            7 => Self::Got(u32::from_le_bytes(content.try_into().ok()?)),
             _ => return None,
         })
     }
@@ -127,6 +132,7 @@ mod tests {
             Frame::Beat,
             Frame::Ask(7, b"{}".to_vec()),
             Frame::Answer(u32::MAX, vec![0, 255]),
+            Frame::Got(1024),
         ]
     }
 

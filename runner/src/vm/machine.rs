@@ -45,6 +45,21 @@ pub enum Accelerator {
     Emulation,
 }
 
+/// A way to init and back.
+#[derive(Debug)]
+pub struct Way {
+    /// Our end.
+    pub stream: UnixStream,
+    /// So many bytes may be on the way to the guest.
+    pub window: usize,
+}
+
+/// A port takes what it gets; this only bounds it.
+const PORT_WINDOW: usize = 64 << 10;
+/// A serial line has room for 4096 bytes in the guest (`N_TTY_BUF_SIZE`, drivers/tty/n_tty.c). Once it has stopped for lack
+/// of it, User-Mode Linux doesn't read on by itself.
+const LINE_WINDOW: usize = 1024;
+
 /// A machine that runs. It is gone when this is dropped, and when the thread ends that has started it.
 #[derive(Debug)]
 pub struct Machine {
@@ -52,7 +67,7 @@ pub struct Machine {
     /// What the kernel and the firmware say.
     pub console: UnixStream,
     /// Where frames come from and go to.
-    pub channels: Vec<UnixStream>,
+    pub ways: Vec<Way>,
 }
 
 impl Kind {
@@ -156,7 +171,12 @@ fn qemu(image: &Image, initramfs: &File, build: &Build, accelerator: Accelerator
         .args(["-device", "virtio-serial-pci", "-chardev", &socket("port", &far_port)])
         .args(["-device", &format!("virtserialport,chardev=port,name={PORT}")]);
     let descriptors = [initramfs.as_fd(), far_console.as_fd(), far_port.as_fd(), far_line.as_fd()];
-    start(command, &descriptors, console, vec![port, line])
+    start(
+        command,
+        &descriptors,
+        console,
+        vec![Way { stream: port, window: PORT_WINDOW }, Way { stream: line, window: LINE_WINDOW }],
+    )
 }
 
 fn user_mode(image: &Image, initramfs: &File, build: &Build) -> io::Result<Machine> {
@@ -165,13 +185,19 @@ fn user_mode(image: &Image, initramfs: &File, build: &Build) -> io::Result<Machi
     let (console_fd, line_fd) = (far_console.as_raw_fd(), far_line.as_raw_fd());
     let own = format!("con0=fd:{console_fd},fd:{console_fd} con=null ssl0=fd:{line_fd},fd:{line_fd} ssl=null");
     let mut command = Command::new(fs::canonicalize(&image.path)?);
-    command.arg(format!("mem={}M", build.memory)).arg({
+    // It wants a folder for a socket that administrates it. A folder that is there but takes no file leaves nothing behind.
+    command.arg("uml_dir=/proc/self/").arg(format!("mem={}M", build.memory)).arg({
         let mut initrd = OsString::from("initrd=");
         initrd.push(own_descriptor(initramfs));
         initrd
     });
     command.args(arguments(build, &own).split_whitespace());
-    start(command, &[initramfs.as_fd(), far_console.as_fd(), far_line.as_fd()], console, vec![line])
+    start(
+        command,
+        &[initramfs.as_fd(), far_console.as_fd(), far_line.as_fd()],
+        console,
+        vec![Way { stream: line, window: LINE_WINDOW }],
+    )
 }
 
 /// The far ends are the machine's alone from here on: when it ends, so do the streams.
@@ -179,11 +205,11 @@ fn start(
     mut command: Command,
     descriptors: &[BorrowedFd<'_>],
     console: UnixStream,
-    channels: Vec<UnixStream>,
+    ways: Vec<Way>,
 ) -> io::Result<Machine> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let child = spawn_bound(&mut command, descriptors)?;
-    Ok(Machine { child, console, channels })
+    Ok(Machine { child, console, ways })
 }
 
 /// The path of a descriptor of ours in the process that inherits it.

@@ -1,6 +1,6 @@
 //! A machine that runs, and what was heard of it: [`Running`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::thread;
@@ -67,10 +67,12 @@ pub(super) struct Running {
     /// The way that init has chosen.
     channel: Option<usize>,
     release: Option<String>,
-    /// Questions that wait for init, then those that were sent and wait for an answer.
-    waiting: Vec<(u32, Vec<u8>)>,
+    /// Questions that have no answer yet.
     asked: BTreeMap<u32, (Vec<u8>, Reply)>,
     next: u32,
+    /// What is to be sent to init, and how much of what was sent it hasn't read yet.
+    outbox: VecDeque<u8>,
+    on_the_way: usize,
     console: Vec<u8>,
     complaints: String,
     open: usize,
@@ -96,7 +98,7 @@ impl Running {
         };
         let mut machine = Machine::start(image, initramfs, build, accelerator)?;
         let open = listen(&mut machine, tell).map_err(|error| format!("can't listen to the machine: {error}"))?;
-        let decoders = machine.channels.iter().map(|_| Decoder::default()).collect();
+        let decoders = machine.ways.iter().map(|_| Decoder::default()).collect();
         let now = Instant::now();
         Ok(Self {
             machine,
@@ -104,9 +106,10 @@ impl Running {
             decoders,
             channel: None,
             release: None,
-            waiting: Vec::new(),
             asked: BTreeMap::new(),
             next: 0,
+            outbox: VecDeque::new(),
+            on_the_way: 0,
             console: Vec::new(),
             complaints: String::new(),
             open,
@@ -128,16 +131,23 @@ impl Running {
         let number = self.next;
         self.next += 1;
         self.asked.insert(number, (question.clone(), reply));
-        self.waiting.push((number, question));
-        self.send_waiting();
+        let mut bytes = Vec::new();
+        // Memory takes everything; a question that is too long for a frame is no question of ours.
+        if Frame::Ask(number, question).write(&mut bytes).is_ok() {
+            self.outbox.extend(bytes);
+        }
+        self.send();
     }
 
-    fn send_waiting(&mut self) {
-        let Some(channel) = self.channel.and_then(|number| self.machine.channels.get_mut(number)) else { return };
-        for (number, question) in self.waiting.drain(..) {
-            let mut bytes = Vec::new();
+    /// Sends what there is room for.
+    fn send(&mut self) {
+        let Some(way) = self.channel.and_then(|number| self.machine.ways.get_mut(number)) else { return };
+        let room = way.window.saturating_sub(self.on_the_way).min(self.outbox.len());
+        if room > 0 {
+            let bytes: Vec<u8> = self.outbox.drain(..room).collect();
+            self.on_the_way += room;
             // A machine that takes nothing any more is lost, and its streams will say so.
-            let _ = Frame::Ask(number, question).write(&mut bytes).and_then(|()| channel.write_all(&bytes));
+            let _ = way.stream.write_all(&bytes);
         }
     }
 
@@ -206,7 +216,7 @@ impl Running {
         Some(match frame {
             Frame::Hello(release) => {
                 self.release = Some(release);
-                self.send_waiting();
+                self.send();
                 Happened::Booted
             }
             Frame::Answer(number, answer) => {
@@ -214,6 +224,11 @@ impl Running {
                     // Who has asked may be gone.
                     let _ = reply.send(Ok(answer));
                 }
+                Happened::Nothing
+            }
+            Frame::Got(count) => {
+                self.on_the_way = self.on_the_way.saturating_sub(count as usize);
+                self.send();
                 Happened::Nothing
             }
             Frame::Log(text) => Happened::Logged(text),
@@ -241,8 +256,8 @@ fn listen(machine: &mut Machine, tell: &(impl Fn(Message) -> bool + Clone + Send
     let console = machine.console.try_clone()?;
     forward(console, Message::Console, tell.clone())?;
     let mut open = 1;
-    for (number, channel) in machine.channels.iter().enumerate() {
-        forward(channel.try_clone()?, move |bytes| Message::Channel(number, bytes), tell.clone())?;
+    for (number, way) in machine.ways.iter().enumerate() {
+        forward(way.stream.try_clone()?, move |bytes| Message::Channel(number, bytes), tell.clone())?;
         open += 1;
     }
     if let Some(complaints) = machine.complaints() {

@@ -6,6 +6,7 @@
 mod carrier;
 mod frames;
 mod lab;
+mod runs;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -37,6 +38,12 @@ fn main() -> ExitCode {
         frames::what_comes_in_leaves_in_the_same_order,
         carrier::a_spliced_link_goes_down_and_up,
         carrier::a_dead_link_loses_packets_without_a_report,
+        runs::a_rule_is_installed_counted_and_removed,
+        runs::what_is_held_is_released_by_a_step,
+        runs::a_packet_under_way_is_not_quiet,
+        runs::conditions_change_during_the_run,
+        runs::what_is_not_there_is_an_error,
+        runs::nothing_is_left_of_a_run,
     ];
     let trials = tests.into_iter().map(|(name, body)| {
         let home = home.clone();

@@ -6,11 +6,11 @@ use std::net::Ipv4Addr;
 use std::thread;
 
 use libtest_mimic::Failed;
-use mptcplab::judge::{self, FindingKind};
+use mptcplab::judge::{self, FindingKind, Verdict};
 use mptcplab::mptcp::IPPROTO_MPTCP;
 use mptcplab::netlink::DeviceNames;
 use mptcplab::netlink::events::{EventSocket, Received};
-use mptcplab::recording::{Entry, LostWhat, Observation, Recording};
+use mptcplab::recording::{Entry, LostWhat, Moment, Observation, Recording};
 use mptcplab::testbed::{Home, Namespace};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
@@ -25,6 +25,7 @@ pub fn all() -> Vec<(&'static str, Test)> {
         ("recording::segments_are_lost", Box::new(|workshop| with_a_loss(workshop, LostWhat::Packets, "segments"))),
         ("recording::cut_off_anywhere", Box::new(cut_off)),
         ("recording::without_the_segments", Box::new(without_segments)),
+        ("recording::any_counter_moves_further", Box::new(a_counter_more)),
         ("recording::the_kernel_complains", Box::new(a_warning_of_the_kernel)),
         ("events::a_full_buffer_is_noticed", Box::new(|_| a_full_buffer())),
     ]
@@ -90,6 +91,61 @@ fn without_segments(workshop: &Workshop) -> Result<(), Failed> {
     let mut recording = workshop.good()?.recording.clone();
     recording.entries.retain(|entry| !matches!(entry.what, Observation::Packet { .. }));
     assert_found(&judged(workshop, &recording)?, FindingKind::Incomplete, "the segments that server sent")
+}
+
+/// Counters that depend on timing: one more of these says nothing.
+const TIMING: [&str; 19] = [
+    "AddAddrDrop",
+    "AddAddrTxDrop",
+    "DuplicateData",
+    "EchoAddTxDrop",
+    "MPTCPRetrans",
+    "NoDSSInWindow",
+    "OFOMerge",
+    "OFOQueue",
+    "OFOQueueTail",
+    "RcvPruned",
+    "RcvWndConflict",
+    "RcvWndConflictUpdate",
+    "RcvWndShared",
+    "RmAddrDrop",
+    "RmAddrTxDrop",
+    "SndWndShared",
+    "SubflowRecover",
+    "SubflowStale",
+    "WinProbe",
+];
+
+/// Whatever the scenario says or doesn't say: no other MPTCP counter that this kernel has may move by one more.
+fn a_counter_more(workshop: &Workshop) -> Result<(), Failed> {
+    let good = &workshop.good()?.recording;
+    let mut changed = 0;
+    for (index, entry) in good.entries.iter().enumerate() {
+        let Observation::Counters { namespace, moment: Moment::End, values } = &entry.what else { continue };
+        for name in values.keys() {
+            let Some(word) = name.strip_prefix("MPTcpExt") else { continue };
+            if TIMING.contains(&word) {
+                continue;
+            }
+            let mut recording = good.clone();
+            if let Observation::Counters { values, .. } = &mut recording.entries[index].what {
+                *values.get_mut(name).unwrap() += 1;
+            }
+            if judged(workshop, &recording)? == Verdict::Passed {
+                return Err(format!("{name} of {namespace} moved by one more, and nobody noticed").into());
+            }
+            changed += 1;
+        }
+    }
+    assert!(changed >= 2 * 41, "only {changed} counters were looked at");
+    // Recovered subflows were stale before.
+    let mut recording = good.clone();
+    for entry in &mut recording.entries {
+        if let Observation::Counters { moment: Moment::End, values, .. } = &mut entry.what {
+            *values.get_mut("MPTcpExtSubflowRecover").unwrap() += 1;
+        }
+    }
+    assert_found(&judged(workshop, &recording)?, FindingKind::Counter, "fewer subflows were stale")
 }
 
 fn a_warning_of_the_kernel(workshop: &Workshop) -> Result<(), Failed> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use mptcplab::recording::PathTotals;
 use mptcplab::scenario::model::{Chance, Conditions, Distribution, Jitter, Queue, Reorder};
 use smoltcp::wire::{EthernetFrame, Icmpv4Message, Icmpv4Packet, Icmpv6Message, Icmpv6Packet, Ipv4Packet, Ipv6Packet};
 
@@ -126,7 +127,7 @@ fn neighbours_find_each_other_whatever_the_loss() {
         assert!(lab.send(0, frame).is_empty(), "it is delayed");
         assert_eq!(lab.after(MS), [(1, frame.clone())]);
     }
-    assert_eq!(lab.path.totals(0), Default::default(), "and not counted");
+    assert_eq!(lab.path.totals(0), PathTotals::default(), "and not counted");
     // An echo request of a global address is a packet like any other.
     lab.send(0, &icmpv6(128, &global));
     assert_eq!((lab.path.totals(0).entered, lab.path.totals(0).lost), (1, 1));

@@ -132,7 +132,7 @@ fn fields_are_rewritten_each_in_its_place() {
     for (before, action, after) in cases {
         for ipv6 in [false, true] {
             let segment = Tcp::ack(1).option(&before).six(ipv6);
-            assert_eq!(treated(&action, &segment).mptcp(), [after.clone()]);
+            assert_eq!(treated(&action, &segment).mptcp(), std::slice::from_ref(&after));
             left_alone(action.clone(), &Tcp::ack(1).option(&MptcpOption::MpFail { data_sequence: 1 }));
         }
     }

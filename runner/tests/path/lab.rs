@@ -227,7 +227,7 @@ impl Seen {
             }
             EthernetProtocol::Ipv6 => {
                 let packet = Ipv6Packet::new_checked(ethernet.payload()).unwrap();
-                assert_eq!(packet.total_len(), frame.len() - 14, "IPv6 length");
+                assert_eq!((packet.version(), packet.total_len()), (6, frame.len() - 14), "IPv6 version and length");
                 assert_eq!(packet.next_header(), IpProtocol::Tcp);
                 (packet.src_addr().into(), packet.dst_addr().into(), &frame[54..])
             }

@@ -178,8 +178,6 @@ fn damaged() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
-
     #[test]
     fn no_frame_upsets_a_path(
         conditions in [conditions(), conditions()],

@@ -99,6 +99,18 @@ fn what_does_not_follow_lets_go_what_waits() {
 }
 
 #[test]
+fn nothing_is_made_that_does_not_fit_through_the_link() {
+    for (mtu, count) in [(1403, 2), (1404, 1), (9000, 1)] {
+        let mut lab = merging(2);
+        lab.path.set_link_mtu(mtu);
+        let mut arrived = lab.send(0, &Tcp::data(1, &[0; 1000]).frame(0));
+        arrived.extend(lab.send(0, &Tcp::data(1001, &[0; 352]).frame(0)));
+        arrived.extend(lab.after(50 * MS));
+        assert_eq!(arrived.len(), count, "{mtu}");
+    }
+}
+
+#[test]
 fn other_connections_and_the_other_direction_have_nothing_to_do_with_it() {
     let mut lab = merging(2);
     assert!(lab.send(0, &Tcp::data(1, b"ab").frame(0)).is_empty());

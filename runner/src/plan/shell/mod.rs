@@ -75,6 +75,7 @@ impl Script {
             Setup::Link { link: _, mtu, ends } => self.run(&link(*mtu, ends)),
             Setup::PathLink { link, mtu, ends, inner } => self.path_link(link, *mtu, ends, *inner),
             Setup::RealFrames { link, ends } => self.real_frames(link, ends),
+            Setup::Path(path) => self.path(path),
             Setup::Address { namespace, device, address } => {
                 let nodad = if address.address.is_ipv6() { " nodad" } else { "" };
                 let address = format!("{}/{}", address.address, address.prefix);
@@ -97,6 +98,7 @@ impl Script {
         self.comment(&format!("Step {}: {}", index + 1, words::describe(&step.action)));
         match &step.action {
             Action::Do(operation) | Action::ExpectError { operation, .. } => self.operation(operation),
+            Action::SetPath(change) => self.change_path(change),
             traffic => {
                 for hint in traffic::hints(traffic) {
                     self.comment(&format!("  {hint}"));

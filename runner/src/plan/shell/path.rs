@@ -1,7 +1,10 @@
-//! A spliced link as commands: where mptcplab forwards itself, a bridge does, and the inner sides wait for `tc netem`.
+//! A spliced link as commands: where mptcplab forwards itself, a bridge does, and `tc netem` stands for the conditions as
+//! far as it knows them. What has no command is said in a comment.
+
+use std::time::Duration;
 
 use crate::plan::{Hardware, INNER_DEVICES};
-use crate::scenario::model::LinkEnd;
+use crate::scenario::model::{Chance, Conditions, Distribution, LinkEnd, PathChange, PathPlan};
 use crate::sys::ethtool::Offload;
 
 use super::{Script, quote, veth};
@@ -40,4 +43,109 @@ impl Script {
             self.run(&format!("ip netns exec {namespace} ethtool -K {device} {}", off.join(" ")));
         }
     }
+
+    /// What a path does from the start.
+    pub(super) fn path(&mut self, path: &PathPlan) {
+        for (from, conditions) in path.conditions.iter().enumerate() {
+            if *conditions != Conditions::default() {
+                self.conditions(&path.link, from, conditions, Some(path.seed));
+            }
+        }
+        for rule in &path.rules {
+            let (link, action) = (&path.link, rule.action.word());
+            self.comment(&format!(
+                "The path of {link} has the rule {}: {action}. No tool of the kernel does it.",
+                rule.name
+            ));
+        }
+    }
+
+    pub(super) fn change_path(&mut self, change: &PathChange) {
+        for (from, conditions) in change.conditions.iter().enumerate() {
+            if let Some(conditions) = conditions {
+                self.conditions(&change.link, from, conditions, None);
+            }
+        }
+    }
+
+    /// What happens to the packets that an end sends, where they leave the path: at the other inner side.
+    fn conditions(&mut self, link: &str, from: usize, conditions: &Conditions, seed: Option<u64>) {
+        let [first, second] = INNER_DEVICES;
+        let device = if from == 0 { second } else { first };
+        let netem = netem(conditions, seed);
+        self.run(&format!("tc -n {} qdisc replace dev {device} root netem{netem}", quote(&namespace(link))));
+        for missing in missing(conditions) {
+            self.comment(&format!("  netem has no word for this: {missing}"));
+        }
+    }
+}
+
+/// The options of tc-netem(8), each with a space before it.
+fn netem(conditions: &Conditions, seed: Option<u64>) -> String {
+    let Conditions { delay, jitter, rate, queue, loss, reorder: _, duplicate, mtu: _ } = conditions;
+    let mut words = String::new();
+    if !delay.is_zero() || jitter.is_some() {
+        words += &format!(" delay {}", time(*delay));
+    }
+    if let Some(jitter) = jitter {
+        words += &format!(" {}", time(jitter.range));
+        words += match jitter.distribution {
+            Distribution::Uniform => "",
+            Distribution::Normal => " distribution normal",
+            Distribution::Pareto => " distribution pareto",
+        };
+    }
+    words += &match loss {
+        Some(Chance::Probability(share)) => format!(" loss {}", percent(*share)),
+        Some(Chance::Burst { enter, leave }) => format!(" loss gemodel {} {}", percent(*enter), percent(*leave)),
+        Some(Chance::Nth(_)) | None => String::new(),
+    };
+    if let Some(Chance::Probability(share)) = duplicate {
+        words += &format!(" duplicate {}", percent(*share));
+    }
+    if let Some(rate) = rate {
+        words += &format!(" rate {rate}bit");
+    }
+    if let Some(packets) = queue.packets {
+        words += &format!(" limit {packets}");
+    }
+    if let Some(seed) = seed {
+        words += &format!(" seed {seed}");
+    }
+    words
+}
+
+/// The conditions that netem doesn't know.
+fn missing(conditions: &Conditions) -> Vec<String> {
+    let Conditions { delay: _, jitter: _, rate: _, queue, loss, reorder, duplicate, mtu } = conditions;
+    let list = |numbers: &[u64]| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
+    let mut missing = Vec::new();
+    if let Some(Chance::Nth(numbers)) = loss {
+        missing.push(format!("exactly the packets {} are lost", list(numbers)));
+    }
+    match duplicate {
+        Some(Chance::Nth(numbers)) => missing.push(format!("exactly the packets {} come twice", list(numbers))),
+        Some(Chance::Burst { .. }) => missing.push("packets come twice in bursts".to_owned()),
+        Some(Chance::Probability(_)) | None => {}
+    }
+    if let Some(reorder) = reorder {
+        missing.push(format!("some packets come {} later than the others", time(reorder.by)));
+    }
+    if let Some(bytes) = queue.bytes {
+        missing.push(format!("{bytes} bytes may wait"));
+    }
+    if let Some(mtu) = mtu {
+        missing.push(format!("packets of more than {mtu} bytes are refused with ICMP"));
+    }
+    missing
+}
+
+/// tc(8) reads microseconds, and fractions of them.
+fn time(duration: Duration) -> String {
+    let nanos = duration.as_nanos();
+    if nanos % 1_000_000 == 0 { format!("{}ms", nanos / 1_000_000) } else { format!("{}us", nanos as f64 / 1000.0) }
+}
+
+fn percent(share: f64) -> String {
+    format!("{}%", (share * 1e8).round() / 1e6)
 }

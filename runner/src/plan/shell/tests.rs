@@ -1,16 +1,40 @@
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use super::super::example;
 use super::super::{describe_operation, plan};
 use super::shell;
 use crate::mptcp::EndpointFlags;
 use crate::scenario::model::{
-    Action, Filter, FilterAction, FilterHook, FlagChange, Operation, Scenario, TokenChoice, WhichEndpoints,
+    Action, Chance, Conditions, Distribution, Filter, FilterAction, FilterHook, FlagChange, Jitter, Operation,
+    PathChange, PathPlan, Place, Queue, Reorder, Scenario, TokenChoice, WhichEndpoints,
 };
 
 #[test]
 fn the_commands_of_a_scenario() {
     insta::assert_snapshot!(shell(&plan(&example::scenario())));
+}
+
+#[test]
+fn a_path_is_a_bridge_with_netem() {
+    let mut scenario = example::scenario();
+    let forth = Conditions {
+        delay: Duration::from_millis(10),
+        jitter: Some(Jitter { range: Duration::from_micros(2500), distribution: Distribution::Normal }),
+        rate: Some(20_000_000),
+        queue: Queue { packets: Some(100), bytes: Some(65536) },
+        loss: Some(Chance::Probability(0.015)),
+        reorder: Some(Reorder { which: Chance::Probability(0.02), by: Duration::from_millis(5) }),
+        duplicate: Some(Chance::Nth(vec![3, 7])),
+        mtu: Some(1400),
+    };
+    let back = Conditions { loss: Some(Chance::Burst { enter: 0.01, leave: 0.3 }), ..Conditions::default() };
+    let (link, place) = ("wifi".to_owned(), Place::default());
+    scenario.world.paths =
+        vec![PathPlan { link: link.clone(), place, seed: 7, conditions: [forth, back], rules: Vec::new() }];
+    let change = PathChange { link, conditions: [None, Some(Conditions::default())] };
+    scenario.steps = vec![example::step(Action::SetPath(change))];
+    insta::assert_snapshot!(shell(&plan(&scenario)));
 }
 
 fn filter() -> Filter {

@@ -199,7 +199,7 @@ pub enum RuleAction {
     Split(u32),
     /// So many segments with payload, of one connection and direction, that follow each other become one, with the
     /// options of the first: the mappings of the others are lost, unless it is the same one. They go on with less when
-    /// another segment of the connection comes, when an IP packet of 1500 bytes would be exceeded, or after 50 ms.
+    /// another segment of the connection comes, when the MTU of the link would be exceeded, or after 50 ms.
     Merge(u32),
 }
 

@@ -19,6 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) struct Incoming {
     file: File,
     decoder: Decoder,
+    /// To say what was read.
+    outgoing: Outgoing,
 }
 
 /// What goes to the host, from any thread.
@@ -37,7 +39,8 @@ pub(super) fn open(line: &str) -> Result<(Incoming, Outgoing), String> {
         make_raw(&file).map_err(|errno| refused(errno.into()))?;
     }
     let copy = file.try_clone().map_err(refused)?;
-    Ok((Incoming { file, decoder: Decoder::default() }, Outgoing { file: Arc::new(Mutex::new(copy)) }))
+    let outgoing = Outgoing { file: Arc::new(Mutex::new(copy)) };
+    Ok((Incoming { file, decoder: Decoder::default(), outgoing: outgoing.clone() }, outgoing))
 }
 
 impl Incoming {
@@ -53,6 +56,7 @@ impl Incoming {
                 return Ok(None);
             }
             self.decoder.push(bytes.get(..length).unwrap_or_default());
+            self.outgoing.send(&Frame::Got(u32::try_from(length).unwrap_or(u32::MAX)));
         }
     }
 }
