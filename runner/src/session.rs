@@ -1,14 +1,15 @@
 //! A session: what runs of scenarios share. The home namespace, what this kernel was found to have, and its log.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::thread;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::engine::{self, Run};
+use crate::engine::{self, Run, Surroundings};
 use crate::judge::{self, Verdict};
 use crate::observe::{KernelLog, LogLine};
 use crate::recording::Recording;
@@ -27,6 +28,7 @@ pub struct Session {
     /// Read by each run, written by those that must be alone, so that they are whoever calls.
     machine: RwLock<()>,
     log: Result<Mutex<Log>, String>,
+    patience: OnceLock<NonZeroU32>,
 }
 
 /// The kernel's log since the session began.
@@ -46,7 +48,14 @@ impl Session {
             known: Mutex::default(),
             machine: RwLock::default(),
             log: log.map_err(|error| error.to_string()),
+            patience: OnceLock::new(),
         })
+    }
+
+    /// Everything may take so many times as long: deadlines, and the periods in which nothing may come. 1 unless it is
+    /// set; it is set once.
+    pub fn set_patience(&self, factor: NonZeroU32) {
+        let _ = self.patience.set(factor);
     }
 
     /// Whether the kernel's log is watched, and why not.
@@ -104,9 +113,8 @@ impl Session {
 
     /// Runs a scenario, without judging it, and keeps everything that the run has left behind.
     pub fn run(&self, scenario: &Scenario) -> Result<Run, String> {
-        let features = self.features(&scenario.requires.iter().cloned().collect())?;
-        let had = features.iter().filter(|(_, availability)| **availability == Availability::Yes);
-        let words: Vec<String> = had.map(|(feature, _)| feature.word()).collect();
+        let kernel = self.surroundings(scenario)?;
+        let scenario = scenario.on_kernel(|feature| kernel.lacks.contains(feature));
         let (_alone, _together);
         if scenario.alone {
             _alone = self.machine.write().unwrap_or_else(PoisonError::into_inner);
@@ -114,13 +122,27 @@ impl Session {
             _together = self.machine.read().unwrap_or_else(PoisonError::into_inner);
         }
         self.nobody_listens(scenario)?;
-        let run = self.at_home(|| engine::run(scenario, &self.home, &words))?;
+        let run = self.at_home(|| engine::run(scenario, &self.home, &kernel))?;
         self.nobody_listens(scenario)?;
         if let (Ok(log), Ok(lines)) = (&self.log, &run.kernel_log) {
             let troubles = lines.iter().filter(|line| line.trouble().is_some()).cloned();
             log.lock().unwrap_or_else(PoisonError::into_inner).told.extend(troubles);
         }
         Ok(run)
+    }
+
+    /// What this kernel has of everything that a scenario depends on, in whatever way.
+    fn surroundings(&self, scenario: &Scenario) -> Result<Surroundings, String> {
+        let asked = scenario.requires.iter().chain(&scenario.gates.asked).cloned();
+        let userspace = scenario.world.namespaces.iter().any(|namespace| namespace.userspace_path_manager);
+        let features = self.features(&asked.chain(userspace.then_some(Feature::TokenDump)).collect())?;
+        let patience = *self.patience.get().unwrap_or(&NonZeroU32::MIN);
+        let mut kernel = Surroundings { patience, ..Surroundings::default() };
+        for (feature, availability) in features {
+            let side = if availability == Availability::Yes { &mut kernel.has } else { &mut kernel.lacks };
+            side.insert(feature);
+        }
+        Ok(kernel)
     }
 
     /// Where a scenario depends on it: another process may begin to listen at any moment, so it is looked at right

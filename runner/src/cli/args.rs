@@ -1,6 +1,6 @@
 //! The arguments, as clap reads them.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -150,6 +150,11 @@ pub(super) struct RunArgs {
     /// Stop after the first failure
     #[arg(long)]
     pub(super) fail_fast: bool,
+    /// Give everything N times as long, on a slow machine [default: 1, in a machine of its own 4]
+    ///
+    /// Deadlines, and the periods in which nothing may happen.
+    #[arg(long, value_name = "N")]
+    pub(super) patience: Option<NonZeroU32>,
     /// Features that must be there: what would be skipped for their lack is an error
     ///
     /// `all` stands for every feature that a scenario asks for.

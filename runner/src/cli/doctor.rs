@@ -68,7 +68,18 @@ fn about(feature: &Feature) -> (&'static str, &'static str) {
         Feature::ListenerEvents => ("events of listening sockets", "Linux 6.2 and newer have them"),
         Feature::Laminar => ("endpoints with the laminar flag", "Linux 6.18 and newer have it"),
         Feature::TokenDump => ("endpoints of a single connection", "Linux 6.10 and newer dump them by token"),
-        Feature::MixedFamilies => ("IPv4 and IPv6 subflows in one connection", "Linux 6.3 and newer mix them"),
+        Feature::MixedFamilies => {
+            ("IPv4 and IPv6 subflows in one connection", "build the kernel with CONFIG_MPTCP_IPV6=y")
+        }
+        Feature::FamilyRules => ("the families of both addresses decide over a subflow", "Linux 6.3 and newer do so"),
+        Feature::FullmeshOnce => (
+            "a fullmesh endpoint opens one subflow to each address",
+            "a defect of some stable kernels: fill_remote_addresses_vec() doesn't heed the ids that it has taken",
+        ),
+        Feature::SubflowDevice => ("a subflow is bound to the device of its address", "Linux 6.12 and newer do so"),
+        Feature::EndpointErrnos => {
+            ("the errno tells why an endpoint is refused", "Linux 6.8 and newer tell it, and some stable kernels")
+        }
         Feature::NoEventListener => (
             "nobody else listens to path-manager events now",
             "end `ip mptcp monitor`, mptcpd and other runs of mptcplab while scenarios without a listener run",
@@ -81,6 +92,7 @@ fn about(feature: &Feature) -> (&'static str, &'static str) {
             ("rate limits on links", "build the kernel with CONFIG_NET_SCH_TBF, or load the module sch_tbf")
         }
         Feature::Counter(_) => ("a counter", "a newer kernel may have it"),
+        Feature::Info(_) => ("a field of struct mptcp_info", "a newer kernel may have it"),
         Feature::Sysctl(_) => ("a sysctl", "a newer kernel may have it"),
     }
 }

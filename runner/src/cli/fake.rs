@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Write};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Mutex;
@@ -20,7 +21,7 @@ use crate::mptcp::Limits;
 use crate::plan::example;
 use crate::recording::{Entry, Header, Moment, Observation, Recording, SourceText, StepOutcome};
 use crate::report::{Printer, Style};
-use crate::scenario::model::{Feature, Scenario};
+use crate::scenario::model::{Feature, Gates, Scenario};
 
 /// A lab without a kernel: what a scenario comes to is said by its file name.
 #[derive(Default)]
@@ -61,6 +62,7 @@ impl Lab for Fake {
                 variant: variant.map(str::to_owned),
                 title: format!("the title of {name}"),
                 requires: if name.contains("skip") { vec![Feature::Laminar] } else { Vec::new() },
+                gates: Gates::default(),
                 alone: name.contains("alone"),
                 sources: vec![SourceText { name: name.clone(), text: format!("{}", name == self.changed) }],
                 ..example::scenario()
@@ -96,6 +98,8 @@ impl Lab for Fake {
         features.iter().map(|feature| (feature.clone(), availability(feature))).collect()
     }
 
+    fn be_patient(&self, _factor: Option<NonZeroU32>) {}
+
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble> {
         let earlier = self.runs.fetch_add(1, Ordering::Relaxed);
         if scenario.title.contains("interrupt")
@@ -120,6 +124,7 @@ impl Lab for Fake {
             variant: scenario.variant.clone(),
             sources: Vec::new(),
             features: Vec::new(),
+            lacks: Vec::new(),
         };
         let mut entries = vec![Entry { at: 0, what: Observation::Ended }];
         entries.insert(0, Entry { at: 0, what: limits(scenario.title.contains("differ") && self.is_new()) });

@@ -1,6 +1,7 @@
 //! What the command line needs from the rest of mptcplab.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -48,6 +49,8 @@ pub trait Lab: Sync {
     fn enter(&self) -> Result<String, Trouble>;
     /// Tries which of these features there are.
     fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability>;
+    /// Gives everything so many times as long, if that was asked for. Called after `enter`.
+    fn be_patient(&self, factor: Option<NonZeroU32>);
     /// Runs a scenario. What goes wrong in it is part of the recording.
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble>;
     /// Which kernel it is. Known when the privileges were entered.
@@ -124,6 +127,12 @@ impl Lab for Kernel {
                 let no = Availability::No(trouble.message);
                 features.iter().map(|feature| (feature.clone(), no.clone())).collect()
             }
+        }
+    }
+
+    fn be_patient(&self, factor: Option<NonZeroU32>) {
+        if let (Ok(session), Some(factor)) = (self.session(), factor) {
+            session.set_patience(factor);
         }
     }
 

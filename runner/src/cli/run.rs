@@ -111,6 +111,7 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
         report_trouble(printer, &trouble);
         Exit::Environment
     })?;
+    lab.be_patient(args.patience);
     let pool: Pool<Done> = Pool::new();
     lab.watch_interruptions(Box::new(pool.interrupter())).map_err(|trouble| {
         report_trouble(printer, &trouble);

@@ -204,6 +204,10 @@ fn the_doctor_tells_what_is_missing() {
       no   laminar            endpoints with the laminar flag (the flag is not kept)
       yes  token_dump         endpoints of a single connection
       yes  mixed_families     IPv4 and IPv6 subflows in one connection
+      yes  family_rules       the families of both addresses decide over a subflow
+      yes  fullmesh_once      a fullmesh endpoint opens one subflow to each address
+      yes  subflow_device     a subflow is bound to the device of its address
+      yes  endpoint_errnos    the errno tells why an endpoint is refused
       yes  no_event_listener  nobody else listens to path-manager events now
       yes  nftables           packet filters, for scenarios with a middlebox
       yes  tbf                rate limits on links

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::thread::available_parallelism;
@@ -31,6 +31,9 @@ const MOST_CPUS: usize = 4;
 
 /// A scenario mostly waits; but in emulation it has a slow processor to wait for.
 const JOBS_FOR_A_PROCESSOR: usize = 4;
+
+/// An emulated processor takes ten times as long for the same thing, and there is the machine's own load.
+const PATIENCE: NonZeroU32 = NonZeroU32::new(4).unwrap();
 
 pub(super) fn execute(mut args: VmArgs, printer: &mut Printer) -> Exit {
     let cpus = args.cpus.map_or_else(default_cpus, |cpus| cpus as usize);
@@ -159,7 +162,11 @@ impl Lab for Remote {
         let guest = self.prepare()?;
         // A second call finds the first one's guest, which is as good.
         let _ = self.guest.set(guest);
-        let Answer::Entered { log, kernel } = self.ask(&Question::Enter)? else { return Err(confused()) };
+        let Answer::Entered { log, kernel } =
+            self.ask(&Question::Enter { patience: self.args.run.patience.unwrap_or(PATIENCE) })?
+        else {
+            return Err(confused());
+        };
         let _ = self.identity.set(kernel);
         let _ = self.log.set(log.map_or(Availability::Yes, Availability::No));
         Ok("root in a machine of its own".to_owned())
@@ -177,6 +184,9 @@ impl Lab for Remote {
             .filter_map(|(word, missing)| Some((Feature::from_word(&word)?, availability(missing))))
             .collect()
     }
+
+    /// It was told when the guest got ready.
+    fn be_patient(&self, _factor: Option<NonZeroU32>) {}
 
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble> {
         match self.ask(&Question::run(scenario))? {

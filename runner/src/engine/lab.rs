@@ -8,6 +8,7 @@ use futures_util::future::try_join_all;
 use indexmap::IndexMap;
 use tokio::net::TcpListener;
 
+use super::Surroundings;
 use super::node::{Node, Opened};
 use super::operation::NotDone;
 use super::paths::{self, Paths};
@@ -16,7 +17,7 @@ use crate::mptcp::SubflowState;
 use crate::observe::{DEFAULT_RING_BYTES, is_gauge, sockets};
 use crate::plan::{Plan, Setup};
 use crate::recording::{Moment, Side};
-use crate::scenario::model::{Link, ListenPlan, Scenario};
+use crate::scenario::model::{Feature, Link, ListenPlan, Scenario};
 use crate::testbed::{self, Home, Testbed};
 use crate::traffic::{self, LiveConnection};
 
@@ -39,8 +40,10 @@ pub(super) struct Lab<'a> {
     pub(super) testbed: Testbed,
     /// Filters that are installed: namespace and name.
     pub(super) filters: Vec<(String, String)>,
-    /// GET_ADDR answers for a token. Older kernels answer with the namespace's endpoints instead of an error.
+    /// GET_ADDR answers for a token. Kernels without `token_dump` answer with the namespace's endpoints instead.
     pub(super) token_dump: bool,
+    /// How many times as long everything may take.
+    pub(super) patience: u32,
 }
 
 impl<'a> Lab<'a> {
@@ -49,6 +52,7 @@ impl<'a> Lab<'a> {
         scenario: &'a Scenario,
         plan: &Plan,
         home: &Arc<Home>,
+        kernel: &Surroundings,
         recorder: Rc<Recorder>,
     ) -> Result<Self, String> {
         let testbed = testbed::build(home, &plan.setup).map_err(|error| error.to_string())?;
@@ -80,7 +84,8 @@ impl<'a> Lab<'a> {
             paths,
             testbed,
             filters: Vec::new(),
-            token_dump: true,
+            token_dump: kernel.has.contains(&Feature::TokenDump),
+            patience: kernel.patience.get(),
         };
         lab.configure(plan).await?;
         Ok(lab)

@@ -16,6 +16,8 @@ mod state;
 mod step;
 mod wait;
 
+use std::collections::BTreeSet;
+use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -25,13 +27,31 @@ use tokio::task::LocalSet;
 use crate::observe::LogLine;
 use crate::plan::{Plan, plan};
 use crate::recording::{Header, Moment, Observation, Recording, StepOutcome};
-use crate::scenario::model::{Action, ConnectionOutcome, Scenario};
+use crate::scenario::model::{Action, ConnectionOutcome, Feature, Scenario};
 use crate::testbed::Home;
 
 use kernel_log::LogWatch;
 use lab::Lab;
 pub use node::NamespaceFrames;
 use recorder::Recorder;
+
+/// What is known of the kernel that a scenario runs on, as far as it asks for it.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// What it was found to have.
+    pub has: BTreeSet<Feature>,
+    /// What it was found to lack.
+    pub lacks: BTreeSet<Feature>,
+    /// How many times as long everything may take.
+    pub patience: NonZeroU32,
+}
+
+impl Default for Surroundings {
+    /// Nothing is known, and nothing takes longer than elsewhere.
+    fn default() -> Self {
+        Self { has: BTreeSet::new(), lacks: BTreeSet::new(), patience: NonZeroU32::MIN }
+    }
+}
 
 /// A run that is over.
 #[derive(Debug, Clone)]
@@ -48,13 +68,13 @@ pub struct Run {
 /// Runs a scenario. The calling thread must be in the home namespace (see [`crate::testbed`]); it is there again
 /// afterwards, and everything that the scenario made is gone.
 ///
-/// `features` are the words of the features that the kernel was found to have; they go into the header.
-pub fn run(scenario: &Scenario, home: &Arc<Home>, features: &[String]) -> Run {
+/// What the kernel was found to have goes into the header.
+pub fn run(scenario: &Scenario, home: &Arc<Home>, kernel: &Surroundings) -> Run {
     let recorder = Rc::new(Recorder::new());
     let (frames, kernel_log) = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let local = LocalSet::new();
-            let left = local.block_on(&runtime, run_in(scenario, home, &recorder));
+            let left = local.block_on(&runtime, run_in(scenario, home, kernel, &recorder));
             // Tasks hold sockets: they end before the runtime does, and the namespaces go with the last of them.
             drop(local);
             left
@@ -65,11 +85,12 @@ pub fn run(scenario: &Scenario, home: &Arc<Home>, features: &[String]) -> Run {
             (Vec::new(), Err("it was not watched".to_owned()))
         }
     };
-    Run { recording: recorder.finish(header(scenario, features)), frames, kernel_log }
+    Run { recording: recorder.finish(header(scenario, kernel)), frames, kernel_log }
 }
 
 /// What goes before the entries.
-fn header(scenario: &Scenario, features: &[String]) -> Header {
+fn header(scenario: &Scenario, features: &Surroundings) -> Header {
+    let words = |features: &BTreeSet<Feature>| features.iter().map(Feature::word).collect();
     let kernel = nix::sys::utsname::uname()
         .map_or_else(|_| "unknown".to_owned(), |name| name.release().to_string_lossy().into_owned());
     Header {
@@ -80,7 +101,8 @@ fn header(scenario: &Scenario, features: &[String]) -> Header {
         file: scenario.file.display().to_string(),
         variant: scenario.variant.clone(),
         sources: scenario.sources.clone(),
-        features: features.to_vec(),
+        features: words(&features.has),
+        lacks: words(&features.lacks),
     }
 }
 
@@ -88,10 +110,11 @@ fn header(scenario: &Scenario, features: &[String]) -> Header {
 async fn run_in(
     scenario: &Scenario,
     home: &Arc<Home>,
+    kernel: &Surroundings,
     recorder: &Rc<Recorder>,
 ) -> (Vec<NamespaceFrames>, Result<Vec<LogLine>, String>) {
     let log = LogWatch::start(recorder);
-    let frames = take_steps(scenario, home, recorder).await;
+    let frames = take_steps(scenario, home, kernel, recorder).await;
     let lines = match log {
         Ok(log) => log.finish().await,
         Err(reason) => Err(reason),
@@ -100,9 +123,14 @@ async fn run_in(
     (frames, lines)
 }
 
-async fn take_steps(scenario: &Scenario, home: &Arc<Home>, recorder: &Rc<Recorder>) -> Vec<NamespaceFrames> {
-    let plan = plan(scenario);
-    let mut lab = match Lab::build(scenario, &plan, home, Rc::clone(recorder)).await {
+async fn take_steps(
+    scenario: &Scenario,
+    home: &Arc<Home>,
+    kernel: &Surroundings,
+    recorder: &Rc<Recorder>,
+) -> Vec<NamespaceFrames> {
+    let plan = plan(scenario).with_patience(kernel.patience);
+    let mut lab = match Lab::build(scenario, &plan, home, kernel, Rc::clone(recorder)).await {
         Ok(lab) => lab,
         Err(message) => {
             recorder.note(Observation::SetupFailed { message });

@@ -21,14 +21,17 @@ impl Lab<'_> {
     /// Waits until no connection that was closed has a TCP socket left, or nothing has been observed for a while.
     pub(super) async fn settle(&mut self) -> Result<(), String> {
         let begin = recorder::now();
-        let deadline = Instant::now() + DEADLINE;
+        let most = DEADLINE.saturating_mul(self.patience);
+        let deadline = Instant::now() + most;
         loop {
             self.observe_now();
-            if self.paths.busy().is_none() && self.at_rest()? || self.quiet_for(begin) >= STILL {
+            if self.paths.busy().is_none() && self.at_rest()?
+                || self.quiet_for(begin) >= STILL.saturating_mul(self.patience)
+            {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(format!("something still moves {DEADLINE:?} after the last step"));
+                return Err(format!("something still moves {most:?} after the last step"));
             }
             let _ = timeout(Duration::from_millis(1), self.recorder.changed()).await;
         }

@@ -21,6 +21,7 @@ fn run() -> Run {
         variant: None,
         sources: Vec::new(),
         features: vec!["mptcp".to_owned()],
+        lacks: Vec::new(),
     };
     let counters = |moment, value| Observation::Counters {
         namespace: "client".to_owned(),

@@ -3,6 +3,7 @@
 //! The comparison is our own; insta only writes what has to be reviewed, in the place and the form in which
 //! `cargo insta review` finds it.
 
+use std::fmt::Write as _;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
@@ -16,7 +17,8 @@ use crate::sys::env;
 
 use super::{Finding, FindingKind};
 
-/// The file of a scenario's snapshot: `snapshots/NAME.snap` beside the scenario, `NAME@VARIANT.snap` for a variant.
+/// The file of a scenario's snapshot: `snapshots/NAME.snap` beside the scenario, `NAME@VARIANT.snap` for a variant. If
+/// the scenario says that it differs by a feature, `NAME~no-FEATURE.snap` where that is missing.
 pub fn snapshot_path(scenario: &Scenario) -> PathBuf {
     let folder = scenario.file.parent().unwrap_or(Path::new("")).join("snapshots");
     folder.join(format!("{}.snap", snapshot_name(scenario)))
@@ -25,10 +27,13 @@ pub fn snapshot_path(scenario: &Scenario) -> PathBuf {
 fn snapshot_name(scenario: &Scenario) -> String {
     let stem = scenario.file.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
     // insta makes `__` of a slash; a variant's label may be anything.
-    let name = match &scenario.variant {
+    let mut name = match &scenario.variant {
         Some(variant) => format!("{stem}@{variant}"),
         None => stem,
     };
+    for feature in scenario.snapshot_without() {
+        _ = write!(name, "~no-{}", feature.word().replace([':', '.'], "-"));
+    }
     name.replace(['/', '\\'], "__")
 }
 

@@ -138,11 +138,17 @@ impl Finding {
     }
 }
 
+/// The scenario as it is on the kernel of the recording.
+pub(super) fn on_its_kernel<'a>(scenario: &'a Scenario, recording: &Recording) -> &'a Scenario {
+    scenario.on_kernel(|feature| recording.header.has_lack_of(&feature.word()))
+}
+
 /// The verdict on a recorded run: the expectations first and, if they all hold, the snapshot.
 ///
 /// The snapshot is left alone when something else is wrong: a snapshot of a run that is known to be bad would only
 /// wait to be accepted by mistake.
 pub fn verdict(scenario: &Scenario, recording: &Recording) -> Verdict {
+    let scenario = on_its_kernel(scenario, recording);
     let findings = judge(scenario, recording);
     if findings.iter().any(|finding| finding.kind.is_error()) {
         return Verdict::Error(findings);

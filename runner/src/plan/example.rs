@@ -6,8 +6,8 @@ use std::time::Duration;
 use crate::mptcp::{Endpoint, EndpointFlags, Limits};
 use crate::recording::{Side, SourceText};
 use crate::scenario::model::{
-    Action, Address, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Expectation, Link, LinkEnd, ListenPlan,
-    Namespace, Operation, Place, Route, Scenario, SocketProtocol, Step, TransferPlan, World,
+    Action, Address, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Expectation, Gates, Link, LinkEnd,
+    ListenPlan, Namespace, Operation, Place, Route, Scenario, SocketProtocol, Step, TransferPlan, World,
 };
 
 /// The text that the places of [`scenario`] point into.
@@ -96,6 +96,7 @@ pub(crate) fn scenario() -> Scenario {
         about: "The client has one fullmesh endpoint.".to_owned(),
         see: vec!["ip-mptcp(8)".to_owned()],
         requires: Vec::new(),
+        gates: Gates::default(),
         alone: false,
         world: World { namespaces: vec![client, server], links: vec![wifi, cellular], paths: Vec::new() },
         steps: steps(),

@@ -8,6 +8,7 @@ use crate::scenario::model::{Address, LinkEnd, Operation, PathPlan, Route, Step}
 
 mod order;
 mod path_words;
+mod patience;
 mod shell;
 mod words;
 

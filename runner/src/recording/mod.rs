@@ -43,6 +43,16 @@ pub struct Header {
     pub sources: Vec<SourceText>,
     /// The features that this kernel was found to have.
     pub features: Vec<String>,
+    /// The features that it was found to lack, as far as the scenario depends on them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lacks: Vec<String>,
+}
+
+impl Header {
+    /// Whether this kernel was found to lack a feature.
+    pub fn has_lack_of(&self, feature: &str) -> bool {
+        self.lacks.iter().any(|word| word == feature)
+    }
 }
 
 /// One file that a scenario was read from.

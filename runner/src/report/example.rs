@@ -78,6 +78,7 @@ pub(crate) fn recording_of(entries: Vec<Entry>) -> Recording {
         variant: None,
         sources: Vec::new(),
         features: Vec::new(),
+        lacks: Vec::new(),
     };
     Recording { header, entries }
 }

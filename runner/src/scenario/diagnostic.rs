@@ -63,6 +63,13 @@ impl Diagnostic {
         self
     }
 
+    /// More for the end of the one sentence.
+    #[must_use]
+    pub fn addition(mut self, text: &str) -> Self {
+        self.0.message = format!("{}, {text}", self.0.message);
+        self
+    }
+
     /// The one sentence.
     pub fn message(&self) -> &str {
         &self.0.message

@@ -4,6 +4,7 @@
 //! [`matrix`] makes a text of each variant; the tree is [`read`] against the [`grammar`] into the [`model`]. What is
 //! wrong on the way is a [`Diagnostics`].
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 mod diagnostic;
@@ -25,7 +26,7 @@ pub use kernels::load_kernels;
 pub use schema::json_schema;
 
 use crate::recording::SourceText;
-use model::Scenario;
+use model::{Feature, Gates, Scenario};
 use yaml::Node;
 
 /// So many errors are enough: further variants of a matrix are not read.
@@ -95,6 +96,16 @@ pub fn load_sources(file: &Path, variant: Option<&str>, sources: &[SourceText]) 
     })
 }
 
+/// All subsets, the empty one first.
+fn subsets(features: &BTreeSet<Feature>) -> Vec<BTreeSet<Feature>> {
+    let mut subsets = vec![BTreeSet::new()];
+    for feature in features {
+        let with: Vec<_> = subsets.iter().map(|subset| subset | &BTreeSet::from([feature.clone()])).collect();
+        subsets.extend(with);
+    }
+    subsets
+}
+
 /// Where a topology comes from.
 enum Topology {
     /// From a file beside the scenario, or above it.
@@ -124,22 +135,54 @@ impl Reading<'_> {
         let topology = self.topology(&root, topology);
         let topology_missing = topology.is_none() && root.get("topology").is_some();
         let reader = read::Reader::new(self.unresolved);
-        let parts = read::scenario(&reader, &root, topology.as_ref(), topology_missing);
+        // If it can't be said what it depends on, the rest can be checked all the same.
+        let asked = read::asked(&reader, &root).unwrap_or_default();
         self.found.extend(reader.into_found());
-        let parts = parts.ok().filter(|_| self.found.is_empty() && !self.unresolved)?;
-        Some(Scenario {
+        let mut forms = Vec::new();
+        for lacking in subsets(&asked) {
+            let root = read::settled(&root, &lacking);
+            let reader = read::Reader::new(self.unresolved);
+            let parts = read::scenario(&reader, &root, topology.as_ref(), topology_missing);
+            self.note(reader.into_found(), &lacking);
+            forms.extend(parts.ok().map(|parts| self.form(parts, &asked, lacking)));
+        }
+        if !self.found.is_empty() || self.unresolved || forms.is_empty() {
+            return None;
+        }
+        let mut scenario = forms.remove(0);
+        scenario.gates.forms = forms;
+        Some(scenario)
+    }
+
+    /// Notes what is wrong with a form of the scenario. What is wrong with each is said once.
+    fn note(&mut self, found: Vec<Diagnostic>, lacking: &BTreeSet<Feature>) {
+        let new: Vec<Diagnostic> = found.into_iter().filter(|diagnostic| !self.found.contains(diagnostic)).collect();
+        self.found.extend(new.into_iter().map(|diagnostic| {
+            if lacking.is_empty() {
+                return diagnostic;
+            }
+            let words: Vec<String> = lacking.iter().map(|feature| format!("`{}`", feature.word())).collect();
+            diagnostic.addition(&format!("on kernels without {}", words.join(" and ")))
+        }));
+    }
+
+    /// What the scenario is on kernels that lack these features.
+    fn form(&self, parts: read::Parts, asked: &BTreeSet<Feature>, lacking: BTreeSet<Feature>) -> Scenario {
+        let snapshot_by = parts.snapshot_by.into_iter().collect();
+        Scenario {
             file: self.path.to_owned(),
             variant: self.label.map(str::to_owned),
             title: parts.title,
             about: parts.about,
             see: parts.see,
             requires: parts.requires,
+            gates: Gates { asked: asked.clone(), lacking, snapshot_by, forms: Vec::new() },
             alone: parts.alone,
             world: parts.world,
             steps: parts.steps,
             expect: parts.expect,
-            sources: std::mem::take(&mut self.sources),
-        })
+            sources: self.sources.clone(),
+        }
     }
 
     /// The tree of the topology that the scenario names.

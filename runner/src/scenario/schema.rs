@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::grammar::{Key, Kind, Record, SCENARIO, Shape};
+use super::model::Feature;
 
 /// The JSON schema (draft 2020-12) of a scenario file.
 ///
@@ -20,6 +21,27 @@ pub fn json_schema() -> Value {
     })
 }
 
+/// Records that stand in lists of which an item may depend on a feature. So may anything else, but where it is likely
+/// the schema knows it.
+const IN_LISTS: [&str; 5] = ["step", "event_item", "wire_item", "subflow", "endpoint"];
+
+/// The condition of an item or a choice.
+fn when(description: &str) -> Value {
+    let condition = json!({ "type": "string", "pattern": format!("^(not )?({})$|\\$[a-z]", features()) });
+    json!({ "anyOf": [condition, { "type": "array", "items": condition }], "description": description })
+}
+
+/// A value, or one that depends on a feature.
+#[expect(clippy::needless_pass_by_value, reason = "it is always made on the spot")]
+fn or_choice(schema: Value) -> Value {
+    json!({ "anyOf": [schema, {
+        "type": "object",
+        "properties": { "when": when("The feature that decides."), "is": schema, "else": schema },
+        "required": ["when", "is"],
+        "additionalProperties": false,
+    }] })
+}
+
 /// A reference to a record's definition, which is made if it isn't there yet.
 fn reference(record: &'static Record, definitions: &mut Map<String, Value>) -> Value {
     if !definitions.contains_key(record.name) {
@@ -35,6 +57,10 @@ fn object(record: &'static Record, definitions: &mut Map<String, Value>) -> Valu
     let mut properties = Map::new();
     for key in record.all_keys() {
         properties.insert(key.name.to_owned(), described(key, definitions));
+    }
+    if IN_LISTS.contains(&record.name) {
+        let condition = "It is there only on kernels with this feature; `not` in front of it: on those without.";
+        properties.insert("when".to_owned(), when(condition));
     }
     let mut object = json!({
         "type": "object",
@@ -99,21 +125,25 @@ fn scalar(kind: Kind) -> Value {
         Kind::Size => json!({ "anyOf": [{ "type": "integer", "minimum": 0 }, pattern("[0-9]+ ?(B|KiB|MiB|GiB)?")] }),
         Kind::Rate => pattern("[0-9]+ ?[kMG]?bit/s"),
         Kind::Percent => pattern("[0-9]+(\\.[0-9]+)? ?%"),
-        Kind::Count => json!({
+        Kind::Count => or_choice(json!({
             "anyOf": [{ "type": "integer", "minimum": 0 }, pattern("[0-9]+|[0-9]+\\.\\.[0-9]+|[<>]=[0-9]+")],
-        }),
-        Kind::Errno => pattern("E[A-Z0-9]+"),
+        })),
+        Kind::Errno => or_choice(pattern("E[A-Z0-9]+")),
         Kind::Outcome => pattern("mptcp|tcp|E[A-Z0-9]+"),
         Kind::ErrorPattern => pattern("none|any|E[A-Z0-9]+"),
         Kind::Flag => pattern("signal|subflow|backup|fullmesh|implicit|laminar|raw (0x)?[0-9a-fA-F]+"),
         Kind::Counter => pattern("[A-Za-z0-9]+"),
         Kind::Sysctl => pattern("net\\.[A-Za-z0-9_./-]+"),
-        Kind::Feature => pattern(
-            "mptcp|listener_events|laminar|token_dump|mixed_families|nftables|tbf|counter:[A-Za-z0-9]+|sysctl:net\\..+",
-        ),
+        Kind::Feature => pattern(&features()),
         Kind::Text | Kind::Side => json!({ "type": "string" }),
         Kind::Variable => json!({ "type": "string", "pattern": "^[a-z][a-z0-9_]{0,31}$" }),
         Kind::Word(["true"]) => or_variable(json!({ "const": true })),
         Kind::Word(words) => or_variable(json!({ "enum": words })),
     }
+}
+
+/// What a feature's word may be.
+fn features() -> String {
+    let plain: Vec<&str> = Feature::PLAIN.iter().map(|(word, _)| *word).collect();
+    format!("{}|counter:[A-Za-z0-9]+|sysctl:net\\..+|info:[a-z_]+", plain.join("|"))
 }

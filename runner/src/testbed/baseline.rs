@@ -8,7 +8,7 @@ use super::sysctl::{self, SysctlError};
 
 /// Sysctls and the values that they start from. In this order: `ip_forward` resets others when it is written
 /// (`inet_forward_change`, net/ipv4/devinet.c).
-const BASELINE: [(&str, &str); 23] = [
+const BASELINE: [(&str, &str); 24] = [
     // Taken over: a host that forwards must not make our hosts forward.
     ("net.ipv4.ip_forward", "0"),
     ("net.ipv4.conf.default.forwarding", "0"),
@@ -27,6 +27,9 @@ const BASELINE: [(&str, &str); 23] = [
     ("net.ipv4.tcp_timestamps", "1"),
     ("net.ipv4.tcp_sack", "1"),
     ("net.ipv4.tcp_fastopen", "1"),
+    // An ADD_ADDR that finds the peer busy with another one is dropped there. It comes again after this time, of which
+    // the default is 120 s, unless the kernel goes by the subflows' retransmission time-out.
+    ("net.mptcp.add_addr_timeout", "1"),
     // Taken over from the kernel's command line.
     ("net.ipv6.conf.all.disable_ipv6", "0"),
     ("net.ipv6.conf.default.disable_ipv6", "0"),

@@ -1,5 +1,7 @@
 //! What host and guest talk about: a [`Question`] and its [`Answer`], as JSON.
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{NamespaceFrames, Run};
@@ -13,7 +15,10 @@ use crate::testbed::probe::Availability;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Question {
     /// Get ready: make the home namespace.
-    Enter,
+    Enter {
+        /// How many times as long everything may take.
+        patience: NonZeroU32,
+    },
     /// Which of these features there are, by their words.
     Probe(Vec<String>),
     /// Run this scenario.

@@ -7,7 +7,7 @@ use mptcplab::forward::{Forwarder, Prepared};
 use mptcplab::path::Path;
 use mptcplab::plan::{Setup, plan};
 use mptcplab::scenario::model::{
-    Address, Conditions, Expectation, Link, LinkEnd, Namespace, PathPlan, Place, Scenario, World,
+    Address, Conditions, Expectation, Gates, Link, LinkEnd, Namespace, PathPlan, Place, Scenario, World,
 };
 use mptcplab::testbed::{self, Home, Testbed};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -86,6 +86,7 @@ pub fn scenario(path: PathPlan) -> Scenario {
         about: String::new(),
         see: Vec::new(),
         requires: Vec::new(),
+        gates: Gates::default(),
         alone: false,
         world: World {
             namespaces: vec![namespace("client"), namespace("server")],

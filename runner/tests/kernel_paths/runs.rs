@@ -31,7 +31,7 @@ fn run(home: &Arc<Home>, text: &str) -> Result<Recording, Failed> {
     let file = folder.path().join("scenario.yaml");
     fs::write(&file, format!("title: a test\nabout: A test.\n{WORLD}{text}"))?;
     let scenarios = scenario::load(&file).map_err(|found| found.to_string())?;
-    Ok(engine::run(scenarios.first().ok_or("no scenario")?, home, &[]).recording)
+    Ok(engine::run(scenarios.first().ok_or("no scenario")?, home, &engine::Surroundings::default()).recording)
 }
 
 /// How each step ended.
@@ -262,7 +262,7 @@ steps:
         Ok(())
     };
     std::thread::scope(|scope| -> Result<(), Failed> {
-        let running = scope.spawn(|| engine::run(scenario, home, &[]).recording);
+        let running = scope.spawn(|| engine::run(scenario, home, &engine::Surroundings::default()).recording);
         wait_for(true)?;
         all_done(&running.join().unwrap());
         Ok(())

@@ -18,7 +18,10 @@ use super::stretch;
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Thing {
     Connection(u32),
-    Subflow(u32, Pair),
+    /// All subflows between two addresses.
+    Subflows(u32, Pair),
+    /// One of them, by its ports.
+    Subflow(u32, Pair, Ports),
     /// An address id of the peer's, as announced and removed.
     AddressId(u32, u8),
     /// An announced address of the peer's, as used by this side's own subflows.
@@ -197,12 +200,19 @@ impl Namer<'_, '_> {
             _ => {}
         }
         if is_subflow_event(event.kind) {
-            uses.push((Thing::Subflow(token, self.pair(event)), Use::Write));
+            let opened_here = self.known(event.remote_port).is_some();
+            let ports = (event.local_port, event.remote_port);
+            uses.push((Thing::Subflow(token, self.pair(event), ports), Use::Write));
+            // Whoever closes a subflow to open the next one does it in this order. The other side learns of both at
+            // the same time: a worker closes the one while the packets of the other come in.
+            if opened_here || event.kind == EventKind::SubEstablished {
+                uses.push((Thing::Subflows(token, self.pair(event)), Use::Write));
+            }
             if event.kind == EventKind::SubEstablished {
                 uses.push((Thing::UsedId(token, id), Use::Read));
             }
             // Whoever opens a subflow does so from an ephemeral port to a known one.
-            if self.known(event.remote_port).is_some() {
+            if opened_here {
                 uses.extend(remote.map(|remote| (Thing::RemoteAddress(token, remote), Use::Read)));
             }
         }

@@ -24,7 +24,8 @@
 //! report gives the same text. Dependent are:
 //!
 //! * CREATED, ESTABLISHED and CLOSED of a connection, and every event of that connection: they begin and end it.
-//! * Events of one subflow (connection, both addresses and known ports).
+//! * Events of one subflow; of subflows between the same two addresses, all events on the side that opened them, and
+//!   the SUB_ESTABLISHED on the other one.
 //! * ANNOUNCED and REMOVED of one address id.
 //! * ANNOUNCED of an address, and SUB_ESTABLISHED or SUB_CLOSED of a subflow that this side opened to that address:
 //!   the one brings about the other. When it is the peer that opens it, the two race on different links.
@@ -51,11 +52,13 @@ use crate::recording::{Observation, Recording, StepOutcome};
 use crate::scenario::model::{Action, Scenario};
 
 use super::names::Names;
+use super::verdict::on_its_kernel;
 use wire::Wire;
 
 /// The canonical form of a recording. Always the same for the same behaviour; never empty for a run that was
 /// recorded to its end.
 pub fn canonical(scenario: &Scenario, recording: &Recording) -> String {
+    let scenario = on_its_kernel(scenario, recording);
     let names = Names::new(scenario, recording);
     let walls = walls(&names);
     let wire = Wire::of(&names, &walls);

@@ -10,8 +10,8 @@ use crate::recording::{
     Connection, Direction, Entry, Header, Integrity, Moment, Observation, Recording, Side, StepOutcome,
 };
 use crate::scenario::model::{
-    Action, Address, CloseHow, ConnectPlan, ConnectionOutcome, Expectation, Link, LinkEnd, Namespace, Operation, Place,
-    Scenario, SocketProtocol, Step, TransferPlan, World,
+    Action, Address, CloseHow, ConnectPlan, ConnectionOutcome, Expectation, Gates, Link, LinkEnd, Namespace, Operation,
+    Place, Scenario, SocketProtocol, Step, TransferPlan, World,
 };
 use crate::wire::{AddAddrBody, DssMapping, MptcpOption, Segment, TcpFlags};
 
@@ -49,6 +49,7 @@ impl Run {
             about: String::new(),
             see: Vec::new(),
             requires: Vec::new(),
+            gates: Gates::default(),
             alone: false,
             world: world(),
             steps: Vec::new(),
@@ -64,6 +65,7 @@ impl Run {
             variant: None,
             sources: Vec::new(),
             features: Vec::new(),
+            lacks: Vec::new(),
         };
         let mut run = Self { scenario, recording: Recording { header, entries: Vec::new() } };
         run.push(Observation::Ended);

@@ -32,7 +32,8 @@ fn a_path_is_a_bridge_with_netem() {
     let (link, place) = ("wifi".to_owned(), Place::default());
     scenario.world.paths =
         vec![PathPlan { link: link.clone(), place, seed: 7, conditions: [forth, back], rules: Vec::new() }];
-    let change = PathChange { link, from: None, conditions: [None, Some(Conditions::default())] };
+    let from = Some("server".to_owned());
+    let change = PathChange { link, from, conditions: [None, Some(Conditions::default())] };
     scenario.steps = vec![example::step(Action::SetPath(change))];
     insta::assert_snapshot!(shell(&plan(&scenario)));
 }

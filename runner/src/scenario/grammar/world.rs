@@ -16,6 +16,12 @@ pub static SCENARIO: Record = Record::plain(
             Shape::List(&Shape::Scalar(Kind::Feature)),
             "What the kernel must have, or the scenario is skipped. It is probed, never guessed from a version.",
         ),
+        Key::new(
+            "snapshot_by",
+            Shape::List(&Shape::Scalar(Kind::Feature)),
+            "Kernels that lack one of these behave differently in a way that only the snapshot tells: they have one of \
+             their own, `NAME~no-FEATURE.snap`.",
+        ),
         scalar("alone", Kind::Switch, "No other scenario may run at the same time."),
         Key::new(
             "matrix",

@@ -2,6 +2,7 @@
 //! [`super::load`], read by everything after it.
 
 mod expect;
+mod gates;
 mod kernels;
 mod path;
 mod step;
@@ -12,6 +13,7 @@ pub use expect::{
     EventPattern, Expectation, InfoExpectation, LimitsExpectation, PathCount, PathExpectation, Range, SubflowPattern,
     SubflowsExpectation, WireExpectation, WirePattern,
 };
+pub use gates::Gates;
 pub use kernels::{KernelList, ListedKernel, Machine, WhichKernel};
 pub use path::{
     Chance, Conditions, Distribution, Injected, Jitter, PacketPattern, PathChange, PathPlan, PathRule, Queue, Reorder,
@@ -40,6 +42,8 @@ pub struct Scenario {
     pub see: Vec<String>,
     /// What the kernel must have; probed, never guessed from a version.
     pub requires: Vec<Feature>,
+    /// What of it depends on the kernel.
+    pub gates: Gates,
     /// Must not share the machine with other scenarios while it runs.
     pub alone: bool,
     /// Namespaces and links.
@@ -116,6 +120,18 @@ pub enum Feature {
     /// Nobody on the machine, in whatever namespace, listens to path-manager events: the kernel's check doesn't heed
     /// namespaces (`netlink_has_listeners`, net/netlink/af_netlink.c). Not the kernel's but the moment's.
     NoEventListener,
+    /// Whether a subflow is opened between two addresses depends on the families of both and of the socket
+    /// (`mptcp_pm_addr_families_match`), not on those of endpoint and socket alone.
+    FamilyRules,
+    /// A fullmesh endpoint opens one subflow to each address of the peer. Some stable kernels open one for each subflow
+    /// that there is (`fill_remote_addresses_vec`, net/mptcp/pm_netlink.c).
+    FullmeshOnce,
+    /// A subflow is bound to the device that its address came with. Before, it was looked up by the address id: there
+    /// was none for the id 0, and for a userspace path manager.
+    SubflowDevice,
+    /// The refusal of an endpoint tells by its errno why: EEXIST, EBUSY or ERANGE (`mptcp_pm_nl_add_addr_doit`). It was
+    /// EINVAL for all of them before.
+    EndpointErrnos,
     /// nf_tables, with matching of MPTCP suboptions.
     Nftables,
     /// The token bucket queueing discipline.
@@ -124,16 +140,22 @@ pub enum Feature {
     Counter(String),
     /// A sysctl, by its name with dots.
     Sysctl(String),
+    /// A field of `struct mptcp_info`, by its name there.
+    Info(String),
 }
 
 impl Feature {
     /// The features without a parameter, with their words.
-    pub const PLAIN: [(&'static str, Feature); 8] = [
+    pub const PLAIN: [(&'static str, Feature); 12] = [
         ("mptcp", Feature::Mptcp),
         ("listener_events", Feature::ListenerEvents),
         ("laminar", Feature::Laminar),
         ("token_dump", Feature::TokenDump),
         ("mixed_families", Feature::MixedFamilies),
+        ("family_rules", Feature::FamilyRules),
+        ("fullmesh_once", Feature::FullmeshOnce),
+        ("subflow_device", Feature::SubflowDevice),
+        ("endpoint_errnos", Feature::EndpointErrnos),
         ("no_event_listener", Feature::NoEventListener),
         ("nftables", Feature::Nftables),
         ("tbf", Feature::Tbf),
@@ -144,6 +166,7 @@ impl Feature {
         match self {
             Self::Counter(name) => format!("counter:{name}"),
             Self::Sysctl(name) => format!("sysctl:{name}"),
+            Self::Info(name) => format!("info:{name}"),
             plain => Self::PLAIN
                 .iter()
                 .find(|(_, feature)| feature == plain)
@@ -158,6 +181,9 @@ impl Feature {
         }
         if let Some(name) = word.strip_prefix("sysctl:") {
             return Some(Self::Sysctl(name.to_owned()));
+        }
+        if let Some(name) = word.strip_prefix("info:") {
+            return Some(Self::Info(name.to_owned()));
         }
         Self::PLAIN.iter().find(|(plain, _)| *plain == word).map(|(_, feature)| feature.clone())
     }

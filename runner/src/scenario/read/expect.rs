@@ -12,8 +12,8 @@ use super::super::yaml::{Entry, Node, Value};
 use super::event::{event_kind, event_namespace, event_pattern, subflow_pattern, wire_pattern};
 use super::scope::{KnownConnection, Scope, unknown};
 use super::world::{flags, limits};
-use super::{Read, Reader, all};
-use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo};
+use super::{Read, Reader, all, info_field};
+use crate::mptcp::{Endpoint, EndpointFlags};
 use crate::recording::Side;
 
 /// How deep `any_order` may be nested.
@@ -257,13 +257,9 @@ fn info(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<InfoExpectati
         let fields = reader.table(&entry.value, "the fields of `struct mptcp_info`")?;
         all(fields.iter().map(|field| {
             let range = reader.scalar(&field.value, scalar::count);
-            if !MptcpInfo::FIELDS.contains(&field.key.as_str()) {
-                let message = format!("`struct mptcp_info` has no field `{}`", field.key);
-                let help = suggestion(&field.key, MptcpInfo::FIELDS.iter().copied());
-                return Err(unknown(reader, field.place, message, help));
-            }
+            let name = reader.key(field, info_field)?;
             let connection = known.name.clone();
-            Ok(InfoExpectation { connection, side, place: field.place, field: field.key.clone(), range: range? })
+            Ok(InfoExpectation { connection, side, place: field.place, field: name, range: range? })
         }))
     }))?;
     Ok(of_sides.into_iter().flatten().collect())

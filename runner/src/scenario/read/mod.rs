@@ -6,6 +6,7 @@
 mod connection;
 mod event;
 mod expect;
+mod gate;
 mod kernels;
 mod operation;
 mod path;
@@ -15,6 +16,7 @@ mod step;
 mod wait;
 mod world;
 
+pub use gate::{asked, settled};
 pub use kernels::kernels;
 
 use std::cell::RefCell;
@@ -25,6 +27,7 @@ use super::model::{Expectation, Feature, Place, Step, World};
 use super::nearest::{nearest, suggestion};
 use super::scalar::{self, Parsed, Problem};
 use super::yaml::{Entry, Node, Value};
+use crate::mptcp::MptcpInfo;
 
 /// The most steps of a scenario.
 const MOST_STEPS: usize = 10_000;
@@ -282,6 +285,7 @@ pub struct Parts {
     pub see: Vec<String>,
     pub requires: Vec<Feature>,
     pub alone: bool,
+    pub snapshot_by: Vec<Feature>,
     pub world: World,
     pub steps: Vec<Step>,
     pub expect: Expectation,
@@ -295,6 +299,7 @@ pub fn scenario(reader: &Reader, root: &Node, topology: Option<&Node>, topology_
     let about = fields.need("about", scalar::text);
     let see = lines(&fields, "see", scalar::line);
     let requires = lines(&fields, "requires", feature);
+    let snapshot_by = lines(&fields, "snapshot_by", feature);
     let alone = fields.or("alone", false, scalar::switch);
     if fields.get("topology").is_some_and(|node| node.text().is_none()) {
         reader.error(fields.place_of("topology"), "`topology` is the name of a topology");
@@ -314,6 +319,7 @@ pub fn scenario(reader: &Reader, root: &Node, topology: Option<&Node>, topology_
         see: see?,
         requires: requires?,
         alone: alone?,
+        snapshot_by: snapshot_by?,
         world: world?,
         steps: steps?,
         expect: expect?,
@@ -337,14 +343,25 @@ fn lines<T>(fields: &Fields<'_>, key: &str, parse: impl Fn(&str) -> Parsed<T>) -
     all(items.iter().map(|item| fields.reader.scalar(item, &parse)))
 }
 
+/// A field of `struct mptcp_info`.
+fn info_field(text: &str) -> Parsed<String> {
+    if MptcpInfo::FIELDS.contains(&text) {
+        return Ok(text.to_owned());
+    }
+    let help = suggestion(text, MptcpInfo::FIELDS.iter().copied());
+    Err(Problem { message: format!("`struct mptcp_info` has no field `{text}`"), help })
+}
+
 /// A word of `requires:`.
 fn feature(text: &str) -> Parsed<Feature> {
     match Feature::from_word(text) {
         Some(Feature::Counter(name)) => scalar::counter(&name).map(Feature::Counter),
         Some(Feature::Sysctl(name)) => scalar::sysctl(&name).map(Feature::Sysctl),
+        Some(Feature::Info(name)) => info_field(&name).map(Feature::Info),
         Some(plain) => Ok(plain),
         None => {
-            let words = Feature::PLAIN.iter().map(|(word, _)| *word).chain(["counter:NAME", "sysctl:NAME"]);
+            let words =
+                Feature::PLAIN.iter().map(|(word, _)| *word).chain(["counter:NAME", "sysctl:NAME", "info:FIELD"]);
             let help = suggestion(text, words);
             Err(Problem { message: format!("`{text}` is not a feature that can be probed"), help })
         }

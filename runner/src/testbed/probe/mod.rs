@@ -2,6 +2,7 @@
 //! backport.
 
 mod mptcp;
+mod path_manager;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -53,6 +54,11 @@ async fn try_feature(node: &Node, feature: &Feature) -> Result<(), String> {
         Feature::Laminar => mptcp::laminar(node).await,
         Feature::TokenDump => mptcp::token_dump(node).await,
         Feature::MixedFamilies => mptcp::mixed_families(node).await,
+        Feature::FamilyRules => path_manager::family_rules(node).await,
+        Feature::FullmeshOnce => path_manager::fullmesh_once(node).await,
+        Feature::SubflowDevice => path_manager::subflow_device(node).await,
+        Feature::EndpointErrnos => path_manager::endpoint_errnos(node).await,
+        Feature::Info(field) => mptcp::info(node, field),
         Feature::NoEventListener => mptcp::no_event_listener(node).await,
         Feature::Nftables => text(node.run(NftClient::available))?,
         Feature::Tbf => tbf(node),

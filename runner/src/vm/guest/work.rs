@@ -45,7 +45,8 @@ impl Worker {
     fn carry_out(&self, question: Question) -> Result<Answer, String> {
         let session = self.session()?;
         Ok(match question {
-            Question::Enter => {
+            Question::Enter { patience } => {
+                session.set_patience(patience);
                 let log = match session.kernel_log() {
                     Availability::Yes => None,
                     Availability::No(reason) => Some(reason),

@@ -1,0 +1,34 @@
+//! What of a scenario depends on the kernel. The main type is [`Gates`].
+
+use std::collections::BTreeSet;
+
+use super::{Feature, Scenario};
+
+/// The forms that a scenario has on different kernels.
+#[derive(Debug, Clone, Default)]
+pub struct Gates {
+    /// The features that decide: those that a `when:` or `snapshot_by:` names, and `listener_events` where such events
+    /// are expected. They are probed, but their lack skips nothing.
+    pub asked: BTreeSet<Feature>,
+    /// Those of them that this form does without.
+    pub lacking: BTreeSet<Feature>,
+    /// Those of them by which the snapshots differ.
+    pub snapshot_by: BTreeSet<Feature>,
+    /// The other forms, one for each other combination. They have none themselves.
+    pub forms: Vec<Scenario>,
+}
+
+impl Scenario {
+    /// The scenario as it is on a kernel that lacks the features for which `lacks` is true. Others that decide in it
+    /// are taken to be there, which asks for the most.
+    pub fn on_kernel(&self, lacks: impl Fn(&Feature) -> bool) -> &Scenario {
+        let missing = |feature: &&Feature| lacks(feature);
+        let is_wanted = |form: &&Scenario| self.gates.asked.iter().filter(missing).eq(&form.gates.lacking);
+        std::iter::once(self).chain(&self.gates.forms).find(is_wanted).unwrap_or(self)
+    }
+
+    /// Features whose lack the snapshot's name tells.
+    pub fn snapshot_without(&self) -> impl Iterator<Item = &Feature> {
+        self.gates.lacking.intersection(&self.gates.snapshot_by)
+    }
+}
