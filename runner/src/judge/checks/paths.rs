@@ -38,7 +38,7 @@ pub(super) fn rules(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
 }
 
 /// How often each rule of that name matched, in the order of their ends.
-pub(in crate::judge) fn hits<'a>(names: &Names<'a>, link: &str, rule: &str) -> impl Iterator<Item = u64> {
+pub(in crate::judge) fn hits(names: &Names<'_>, link: &str, rule: &str) -> impl Iterator<Item = u64> {
     names.recording().entries.iter().filter_map(move |entry| match &entry.what {
         Observation::RuleHits { link: on, rule: name, segments } if on == link && name == rule => Some(*segments),
         _ => None,
@@ -77,15 +77,11 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option
 
 /// Where the path did something for the last time.
 fn last_deed(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option<usize> {
-    let entries = scope.names.recording().entries.iter().take(scope.until);
-    entries
-        .enumerate()
-        .filter(|(_, entry)| match &entry.what {
-            Observation::Path { link, .. } => *link == expected.link,
-            _ => false,
-        })
-        .last()
-        .map(|(index, _)| index)
+    let entries = scope.names.recording().entries.get(..scope.until)?;
+    entries.iter().rposition(|entry| match &entry.what {
+        Observation::Path { link, .. } => *link == expected.link,
+        _ => false,
+    })
 }
 
 /// The number of that name.
