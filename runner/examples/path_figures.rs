@@ -3,7 +3,12 @@
 //! Throughput and latency of a spliced link against a plain veth pair in the same run, and how exactly delays and rates
 //! are kept.
 
-#![expect(clippy::print_stdout, clippy::unwrap_used, reason = "it is for reading, and may fail")]
+#![expect(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::cast_precision_loss,
+    reason = "it is for reading, and may fail"
+)]
 
 #[path = "../tests/kernel_paths/lab.rs"]
 mod lab;

@@ -132,3 +132,51 @@ fn wrong_usage_never_looks_bad_to_git_bisect() {
     }
     assert_eq!(mptcplab(&["run", "--bisect", "--help"]).status.code(), Some(0));
 }
+
+/// `ci/bisect-step` with a stand-in for make and for mptcplab, which say how they were called.
+#[test]
+fn a_step_of_a_bisection_builds_and_runs() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let program = |name: &str, script: &str| {
+        std::fs::write(path(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    std::fs::create_dir(path("bin")).unwrap();
+    std::fs::write(path("config"), "CONFIG_MPTCP=y\n").unwrap();
+    program(
+        "bin/make",
+        "echo make \"$@\" >>calls; case \"$*\" in *\" -j \"*) exit \"${MAKE_ENDS:-0}\" ;; esac; mkdir -p build",
+    );
+    let step = |program: &str, environment: &[(&str, &str)], scenarios: &[&str]| {
+        let _ = std::fs::remove_file(path("calls"));
+        let bin = path("bin").display().to_string();
+        let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../ci/bisect-step"))
+            .args(scenarios)
+            .current_dir(folder.path())
+            .env("PATH", format!("{bin}:/usr/sbin:/usr/bin:/sbin:/bin"))
+            .envs([("BUILD", "build"), ("MPTCPLAB", program), ("CONFIG", "config")])
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (output.status.code(), std::fs::read_to_string(path("calls")).unwrap_or_default())
+    };
+    for code in [0, 1, 125] {
+        program("bin/lab", &format!("echo lab \"$@\" >>calls; exit {code}"));
+        let (exit, calls) = step("lab", &[], &["a.yaml", "b c.yaml"]);
+        assert_eq!(exit, Some(code));
+        let lab = "lab vm --kernel build/linux --bisect --no-evidence --quiet a.yaml b c.yaml\n";
+        assert!(calls.starts_with("make -s ARCH=um O=build defconfig\n") && calls.ends_with(lab), "{calls}");
+    }
+    assert!(std::fs::read_to_string(path("build/.config")).unwrap().contains("CONFIG_MPTCP=y"));
+    let (exit, calls) = step("lab", &[("MAKE_ENDS", "2")], &["a.yaml"]);
+    assert_eq!(exit, Some(125));
+    assert!(!calls.contains("lab"), "{calls}");
+    // What each commit would fail for ends the bisection.
+    assert_eq!(step("no-such-program", &[], &["a.yaml"]), (Some(255), String::new()));
+    assert_eq!(step("lab", &[("CONFIG", "no-such-file")], &["a.yaml"]), (Some(255), String::new()));
+    assert_eq!(step("lab", &[], &[]), (Some(255), String::new()));
+}

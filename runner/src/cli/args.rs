@@ -338,6 +338,9 @@ pub(super) struct VmArgs {
     /// Write the log of the guest's kernel to this file
     #[arg(long, value_name = "FILE")]
     pub(super) kernel_log: Option<PathBuf>,
+    /// Let the guest's kernel panic instead of running scenarios with this text in their label
+    #[arg(long, value_name = "TEXT", hide = true)]
+    pub(super) crash: Option<String>,
     #[command(flatten)]
     pub(super) run: RunArgs,
 }

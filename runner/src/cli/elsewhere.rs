@@ -11,6 +11,8 @@ use crate::report::Printer;
 use crate::results::{self, KernelIdentity, Outcome, Results, Ruling, Store, snapshot_digest, sources_digest};
 use crate::scenario::model::{Machine, Scenario, WhichKernel};
 use crate::text;
+use crate::vm::image::Image;
+use crate::vm::modules::Tree;
 
 use super::Exit;
 use super::args::CacheArgs;
@@ -191,14 +193,20 @@ fn machine_digest(digest: Digest, machine: &Machine) -> Result<Digest, String> {
     let Machine { image, modules, load, append, memory, cpus, kvm } = machine;
     let unreadable = |path: &Path, error: std::io::Error| format!("can't read `{}`: {error}", path.display());
     let mut digest = digest.file(image).map_err(|error| unreadable(image, error))?;
-    if let Some(folder) = modules {
-        for (path, length, modified) in listing(folder).map_err(|error| unreadable(folder, error))? {
+    if let Some(folder) = modules.clone().or_else(|| found_beside(image)) {
+        for (path, length, modified) in listing(&folder).map_err(|error| unreadable(&folder, error))? {
             digest = digest.part(path.as_os_str().as_encoded_bytes()).part(&length.to_le_bytes());
             digest = digest.part(format!("{modified:?}").as_bytes());
         }
     }
     let options = format!("{load:?} {append:?} {memory:?} {cpus:?} {kvm:?}");
     Ok(digest.part(options.as_bytes()))
+}
+
+/// The folder with modules that `mptcplab vm` finds by itself.
+fn found_beside(image: &Path) -> Option<PathBuf> {
+    let image = Image::open(image).ok()?;
+    Tree::beside(&image.path, image.release.as_deref()?).ok().map(|tree| tree.folder().to_owned())
 }
 
 /// All files below a folder, with length and time of modification, sorted.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
@@ -32,6 +32,8 @@ pub(super) trait Launcher {
 #[derive(Debug, Default)]
 pub(super) struct Program {
     state: Arc<Mutex<State>>,
+    /// Found out once: a program is large.
+    digest: OnceLock<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -105,9 +107,12 @@ impl Launcher for Program {
     }
 
     fn digest(&self) -> Result<String, Trouble> {
+        if let Some(known) = self.digest.get() {
+            return Ok(known.clone());
+        }
         let digest = std::env::current_exe().and_then(|program| Digest::new().file(&program));
         let digest = digest.map_err(|error| Trouble::new(format!("can't read mptcplab itself: {error}")))?;
-        Ok(format!("{} {}", env!("CARGO_PKG_VERSION"), digest.hex()))
+        Ok(self.digest.get_or_init(|| format!("{} {}", env!("CARGO_PKG_VERSION"), digest.hex())).clone())
     }
 }
 

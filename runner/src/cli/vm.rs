@@ -189,7 +189,8 @@ impl Lab for Remote {
     fn be_patient(&self, _factor: Option<NonZeroU32>) {}
 
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble> {
-        match self.ask(&Question::run(scenario))? {
+        let crash = self.args.crash.as_ref().is_some_and(|text| scenario.label().contains(text));
+        match self.ask(&if crash { Question::Crash } else { Question::run(scenario) })? {
             Answer::Ran(ran) => Ok((*ran).into()),
             _ => Err(confused()),
         }

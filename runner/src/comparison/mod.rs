@@ -87,7 +87,7 @@ pub enum Relation {
         verdicts: Both<Ruling>,
         /// What was not as expected.
         findings: Box<Both<Vec<StoredFinding>>>,
-        /// The observations as a unified diff; empty if only the verdicts differ.
+        /// The observations as a unified diff; empty if only the verdicts differ, or if one of the kernels died of it.
         diff: String,
     },
     /// The other one's results don't have it.
@@ -217,15 +217,16 @@ fn relate(names: Both<&str>, a: Option<&Outcome>, b: Option<&Outcome>) -> Relati
 }
 
 fn relate_observations(names: Both<&str>, a: &Outcome, b: &Outcome) -> Relation {
-    let (Some(left), Some(right)) = (&a.canonical, &b.canonical) else {
-        return Relation::Undecided("there is no observation to compare".to_owned());
+    let diff = match (&a.canonical, &b.canonical) {
+        (Some(left), Some(right)) if left == right && a.verdict == b.verdict => return Relation::Same(a.verdict),
+        (Some(left), Some(right)) => unified_diff(names, left, right),
+        (None, None) => return Relation::Undecided("there is no observation to compare".to_owned()),
+        // One of the kernels has died of it: there is nothing on that side.
+        (Some(_), None) | (None, Some(_)) => String::new(),
     };
-    if left == right && a.verdict == b.verdict {
-        return Relation::Same(a.verdict);
-    }
     let verdicts = Both { a: a.verdict, b: b.verdict };
     let findings = Box::new(Both { a: a.findings.clone(), b: b.findings.clone() });
-    Relation::Differs { verdicts, findings, diff: unified_diff(names, left, right) }
+    Relation::Differs { verdicts, findings, diff }
 }
 
 /// Empty if there is no difference.

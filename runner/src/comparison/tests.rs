@@ -127,9 +127,17 @@ fn what_can_not_be_compared_is_not_the_same() {
     for (a, b) in [(broken("s"), known.clone()), (known.clone(), broken("s")), (broken("s"), broken("s"))] {
         assert!(matches!(only(compare(vec![a], vec![b])), Relation::Undecided(_)));
     }
-    let blind = Outcome { canonical: None, ..known.clone() };
-    for (a, b) in [(blind.clone(), known.clone()), (known, blind.clone()), (blind.clone(), blind)] {
-        assert!(matches!(only(compare(vec![a], vec![b])), Relation::Undecided(_)));
+    let dead = Outcome { canonical: None, ..failed("s", "a") };
+    assert!(matches!(only(compare(vec![dead.clone()], vec![dead])), Relation::Undecided(_)));
+}
+
+#[test]
+fn a_kernel_that_dies_differs() {
+    let dead = || Outcome { canonical: None, ..failed("s", "a") };
+    for other in [passed("s", "a"), failed("s", "a")] {
+        for (a, b) in [(dead(), other.clone()), (other.clone(), dead())] {
+            assert!(matches!(only(compare(vec![a], vec![b])), Relation::Differs { .. }));
+        }
     }
 }
 

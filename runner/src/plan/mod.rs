@@ -80,7 +80,7 @@ pub enum Setup {
     },
     /// Forward what crosses a spliced link, and do to it what its path says. The engine does it: it is a thread, not a
     /// part of the kernel's world.
-    Path(PathPlan),
+    Path(Box<PathPlan>),
     /// Add an address, without duplicate address detection.
     Address {
         /// The namespace.

@@ -16,7 +16,7 @@ pub fn plan(scenario: &Scenario) -> Plan {
     setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Namespace)));
     setup.extend(links(world));
     setup.extend(real_frames(world));
-    setup.extend(world.paths.iter().cloned().map(Setup::Path));
+    setup.extend(world.paths.iter().map(|path| Setup::Path(Box::new(path.clone()))));
     setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Interface)));
     let ends = || world.links.iter().flat_map(|link| link.ends.iter().map(move |end| (link, end)));
     setup.extend(ends().flat_map(|(_, end)| addresses(end)));

@@ -47,7 +47,9 @@ fn hint(kind: FindingKind) -> Option<&'static str> {
         }
         FindingKind::Incomplete => Some("nothing can be concluded from this run: run it again on a less busy machine"),
         FindingKind::Filter => Some("a filter that may stay unused says so with `may_be_unused: true`"),
-        FindingKind::Kernel => Some("the kernel's own log says more: `dmesg`"),
+        FindingKind::Kernel => {
+            Some("the kernel's own log says more: `dmesg`; that of a virtual machine: `--kernel-log FILE`")
+        }
         _ => None,
     }
 }

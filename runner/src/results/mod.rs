@@ -111,7 +111,7 @@ pub struct Outcome {
     /// The digest of the canonical observation, if it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observation: Option<String>,
-    /// The canonical observation, if it ran. In a file of its own.
+    /// The canonical observation, if it ran and the kernel outlived it. In a file of its own.
     #[serde(skip)]
     pub canonical: Option<String>,
 }

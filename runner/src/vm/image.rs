@@ -1,7 +1,7 @@
 //! What a kernel image is, by its own words: [`Image`].
 
 use std::fs;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
@@ -12,6 +12,10 @@ use super::elf::Elf;
 const BOOT_MAGIC: usize = 0x202;
 /// Where it says where the version is, counted from 0x200.
 const KERNEL_VERSION: usize = 0x20e;
+/// Where it says where the compressed kernel is, and how long: counted from the end of the setup code.
+const PAYLOAD: usize = 0x248;
+/// No kernel is larger.
+const LARGEST: u64 = 512 << 20;
 /// How a kernel's banner begins (`linux_banner`, init/version.c); the release follows.
 const BANNER: &[u8] = b"Linux version ";
 
@@ -24,6 +28,9 @@ pub struct Image {
     pub kind: Kind,
     /// Its release, as `uname -r` says; `None` if the image doesn't tell.
     pub release: Option<String>,
+    /// The kernel without its compression, if that is worth something: an emulated processor takes seconds for what takes
+    /// a fraction of one here.
+    pub unpacked: Option<Vec<u8>>,
 }
 
 /// What it takes to boot an image.
@@ -63,25 +70,50 @@ impl Image {
     /// Looks at an image.
     pub fn open(path: &Path) -> Result<Self, ImageError> {
         let bytes = fs::read(path).map_err(|source| ImageError::Unreadable { path: path.to_owned(), source })?;
-        let image = |kind, release| Ok(Self { path: path.to_owned(), kind, release });
+        let image = |kind, release| Ok(Self { path: path.to_owned(), kind, release, unpacked: None });
         if let Some(elf) = Elf::parse(&bytes) {
             let release = banner(&bytes);
             if elf.section(".uml.setup.init").is_some() {
                 return image(Kind::UserMode, release);
             }
-            let notes = elf.section(".notes").unwrap_or_default();
             return match release {
                 None => Err(ImageError::NotAKernel(path.to_owned())),
-                // The entry for PVH is in a note of Xen's.
-                Some(_) if find(notes, b"Xen\0").is_some() => image(Kind::X86, release),
+                Some(_) if has_entry(&bytes) => image(Kind::X86, release),
                 Some(_) => Err(ImageError::NoEntry(path.to_owned())),
             };
         }
         if bytes.get(BOOT_MAGIC..BOOT_MAGIC + 4) == Some(b"HdrS") {
-            return image(Kind::X86, boot_version(&bytes));
+            let unpacked = unpack(&bytes).filter(|kernel| has_entry(kernel));
+            return image(Kind::X86, boot_version(&bytes)).map(|image| Self { unpacked, ..image });
         }
         Err(ImageError::NotAKernel(path.to_owned()))
     }
+}
+
+/// Whether QEMU can begin an uncompressed kernel: the entry for PVH is in a note of Xen's.
+fn has_entry(kernel: &[u8]) -> bool {
+    let notes = Elf::parse(kernel).and_then(|elf| elf.section(".notes")).unwrap_or_default();
+    find(notes, b"Xen\0").is_some()
+}
+
+/// The uncompressed kernel in a `bzImage`, for the compressions that we know; for the others, the image unpacks itself.
+fn unpack(image: &[u8]) -> Option<Vec<u8>> {
+    let field = |at: usize| image.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
+    // `setup_sects`; for historical reasons, 0 means 4.
+    let sectors = match *image.get(0x1f1)? {
+        0 => 4,
+        sectors => usize::from(sectors),
+    };
+    let (offset, length) = (field(PAYLOAD)? as usize, field(PAYLOAD + 4)? as usize);
+    let payload = image.get((sectors + 1) * 512 + offset..)?.get(..length)?;
+    let mut kernel = Vec::new();
+    if payload.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
+        let decoder = ruzstd::decoding::StreamingDecoder::new(payload).ok()?;
+        decoder.take(LARGEST).read_to_end(&mut kernel).ok()?;
+    } else if payload.starts_with(&[0x1f, 0x8b]) {
+        flate2::read::GzDecoder::new(payload).take(LARGEST).read_to_end(&mut kernel).ok()?;
+    }
+    Some(kernel)
 }
 
 /// The release in the header of a compressed image: `6.12.0-amd64 (builder@host) #1 SMP …`.

@@ -22,6 +22,8 @@ pub struct Loss {
     pub words: &'static str,
     /// The last of what was on the console, in lines.
     pub console: Vec<String>,
+    /// What it was at when it was lost.
+    pub subjects: Vec<String>,
     /// What the machine's program said, such as QEMU's errors.
     pub complaints: String,
 }
@@ -45,7 +47,14 @@ pub enum Cause {
 
 impl Loss {
     pub(super) fn of(cause: Cause) -> Self {
-        Self { cause, release: None, words: "no machine", console: Vec::new(), complaints: String::new() }
+        Self {
+            cause,
+            release: None,
+            words: "no machine",
+            console: Vec::new(),
+            subjects: Vec::new(),
+            complaints: String::new(),
+        }
     }
 
     /// Whether the time was up.
@@ -109,6 +118,13 @@ impl fmt::Display for Loss {
             (Cause::NotStarted(reason), _) => write!(f, "the machine can't be started: {reason}")?,
             (_, None) => write!(f, "the kernel doesn't boot ({}): {}", self.words, self.reason())?,
             (_, Some(release)) => write!(f, "Linux {release} was lost ({}): {}", self.words, self.reason())?,
+        }
+        if self.subjects.len() > 1 {
+            write!(f, "\n{} runs were on, each may be the reason:", self.subjects.len())?;
+            for subject in &self.subjects {
+                write!(f, " {}", printable(subject))?;
+            }
+            write!(f, "; `-j 1` tells which")?;
         }
         for line in self.telling() {
             write!(f, "\n{line}")?;

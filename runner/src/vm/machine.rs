@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -10,6 +10,7 @@ use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollTimeout, poll};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
@@ -150,16 +151,17 @@ fn qemu(image: &Image, initramfs: &File, build: &Build, accelerator: Accelerator
     let (console, far_console) = UnixStream::pair()?;
     let (port, far_port) = UnixStream::pair()?;
     let (line, far_line) = UnixStream::pair()?;
-    let accelerator = match accelerator {
-        Accelerator::Kvm => "kvm",
-        Accelerator::Emulation => "tcg,thread=multi",
+    let (accelerator, processor) = match accelerator {
+        Accelerator::Kvm => ("kvm", "host"),
+        Accelerator::Emulation => ("tcg,thread=multi", "max"),
     };
     let socket = |name: &str, end: &UnixStream| format!("socket,id={name},fd={}", end.as_raw_fd());
-    let kernel = fs::canonicalize(&image.path)?;
+    let unpacked = image.unpacked.as_deref().map(in_memory).transpose()?;
+    let kernel = unpacked.as_ref().map_or_else(|| fs::canonicalize(&image.path), |file| Ok(own_descriptor(file)))?;
     let mut command = Command::new(build.qemu.as_deref().unwrap_or(Path::new(QEMU)));
     command
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35,hpet=off"])
-        .args(["-cpu", "max", "-accel", accelerator])
+        .args(["-cpu", processor, "-accel", accelerator])
         .args(["-smp", &build.cpus.to_string(), "-m", &format!("{}M", build.memory)])
         .arg("-kernel")
         .arg(kernel)
@@ -170,7 +172,8 @@ fn qemu(image: &Image, initramfs: &File, build: &Build, accelerator: Accelerator
         .args(["-chardev", &socket("line", &far_line), "-serial", "chardev:line"])
         .args(["-device", "virtio-serial-pci", "-chardev", &socket("port", &far_port)])
         .args(["-device", &format!("virtserialport,chardev=port,name={PORT}")]);
-    let descriptors = [initramfs.as_fd(), far_console.as_fd(), far_port.as_fd(), far_line.as_fd()];
+    let mut descriptors = vec![initramfs.as_fd(), far_console.as_fd(), far_port.as_fd(), far_line.as_fd()];
+    descriptors.extend(unpacked.iter().map(File::as_fd));
     start(
         command,
         &descriptors,
@@ -210,6 +213,13 @@ fn start(
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let child = spawn_bound(&mut command, descriptors)?;
     Ok(Machine { child, console, ways })
+}
+
+/// A file that is nowhere.
+fn in_memory(content: &[u8]) -> io::Result<File> {
+    let mut file = File::from(memfd_create(c"mptcplab-kernel", MFdFlags::MFD_CLOEXEC)?);
+    file.write_all(content)?;
+    Ok(file)
 }
 
 /// The path of a descriptor of ours in the process that inherits it.

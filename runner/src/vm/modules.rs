@@ -116,6 +116,11 @@ fn list(paths: &[PathBuf]) -> String {
 }
 
 impl Tree {
+    /// The folder that they are below.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The modules below a folder, such as `lib/modules/6.12.0`.
     pub fn open(folder: &Path) -> Result<Self, ModulesError> {
         let mut files = BTreeMap::new();

@@ -11,6 +11,7 @@ use super::host::Reply;
 use super::image::{Image, Kind};
 use super::loss::{Cause, Loss};
 use super::machine::{Accelerator, Build, Machine};
+use super::talk::Question;
 
 /// A guest tells every second that it lives. On a host that is very busy, it may take a while; but this long?
 const SILENCE: Duration = Duration::from_secs(60);
@@ -239,12 +240,15 @@ impl Running {
 
     /// Ends the machine. Returns how it was lost, and the questions that have no answer.
     pub(super) fn end(self, cause: Cause) -> (Loss, Vec<(Vec<u8>, Reply)>) {
-        let questions = self.asked.into_values().collect();
+        let questions: Vec<_> = self.asked.into_values().collect();
+        let parsed = questions.iter().filter_map(|(question, _)| serde_json::from_slice::<Question>(question).ok());
+        let subjects = parsed.filter_map(|question| question.subject()).collect();
         let loss = Loss {
             cause,
             release: self.release,
             words: self.words,
             console: lines(&self.console),
+            subjects,
             complaints: self.complaints,
         };
         (loss, questions)

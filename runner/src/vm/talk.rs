@@ -32,6 +32,8 @@ pub enum Question {
     },
     /// What the kernel said about problems of its own while nothing ran.
     LateTrouble,
+    /// Let the kernel panic, for tests of what is made of that.
+    Crash,
 }
 
 /// What the guest answers.
@@ -63,6 +65,16 @@ pub struct Ran {
 }
 
 impl Question {
+    /// What is being done, for people: the file of the scenario that runs, and its variant.
+    pub fn subject(&self) -> Option<String> {
+        match self {
+            Self::Run { file, variant: Some(variant), .. } => Some(format!("{file} ({variant})")),
+            Self::Run { file, variant: None, .. } => Some(file.clone()),
+            Self::Crash => Some("a crash on purpose".to_owned()),
+            Self::Enter | Self::Probe(_) | Self::LateTrouble => None,
+        }
+    }
+
     /// To run a scenario.
     pub fn run(scenario: &Scenario) -> Self {
         Self::Run {

@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 
 use crate::judge::canonical::{is_shown, is_timing};
 use crate::judge::{Finding, FindingKind};
-use crate::recording::{Direction, Observation};
+use crate::recording::{Direction, Moment, Observation};
 use crate::scenario::model::{Action, CounterExpectation, FilterHook, Operation, Scenario};
 use crate::wire::MptcpOption;
 
-use super::counters::moved;
+use super::counters::{is_gauge, moved};
 use super::scope::Scope;
 
 /// Counters that moved and that nobody knows about.
@@ -23,10 +23,15 @@ pub(super) fn check(scope: &Scope<'_, '_>) -> Vec<Finding> {
 
 fn of_namespace(scope: &Scope<'_, '_>, namespace: &str) -> Vec<Finding> {
     let Some(end) = scope.names.recording().counters(namespace, &scope.moment) else { return Vec::new() };
+    // Whoever expects something of counters that were not taken is told so.
+    let Some(start) = scope.names.recording().counters(namespace, &Moment::Start) else { return Vec::new() };
     let seen = Seen::of(scope, namespace);
     let mut findings = Vec::new();
     for name in end.keys().filter(|name| name.starts_with("MPTcpExt")) {
         let Ok(value) = moved(scope, namespace, name) else { continue };
+        // A gauge has moved if it doesn't end as it began.
+        let began = start.get(name).copied().unwrap_or(0);
+        let value = if is_gauge(name) { value.abs_diff(began) } else { value };
         if value == 0 || mentioned(scope.names.scenario(), namespace, name) || is_shown(scope.names, name) {
             continue;
         }

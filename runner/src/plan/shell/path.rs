@@ -83,36 +83,29 @@ impl Script {
 /// The options of tc-netem(8), each with a space before it.
 fn netem(conditions: &Conditions, seed: Option<u64>) -> String {
     let Conditions { delay, jitter, rate, queue, loss, reorder: _, duplicate, mtu: _ } = conditions;
-    let mut words = String::new();
-    if !delay.is_zero() || jitter.is_some() {
-        words += &format!(" delay {}", time(*delay));
-    }
-    if let Some(jitter) = jitter {
-        words += &format!(" {}", time(jitter.range));
-        words += match jitter.distribution {
+    let delay = (!delay.is_zero() || jitter.is_some()).then(|| format!("delay {}", time(*delay)));
+    let jitter = jitter.map(|jitter| {
+        let distribution = match jitter.distribution {
             Distribution::Uniform => "",
             Distribution::Normal => " distribution normal",
             Distribution::Pareto => " distribution pareto",
         };
-    }
-    words += &match loss {
-        Some(Chance::Probability(share)) => format!(" loss {}", percent(*share)),
-        Some(Chance::Burst { enter, leave }) => format!(" loss gemodel {} {}", percent(*enter), percent(*leave)),
-        Some(Chance::Nth(_)) | None => String::new(),
+        format!("{}{distribution}", time(jitter.range))
+    });
+    let loss = match loss {
+        Some(Chance::Probability(share)) => Some(format!("loss {}", percent(*share))),
+        Some(Chance::Burst { enter, leave }) => Some(format!("loss gemodel {} {}", percent(*enter), percent(*leave))),
+        Some(Chance::Nth(_)) | None => None,
     };
-    if let Some(Chance::Probability(share)) = duplicate {
-        words += &format!(" duplicate {}", percent(*share));
-    }
-    if let Some(rate) = rate {
-        words += &format!(" rate {rate}bit");
-    }
-    if let Some(packets) = queue.packets {
-        words += &format!(" limit {packets}");
-    }
-    if let Some(seed) = seed {
-        words += &format!(" seed {seed}");
-    }
-    words
+    let duplicate = match duplicate {
+        Some(Chance::Probability(share)) => Some(format!("duplicate {}", percent(*share))),
+        _ => None,
+    };
+    let rate = rate.map(|rate| format!("rate {rate}bit"));
+    let limit = queue.packets.map(|packets| format!("limit {packets}"));
+    let seed = seed.map(|seed| format!("seed {seed}"));
+    let words = [delay, jitter, loss, duplicate, rate, limit, seed];
+    words.into_iter().flatten().map(|word| format!(" {word}")).collect::<Vec<_>>().concat()
 }
 
 /// The conditions that netem doesn't know.
@@ -140,10 +133,10 @@ fn missing(conditions: &Conditions) -> Vec<String> {
     missing
 }
 
-/// tc(8) reads microseconds, and fractions of them.
+/// As tc(8) reads it.
 fn time(duration: Duration) -> String {
-    let nanos = duration.as_nanos();
-    if nanos % 1_000_000 == 0 { format!("{}ms", nanos / 1_000_000) } else { format!("{}us", nanos as f64 / 1000.0) }
+    let micros = duration.as_micros();
+    if micros.is_multiple_of(1000) { format!("{}ms", micros / 1000) } else { format!("{micros}us") }
 }
 
 fn percent(share: f64) -> String {

@@ -61,6 +61,11 @@ impl Worker {
             Question::Run { file, variant, sources } => {
                 Answer::Ran(Box::new(run(session, &file, variant.as_deref(), &sources)?.into()))
             }
+            Question::Crash => {
+                // There is no answer to it.
+                let written = std::fs::write("/proc/sysrq-trigger", "c");
+                return Err(format!("the kernel can't be made to panic: {written:?}"));
+            }
             Question::LateTrouble => {
                 Answer::LateTrouble(session.late_trouble().iter().map(ToString::to_string).collect())
             }
