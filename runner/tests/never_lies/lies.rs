@@ -33,6 +33,17 @@ const QUIET: &str = "  - quiet: 20 ms\n";
 const ENDPOINT: &str = "      - { address: 10.0.2.2, flags: [subflow] }\n";
 const REFUSAL: &str = r#"  - expect_error: { error: EINVAL, message: "address not found", do: { delete_endpoint: { in: client, id: 7 } } }"#;
 
+const TOPOLOGY: &str = "topology: two-links\n";
+const WIRE: &str = "  wire:\n";
+/// The SYN of the first subflow comes twice.
+const DOUBLED: &str = "topology: two-links
+paths: { link1: { rules: [{ name: twice, from: client, option: mp_capable, nth: 1, action: duplicate }] } }
+";
+/// One packet of the client's is lost, early in the transfer.
+const LOSSY: &str = "topology: two-links
+paths: { link1: { from: { client: { loss: { nth: 20 } } } } }
+";
+
 const LIES: &[Lie] = &[
     // Events.
     lie("events::one_that_is_not_expected", &[(ANNOUNCED, "")], FindingKind::Events, "announced"),
@@ -217,6 +228,55 @@ const LIES: &[Lie] = &[
         )],
         FindingKind::Filter,
         "idle in server never matched",
+    ),
+    // Paths. Without the expectation that isn't true, the rule or the path would only change the snapshot.
+    lie(
+        "path::a_rule_that_never_matched",
+        &[(
+            TOPOLOGY,
+            "topology: two-links\npaths: { link1: { rules: [{ name: idle, option: mp_fail, action: drop }] } }\n",
+        )],
+        FindingKind::Path,
+        "rule idle of link1 never matched",
+    ),
+    lie(
+        "path::a_rule_that_matched_more_often",
+        &[(TOPOLOGY, DOUBLED), (WIRE, "  paths: { link1: { rules: { twice: 2 } } }\n  wire:\n")],
+        FindingKind::Path,
+        "matches of rule twice of link1 at the end: expected 2, observed 1",
+    ),
+    lie(
+        "path::a_packet_more_or_less",
+        &[(TOPOLOGY, LOSSY), (WIRE, "  paths: { link1: { from: { client: { lost: 2 } } } }\n  wire:\n")],
+        FindingKind::Path,
+        "`lost` of what client sent through link1 at the end: expected 2, observed 1",
+    ),
+    lie(
+        "path::a_count_in_a_check_step",
+        &[
+            (TOPOLOGY, LOSSY),
+            ("check: { limits", "check: { paths: { link1: { from: { server: { lost: 1 } } } }, limits"),
+        ],
+        FindingKind::Path,
+        "in step 5: expected 1, observed 0",
+    ),
+    lie(
+        "path::a_rule_that_is_waited_for",
+        &[
+            (TOPOLOGY, DOUBLED),
+            (QUIET, "  - wait: { rule: { link: link1, name: twice, matched: 2 }, deadline: 200 ms }\n"),
+        ],
+        FindingKind::Deadline,
+        "twice",
+    ),
+    lie(
+        "path::options_are_stripped_on_the_way",
+        &[(
+            TOPOLOGY,
+            "topology: two-links\npaths: { link1: { rules: [{ name: strip, flags: [syn], action: strip_mptcp }] } }\n",
+        )],
+        FindingKind::Connection,
+        "plain TCP",
     ),
     // Waiting.
     lie(
