@@ -71,7 +71,7 @@ impl Question {
             Self::Run { file, variant: Some(variant), .. } => Some(format!("{file} ({variant})")),
             Self::Run { file, variant: None, .. } => Some(file.clone()),
             Self::Crash => Some("a crash on purpose".to_owned()),
-            Self::Enter | Self::Probe(_) | Self::LateTrouble => None,
+            Self::Enter { .. } | Self::Probe(_) | Self::LateTrouble => None,
         }
     }
 
