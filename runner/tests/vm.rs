@@ -242,7 +242,9 @@ fn a_panic_fails_its_scenario(kernel: &Path) -> Result<(), Failed> {
     let output = vm(kernel, &["--json", "--no-evidence", "-j", "1", "--crash", "ipv4"]).env("CI", "1").output()?;
     let lines: Vec<serde_json::Value> =
         String::from_utf8_lossy(&output.stdout).lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let [crashed, other] = &lines[..] else { return Err(format!("{lines:?}").into()) };
+    let [crashed, other] = &lines[..] else {
+        return Err(format!("{lines:?}\n{}", String::from_utf8_lossy(&output.stderr)).into());
+    };
     assert_eq!((output.status.code(), crashed["verdict"].as_str()), (Some(1), Some("failed")));
     let summary = crashed["findings"][0]["summary"].as_str().unwrap_or_default();
     contains(summary, "the kernel panicked: ");

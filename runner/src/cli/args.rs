@@ -311,6 +311,9 @@ pub(super) struct VmArgs {
     /// The folder with the kernel's modules [default: ../lib/modules/VERSION beside the image, or /lib/modules/VERSION]
     #[arg(long, value_name = "FOLDER")]
     pub(super) modules: Option<PathBuf>,
+    /// The kernel has everything built in
+    #[arg(long, conflicts_with_all = ["modules", "load"])]
+    pub(super) no_modules: bool,
     /// Load these modules, too; those that scenarios need are loaded anyway
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(super) load: Vec<String>,
