@@ -5,6 +5,8 @@
 //! `target/kernels`, and those in `MPTCPLAB_TEST_KERNELS` (paths of images, separated by colons); without any, these tests
 //! are ignored.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -85,14 +87,14 @@ impl Workshop {
         // One that no run needs: it is never read.
         fs::write(modules.join("parport.ko"), "").unwrap();
         let qemu = folder.path().join("qemu");
-        let head = r#"#!/bin/bash
+        let head = r"#!/bin/bash
 for argument; do
     case $argument in
         socket,id=console,fd=*) console=${argument##*=} ;;
         socket,id=port,fd=*) port=${argument##*=} ;;
     esac
 done
-"#;
+";
         fs::write(&qemu, format!("{head}{script}\n")).unwrap();
         fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
         Self { folder }

@@ -56,7 +56,7 @@ pub(super) enum Command {
     Matrix(MatrixArgs),
     /// Run scenarios on another kernel, in a virtual machine
     #[command(after_help = EXIT_CODES)]
-    Vm(VmArgs),
+    Vm(Box<VmArgs>),
     /// Check scenario files for errors without running them
     Check(CheckArgs),
     /// Judge a stored recording again
