@@ -267,11 +267,11 @@ impl Asserted {
                 (Some("from the client:"), _) => side = "client",
                 (Some("from the server:"), _) => side = "server",
                 (Some(deeper), words) if section.starts_with("wire") => {
-                    if !deeper.starts_with(' ') {
+                    if deeper.starts_with(' ') {
+                        asserted.add_option(side, words);
+                    } else {
                         let from = words.split(' ').next().unwrap();
                         side = if from.ends_with(".1") || from.ends_with(":1") { "server" } else { "client" };
-                    } else {
-                        asserted.add_option(side, words);
                     }
                 }
                 (Some(_), words) => {
