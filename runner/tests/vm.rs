@@ -5,6 +5,8 @@
 //! `target/kernels`, and those in `MPTCPLAB_TEST_KERNELS` (paths of images, separated by colons); without any, these tests
 //! are ignored.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -85,14 +87,14 @@ impl Workshop {
         // One that no run needs: it is never read.
         fs::write(modules.join("parport.ko"), "").unwrap();
         let qemu = folder.path().join("qemu");
-        let head = r#"#!/bin/bash
+        let head = r"#!/bin/bash
 for argument; do
     case $argument in
         socket,id=console,fd=*) console=${argument##*=} ;;
         socket,id=port,fd=*) port=${argument##*=} ;;
     esac
 done
-"#;
+";
         fs::write(&qemu, format!("{head}{script}\n")).unwrap();
         fs::set_permissions(&qemu, fs::Permissions::from_mode(0o755)).unwrap();
         Self { folder }
@@ -242,7 +244,9 @@ fn a_panic_fails_its_scenario(kernel: &Path) -> Result<(), Failed> {
     let output = vm(kernel, &["--json", "--no-evidence", "-j", "1", "--crash", "ipv4"]).env("CI", "1").output()?;
     let lines: Vec<serde_json::Value> =
         String::from_utf8_lossy(&output.stdout).lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
-    let [crashed, other] = &lines[..] else { return Err(format!("{lines:?}").into()) };
+    let [crashed, other] = &lines[..] else {
+        return Err(format!("{lines:?}\n{}", String::from_utf8_lossy(&output.stderr)).into());
+    };
     assert_eq!((output.status.code(), crashed["verdict"].as_str()), (Some(1), Some("failed")));
     let summary = crashed["findings"][0]["summary"].as_str().unwrap_or_default();
     contains(summary, "the kernel panicked: ");

@@ -56,7 +56,7 @@ pub(super) enum Command {
     Matrix(MatrixArgs),
     /// Run scenarios on another kernel, in a virtual machine
     #[command(after_help = EXIT_CODES)]
-    Vm(VmArgs),
+    Vm(Box<VmArgs>),
     /// Check scenario files for errors without running them
     Check(CheckArgs),
     /// Judge a stored recording again
@@ -311,6 +311,9 @@ pub(super) struct VmArgs {
     /// The folder with the kernel's modules [default: ../lib/modules/VERSION beside the image, or /lib/modules/VERSION]
     #[arg(long, value_name = "FOLDER")]
     pub(super) modules: Option<PathBuf>,
+    /// The kernel has everything built in
+    #[arg(long, conflicts_with_all = ["modules", "load"])]
+    pub(super) no_modules: bool,
     /// Load these modules, too; those that scenarios need are loaded anyway
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(super) load: Vec<String>,

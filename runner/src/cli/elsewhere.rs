@@ -168,7 +168,8 @@ fn stored(folder: &Path, printer: &mut Printer) -> Option<Results> {
 /// Neither the scenario nor its snapshot have changed, and the result is the kernel's, not the moment's.
 fn is_current(kernel: &WhichKernel, scenario: &Scenario, outcome: &Outcome) -> bool {
     let of_the_kernel = match outcome.verdict {
-        Ruling::Passed | Ruling::Failed => true,
+        // A kernel that died left no observation: it may have died of what ran beside it.
+        Ruling::Passed | Ruling::Failed => outcome.observation.is_some(),
         // What this machine's kernel lacks may be a module, or somebody who listens just now.
         Ruling::Skipped => *kernel != WhichKernel::Running,
         Ruling::Error => false,

@@ -71,7 +71,7 @@ fn execute(cli: Cli, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Print
     let exit = match cli.command {
         None => run::execute(&cli.run, lab, printer),
         Some(Command::Run(args)) => run::execute(&args, lab, printer),
-        Some(Command::Vm(args)) => vm::execute(args, printer),
+        Some(Command::Vm(args)) => vm::execute(*args, printer),
         Some(Command::Compare(args)) => compare::execute(&args, lab, launcher, printer),
         Some(Command::Matrix(args)) => matrix::execute(&args, lab, launcher, printer),
         Some(Command::Check(args)) => check::execute(&args, lab, printer),

@@ -128,7 +128,6 @@ fn without_privileges_or_mptcp_nothing_runs() {
     insta::assert_snapshot!(err, @r"
     error: user namespaces are forbidden
     hint: run it as root
-    hint: `mptcplab doctor` tells what is missing
     ");
     let (exit, _, err) = mptcplab_with(&Fake { no_mptcp: true, ..Fake::default() }, &["FOLDER"], &["a.yaml"]);
     assert_eq!(exit, Exit::Environment);

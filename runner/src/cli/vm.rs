@@ -113,10 +113,11 @@ fn create(path: &Path) -> Result<File, Trouble> {
 
 /// The modules that go into the guest.
 fn modules(args: &VmArgs, image: &Image) -> Result<Vec<Module>, Trouble> {
+    let one_piece = args.no_modules || (image.kind == Kind::UserMode && args.load.is_empty());
     let tree = match (&args.modules, &image.release) {
         (Some(folder), _) => Tree::open(folder),
-        // They are programs of one piece, most of the time.
-        (None, _) if image.kind == Kind::UserMode && args.load.is_empty() => return Ok(Vec::new()),
+        // User-Mode Linux is, most of the time.
+        (None, _) if one_piece => return Ok(Vec::new()),
         (None, Some(release)) => Tree::beside(&image.path, release),
         (None, None) => {
             let message = format!("the kernel `{}` doesn't tell its version", image.path.display());
@@ -129,7 +130,7 @@ fn modules(args: &VmArgs, image: &Image) -> Result<Vec<Module>, Trouble> {
     match tree.and_then(|tree| tree.needed(&args.load)) {
         Ok(modules) => Ok(modules),
         Err(error @ ModulesError::NotFound { .. }) => Err(Trouble {
-            hints: vec!["a kernel with everything built in: name any empty folder with --modules".to_owned()],
+            hints: vec!["for a kernel with everything built in: --no-modules".to_owned()],
             ..Trouble::new(error)
         }),
         Err(error) => Err(Trouble::new(error)),

@@ -104,7 +104,7 @@ impl Decoder {
     }
 
     /// The next frame, if it is complete.
-    pub fn next(&mut self) -> Result<Option<Frame>, Garbled> {
+    pub fn take(&mut self) -> Result<Option<Frame>, Garbled> {
         let Some(&[kind, a, b, c, d]) = self.bytes.first_chunk::<HEADER>() else { return Ok(None) };
         let length = u32::from_le_bytes([a, b, c, d]) as usize;
         let garbled = Garbled { kind, length };
@@ -146,7 +146,7 @@ mod tests {
             let (mut decoder, mut frames) = (Decoder::default(), Vec::new());
             for bytes in stream.chunks(size) {
                 decoder.push(bytes);
-                while let Some(frame) = decoder.next().unwrap() {
+                while let Some(frame) = decoder.take().unwrap() {
                     frames.push(frame);
                 }
             }
@@ -159,7 +159,7 @@ mod tests {
         for bytes in [&[99, 0, 0, 0, 0][..], &[3, 255, 255, 255, 255], &[6, 1, 0, 0, 0, 1]] {
             let mut decoder = Decoder::default();
             decoder.push(bytes);
-            assert!(decoder.next().is_err(), "{bytes:?}");
+            assert!(decoder.take().is_err(), "{bytes:?}");
         }
     }
 
@@ -168,7 +168,7 @@ mod tests {
         fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let mut decoder = Decoder::default();
             decoder.push(&bytes);
-            while let Ok(Some(_)) = decoder.next() {}
+            while let Ok(Some(_)) = decoder.take() {}
         }
     }
 }

@@ -77,8 +77,8 @@ fn tell_the_log(log: Result<KernelLog, impl std::fmt::Display>, outgoing: &Outgo
         match log.as_mut().filter(|_| ready != Ok(0)).map(KernelLog::drain) {
             Some(Ok(drained)) => {
                 let lost = if drained.overrun { "(lines were lost here)\n" } else { "" };
-                let lines: String = drained.lines.iter().map(|line| format!("{line}\n")).collect();
-                outgoing.send(&Frame::Log(format!("{lost}{lines}")));
+                let lines: Vec<String> = drained.lines.iter().map(|line| format!("{line}\n")).collect();
+                outgoing.send(&Frame::Log(format!("{lost}{}", lines.concat())));
             }
             Some(Err(error)) => {
                 outgoing.send(&Frame::Trouble(error.to_string()));

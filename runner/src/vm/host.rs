@@ -196,7 +196,7 @@ impl Host {
         if self.running.is_none()
             && let Err(loss) = self.start()
         {
-            let loss = Arc::new(loss);
+            let loss = Arc::new(*loss);
             self.lost_for_good = Some(Arc::clone(&loss));
             let _ = reply.send(Err(loss));
             return;
@@ -207,12 +207,12 @@ impl Host {
     }
 
     /// Starts a machine; the one of QEMU that works, if that is to be found out.
-    fn start(&mut self) -> Result<(), Loss> {
+    fn start(&mut self) -> Result<(), Box<Loss>> {
         if self.accelerator() == Accelerator::Kvm
             && let Err(reason) = usable_kvm()
         {
             if self.request.kvm == Kvm::On {
-                return Err(Loss::of(Cause::NotStarted(reason)));
+                return Err(Box::new(Loss::of(Cause::NotStarted(reason))));
             }
             self.without_kvm(&reason);
         }
@@ -221,7 +221,7 @@ impl Host {
         let tell = move |message| letters.send(Letter::From(number, message)).is_ok();
         let Request { image, initramfs, build, .. } = &self.request;
         let started = Running::start(image, initramfs, build, self.accelerator(), &tell);
-        self.running = Some(started.map_err(|reason| Loss::of(Cause::NotStarted(reason)))?);
+        self.running = Some(started.map_err(|reason| Box::new(Loss::of(Cause::NotStarted(reason))))?);
         Ok(())
     }
 

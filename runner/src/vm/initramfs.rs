@@ -31,7 +31,8 @@ pub struct Contents<'a> {
 /// Packs it, into memory: no file is left, whatever happens. It is at its begin.
 pub fn build(contents: &Contents<'_>) -> io::Result<File> {
     let memory = File::from(memfd_create(NAME, MFdFlags::MFD_CLOEXEC)?);
-    let mut memory = pack(contents, BufWriter::new(memory))?.into_inner().map_err(|error| error.into_error())?;
+    let mut memory =
+        pack(contents, BufWriter::new(memory))?.into_inner().map_err(std::io::IntoInnerError::into_error)?;
     memory.rewind()?;
     Ok(memory)
 }

@@ -78,7 +78,7 @@ impl Loss {
         let complaint = self.complaints.lines().map(str::trim).find(|line| !line.is_empty());
         let complaint = complaint.map(|complaint| format!(": {}", printable(complaint))).unwrap_or_default();
         match &self.cause {
-            Cause::NotStarted(reason) => reason.clone(),
+            Cause::NotStarted(reason) | Cause::Garbled(reason) => reason.clone(),
             Cause::Panicked => match self.console.iter().find(|line| line.contains("Kernel panic")) {
                 Some(line) => format!("the kernel panicked: {}", line.trim_start()),
                 None => "the kernel panicked".to_owned(),
@@ -93,7 +93,6 @@ impl Loss {
                 None if self.release.is_some() => format!("the machine has reset itself{complaint}"),
                 None => format!("the machine has ended{complaint}"),
             },
-            Cause::Garbled(reason) => reason.clone(),
         }
     }
 

@@ -258,3 +258,103 @@ fn unpack(raw: &[u8]) -> Result<Vec<u8>, String> {
     }
     Ok(content)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    /// An ELF file with nothing but the section `.modinfo`.
+    fn module(info: &str) -> Vec<u8> {
+        let names = b"\0.modinfo\0.shstrtab\0";
+        let (info_at, names_at) = (64, 64 + info.len());
+        let table = names_at + names.len();
+        let mut bytes = vec![0; 64];
+        bytes[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        bytes[40..48].copy_from_slice(&(table as u64).to_le_bytes());
+        bytes[60..62].copy_from_slice(&3_u16.to_le_bytes());
+        bytes[62..64].copy_from_slice(&2_u16.to_le_bytes());
+        bytes.extend_from_slice(info.as_bytes());
+        bytes.extend_from_slice(names);
+        for (name, at, length) in [(0_u32, 0, 0), (1, info_at, info.len()), (10, names_at, names.len())] {
+            let mut header = [0; 64];
+            header[..4].copy_from_slice(&name.to_le_bytes());
+            header[24..32].copy_from_slice(&(at as u64).to_le_bytes());
+            header[32..40].copy_from_slice(&(length as u64).to_le_bytes());
+            bytes.extend_from_slice(&header);
+        }
+        bytes
+    }
+
+    fn tree(files: &[(&str, &str)], builtin: &str) -> (tempfile::TempDir, Tree) {
+        let folder = tempfile::tempdir().unwrap();
+        let kernel = folder.path().join("kernel/net");
+        fs::create_dir_all(&kernel).unwrap();
+        for (name, info) in files {
+            fs::write(kernel.join(name), module(info)).unwrap();
+        }
+        fs::write(folder.path().join("modules.builtin"), builtin).unwrap();
+        let tree = Tree::open(folder.path()).unwrap();
+        (folder, tree)
+    }
+
+    fn names(modules: &[Module]) -> Vec<&str> {
+        modules.iter().map(|module| module.name.as_str()).collect()
+    }
+
+    #[test]
+    fn each_comes_after_what_it_depends_on() {
+        let files = [
+            ("nf_tables.ko", "license=GPL\0depends=nfnetlink,libcrc32c\0"),
+            ("nfnetlink.ko", "depends=\0"),
+            ("libcrc32c.ko", "softdep=pre: crc32c-generic missing post: other\0depends=\0"),
+            ("crc32c-generic.ko", "depends=\0"),
+            ("veth.ko", "depends=\0"),
+            ("unwanted.ko", "depends=\0"),
+        ];
+        let (_folder, tree) = tree(&files, "");
+        let needed = tree.needed(&[]).unwrap();
+        assert_eq!(names(&needed), ["crc32c_generic", "veth", "nfnetlink", "libcrc32c", "nf_tables"]);
+        assert_eq!(names(&tree.needed(&["un-wanted".to_owned().replace('-', "")]).unwrap()).last(), Some(&"unwanted"));
+    }
+
+    #[test]
+    fn what_is_built_in_is_not_loaded_and_what_is_missing_is_told() {
+        let (_folder, tree) = tree(&[("tun.ko", "depends=ptr_ring\0")], "kernel/lib/ptr-ring.ko\n");
+        assert_eq!(names(&tree.needed(&[]).unwrap()), ["tun"]);
+        let (_folder, tree) = self::tree(&[("tun.ko", "depends=ptr_ring\0")], "");
+        let error = tree.needed(&[]).unwrap_err().to_string();
+        assert!(error.starts_with("the module ptr_ring, which tun needs, is missing"), "{error}");
+    }
+
+    #[test]
+    fn a_circle_ends() {
+        let (_folder, tree) = tree(&[("tun.ko", "depends=veth\0"), ("veth.ko", "depends=tun\0")], "");
+        assert_eq!(tree.needed(&[]).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn compressed_ones_are_unpacked() {
+        let content = module("depends=\0");
+        let mut xz = Vec::new();
+        lzma_rs::xz_compress(&mut content.as_slice(), &mut xz).unwrap();
+        let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        gz.write_all(&content).unwrap();
+        let level = ruzstd::encoding::CompressionLevel::Fastest;
+        let zst = ruzstd::encoding::compress_to_vec(content.as_slice(), level);
+        for compressed in [xz, gz.finish().unwrap(), zst, content.clone()] {
+            assert_eq!(unpack(&compressed).unwrap(), content);
+        }
+        assert!(unpack(b"\xfd7zXZ\0 broken").is_err());
+        assert!(unpack(&[0x28, 0xb5, 0x2f, 0xfd, 1]).is_err());
+    }
+
+    #[test]
+    fn a_folder_without_modules_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(matches!(Tree::open(folder.path()), Err(ModulesError::Empty(_))));
+        let missing = Tree::beside(&folder.path().join("vmlinuz"), "9.9.9-none").unwrap_err();
+        assert!(missing.to_string().contains("9.9.9-none"), "{missing}");
+    }
+}

@@ -210,7 +210,7 @@ impl Running {
     /// The next frame that is complete, and what it means; `None` if there is none.
     pub(super) fn next(&mut self) -> Option<Happened> {
         let decoder = self.channel.and_then(|number| self.decoders.get_mut(number))?;
-        let frame = match decoder.next() {
+        let frame = match decoder.take() {
             Ok(frame) => frame?,
             Err(garbled) => return Some(Happened::Lost(Cause::Garbled(garbled.to_string()))),
         };

@@ -121,6 +121,10 @@ pub fn what_comes_in_leaves_in_the_same_order(home: &Arc<Home>) -> Result<Comple
     let lab = Lab::new(home, &Conditions::default());
     let receiver = lab.testbed.node("server")?.run(|| UdpSocket::bind((SPLICED, 0)))??;
     let sender = lab.testbed.node("client")?.run(|| UdpSocket::bind("0.0.0.0:0"))??;
+    // The neighbour must be known: what waits for it may be overtaken by what is sent when it has just become known
+    // (`neigh_update`, net/core/neighbour.c, sets the state before it lets the queue go).
+    sender.send_to(&[0xff], receiver.local_addr()?)?;
+    receiver.recv(&mut [0])?;
     for number in 0..COUNT {
         sender.send_to(&number.to_be_bytes(), receiver.local_addr()?)?;
     }

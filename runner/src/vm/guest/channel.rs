@@ -48,7 +48,7 @@ impl Incoming {
     pub(super) fn receive(&mut self) -> Result<Option<Frame>, String> {
         let mut bytes = vec![0; 16 << 10];
         loop {
-            if let Some(frame) = self.decoder.next().map_err(|error| error.to_string())? {
+            if let Some(frame) = self.decoder.take().map_err(|error| error.to_string())? {
                 return Ok(Some(frame));
             }
             let length = self.file.read(&mut bytes).map_err(|error| format!("can't read from the host: {error}"))?;

@@ -55,10 +55,8 @@ impl Module {
         // It goes with the machine, if not now.
         let _ = fs::remove_file(&self.path);
         match loaded {
-            // Somebody was faster: the kernel itself.
-            Ok(()) | Err(Errno::EEXIST) => Ok(()),
-            // There is no such hardware: crc32c_intel says so.
-            Err(Errno::ENODEV) => Ok(()),
+            // Somebody was faster, the kernel itself; or there is no such hardware, says crc32c_intel.
+            Ok(()) | Err(Errno::EEXIST | Errno::ENODEV) => Ok(()),
             Err(errno) => Err(format!("can't load the module {}: {errno}; the kernel's log says more", self.name())),
         }
     }
