@@ -6,7 +6,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use mptcplab::scenario::{self, Diagnostics, model::Scenario};
+use mptcplab::scenario::model::{Feature, Scenario};
+use mptcplab::scenario::{self, Diagnostics};
 use proptest::prelude::*;
 
 /// Goes to the workspace's root, so that paths in messages are the same everywhere.
@@ -84,6 +85,7 @@ fn each_topology_makes_a_world() {
 fn model(scenario: &Scenario) -> String {
     let mut scenario = scenario.clone();
     scenario.sources.clear();
+    scenario.gates.forms.clear();
     let text = format!("{scenario:#?}");
     let mut lines = Vec::new();
     let mut place: Option<Vec<&str>> = None;
@@ -128,6 +130,31 @@ fn a_recordings_sources_give_the_same_scenario() {
             assert_eq!(format!("{scenario:?}"), format!("{again:?}"));
         }
     }
+}
+
+#[test]
+fn a_scenario_has_a_form_for_each_kind_of_kernel() {
+    go_to_root();
+    let scenario = &load(Path::new("fixtures/good/kernels.yaml"))[0];
+    let words: Vec<_> = scenario.gates.asked.iter().map(Feature::word).collect();
+    assert_eq!(words, ["listener_events", "laminar", "endpoint_errnos"]);
+    assert_eq!(scenario.gates.forms.len(), 7, "one for each other combination");
+    let without = |word: &str| model(scenario.on_kernel(|feature| feature.word() == word));
+    let full = without("");
+    assert_eq!(full, model(scenario));
+    let differs = |word: &str, there: &str, otherwise: &str| {
+        let form = without(word);
+        assert!(full.contains(there) && !form.contains(there), "without {word}: {there}");
+        assert!(form.contains(otherwise) && !full.contains(otherwise), "without {word}: {otherwise}");
+    };
+    differs("endpoint_errnos", "\"EEXIST\"", "\"EINVAL\"");
+    differs("laminar", "10.0.2.3", "range: 0..=0");
+    let form = without("listener_events");
+    assert!(full.contains("kind: ListenerCreated") && !form.contains("kind: ListenerCreated"), "{form}");
+    let steps = |form: &Scenario| form.steps.len();
+    let both = scenario.on_kernel(|feature| ["laminar", "endpoint_errnos"].contains(&feature.word().as_str()));
+    let errnos = scenario.on_kernel(|feature| feature.word() == "endpoint_errnos");
+    assert_eq!((steps(scenario), steps(both), steps(errnos)), (4, 4, 5), "both conditions of a step must hold");
 }
 
 #[test]

@@ -85,6 +85,9 @@ pub fn settle_snapshot(scenario: &Scenario, canonical: &str) -> Result<(), Findi
         Kept::Text(text) if text == canonical => return drop_pending(&path),
         kept => kept,
     };
+    if let Some(missing) = untold_lack(scenario) {
+        return Err(differs_for_a_lack(&path, &kept, &canonical, &missing));
+    }
     let folder = path.parent().unwrap_or(Path::new(""));
     let folder = std::path::absolute(folder).map_err(|error| unusable(&path, "finding its folder", &error))?;
     silently(|| assert_with_insta(scenario, &folder, &canonical));
@@ -95,6 +98,31 @@ pub fn settle_snapshot(scenario: &Scenario, canonical: &str) -> Result<(), Findi
         return drop_pending(&path);
     }
     Err(difference(&path, &kept, &canonical))
+}
+
+/// What a kernel lacks that decides in the scenario, and that the snapshot's name doesn't tell: the snapshot is that of
+/// kernels that have it, and what is observed here doesn't replace it.
+fn untold_lack(scenario: &Scenario) -> Option<String> {
+    let untold = scenario.gates.lacking.difference(&scenario.gates.snapshot_by);
+    let words: Vec<String> = untold.map(|feature| format!("`{}`", feature.word())).collect();
+    (!words.is_empty()).then(|| words.join(" and "))
+}
+
+fn differs_for_a_lack(path: &Path, kept: &Kept, canonical: &str, missing: &str) -> Finding {
+    let path = path.display();
+    match kept {
+        Kept::Nothing => {
+            let summary = format!("there is no snapshot {path} yet: make it on a kernel that has {missing}");
+            Finding::new(FindingKind::SnapshotNew, summary).detailed(format!("{canonical}\n"))
+        }
+        Kept::Text(text) => {
+            let summary = format!(
+                "snapshot {path} differs on this kernel, which lacks {missing}, so it is not replaced: if that is the \
+                 reason, name it in `snapshot_by:`"
+            );
+            Finding::new(FindingKind::SnapshotChanged, summary).detailed(unified_diff(text, canonical))
+        }
+    }
 }
 
 /// How a canonical form differs from the snapshot that is kept, as a unified diff; `None` if it doesn't, or if there is no

@@ -19,6 +19,7 @@ use crate::recording::Recording;
 use crate::scenario::model::{Action, Expectation, Scenario};
 
 use super::names::Names;
+use super::verdict::on_its_kernel;
 use super::{Finding, FindingKind};
 use scope::Scope;
 use steps::Progress;
@@ -28,6 +29,7 @@ use steps::Progress;
 /// A run that a failed step cut short is only judged by what was done before it: that everything after it is missing
 /// would say nothing new.
 pub fn judge(scenario: &Scenario, recording: &Recording) -> Vec<Finding> {
+    let scenario = on_its_kernel(scenario, recording);
     let names = Names::new(scenario, recording);
     let mut findings = completeness::check(&names);
     let (progress, step_findings) = steps::check(&names);

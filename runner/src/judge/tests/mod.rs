@@ -3,6 +3,7 @@
 mod canonical;
 mod expectations;
 mod fixture;
+mod kernels;
 mod paths;
 mod robustness;
 mod sequences;

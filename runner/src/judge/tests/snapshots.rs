@@ -5,11 +5,15 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::judge::{FindingKind, settle_snapshot, snapshot_path};
+use crate::scenario::model::Feature;
 
 use super::fixture::Run;
 
 const FOLDER: &str = "MPTCPLAB_TEST_FOLDER";
 const TEXT: &str = "MPTCPLAB_TEST_TEXT";
+/// Words of features: those that the kernel lacks, and those that are in the snapshot's name.
+const LACKING: &str = "MPTCPLAB_TEST_LACKING";
+const SNAPSHOT_BY: &str = "MPTCPLAB_TEST_SNAPSHOT_BY";
 /// Where the child leaves its result: its stdout must stay free.
 const RESULT: &str = "result";
 
@@ -20,6 +24,10 @@ fn child() {
     let folder = std::env::var(FOLDER).unwrap();
     let mut run = Run::empty();
     run.scenario.file = Path::new(&folder).join("demo.yaml");
+    let words = |variable| std::env::var(variable).unwrap_or_default();
+    let features = |variable| words(variable).split(' ').filter_map(Feature::from_word).collect();
+    run.scenario.gates.lacking = features(LACKING);
+    run.scenario.gates.snapshot_by = features(SNAPSHOT_BY);
     let result = settle_snapshot(&run.scenario, &std::env::var(TEXT).unwrap());
     let words = match result {
         Ok(()) => "ok".to_owned(),
@@ -127,6 +135,26 @@ fn an_empty_observation_is_an_error() {
     let words = settle(folder.path(), "\n", &[("INSTA_UPDATE", "always")]);
     assert!(is(&words, FindingKind::Incomplete), "{words}");
     assert_eq!(files(folder.path()), [""; 0]);
+}
+
+#[test]
+fn a_poorer_kernel_does_not_replace_the_snapshot() {
+    let folder = tempfile::tempdir().unwrap();
+    let always = ("INSTA_UPDATE", "always");
+    let poorer = (LACKING, "laminar");
+    let words = settle(folder.path(), "one\n", &[always, poorer]);
+    assert!(is(&words, FindingKind::SnapshotNew) && words.contains("a kernel that has `laminar`"), "{words}");
+    assert_eq!(files(folder.path()), [""; 0]);
+    assert_eq!(settle(folder.path(), "one\ntwo\n", &[always]), "ok");
+    let words = settle(folder.path(), "one\n", &[always, poorer]);
+    assert!(is(&words, FindingKind::SnapshotChanged) && words.contains("which lacks `laminar`"), "{words}");
+    assert_eq!(settle(folder.path(), "one\ntwo\n", &[poorer]), "ok", "what is the same is the same");
+    let told = [always, poorer, (SNAPSHOT_BY, "laminar listener_events")];
+    assert_eq!(settle(folder.path(), "one\n", &told), "ok");
+    assert_eq!(files(folder.path()), ["demo.snap", "demo~no-laminar.snap"]);
+    let words = settle(folder.path(), "one\ntwo\n", &told[1..]);
+    assert!(is(&words, FindingKind::SnapshotChanged), "the variant is as strict: {words}");
+    assert_eq!(settle(folder.path(), "one\ntwo\n", &[]), "ok", "the other one is untouched");
 }
 
 #[test]

@@ -150,7 +150,8 @@ fn condition(text: &str) -> Parsed<Condition> {
 /// The same with all conditions settled, for a kernel that lacks these of the features that were [`asked`] for. What
 /// can't be understood stays: it was noted there.
 pub fn settled(root: &Node, lacking: &BTreeSet<Feature>) -> Node {
-    let entries = root.entries().iter().map(|entry| {
+    let Value::Map(entries) = &root.value else { return root.clone() };
+    let entries = entries.iter().map(|entry| {
         let in_part = PARTS.contains(&entry.key.as_str());
         let place = Where::Elsewhere.below(&entry.key);
         if in_part { Entry { value: inside(&entry.value, place, lacking), ..entry.clone() } } else { entry.clone() }
@@ -181,7 +182,11 @@ fn item_of(item: &Node, place: Where, lacking: &BTreeSet<Feature>) -> Option<Nod
         return None;
     }
     let item = chosen(item, lacking)?;
-    let Some(holds) = holds(item, lacking) else { return Some(inside(item, place, lacking)) };
+    if item.get(WHEN).is_none() {
+        return Some(inside(item, place, lacking));
+    }
+    // What can't be understood was noted, and is no error of the rest.
+    let holds = holds(item, lacking).unwrap_or(true);
     let rest: Vec<Entry> = item.entries().iter().filter(|entry| entry.key != WHEN).cloned().collect();
     holds.then(|| inside(&Node { value: Value::Map(rest), ..item.clone() }, place, lacking))
 }
