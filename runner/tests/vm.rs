@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Failed, Trial};
 
-const SCENARIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/fullmesh.yaml");
+const SCENARIO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/subflows/endpoint.yaml");
 
 fn main() {
     let arguments = Arguments::from_args();
@@ -226,7 +226,7 @@ fn a_real_kernel_runs_a_scenario(kernel: &Path) -> Result<(), Failed> {
     assert!(matches!(output.status.code(), Some(0 | 1)), "{out}{err}");
     assert_eq!(out.lines().count(), 2, "{out}{err}");
     contains(&err, "booted in");
-    let recording = fs::read_to_string(folder.path().join("scenarios__fullmesh@ipv4.jsonl"))
+    let recording = fs::read_to_string(folder.path().join("scenarios__subflows__endpoint@ipv4.jsonl"))
         .or_else(|_| first_file(folder.path()))?;
     let header: serde_json::Value = serde_json::from_str(recording.lines().next().unwrap_or_default())?;
     let release = header["kernel"].as_str().unwrap_or_default();
