@@ -22,20 +22,6 @@ pub(crate) fn endpoint(address: &str, flags: EndpointFlags) -> Endpoint {
     Endpoint { address: address.parse().unwrap(), port: None, id: None, flags, dev: None }
 }
 
-pub(crate) fn namespace(name: &str) -> Namespace {
-    Namespace {
-        name: name.to_owned(),
-        place: Place::default(),
-        limits: None,
-        endpoints: Vec::new(),
-        routes: Vec::new(),
-        sysctls: Vec::new(),
-        userspace_path_manager: false,
-        events: true,
-        forwarding: false,
-    }
-}
-
 fn end(namespace: &str, device: &str, addresses: &[&str]) -> LinkEnd {
     LinkEnd {
         namespace: namespace.to_owned(),
@@ -65,7 +51,7 @@ pub(crate) fn step(action: Action) -> Step {
 
 /// Two namespaces, two links, two endpoints, and a few steps.
 pub(crate) fn scenario() -> Scenario {
-    let mut client = namespace("client");
+    let mut client = Namespace::new("client");
     client.limits = Some(Limits { subflows: 4, add_addr_accepted: 1 });
     client.endpoints = vec![(endpoint("10.0.2.2", EndpointFlags::SUBFLOW | EndpointFlags::FULLMESH), Place::default())];
     client.routes = vec![Route {
@@ -79,7 +65,7 @@ pub(crate) fn scenario() -> Scenario {
         ("net.ipv4.conf.eth1.rp_filter".to_owned(), "0".to_owned()),
         ("net.mptcp.checksum_enabled".to_owned(), "1".to_owned()),
     ];
-    let mut server = namespace("server");
+    let mut server = Namespace::new("server");
     server.limits = Some(Limits { subflows: 4, add_addr_accepted: 0 });
     let mut wifi = link(
         "wifi",

@@ -3,7 +3,7 @@ use std::time::Duration;
 use super::{RunReport, Style, Totals, example::finding, failure, json_line, summary_line, topology};
 use crate::judge::Verdict;
 use crate::plan::example;
-use crate::scenario::model::Place;
+use crate::scenario::model::{Namespace, Place};
 
 const UNICODE: Style = Style { colour: false, unicode: true };
 const COLOUR: Style = Style { colour: true, unicode: true };
@@ -22,7 +22,7 @@ fn a_topology_in_ascii() {
 #[test]
 fn more_namespaces_are_a_list() {
     let mut scenario = example::scenario();
-    let mut router = example::namespace("router");
+    let mut router = Namespace::new("router");
     router.forwarding = true;
     router.userspace_path_manager = true;
     scenario.world.namespaces.push(router);

@@ -57,17 +57,6 @@ impl Lab {
 
 /// A scenario without steps.
 pub fn scenario(path: PathPlan) -> Scenario {
-    let namespace = |name: &str| Namespace {
-        name: name.to_owned(),
-        place: Place::default(),
-        limits: None,
-        endpoints: Vec::new(),
-        routes: Vec::new(),
-        sysctls: Vec::new(),
-        userspace_path_manager: false,
-        events: true,
-        forwarding: false,
-    };
     let link = |name: &str, device: &str, net: u8| Link {
         name: name.to_owned(),
         place: Place::default(),
@@ -89,7 +78,7 @@ pub fn scenario(path: PathPlan) -> Scenario {
         gates: Gates::default(),
         alone: false,
         world: World {
-            namespaces: vec![namespace("client"), namespace("server")],
+            namespaces: vec![Namespace::new("client"), Namespace::new("server")],
             links: vec![link("plain", "eth1", 1), link(LINK, "eth2", 2)],
             paths: vec![path],
         },

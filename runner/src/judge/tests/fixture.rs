@@ -275,27 +275,13 @@ fn world() -> World {
     };
     World {
         paths: Vec::new(),
-        namespaces: vec![namespace("client"), namespace("server")],
+        namespaces: vec![Namespace::new("client"), Namespace::new("server")],
         links: vec![
             link("one", "10.0.1.2", "10.0.1.1"),
             link("two", "10.0.2.2", "10.0.2.1"),
             link("three", "10.0.3.2", "10.0.3.1"),
             link("four", "10.0.4.2", "10.0.4.1"),
         ],
-    }
-}
-
-fn namespace(name: &str) -> Namespace {
-    Namespace {
-        name: name.to_owned(),
-        place: Place::default(),
-        limits: None,
-        endpoints: Vec::new(),
-        routes: Vec::new(),
-        sysctls: Vec::new(),
-        userspace_path_manager: false,
-        events: true,
-        forwarding: false,
     }
 }
 

@@ -3,6 +3,7 @@ use super::super::example::{CLIENT, SERVER, capable, crossing, dss, entry, lost,
 use super::story;
 use crate::plan::example;
 use crate::recording::{Moment, Observation, PathDeed, PathTotals};
+use crate::scenario::model::Namespace;
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
 const UNICODE: Style = Style { colour: false, unicode: true };
@@ -29,7 +30,7 @@ fn the_story_in_colour() {
 #[test]
 fn a_segment_across_a_router_is_one_arrow() {
     let mut scenario = example::scenario();
-    scenario.world.namespaces.insert(1, example::namespace("router"));
+    scenario.world.namespaces.insert(1, Namespace::new("router"));
     let syn = segment(CLIENT, SERVER, TcpFlags::SYN, capable(None));
     let stripped = segment(CLIENT, SERVER, TcpFlags::SYN, Vec::new());
     let mut entries = crossing(100, "client", "router", &syn).to_vec();

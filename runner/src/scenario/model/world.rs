@@ -57,6 +57,23 @@ pub struct Namespace {
     pub forwarding: bool,
 }
 
+impl Namespace {
+    /// One of which nothing is said, not even where: the kernel's defaults, and its events are recorded.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            place: Place::default(),
+            limits: None,
+            endpoints: Vec::new(),
+            routes: Vec::new(),
+            sysctls: Vec::new(),
+            userspace_path_manager: false,
+            events: true,
+            forwarding: false,
+        }
+    }
+}
+
 /// A veth pair.
 #[derive(Debug, Clone)]
 pub struct Link {

@@ -201,7 +201,7 @@ fn read_namespaces(reader: &Reader, files: &[Fields<'_>], scope: &mut Scope) -> 
         let place = files.last().map_or_else(Place::default, Fields::place);
         return Err(reader.error(place, message));
     }
-    let mut namespaces: Vec<Namespace> = scope.namespaces.iter().map(|name| bare(name)).collect();
+    let mut namespaces: Vec<Namespace> = scope.namespaces.iter().map(|name| Namespace::new(name)).collect();
     let mut result = Ok(());
     for file in files {
         for link in file.get("links").map_or(&[][..], Node::entries) {
@@ -219,20 +219,6 @@ fn read_namespaces(reader: &Reader, files: &[Fields<'_>], scope: &mut Scope) -> 
         }
     }
     result.map(|()| namespaces)
-}
-
-fn bare(name: &str) -> Namespace {
-    Namespace {
-        name: name.to_owned(),
-        place: Place::default(),
-        limits: None,
-        endpoints: Vec::new(),
-        routes: Vec::new(),
-        sysctls: Vec::new(),
-        userspace_path_manager: false,
-        events: true,
-        forwarding: false,
-    }
 }
 
 fn configure(reader: &Reader, entry: &Entry, namespaces: &mut [Namespace], scope: &mut Scope) -> Read<()> {
