@@ -3,65 +3,45 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail like this")]
 
+mod program;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Output, Stdio};
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use program::mptcplab;
 
 /// Has a transfer, an announcement, several subflows, and two variants.
 const SCENARIO: &str = "fullmesh.yaml";
 
 /// Asks for what no kernel has.
-const SKIPPED: &str = "\
-title: Never run
-about: It asks for a counter that does not exist.
-requires: ['counter:MPTcpExtNobodyCounts']
-links:
-  link1: { ends: { client: { device: eth1, addresses: [10.0.1.2/24] }, server: { device: eth1, addresses: [10.0.1.1/24] } } }
-steps:
-  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
-expect: {}
-";
+const SKIPPED: &str = include_str!("program/skipped.yaml");
 
 /// What of the scenario the tests change.
 const JOINS: &str = "MPTcpExtMPJoinSynRx: 4,";
 
-type Body = fn() -> Result<(), Failed>;
-
 fn main() -> ExitCode {
-    let doctor = mptcplab(Path::new("."), &["doctor"]).output().unwrap();
-    let able = doctor.status.success();
-    let reason = String::from_utf8_lossy(&doctor.stderr).lines().next().unwrap_or_default().to_owned();
-    let tests: [(&str, Body); 8] = [
-        ("two_runs_are_the_same", two_runs_are_the_same),
-        ("a_change_is_never_the_same", a_change_is_never_the_same),
-        ("what_is_skipped_is_not_compared", what_is_skipped_is_not_compared),
-        ("the_running_kernel_is_compared_with_stored_results", the_running_kernel_is_compared_with_stored_results),
-        ("a_matrix_runs_only_what_changed", a_matrix_runs_only_what_changed),
-        ("an_interruption_ends_all_of_a_matrix", an_interruption_ends_all_of_a_matrix),
-        ("bisecting_has_three_exit_codes", bisecting_has_three_exit_codes),
-        ("git_bisect_finds_the_commit", git_bisect_finds_the_commit),
-    ];
     let git = Command::new("git").arg("--version").output().is_ok();
-    let trials = tests.into_iter().map(|(name, body)| {
-        let able = able.then_some(()).ok_or_else(|| reason.clone());
-        let able = able.and_then(|()| if git || !name.starts_with("git_") { Ok(()) } else { Err("no git".to_owned()) });
-        Trial::ignorable_test(name, move || match able {
-            Ok(()) => body().map(|()| Completion::Completed),
-            Err(reason) => Ok(Completion::ignored_with(reason)),
-        })
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
-}
-
-fn mptcplab(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mptcplab"));
-    command.args(arguments).current_dir(folder).env("TMPDIR", folder).env("INSTA_UPDATE", "no").stdin(Stdio::null());
-    command.env("INSTA_WORKSPACE_ROOT", folder).env("XDG_CACHE_HOME", folder.join("cache"));
-    command
+    let no_git = (!git).then_some("no git");
+    program::run_tests(&[
+        ("two_runs_are_the_same", None, false, two_runs_are_the_same),
+        ("a_change_is_never_the_same", None, false, a_change_is_never_the_same),
+        ("what_is_skipped_is_not_compared", None, false, what_is_skipped_is_not_compared),
+        (
+            "the_running_kernel_is_compared_with_stored_results",
+            None,
+            false,
+            the_running_kernel_is_compared_with_stored_results,
+        ),
+        ("a_matrix_runs_only_what_changed", None, false, a_matrix_runs_only_what_changed),
+        ("an_interruption_ends_all_of_a_matrix", None, false, an_interruption_ends_all_of_a_matrix),
+        ("bisecting_has_three_exit_codes", None, false, bisecting_has_three_exit_codes),
+        ("git_bisect_finds_the_commit", no_git, false, git_bisect_finds_the_commit),
+    ])
 }
 
 /// A folder with the scenario and all that belongs to it.

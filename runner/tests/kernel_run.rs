@@ -3,57 +3,33 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail like this")]
 
+mod program;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::process::{Child, ExitCode, Output, Stdio};
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+
+use program::mptcplab;
 
 /// Passes, and has a transfer, an announcement, and several subflows.
 const SCENARIO: &str = "fullmesh.yaml";
 
 /// Asks for what no kernel has.
-const SKIPPED: &str = "\
-title: Never run
-about: It asks for a counter that does not exist.
-requires: ['counter:MPTcpExtNobodyCounts']
-links:
-  link1: { ends: { client: { device: eth1, addresses: [10.0.1.2/24] }, server: { device: eth1, addresses: [10.0.1.1/24] } } }
-steps:
-  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
-expect: {}
-";
-
-type Body = fn() -> Result<(), Failed>;
+const SKIPPED: &str = include_str!("program/skipped.yaml");
 
 fn main() -> ExitCode {
-    let doctor = mptcplab(Path::new("."), &["doctor"]).output().unwrap();
-    let able = doctor.status.success();
-    let reason = String::from_utf8_lossy(&doctor.stderr).lines().next().unwrap_or_default().to_owned();
-    let tests: [(&str, Body); 5] = [
-        ("a_failure_leaves_evidence", a_failure_leaves_evidence),
-        ("a_stored_failure_is_judged_alike", a_stored_failure_is_judged_alike),
-        ("a_pass_leaves_nothing", a_pass_leaves_nothing),
-        ("an_interruption_tells_what_is_known", an_interruption_tells_what_is_known),
-        ("a_second_interruption_ends_at_once", a_second_interruption_ends_at_once),
-    ];
-    let trials = tests.into_iter().map(|(name, body)| {
-        let reason = reason.clone();
-        Trial::ignorable_test(name, move || {
-            if able { body().map(|()| Completion::Completed) } else { Ok(Completion::ignored_with(reason)) }
-        })
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
-}
-
-fn mptcplab(folder: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_mptcplab"));
-    command.args(arguments).current_dir(folder).env("TMPDIR", folder).env("INSTA_UPDATE", "no").stdin(Stdio::null());
-    command.env("INSTA_WORKSPACE_ROOT", folder);
-    command
+    program::run_tests(&[
+        ("a_failure_leaves_evidence", None, false, a_failure_leaves_evidence),
+        ("a_stored_failure_is_judged_alike", None, false, a_stored_failure_is_judged_alike),
+        ("a_pass_leaves_nothing", None, false, a_pass_leaves_nothing),
+        ("an_interruption_tells_what_is_known", None, false, an_interruption_tells_what_is_known),
+        ("a_second_interruption_ends_at_once", None, false, a_second_interruption_ends_at_once),
+    ])
 }
 
 /// A folder with the scenario in it, with one text of it replaced by another.

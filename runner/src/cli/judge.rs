@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use crate::judge::Verdict;
 use crate::recording::{self, Recording};
-use crate::report::{Printer, RunReport, Totals};
+use crate::report::{Printer, RunReport, Totals, transfer_rates};
 
 use super::args::JudgeArgs;
 use super::lab::Lab;
@@ -32,7 +32,9 @@ pub(super) fn execute(args: &JudgeArgs, lab: &dyn Lab, printer: &mut Printer) ->
         }
     };
     let verdict = lab.verdict(&scenario, &recording);
-    let run = RunReport { scenario: &scenario, verdict: &verdict, duration: begin.elapsed(), repetition: None };
+    let rates = transfer_rates(&recording);
+    let duration = begin.elapsed();
+    let run = RunReport { scenario: &scenario, verdict: &verdict, duration, repetition: None, rates: &rates };
     if args.json {
         show_json(printer, &run);
     } else if !args.quiet {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::judge::Verdict;
 use crate::recording::Recording;
-use crate::report::RunReport;
+use crate::report::{RunReport, TransferRate};
 use crate::scenario::model::Scenario;
 
 /// One run in the results, with all that is still needed of it.
@@ -17,6 +17,7 @@ pub(super) struct Row<'a> {
     pub(super) verdict: Verdict,
     pub(super) duration: Duration,
     pub(super) repetition: Option<(usize, Option<usize>)>,
+    pub(super) rates: Vec<TransferRate>,
     /// Kept if its story is going to be told.
     pub(super) recording: Option<Recording>,
     /// Where more is to be found.
@@ -26,8 +27,8 @@ pub(super) struct Row<'a> {
 impl Row<'_> {
     /// For the renderings.
     pub(super) fn report(&self) -> RunReport<'_> {
-        let Self { scenario, verdict, duration, repetition, .. } = self;
-        RunReport { scenario, verdict, duration: *duration, repetition: *repetition }
+        let Self { scenario, verdict, duration, repetition, rates, .. } = self;
+        RunReport { scenario, verdict, duration: *duration, repetition: *repetition, rates }
     }
 
     /// It is neither a pass nor a skip.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use crate::evidence::{Case, Shelf};
 use crate::judge::Verdict;
 use crate::recording::{self, Recording};
-use crate::report::{self, Junit, Printer, Progress, Totals};
+use crate::report::{self, Junit, Printer, Progress, Totals, transfer_rates};
 use crate::results::Store;
 use crate::scenario::model::Scenario;
 use crate::text;
@@ -178,6 +178,7 @@ impl<'a> Tally<'a> {
         };
         let Done { verdict, run, duration } = done;
         let mut recording = run.map(|run| run.recording);
+        let rates = recording.as_ref().map(transfer_rates).unwrap_or_default();
         if let (Some(target), Some(recording)) = (&self.args.record, &recording) {
             let stored = store(target, scenario, recording);
             self.settle(stored);
@@ -190,7 +191,7 @@ impl<'a> Tally<'a> {
             self.pair(position, scenario, &verdict, recording.take());
         }
         let recording = recording.filter(|_| self.output.needs_recording(position));
-        Row { scenario, position, verdict, duration, repetition, recording, evidence }
+        Row { scenario, position, verdict, duration, repetition, rates, recording, evidence }
     }
 
     fn keep_evidence(&mut self, position: usize, case: &Case<'_>) -> Option<std::path::PathBuf> {

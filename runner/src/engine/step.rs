@@ -199,6 +199,7 @@ impl Lab<'_> {
                     sender,
                     bytes: delivery.bytes,
                     integrity: integrity(&delivery),
+                    took: Some(u64::try_from(delivery.took.as_nanos()).unwrap_or(u64::MAX)),
                 }),
             }
         }

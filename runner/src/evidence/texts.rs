@@ -49,7 +49,8 @@ fn of_run(case: &Case<'_>, run: &Run) -> Vec<(&'static str, String)> {
 /// The report, as it was printed.
 fn failure(case: &Case<'_>) -> String {
     let Case { scenario, verdict, duration, repetition, .. } = *case;
-    let line = report::summary_line(&RunReport { scenario, verdict, duration, repetition }, STYLE);
+    let rates = case.run.map(|run| report::transfer_rates(&run.recording)).unwrap_or_default();
+    let line = report::summary_line(&RunReport { scenario, verdict, duration, repetition, rates: &rates }, STYLE);
     let findings = match verdict {
         Verdict::Failed(findings) | Verdict::Error(findings) => findings.as_slice(),
         Verdict::Passed | Verdict::Skipped { .. } => &[],

@@ -65,7 +65,7 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
             format!("{namespace}: sent on {device}: {}", render::segment(segment))
         }
         Observation::Connected { connection } => format!("connected: {}", connection.name),
-        Observation::Transferred { connection, sender, bytes, integrity } => {
+        Observation::Transferred { connection, sender, bytes, integrity, .. } => {
             format!("{connection}: {bytes} bytes from the {} arrived: {integrity:?}", super::names::side_word(*sender))
         }
         Observation::Lost { namespace, what, count } => {

@@ -191,6 +191,9 @@ pub enum Observation {
         bytes: u64,
         /// Whether each one was what was sent.
         integrity: Integrity,
+        /// Nanoseconds from the first write to the last read: for people, no verdict depends on it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        took: Option<u64>,
     },
     /// Something was lost on the way into the recording: it is not complete, whatever else it says.
     Lost {

@@ -139,7 +139,8 @@ pub(crate) fn recording() -> Recording {
     entries.extend(crossing(830, "server", "client", &Segment { sequence: 9, ..to_client(ack, dss(false, 0)) }));
     let integrity = Integrity::Intact;
     let connection = "main".to_owned();
-    entries.push(entry(900, Observation::Transferred { connection, sender: Side::Client, bytes: 65536, integrity }));
+    let (sender, bytes, took) = (Side::Client, 65536, Some(5_242_880));
+    entries.push(entry(900, Observation::Transferred { connection, sender, bytes, integrity, took }));
     entries.extend([done(910, 3), started(920, 4, "the client of main closes it")]);
     for microseconds in [1000, 1100] {
         entries.extend(crossing(microseconds, "client", "server", &to_server(ack, dss(true, 1))));

@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::judge::{Finding, Verdict};
 use crate::scenario::model::Scenario;
 
-use super::RunReport;
 use super::failure::kind_word;
+use super::{RunReport, TransferRate, rates};
 
 #[derive(Serialize)]
 struct JsonRun<'a> {
@@ -19,8 +19,19 @@ struct JsonRun<'a> {
     reason: Option<&'a str>,
     findings: Vec<JsonFinding<'a>>,
     duration_ms: u64,
+    transfers: Vec<JsonTransfer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<usize>,
+}
+
+#[derive(Serialize)]
+struct JsonTransfer<'a> {
+    connection: &'a str,
+    sender: &'static str,
+    bytes: u64,
+    duration_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mbit_per_s: Option<f64>,
 }
 
 #[derive(Serialize)]
@@ -41,7 +52,7 @@ struct JsonFinding<'a> {
 /// The object, without a line feed at its end.
 ///
 /// `verdict` is `passed`, `failed`, `skipped` or `error`; `reason` says why it was skipped; `at_ns` are nanoseconds
-/// since the start of the run.
+/// since the start of the run. `transfers` tells the payload that arrived, and how fast.
 pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
     let (verdict, reason, findings) = match run.verdict {
         Verdict::Passed => ("passed", None, [].as_slice()),
@@ -58,8 +69,20 @@ pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
         reason,
         findings: findings.iter().map(|finding| json_finding(run.scenario, finding)).collect(),
         duration_ms: u64::try_from(run.duration.as_millis()).unwrap_or(u64::MAX),
+        transfers: run.rates.iter().map(json_transfer).collect(),
         run: run.repetition.map(|(run, _)| run),
     })
+}
+
+/// Rounded to a thousandth.
+fn json_transfer(rate: &TransferRate) -> JsonTransfer<'_> {
+    JsonTransfer {
+        connection: &rate.connection,
+        sender: rates::side_word(rate.sender),
+        bytes: rate.bytes,
+        duration_us: u64::try_from(rate.took.as_micros()).unwrap_or(u64::MAX),
+        mbit_per_s: rate.bits_per_second().map(|rate| (rate / 1e3).round() / 1e3),
+    }
 }
 
 fn json_finding<'a>(scenario: &'a Scenario, finding: &'a Finding) -> JsonFinding<'a> {

@@ -9,7 +9,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use crate::judge::{Finding, Verdict};
 
 use super::failure::kind_word;
-use super::{RunReport, Style, failure};
+use super::{RunReport, Style, TransferRate, failure};
 
 /// A report that grows with each run.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl Junit {
         };
         let suite = run.scenario.file.with_extension("").display().to_string();
         let mut case = TestCase::new(run.label(), status);
-        case.set_classname(suite.as_str()).set_time(run.duration).set_system_out(run.scenario.title.as_str());
+        case.set_classname(suite.as_str()).set_time(run.duration).set_system_out(output(run));
         if let Some(folder) = evidence {
             case.set_system_err(format!("evidence: {folder}"));
         }
@@ -63,6 +63,12 @@ impl Junit {
     fn suite(&mut self, name: &str) -> &mut TestSuite {
         self.suites.entry(name.to_owned()).or_insert_with(|| TestSuite::new(name))
     }
+}
+
+/// The title, and how fast each transfer was.
+fn output(run: &RunReport) -> String {
+    let rates = run.rates.iter().map(TransferRate::line);
+    std::iter::once(run.scenario.title.clone()).chain(rates).collect::<Vec<_>>().join("\n")
 }
 
 fn non_success(kind: NonSuccessKind, run: &RunReport, findings: &[Finding]) -> TestCaseStatus {

@@ -14,6 +14,7 @@ mod lesson;
 mod markdown;
 mod printer;
 mod progress;
+mod rates;
 mod story;
 mod style;
 mod summary;
@@ -34,6 +35,7 @@ pub use junit::Junit;
 pub use lesson::lesson;
 pub use printer::Printer;
 pub use progress::Progress;
+pub use rates::{TransferRate, transfer_rates};
 pub use story::story;
 pub(crate) use style::Role;
 pub use style::Style;
@@ -53,6 +55,8 @@ pub struct RunReport<'a> {
     pub duration: Duration,
     /// Which run, from 1, of how many (if there is an end), if it is repeated.
     pub repetition: Option<(usize, Option<usize>)>,
+    /// How fast its transfers were, see [`transfer_rates`].
+    pub rates: &'a [TransferRate],
 }
 
 impl RunReport<'_> {

@@ -7,12 +7,17 @@ use crate::scenario::model::Scenario;
 use crate::text;
 
 use super::style::Role;
-use super::{RunReport, Style};
+use super::{RunReport, Style, rates};
 
-/// `PASS signal/port@ipv6 (118 ms)  title`; a scenario that was skipped has its reason instead of a time.
+/// `PASS signal/port@ipv6 (118 ms)  title`; a scenario that was skipped has its reason instead of a time. Where a link has
+/// a rate, the achieved one stands beside the time.
 pub fn summary_line(run: &RunReport, style: Style) -> String {
     let title = text::one_line(&run.scenario.title);
-    let duration = milliseconds(run.duration);
+    let took = milliseconds(run.duration);
+    let duration = match rates::telling(run.scenario, run.rates) {
+        Some(rate) => format!("{took}; {}", rate.line()),
+        None => took,
+    };
     let (role, word, rest) = match run.verdict {
         Verdict::Passed => (Role::Good, "PASS", format!("({duration})  {title}")),
         Verdict::Failed(_) => (Role::Bad, "FAIL", format!("({duration})  {title}")),

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use super::{RunReport, Style, Totals, example::finding, failure, json_line, summary_line, topology};
+use super::{RunReport, Style, Totals, example::finding, failure, json_line, summary_line, topology, transfer_rates};
 use crate::judge::Verdict;
 use crate::plan::example;
 use crate::scenario::model::{Namespace, Place};
@@ -71,7 +71,8 @@ fn one_line_for_each_scenario() {
     let mut totals = Totals::default();
     let mut text = String::new();
     for (verdict, repetition) in verdicts().iter().zip([None, Some((2, Some(5))), None, None]) {
-        let run = RunReport { scenario: &scenario, verdict, duration: Duration::from_millis(118), repetition };
+        let run =
+            RunReport { scenario: &scenario, verdict, duration: Duration::from_millis(118), repetition, rates: &[] };
         totals.add(verdict);
         text += &summary_line(&run, UNICODE);
         text += "\n";
@@ -85,10 +86,26 @@ fn one_line_for_each_scenario() {
 fn a_run_as_json() {
     let scenario = example::scenario();
     let mut text = String::new();
+    let (duration, rates) = (Duration::from_millis(118), transfer_rates(&super::example::recording()));
     for verdict in &verdicts() {
-        let run = RunReport { scenario: &scenario, verdict, duration: Duration::from_millis(118), repetition: None };
+        let run = RunReport { scenario: &scenario, verdict, duration, repetition: None, rates: &rates };
         text += &json_line(&run).unwrap();
         text += "\n";
     }
     insta::assert_snapshot!(text);
+}
+
+/// What no verdict depends on is told nevertheless.
+#[test]
+fn rates_are_reported() {
+    let mut scenario = example::scenario();
+    let rates = transfer_rates(&super::example::recording());
+    scenario.world.links.first_mut().unwrap().rate = Some(1_000_000);
+    let (verdict, duration) = (Verdict::Passed, Duration::from_millis(118));
+    let run = RunReport { scenario: &scenario, verdict: &verdict, duration, repetition: None, rates: &rates };
+    let line = "main, 64 KiB from the client in 5.2 ms, 100.0 Mbit/s";
+    assert!(summary_line(&run, UNICODE).contains(&format!("(118 ms; {line})")), "{}", summary_line(&run, UNICODE));
+    let mut junit = super::Junit::default();
+    junit.add(&run, None);
+    assert!(junit.finish(duration).unwrap().contains(line));
 }

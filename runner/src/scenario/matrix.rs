@@ -8,7 +8,7 @@ use std::ops::Range;
 use super::diagnostic::Diagnostic;
 use super::model::Place;
 use super::nearest::suggestion;
-use super::scalar::{Parsed, Problem};
+use super::variable::{VARIABLE_NAME, is_variable_name, references};
 use super::yaml::{Entry, Node, Value};
 
 /// The most variants of a scenario.
@@ -19,9 +19,6 @@ const LONGEST_VALUE: usize = 256;
 
 /// The most bytes of all variants of a scenario together.
 const MOST_TEXT: usize = 16 << 20;
-
-/// What the name of a variable may be.
-const VARIABLE_NAME: &str = "a small letter, then small letters, digits or `_`; at most 32 in all";
 
 /// The axes of a scenario, checked.
 #[derive(Debug, Default)]
@@ -353,14 +350,6 @@ fn check_name(name: &str, place: Place, found: &mut Vec<Diagnostic>) -> Option<(
     fine.then_some(())
 }
 
-fn is_variable_name(name: &str) -> bool {
-    name.len() <= 32 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.chars().all(is_name)
-}
-
-fn is_name(c: char) -> bool {
-    c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_'
-}
-
 fn variable(name: &str, place: Place, value: &Node, text: &str, found: &mut Vec<Diagnostic>) -> Option<Variable> {
     let raw = text.get(value.range.clone()).unwrap_or_default().to_owned();
     let meant = match &value.value {
@@ -409,55 +398,6 @@ fn repeat_variables<'a>(node: &'a Node, into: &mut Vec<RepeatVariable<'a>>) {
     }
 }
 
-/// A text with the value in the place of each `$name`.
-pub fn with_value(text: &str, name: &str, value: &str) -> String {
-    let mut filled = String::with_capacity(text.len());
-    let mut copied = 0;
-    for reference in references(text).iter().filter(|reference| reference.name == Some(name)) {
-        filled.push_str(text.get(copied..reference.range.start).unwrap_or_default());
-        filled.push_str(value);
-        copied = reference.range.end;
-    }
-    filled.push_str(text.get(copied..).unwrap_or_default());
-    filled
-}
-
-/// The name of a variable.
-pub fn variable_name(text: &str) -> Parsed<String> {
-    if is_variable_name(text) {
-        return Ok(text.to_owned());
-    }
-    Err(Problem { message: format!("`{text}` can't be the name of a variable"), help: Some(VARIABLE_NAME.to_owned()) })
-}
-
-/// A `$name` or `$$` in a text.
-struct Reference<'a> {
-    range: Range<usize>,
-    /// `None`: it is `$$`.
-    name: Option<&'a str>,
-}
-
-/// All references in a text. A dollar sign before anything else is just that.
-fn references(text: &str) -> Vec<Reference<'_>> {
-    let mut references = Vec::new();
-    let mut at = 0;
-    while let Some(dollar) = text.get(at..).and_then(|rest| rest.find('$')).map(|found| at + found) {
-        let after = text.get(dollar + 1..).unwrap_or_default();
-        let length = after.find(|c: char| !is_name(c)).unwrap_or(after.len());
-        if after.starts_with('$') {
-            references.push(Reference { range: dollar..dollar + 2, name: None });
-            at = dollar + 2;
-        } else if after.starts_with(|c: char| c.is_ascii_lowercase()) {
-            let end = dollar + 1 + length;
-            references.push(Reference { range: dollar..end, name: text.get(dollar + 1..end) });
-            at = end;
-        } else {
-            at = dollar + 1;
-        }
-    }
-    references
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::yaml::parse;
@@ -493,7 +433,6 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].place().map(|place| place.line), Some(4));
         assert!(variants[0].text.contains("steps: [$n, x]"), "{}", variants[0].text);
-        assert_eq!(with_value("10.0.$n.$name/$n", "n", "7"), "10.0.7.$name/7");
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod nearest;
 mod read;
 mod scalar;
 mod schema;
+mod variable;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, snippet};

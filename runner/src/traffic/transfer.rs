@@ -46,6 +46,8 @@ pub struct Delivery {
     pub expected: u64,
     /// How they compare.
     pub comparison: Comparison,
+    /// From the first write to the last read.
+    pub took: Duration,
 }
 
 /// The size of one read or write. Large enough for the kernel to build full segments.
@@ -65,8 +67,12 @@ pub async fn transfer(
     pace: Option<u64>,
     progress: &Progress,
 ) -> io::Result<Delivery> {
-    let (written, delivery) =
-        tokio::join!(write(sender, payload, length, pace, progress), read(receiver, payload, length, progress));
+    let begin = Instant::now();
+    let reading = async {
+        let delivery = read(receiver, payload, length, progress).await;
+        delivery.map(|delivery| Delivery { took: begin.elapsed(), ..delivery })
+    };
+    let (written, delivery) = tokio::join!(write(sender, payload, length, pace, progress), reading);
     let delivery = delivery?;
     // A writer's error matters only if something is missing at the other end: the reader tells.
     if delivery.bytes < length {
@@ -115,7 +121,7 @@ async fn write(
 }
 
 async fn read(stream: &TcpStream, payload: Payload, length: u64, progress: &Progress) -> io::Result<Delivery> {
-    let mut delivery = Delivery { bytes: 0, expected: length, comparison: Comparison::default() };
+    let mut delivery = Delivery { bytes: 0, expected: length, comparison: Comparison::default(), took: Duration::ZERO };
     let mut buffer = vec![0; CHUNK.min(usize::try_from(length).unwrap_or(CHUNK))];
     while delivery.bytes < length {
         stream.readable().await?;

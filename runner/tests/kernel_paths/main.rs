@@ -3,34 +3,18 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may fail like this")]
 
+#[path = "../at_home/mod.rs"]
+mod at_home;
 mod carrier;
 mod frames;
 mod lab;
 mod runs;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use mptcplab::sys::privilege;
-use mptcplab::testbed::Home;
-
-/// A test: at home, on a thread of its own.
-type Body = fn(&Arc<Home>) -> Result<Completion, Failed>;
-
-/// The tests with their names.
-macro_rules! tests {
-    ($($module:ident :: $test:ident),* $(,)?) => {
-        [$((stringify!($test), $module::$test as Body)),*]
-    };
-}
+use at_home::tests;
 
 fn main() -> ExitCode {
-    // Before any thread: a user namespace can't be entered later.
-    let home = match privilege::enter() {
-        Ok(_) => Home::create().map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
     let tests = tests![
         frames::frames_are_real,
         frames::frames_that_are_not_real_are_reported,
@@ -45,15 +29,5 @@ fn main() -> ExitCode {
         runs::what_is_not_there_is_an_error,
         runs::nothing_is_left_of_a_run,
     ];
-    let trials = tests.into_iter().map(|(name, body)| {
-        let home = home.clone();
-        Trial::ignorable_test(name, move || match home {
-            Ok(home) => {
-                home.enter_for_good()?;
-                body(&home)
-            }
-            Err(reason) => Ok(Completion::ignored_with(reason.lines().next().unwrap_or_default())),
-        })
-    });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    at_home::run_tests(tests).exit_code()
 }

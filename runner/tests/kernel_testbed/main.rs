@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may fail like this")]
 
+#[path = "../at_home/mod.rs"]
+mod at_home;
 mod isolation;
 mod probing;
 mod topology;
@@ -11,21 +13,8 @@ mod world;
 use std::env;
 use std::fs;
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use mptcplab::sys::privilege;
-use mptcplab::testbed::Home;
-
-/// A test: at home, on a thread of its own.
-type Body = fn(&Arc<Home>) -> Result<Completion, Failed>;
-
-/// The tests with their names.
-macro_rules! tests {
-    ($($module:ident :: $test:ident),* $(,)?) => {
-        [$((stringify!($test), $module::$test as Body)),*]
-    };
-}
+use at_home::tests;
 
 fn main() -> ExitCode {
     if let Ok(role) = env::var(isolation::ROLE) {
@@ -33,11 +22,6 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let before = host();
-    // Before any thread: a user namespace can't be entered later.
-    let home = match privilege::enter() {
-        Ok(_) => Home::create().map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
     let tests = tests![
         topology::two_hosts_talk_at_once,
         topology::a_router_forwards,
@@ -61,17 +45,7 @@ fn main() -> ExitCode {
         probing::what_is_missing_is_named,
         probing::it_is_quick,
     ];
-    let trials = tests.into_iter().map(|(name, body)| {
-        let home = home.clone();
-        Trial::ignorable_test(name, move || match home {
-            Ok(home) => {
-                home.enter_for_good()?;
-                body(&home)
-            }
-            Err(reason) => Ok(Completion::ignored_with(reason.lines().next().unwrap_or_default())),
-        })
-    });
-    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials.collect());
+    let conclusion = at_home::run_tests(tests);
     assert_eq!(host(), before, "the tests changed the network that they were started in");
     conclusion.exit_code()
 }

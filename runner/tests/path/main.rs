@@ -2,6 +2,7 @@
 //! code with us; that conditions are exact in logical time; and that no frame whatever upsets a path.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod actions;
 mod conditions;
 mod edits;
 mod injection;

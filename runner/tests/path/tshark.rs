@@ -55,7 +55,7 @@ fn treated() -> Vec<Vec<u8>> {
 #[test]
 #[ignore = "needs tshark"]
 fn tshark_finds_nothing_wrong() {
-    let frames = treated();
+    let frames = [treated(), crate::actions::treated()].concat();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("treated.pcap");
     fs::write(&file, capture(&frames)).unwrap();

@@ -27,7 +27,7 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
     let mut has_result = vec![false; directions.len()];
     let mut findings = Vec::new();
     for (index, entry) in names.recording().entries.iter().enumerate() {
-        let Observation::Transferred { connection, sender, bytes, integrity } = &entry.what else { continue };
+        let Observation::Transferred { connection, sender, bytes, integrity, .. } = &entry.what else { continue };
         // Transfers of a connection follow one another: the result is of the last one that was begun.
         let of = directions.iter().enumerate().rev().find(|(_, direction)| {
             direction.plan.connection == *connection && direction.sender == *sender && direction.begin <= index

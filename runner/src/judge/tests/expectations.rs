@@ -379,19 +379,7 @@ fn bytes_of_a_link_are_compared() {
 }
 
 fn wire(sender: &str, option: &str) -> WirePattern {
-    WirePattern {
-        sender: sender.to_owned(),
-        option: option.to_owned(),
-        address: None,
-        port: None,
-        id: None,
-        backup: None,
-        from: None,
-        to: None,
-        flags: None,
-        reason: None,
-        checksum: None,
-    }
+    WirePattern { sender: sender.to_owned(), ..WirePattern::named(option) }
 }
 
 fn on_wire(pattern: WirePattern, range: Range) -> Expectation {

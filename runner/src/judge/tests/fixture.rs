@@ -87,6 +87,7 @@ impl Run {
                     sender,
                     bytes: 1000,
                     integrity: Integrity::Intact,
+                    took: None,
                 });
             }
         });

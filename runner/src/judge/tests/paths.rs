@@ -13,19 +13,7 @@ use super::fixture::{Run, place};
 const LINK: &str = "link1";
 
 fn rule(name: &str, option: Option<&str>, nth: Option<Range>, action: RuleAction) -> PathRule {
-    let option = option.map(|option| WirePattern {
-        sender: String::new(),
-        option: option.to_owned(),
-        address: None,
-        port: None,
-        id: None,
-        backup: None,
-        from: None,
-        to: None,
-        flags: None,
-        reason: None,
-        checksum: None,
-    });
+    let option = option.map(WirePattern::named);
     let matching = PacketPattern {
         direction: None,
         from: None,

@@ -197,9 +197,15 @@ fn observation() -> impl Strategy<Value = Observation> {
                 subflows
             }
         ),
-        (name(), side(), any::<u64>(), integrity()).prop_map(|(connection, sender, bytes, integrity)| {
-            Observation::Transferred { connection, sender, bytes, integrity }
-        }),
+        (name(), side(), any::<u64>(), integrity(), any::<Option<u64>>()).prop_map(
+            |(connection, sender, bytes, integrity, took)| Observation::Transferred {
+                connection,
+                sender,
+                bytes,
+                integrity,
+                took
+            }
+        ),
         (name(), any::<Option<u64>>()).prop_map(|(namespace, count)| Observation::Lost {
             namespace,
             what: LostWhat::Events,

@@ -298,6 +298,7 @@ fn results_belong_to_the_transfer_that_was_begun_last() {
             sender: Side::Client,
             bytes: 5,
             integrity: Integrity::Intact,
+            took: None,
         });
     });
     assert_eq!(run.kinds(), []);

@@ -128,9 +128,9 @@ fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Opti
             Some(Line::Event { at, namespace, text: event_words(recording, namespace, event) })
         }
         Observation::Connected { connection } => note(connected_words(connection), true),
-        Observation::Transferred { connection, sender, bytes, integrity } => {
+        Observation::Transferred { integrity, .. } => {
             let good = *integrity == Integrity::Intact;
-            note(transferred_words(connection, *sender, *bytes, integrity), good)
+            transferred_words(what).and_then(|words| note(words, good))
         }
         Observation::Lost { namespace, what, count } => {
             let what = match what {

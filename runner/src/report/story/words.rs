@@ -3,7 +3,8 @@
 use nix::errno::Errno;
 
 use crate::mptcp::{EventKind, PmEvent};
-use crate::recording::{Connection, Integrity, Recording, Side};
+use crate::recording::{Connection, Integrity, Observation, Recording};
+use crate::report::rates;
 use crate::text;
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
@@ -132,12 +133,9 @@ pub(super) fn connected_words(connection: &Connection) -> String {
     }
 }
 
-/// What came of one direction of a transfer.
-pub(super) fn transferred_words(connection: &str, sender: Side, bytes: u64, integrity: &Integrity) -> String {
-    let sender = match sender {
-        Side::Client => "client",
-        Side::Server => "server",
-    };
+/// What came of one direction of a transfer, and how fast it was.
+pub(super) fn transferred_words(what: &Observation) -> Option<String> {
+    let Observation::Transferred { connection, sender, bytes, integrity, .. } = what else { return None };
     let state = match integrity {
         Integrity::Intact => "each byte as it was sent".to_owned(),
         Integrity::Corrupt { first, count } => {
@@ -145,5 +143,7 @@ pub(super) fn transferred_words(connection: &str, sender: Side, bytes: u64, inte
         }
         Integrity::Short { expected } => format!("{} expected", text::size(*expected)),
     };
-    format!("{} of the {sender} of {} arrived: {state}", text::size(bytes), text::one_line(connection))
+    let rate = rates::transfer_rate(what).map_or_else(String::new, |rate| format!(" {}", rate.words()));
+    let (size, sender) = (text::size(*bytes), rates::side_word(*sender));
+    Some(format!("{size} of the {sender} of {} arrived{rate}: {state}", text::one_line(connection)))
 }

@@ -2,6 +2,7 @@
 //! keys against these tables, and the JSON schema and the reference are made from them. The main type is [`Shape`].
 
 mod expect;
+mod filter;
 mod kernels;
 mod path;
 mod step;

@@ -7,6 +7,18 @@ const fn record(name: &'static str, record: &'static Record, doc: &'static str) 
     Key::new(name, Shape::Record(record), doc)
 }
 
+/// These keys, then those.
+const fn joined<const N: usize>(first: &[Key], rest: &[Key]) -> [Key; N] {
+    assert!(N == first.len() + rest.len(), "all keys, and no others");
+    let mut keys = [first[0]; N];
+    let mut index = 0;
+    while index < N {
+        keys[index] = if index < first.len() { first[index] } else { rest[index - first.len()] };
+        index += 1;
+    }
+    keys
+}
+
 /// The paths of a world.
 pub(super) const PATHS: Key = Key::new(
     "paths",
@@ -149,25 +161,8 @@ const FLAG: Shape = Shape::Scalar(Kind::Word(&FLAG_WORDS));
 pub static FLAG_WORDS: [&str; 5] = ["syn", "ack", "fin", "rst", "psh"];
 
 /// A rule of a path.
-pub static PATH_RULE: Record = Record::plain(
-    "path_rule",
-    "a rule",
-    &[
-        RULE_NAME,
-        RULE_KEYS[0],
-        RULE_KEYS[1],
-        RULE_KEYS[2],
-        RULE_KEYS[3],
-        RULE_KEYS[4],
-        RULE_KEYS[5],
-        RULE_KEYS[6],
-        RULE_KEYS[7],
-        RULE_KEYS[8],
-        RULE_KEYS[9],
-        RULE_KEYS[10],
-        RULE_KEYS[11],
-    ],
-);
+pub static PATH_RULE: Record = Record::plain("path_rule", "a rule", &PATH_RULE_KEYS);
+static PATH_RULE_KEYS: [Key; 1 + RULE_KEYS.len()] = joined(&[RULE_NAME], &RULE_KEYS);
 
 /// The option that a rule looks for.
 pub static RULE_OPTION: Record =
@@ -317,44 +312,19 @@ pub(super) const PATH_STEPS: [Key; 4] = [
 ];
 
 /// New conditions.
-pub static SET_PATH: Record = Record::plain(
-    "set_path",
-    "a `set_path` step",
+pub static SET_PATH: Record = Record::plain("set_path", "a `set_path` step", &SET_PATH_KEYS);
+static SET_PATH_KEYS: [Key; 3 + CONDITION_KEYS.len()] = joined(
     &[
         LINK,
         scalar("from", Kind::Name, "Only the direction in which this end of the link sends; both unless given."),
         scalar("clear", Kind::Switch, "on: what was before is forgotten, only what this step says holds."),
-        CONDITION_KEYS[0],
-        CONDITION_KEYS[1],
-        CONDITION_KEYS[2],
-        CONDITION_KEYS[3],
-        CONDITION_KEYS[4],
-        CONDITION_KEYS[5],
-        CONDITION_KEYS[6],
-        CONDITION_KEYS[7],
     ],
+    &CONDITION_KEYS,
 );
 
-static ADD_RULE: Record = Record::plain(
-    "add_rule",
-    "an `add_rule` step",
-    &[
-        LINK,
-        RULE_NAME,
-        RULE_KEYS[0],
-        RULE_KEYS[1],
-        RULE_KEYS[2],
-        RULE_KEYS[3],
-        RULE_KEYS[4],
-        RULE_KEYS[5],
-        RULE_KEYS[6],
-        RULE_KEYS[7],
-        RULE_KEYS[8],
-        RULE_KEYS[9],
-        RULE_KEYS[10],
-        RULE_KEYS[11],
-    ],
-);
+static ADD_RULE: Record = Record::plain("add_rule", "an `add_rule` step", &ADD_RULE_KEYS);
+
+static ADD_RULE_KEYS: [Key; 2 + RULE_KEYS.len()] = joined(&[LINK, RULE_NAME], &RULE_KEYS);
 
 const ITS_NAME: Key = scalar("name", Kind::Line, "The name of the rule.").required();
 static REMOVE_RULE: Record = Record::plain("remove_rule", "a `remove_rule` step", &[LINK, ITS_NAME]);

@@ -313,3 +313,22 @@ pub struct WirePattern {
     /// A checksum is present (DSS).
     pub checksum: Option<bool>,
 }
+
+impl WirePattern {
+    /// An option of this word, whatever its fields are and whoever sends it.
+    pub fn named(option: &str) -> Self {
+        Self {
+            sender: String::new(),
+            option: option.to_owned(),
+            address: None,
+            port: None,
+            id: None,
+            backup: None,
+            from: None,
+            to: None,
+            flags: None,
+            reason: None,
+            checksum: None,
+        }
+    }
+}

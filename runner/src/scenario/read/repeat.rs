@@ -2,9 +2,9 @@
 
 use super::super::diagnostic::Diagnostic;
 use super::super::grammar;
-use super::super::matrix;
 use super::super::model::Step;
 use super::super::scalar;
+use super::super::variable;
 use super::super::yaml::{Entry, Node, Value};
 use super::scope::Scope;
 use super::{Fields, MOST_STEPS, Read, Reader, Reported, all, step};
@@ -27,7 +27,7 @@ fn too_many(reader: &Reader, node: &Node) -> Reported {
 
 fn repeated(reader: &Reader, node: &Node, scope: &mut Scope, room: &mut usize) -> Read<Vec<Step>> {
     let fields = reader.record(node, &grammar::REPEAT)?;
-    let name = fields.need("variable", matrix::variable_name);
+    let name = fields.need("variable", variable::variable_name);
     let (from, to) = (number(&fields, "from"), number(&fields, "to"));
     let body = reader.list(fields.need_node("steps")?, "`steps`")?;
     let (name, from, to) = (name?, from?, to?);
@@ -52,13 +52,15 @@ fn number(fields: &Fields<'_>, key: &str) -> Read<u64> {
 /// The same tree with the number in the place of the variable.
 fn filled_in(node: &Node, name: &str, number: &str) -> Node {
     let value = match &node.value {
-        Value::Scalar { text, plain } => Value::Scalar { text: matrix::with_value(text, name, number), plain: *plain },
+        Value::Scalar { text, plain } => {
+            Value::Scalar { text: variable::with_value(text, name, number), plain: *plain }
+        }
         Value::List(items) => Value::List(items.iter().map(|item| filled_in(item, name, number)).collect()),
         Value::Map(entries) => Value::Map(
             entries
                 .iter()
                 .map(|entry| Entry {
-                    key: matrix::with_value(&entry.key, name, number),
+                    key: variable::with_value(&entry.key, name, number),
                     value: filled_in(&entry.value, name, number),
                     ..entry.clone()
                 })

@@ -67,24 +67,7 @@ fn option(reader: &Reader, node: &Node) -> Read<Option<WirePattern>> {
         return wire_pattern(reader, reader.choice(&fields)?).map(Some);
     }
     let word = reader.scalar(node, scalar::word(&grammar::OPTION_WORDS))?;
-    Ok((word != "any").then(|| bare_option(word)))
-}
-
-/// That option, whatever its fields are.
-fn bare_option(word: &str) -> WirePattern {
-    WirePattern {
-        sender: String::new(),
-        option: word.to_owned(),
-        address: None,
-        port: None,
-        id: None,
-        backup: None,
-        from: None,
-        to: None,
-        flags: None,
-        reason: None,
-        checksum: None,
-    }
+    Ok((word != "any").then(|| WirePattern::named(word)))
 }
 
 fn flags_without(reader: &Reader, fields: &Fields<'_>) -> Read<TcpFlags> {
@@ -302,7 +285,7 @@ fn narrow(pattern: &mut PacketPattern, action: &RuleAction) {
         RuleAction::Strip(Some(word)) | RuleAction::Rewrite(Rewrite { option: word, .. })
             if pattern.option.is_none() =>
         {
-            pattern.option = Some(bare_option(word));
+            pattern.option = Some(WirePattern::named(word));
             pattern.any_option = false;
         }
         _ => {}
