@@ -320,7 +320,8 @@ pub(super) struct VmArgs {
     /// Memory of the machine, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 768, value_parser = clap::value_parser!(u32).range(64..))]
     pub(super) memory: u32,
-    /// Processors of the machine [default: as many as there are here, 4 at most]
+    /// Processors of the machine [default: as many as there are here, 4 at most; 1 if it is emulated, where more take
+    /// turns]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(super) cpus: Option<u32>,
     /// More arguments for the kernel
