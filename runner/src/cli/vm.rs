@@ -67,12 +67,8 @@ impl Remote {
         let initramfs = initramfs::build(&contents)
             .map_err(|error| Trouble::new(format!("can't make the guest's first file system: {error}")))?;
         let log = args.kernel_log.as_deref().map(create).transpose()?;
-        let build = Build {
-            qemu: args.qemu.clone(),
-            memory: args.memory,
-            cpus: args.cpus,
-            append: args.append.clone(),
-        };
+        let build =
+            Build { qemu: args.qemu.clone(), memory: args.memory, cpus: args.cpus, append: args.append.clone() };
         let kvm = match args.kvm {
             KvmArg::Auto => Kvm::Auto,
             KvmArg::On => Kvm::On,
