@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -29,6 +30,7 @@ fn main() {
         Trial::test("a_guest_that_talks_nonsense_is_told", a_guest_that_talks_nonsense_is_told),
         Trial::test("the_machine_dies_with_us", the_machine_dies_with_us),
         Trial::test("a_log_that_cannot_be_written_is_told", a_log_that_cannot_be_written_is_told),
+        Trial::test("emulated_processors_take_turns", emulated_processors_take_turns),
     ];
     let kernels = kernels();
     if kernels.is_empty() {
@@ -37,9 +39,19 @@ fn main() {
     }
     for kernel in kernels {
         let name = kernel.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let (first, second) = (kernel.clone(), kernel);
-        trials.push(Trial::test(format!("{name} runs a scenario"), move || a_real_kernel_runs_a_scenario(&first)));
-        trials.push(Trial::test(format!("{name} panics in a scenario"), move || a_panic_fails_its_scenario(&second)));
+        let trial = |what: &str, test: fn(&Path) -> Result<(), Failed>| {
+            let kernel = kernel.clone();
+            Trial::test(format!("{name} {what}"), move || test(&kernel))
+        };
+        trials.push(trial("runs a scenario", a_real_kernel_runs_a_scenario));
+        trials.push(trial("panics in a scenario", a_panic_fails_its_scenario));
+        trials.push(trial("has a second", a_second_is_not_enough));
+        trials.push(trial("is killed in a scenario", a_killed_machine_costs_what_ran));
+        trials.push(trial("is stopped in a scenario", a_machine_that_stands_still_is_lost));
+        trials.push(trial("has a full disk", a_full_disk_is_told));
+        let modules = modules_of(&kernel);
+        let possible = modules.is_some() && runs("xz", &["--version"]);
+        trials.push(trial("has modules compressed with xz", modules_may_be_compressed).with_ignored_flag(!possible));
     }
     libtest_mimic::run(&arguments, trials).exit();
 }
@@ -205,9 +217,9 @@ fn a_log_that_cannot_be_written_is_told() -> Result<(), Failed> {
     Ok(())
 }
 
-/// Looks again and again, for ten seconds.
+/// Looks again and again, for a minute.
 fn wait_for<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + Duration::from_secs(60);
     while Instant::now() < deadline {
         if let Some(found) = look() {
             return Some(found);
@@ -254,5 +266,199 @@ fn a_panic_fails_its_scenario(kernel: &Path) -> Result<(), Failed> {
     // The next one has a machine of its own.
     let finding = other["findings"][0]["summary"].as_str().unwrap_or_default();
     assert!(!finding.contains("was lost"), "{finding}");
+    Ok(())
+}
+
+/// One processor unless another number is asked for, and never a thread for each.
+fn emulated_processors_take_turns() -> Result<(), Failed> {
+    let workshop = Workshop::new("echo \"$*\" > \"${0%/*}/arguments\"; exit 0");
+    for (more, processors) in [(&[][..], "-smp 1 "), (&["--cpus", "3"][..], "-smp 3 ")] {
+        complaint(&workshop.vm(more).output()?, 3);
+        let arguments = fs::read_to_string(workshop.path("arguments"))?;
+        contains(&arguments, "-accel tcg,thread=single ");
+        contains(&arguments, processors);
+    }
+    Ok(())
+}
+
+/// A run on a real kernel, in an empty folder.
+struct Live {
+    folder: tempfile::TempDir,
+}
+
+/// Waits for what never comes.
+const ENDLESS: &str = "
+title: A connection that nobody closes
+about: What is waited for does not come.
+topology: two-links
+steps:
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
+  - wait: { event: { in: server, closed: { on: main } }, deadline: 600 s }
+  - close: { on: main, by: client }
+";
+
+impl Live {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["temporary", "topologies"] {
+            fs::create_dir(folder.path().join(name)).unwrap();
+        }
+        let topology = concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/topologies/two-links.yaml");
+        fs::copy(topology, folder.path().join("topologies/two-links.yaml")).unwrap();
+        fs::write(folder.path().join("endless.yaml"), ENDLESS).unwrap();
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).to_str().unwrap().to_owned()
+    }
+
+    /// `mptcplab vm` with these arguments and scenarios, all at the same time. A program before it may prepare things.
+    fn command(&self, before: &[&str], kernel: &Path, arguments: &[&str], scenarios: &[&str]) -> Command {
+        let own = [env!("CARGO_BIN_EXE_mptcplab"), "vm", "--kernel", kernel.to_str().unwrap()];
+        let words = [before, &own, &["--kvm", "off", "--json", "-j", "8"], arguments, scenarios].concat();
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]).env("TMPDIR", self.path("temporary")).env("CI", "1").stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the scenario that passes and the one that never ends; does something to the machine when the first has passed.
+    /// Returns how it ended, and what came of the other.
+    fn disturb(&self, kernel: &Path, signal: &str) -> Result<(Output, serde_json::Value), Failed> {
+        let endless = self.path("endless.yaml");
+        let arguments = ["--results", &self.path("results"), "--no-evidence", "--time-limit", "10m"];
+        let mut command = self.command(&[], kernel, &arguments, &[SCENARIO, &endless]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        let machine = machine_of(child.id()).ok_or("there is no machine")?;
+        let mut lines = BufReader::new(child.stdout.take().ok_or("no output")?).lines();
+        for _ in 0..2 {
+            let passed: serde_json::Value = serde_json::from_str(&lines.next().ok_or("nothing has run")??)?;
+            assert_eq!(passed["verdict"], "passed", "{passed}");
+        }
+        assert!(Command::new("kill").args([signal, &machine.to_string()]).status()?.success());
+        let last = serde_json::from_str(&lines.next().ok_or("nothing came of the other")??)?;
+        let output = child.wait_with_output()?;
+        assert!(!Path::new(&format!("/proc/{machine}")).exists(), "the machine is left");
+        self.nothing_is_left();
+        Ok((output, last))
+    }
+
+    /// No file of ours; a socket would be one, too.
+    #[track_caller]
+    fn nothing_is_left(&self) {
+        let left: Vec<_> = fs::read_dir(self.path("temporary")).unwrap().flatten().map(|entry| entry.path()).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+
+    /// The verdicts that were stored, sorted.
+    fn stored(&self) -> Result<Vec<String>, Failed> {
+        let index: serde_json::Value = serde_json::from_str(&fs::read_to_string(self.path("results/results.json"))?)?;
+        let scenarios = index["scenarios"].as_array().ok_or_else(|| index.to_string())?;
+        let mut verdicts: Vec<String> =
+            scenarios.iter().filter_map(|scenario| Some(scenario["verdict"].as_str()?.to_owned())).collect();
+        verdicts.sort();
+        Ok(verdicts)
+    }
+}
+
+/// The process of the machine that this process has started, as soon as there is one.
+fn machine_of(process: u32) -> Option<u32> {
+    let children = || {
+        let tasks = fs::read_dir(format!("/proc/{process}/task")).ok()?;
+        let lists = tasks.flatten().filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+        let all: Vec<u32> = lists.flat_map(|list| list.split(' ').flat_map(str::parse).collect::<Vec<_>>()).collect();
+        // The one that lists our libraries for a moment is another, and so is one that isn't itself yet.
+        all.into_iter().find(|child| {
+            let name = fs::read_link(format!("/proc/{child}/exe")).unwrap_or_default();
+            let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            name.starts_with("qemu-system") || name.starts_with("linux")
+        })
+    };
+    wait_for(children)
+}
+
+fn a_second_is_not_enough(kernel: &Path) -> Result<(), Failed> {
+    let live = Live::new();
+    let mut command = live.command(&[], kernel, &["--no-evidence", "--time-limit", "1"], &[&live.path("endless.yaml")]);
+    let begin = Instant::now();
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let machine = machine_of(child.id());
+    let output = child.wait_with_output()?;
+    // A kernel that boots in less has begun with the scenario.
+    let told = String::from_utf8_lossy(&output.stdout).into_owned() + &complaint(&output, 3);
+    contains(&told, "the time limit of 1 s has passed");
+    assert!(begin.elapsed() < Duration::from_secs(30));
+    let machine = machine.ok_or("there was no machine")?;
+    assert!(!Path::new(&format!("/proc/{machine}")).exists(), "the machine is left");
+    live.nothing_is_left();
+    Ok(())
+}
+
+fn a_killed_machine_costs_what_ran(kernel: &Path) -> Result<(), Failed> {
+    let live = Live::new();
+    let (output, last) = live.disturb(kernel, "-KILL")?;
+    complaint(&output, 3);
+    assert_eq!(last["verdict"], "error", "{last}");
+    contains(last["label"].as_str().unwrap_or_default(), "endless");
+    contains(last["findings"][0]["summary"].as_str().unwrap_or_default(), "the machine was killed by signal 9");
+    assert_eq!(live.stored()?, ["error", "passed", "passed"]);
+    Ok(())
+}
+
+fn a_machine_that_stands_still_is_lost(kernel: &Path) -> Result<(), Failed> {
+    let live = Live::new();
+    let begin = Instant::now();
+    let (output, last) = live.disturb(kernel, "-STOP")?;
+    // It looks like a kernel that hangs, and that is a failure of the kernel.
+    complaint(&output, 1);
+    assert_eq!(last["verdict"], "failed", "{last}");
+    contains(last["label"].as_str().unwrap_or_default(), "endless");
+    contains(last["findings"][0]["summary"].as_str().unwrap_or_default(), "nothing was heard of the guest for 60 s");
+    assert_eq!(live.stored()?, ["failed", "passed", "passed"]);
+    assert!(begin.elapsed() < Duration::from_secs(240), "{:?}", begin.elapsed());
+    Ok(())
+}
+
+/// Results, and then evidence, on a file system that takes next to nothing.
+fn a_full_disk_is_told(kernel: &Path) -> Result<(), Failed> {
+    let live = Live::new();
+    let small = live.path("small");
+    fs::create_dir(&small)?;
+    let mount = "mount -t tmpfs -o size=16k small \"$0\" && exec \"$@\"";
+    let before = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount, &small];
+    let fails = live.path("fails.yaml");
+    fs::write(&fails, ENDLESS.replace("600 s", "1 ms"))?;
+    // A failure stays one, without its evidence.
+    for (option, scenario, code) in [("--results", SCENARIO, 3), ("--evidence", &fails, 1)] {
+        let folder = format!("{small}/folder");
+        let output = live.command(&before, kernel, &[option, &folder], &[scenario]).output()?;
+        let error = complaint(&output, code);
+        contains(&error, &folder);
+        contains(&error, "No space left on device");
+        live.nothing_is_left();
+    }
+    Ok(())
+}
+
+/// The folder with the modules of a kernel of a package that was unpacked.
+fn modules_of(kernel: &Path) -> Option<PathBuf> {
+    let modules = kernel.parent()?.parent()?.join("lib/modules");
+    fs::read_dir(modules).ok()?.flatten().map(|entry| entry.path()).next()
+}
+
+fn runs(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success())
+}
+
+fn modules_may_be_compressed(kernel: &Path) -> Result<(), Failed> {
+    let live = Live::new();
+    let folder = live.path("modules");
+    let modules = modules_of(kernel).ok_or("there are no modules")?;
+    assert!(runs("cp", &["-r", modules.to_str().unwrap(), &folder]));
+    let compress = "find \"$0\" -name '*.ko' -exec xz -0 --check=crc32 {} + && test -z \"$(find \"$0\" -name '*.ko')\"";
+    assert!(runs("sh", &["-c", compress, &folder]));
+    let output = live.command(&[], kernel, &["--modules", &folder], &[SCENARIO]).output()?;
+    complaint(&output, 0);
+    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 2);
     Ok(())
 }

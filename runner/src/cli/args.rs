@@ -249,6 +249,20 @@ pub(super) struct CacheArgs {
     pub(super) fresh: bool,
 }
 
+/// What `compare` and `matrix` hand on to `vm`.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct MachineArgs {
+    /// How long all of it may take on a kernel in a virtual machine: `90`, `90s`, `10m` [default: 30m]
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(super) time_limit: Option<Duration>,
+    /// QEMU [default: qemu-system-x86_64]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) qemu: Option<PathBuf>,
+    /// The mptcplab for the guests [default: this one]
+    #[arg(long, value_name = "PROGRAM")]
+    pub(super) runner: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
     /// A folder that `mptcplab run --results` wrote, a kernel image, or `running` for the kernel that runs here
@@ -270,6 +284,8 @@ pub(super) struct CompareArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) kernels: Option<PathBuf>,
     #[command(flatten)]
+    pub(super) machine: MachineArgs,
+    #[command(flatten)]
     pub(super) cache: CacheArgs,
     #[command(flatten)]
     pub(super) report: ReportArgs,
@@ -286,6 +302,8 @@ pub(super) struct MatrixArgs {
     /// Leave out scenarios that passed in the same way on each kernel
     #[arg(short, long)]
     pub(super) quiet: bool,
+    #[command(flatten)]
+    pub(super) machine: MachineArgs,
     #[command(flatten)]
     pub(super) cache: CacheArgs,
     #[command(flatten)]
@@ -320,7 +338,8 @@ pub(super) struct VmArgs {
     /// Memory of the machine, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 768, value_parser = clap::value_parser!(u32).range(64..))]
     pub(super) memory: u32,
-    /// Processors of the machine [default: as many as there are here, 4 at most]
+    /// Processors of the machine [default: as many as there are here, 4 at most; 1 if it is emulated, where more take
+    /// turns]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(super) cpus: Option<u32>,
     /// More arguments for the kernel

@@ -47,7 +47,7 @@ fn compare(args: &CompareArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: 
     if to_run {
         heed_interruptions(lab, launcher, printer)?;
     }
-    let cache = Cache::new(&args.cache);
+    let cache = Cache::new(&args.cache, &args.machine);
     let a = obtain(&args.a, &operands.a, &scenarios, &cache, launcher, printer)?;
     let b = obtain(&args.b, &operands.b, &scenarios, &cache, launcher, printer)?;
     let (a, b) = (narrow(a, &paths, &scenarios), narrow(b, &paths, &scenarios));

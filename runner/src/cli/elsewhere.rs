@@ -15,14 +15,16 @@ use crate::vm::image::Image;
 use crate::vm::modules::Tree;
 
 use super::Exit;
-use super::args::CacheArgs;
+use super::args::{CacheArgs, MachineArgs};
 use super::lab::{Lab, Trouble};
 use super::program::Launcher;
+use super::scratch::Scratch;
 
 /// Where results are kept, and whether they may be used again.
 pub(super) struct Cache {
     root: PathBuf,
     fresh: bool,
+    machine: MachineArgs,
 }
 
 /// Results, and how they came about.
@@ -47,14 +49,14 @@ impl From<Trouble> for Missing {
 }
 
 impl Cache {
-    pub(super) fn new(args: &CacheArgs) -> Self {
+    pub(super) fn new(args: &CacheArgs, machine: &MachineArgs) -> Self {
         let root = args.cache.clone().unwrap_or_else(|| {
             let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
             let home = || folder("HOME").map(|home| home.join(".cache"));
             let cache = folder("XDG_CACHE_HOME").or_else(home).unwrap_or_else(|| PathBuf::from("target"));
             cache.join("mptcplab")
         });
-        Self { root, fresh: args.fresh }
+        Self { root, fresh: args.fresh, machine: machine.clone() }
     }
 
     /// Results of these scenarios on a kernel, in their order.
@@ -65,7 +67,7 @@ impl Cache {
         launcher: &dyn Launcher,
         printer: &mut Printer,
     ) -> Result<Obtained, Missing> {
-        let folder = self.root.join(key(kernel, launcher)?);
+        let folder = self.root.join(self.key(kernel, launcher)?);
         let known = if self.fresh { None } else { stored(&folder, printer) };
         let usable = |scenario: &Scenario| -> Option<Outcome> {
             let outcome = known.as_ref()?.scenarios.iter().find(|outcome| outcome.label == scenario.label())?;
@@ -78,7 +80,10 @@ impl Cache {
         let reused_by_label = |label: &str| outcomes.contains_key(label);
         let mut base = match (&known, stale.as_slice()) {
             (Some(known), []) => known.clone(),
-            _ => run(&self.temporary(&folder, "run"), kernel, &stale, launcher)?,
+            _ => {
+                let scratch = self.scratch()?;
+                run(&scratch.path().join("run"), &self.arguments(kernel), &stale, launcher)?
+            }
         };
         let lacking = stale.iter().map(|scenario| scenario.label());
         let lacking = lacking.filter(|label| base.scenarios.iter().all(|outcome| outcome.label != *label));
@@ -115,25 +120,66 @@ impl Cache {
         let others = known.into_iter().flat_map(|known| known.scenarios);
         let others = others.filter(|outcome| !outcomes.contains_key(&outcome.label));
         let all: Vec<Outcome> = outcomes.values().cloned().chain(others).collect();
-        let new = self.temporary(folder, "new");
+        let scratch = self.scratch()?;
+        let new = scratch.path().join("new");
         let kept = write(&new, base.kernel.clone(), base.features.clone(), &all)
             .map_err(|error| error.to_string())
             .and_then(|()| replace(folder, &new));
-        kept.map_err(|message| {
-            let _ = fs::remove_dir_all(&new);
-            Trouble {
-                message,
-                hints: vec!["`--cache FOLDER` names another folder for results".to_owned()],
-                kernel: false,
-            }
-        })
+        kept.map_err(not_kept)
     }
 
-    /// A folder beside another that no other process has.
-    fn temporary(&self, folder: &Path, what: &str) -> PathBuf {
-        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        self.root.join(format!("{name}.{what}-{}", std::process::id()))
+    /// A place beside the results for those that aren't complete yet.
+    fn scratch(&self) -> Result<Scratch, Trouble> {
+        let refused = |error| not_kept(format!("can't make a folder in `{}`: {error}", self.root.display()));
+        Scratch::new(&self.root).map_err(refused)
     }
+
+    /// A name for everything that results depend on, scenarios apart: mptcplab, here and in the guest, the kernel, the
+    /// machine.
+    fn key(&self, kernel: &WhichKernel, launcher: &dyn Launcher) -> Result<String, Trouble> {
+        let digest = Digest::new().part(launcher.digest()?.as_bytes());
+        let digest = match kernel {
+            WhichKernel::Running => {
+                let KernelIdentity { release, version, machine } = KernelIdentity::running();
+                [release, version, machine].iter().fold(digest, |digest, part| digest.part(part.as_bytes()))
+            }
+            WhichKernel::Image(machine) => {
+                let digest = match &self.machine.runner {
+                    Some(runner) => digest.file(runner).map_err(|error| Trouble::new(unreadable(runner, &error)))?,
+                    None => digest,
+                };
+                machine_digest(digest, machine).map_err(Trouble::new)?
+            }
+        };
+        Ok(digest.hex())
+    }
+
+    /// The command and the options of mptcplab for a kernel.
+    fn arguments(&self, kernel: &WhichKernel) -> Vec<OsString> {
+        let WhichKernel::Image(machine) = kernel else { return vec!["run".into()] };
+        let mut arguments: Vec<OsString> = vec!["vm".into(), "--kernel".into(), machine.image.clone().into_os_string()];
+        let mut option = |name: &str, value: Option<OsString>| {
+            arguments.extend(value.into_iter().flat_map(|value| [name.into(), value]));
+        };
+        option("--modules", machine.modules.clone().map(PathBuf::into_os_string));
+        option("--load", (!machine.load.is_empty()).then(|| machine.load.join(",").into()));
+        option("--append", machine.append.clone().map(OsString::from));
+        option("--memory", machine.memory.map(|memory| memory.to_string().into()));
+        option("--cpus", machine.cpus.map(|cpus| cpus.to_string().into()));
+        option("--kvm", machine.kvm.map(OsString::from));
+        option("--time-limit", self.machine.time_limit.map(|limit| limit.as_secs().to_string().into()));
+        option("--qemu", self.machine.qemu.clone().map(PathBuf::into_os_string));
+        option("--runner", self.machine.runner.clone().map(PathBuf::into_os_string));
+        arguments
+    }
+}
+
+fn not_kept(message: String) -> Trouble {
+    Trouble { message, hints: vec!["`--cache FOLDER` names another folder for results".to_owned()], kernel: false }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> String {
+    format!("can't read `{}`: {error}", path.display())
 }
 
 fn write(
@@ -177,25 +223,11 @@ fn is_current(kernel: &WhichKernel, scenario: &Scenario, outcome: &Outcome) -> b
     of_the_kernel && outcome.sources == sources_digest(scenario) && outcome.snapshot == snapshot_digest(scenario)
 }
 
-/// A name for everything that results depend on, scenarios apart: mptcplab, the kernel, the machine.
-fn key(kernel: &WhichKernel, launcher: &dyn Launcher) -> Result<String, Trouble> {
-    let digest = Digest::new().part(launcher.digest()?.as_bytes());
-    let digest = match kernel {
-        WhichKernel::Running => {
-            let KernelIdentity { release, version, machine } = KernelIdentity::running();
-            [release, version, machine].iter().fold(digest, |digest, part| digest.part(part.as_bytes()))
-        }
-        WhichKernel::Image(machine) => machine_digest(digest, machine).map_err(Trouble::new)?,
-    };
-    Ok(digest.hex())
-}
-
 fn machine_digest(digest: Digest, machine: &Machine) -> Result<Digest, String> {
     let Machine { image, modules, load, append, memory, cpus, kvm } = machine;
-    let unreadable = |path: &Path, error: std::io::Error| format!("can't read `{}`: {error}", path.display());
-    let mut digest = digest.file(image).map_err(|error| unreadable(image, error))?;
+    let mut digest = digest.file(image).map_err(|error| unreadable(image, &error))?;
     if let Some(folder) = modules.clone().or_else(|| found_beside(image)) {
-        for (path, length, modified) in listing(&folder).map_err(|error| unreadable(&folder, error))? {
+        for (path, length, modified) in listing(&folder).map_err(|error| unreadable(&folder, &error))? {
             digest = digest.part(path.as_os_str().as_encoded_bytes()).part(&length.to_le_bytes());
             digest = digest.part(format!("{modified:?}").as_bytes());
         }
@@ -230,16 +262,15 @@ fn listing(folder: &Path) -> std::io::Result<Vec<(PathBuf, u64, Option<SystemTim
     Ok(files)
 }
 
-/// Runs scenarios on a kernel, with results in a folder that is gone afterwards.
+/// Runs scenarios on a kernel, with results in this folder.
 fn run(
     folder: &Path,
-    kernel: &WhichKernel,
+    command: &[OsString],
     scenarios: &[&Scenario],
     launcher: &dyn Launcher,
 ) -> Result<Results, Missing> {
-    let outcome = launcher.launch(&arguments(folder, kernel, scenarios));
+    let outcome = launcher.launch(&[command, &arguments(folder, scenarios)].concat());
     let read = results::read(folder);
-    let _ = fs::remove_dir_all(folder);
     match (outcome?, read) {
         (None, _) => Err(Missing::Interrupted),
         // Whatever came of single scenarios is in the results.
@@ -251,25 +282,10 @@ fn run(
     }
 }
 
-/// The command line of mptcplab that runs these scenarios on a kernel.
-fn arguments(folder: &Path, kernel: &WhichKernel, scenarios: &[&Scenario]) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> = Vec::new();
-    match kernel {
-        WhichKernel::Running => arguments.push("run".into()),
-        WhichKernel::Image(machine) => {
-            arguments.extend(["vm".into(), "--kernel".into(), machine.image.clone().into_os_string()]);
-            let mut option = |name: &str, value: Option<OsString>| {
-                arguments.extend(value.into_iter().flat_map(|value| [name.into(), value]));
-            };
-            option("--modules", machine.modules.clone().map(PathBuf::into_os_string));
-            option("--load", (!machine.load.is_empty()).then(|| machine.load.join(",").into()));
-            option("--append", machine.append.clone().map(OsString::from));
-            option("--memory", machine.memory.map(|memory| memory.to_string().into()));
-            option("--cpus", machine.cpus.map(|cpus| cpus.to_string().into()));
-            option("--kvm", machine.kvm.map(OsString::from));
-        }
-    }
-    arguments.extend(["--no-evidence".into(), "--results".into(), folder.as_os_str().to_owned(), "--".into()]);
+/// What follows the command and its options: where the results go, and the scenarios.
+fn arguments(folder: &Path, scenarios: &[&Scenario]) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> =
+        vec!["--no-evidence".into(), "--results".into(), folder.as_os_str().to_owned(), "--".into()];
     let mut files: Vec<&PathBuf> = Vec::new();
     for scenario in scenarios {
         if !files.contains(&&scenario.file) {

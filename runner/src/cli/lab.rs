@@ -51,6 +51,10 @@ pub trait Lab: Sync {
     fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability>;
     /// Gives everything so many times as long, if that was asked for. Called after `enter`.
     fn be_patient(&self, factor: Option<NonZeroU32>);
+    /// How many scenarios run at a time by default, if that isn't for this machine to say. Called after `enter`.
+    fn jobs(&self) -> Option<usize> {
+        None
+    }
     /// Runs a scenario. What goes wrong in it is part of the recording.
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble>;
     /// Which kernel it is. Known when the privileges were entered.

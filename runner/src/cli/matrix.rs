@@ -22,7 +22,7 @@ fn matrix(args: &MatrixArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: &m
     let paths = if args.paths.is_empty() { &list.paths } else { &args.paths };
     let scenarios = check::load(paths, lab, printer)?;
     heed_interruptions(lab, launcher, printer)?;
-    let cache = Cache::new(&args.cache);
+    let cache = Cache::new(&args.cache, &args.machine);
     let (mut columns, mut results) = (Vec::new(), Vec::new());
     for kernel in &list.kernels {
         let (column, of_kernel) = column(kernel, &scenarios, &cache, launcher, printer)?;

@@ -23,6 +23,7 @@ mod program;
 mod row;
 mod run;
 mod schedule;
+mod scratch;
 mod select;
 mod tally;
 mod vm;

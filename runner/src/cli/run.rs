@@ -118,7 +118,7 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
         Exit::Environment
     })?;
     let features = probe(args, scenarios, lab, printer)?;
-    let workers = args.jobs.map_or_else(default_jobs, NonZeroUsize::get);
+    let workers = args.jobs.map(NonZeroUsize::get).or_else(|| lab.jobs()).unwrap_or_else(default_jobs);
     let rounds = match args.repeat {
         Some(times) => Some(times.get()),
         None if args.until_fail => None,

@@ -253,6 +253,40 @@ fn kernels_of_a_list_are_compared_by_their_names() {
 }
 
 #[test]
+fn options_of_machines_are_handed_on() {
+    let place = Place::new();
+    place.list("[running, { name: old, image: old }]");
+    let lab = place.lab();
+    let matrix = [
+        "matrix",
+        "@kernels.yaml",
+        "--qemu",
+        "my-qemu",
+        "--time-limit",
+        "5m",
+        "--runner",
+        "@new",
+        "@scenarios/a_two.yaml",
+    ];
+    let ran = || {
+        let (exit, ..) = place.call_with(&lab, &matrix);
+        assert_eq!(exit, Exit::Passed);
+        programs(&lab, &place)
+    };
+    assert_eq!(
+        ran(),
+        [
+            "run --no-evidence --results RESULTS -- a_two",
+            "vm --kernel old --time-limit 300 --qemu my-qemu --runner new --no-evidence --results RESULTS -- a_two",
+        ]
+    );
+    // Results in the guest are those of the mptcplab there.
+    assert!(ran().is_empty());
+    fs::write(place.path("new"), "another").unwrap();
+    assert_eq!(ran().len(), 1);
+}
+
+#[test]
 fn a_kernel_that_does_not_run_is_no_difference() {
     let place = Place::new();
     for sides in [["compare", "@old", "@dead"], ["compare", "@dead", "@old"]] {

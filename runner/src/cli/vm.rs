@@ -3,10 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::OnceLock;
-use std::thread::available_parallelism;
 
 use crate::engine::Run;
 use crate::judge::Verdict;
@@ -26,43 +25,35 @@ use super::args::{KvmArg, VmArgs};
 use super::lab::{Availability, Kernel, Lab, Trouble};
 use super::{Exit, run};
 
-/// By default, however many processors there are here: more are hardly ever used, and emulated ones slow each other down.
-const MOST_CPUS: usize = 4;
-
-/// A scenario mostly waits; but in emulation it has a slow processor to wait for.
+/// A scenario mostly waits; but in emulation it has a slow processor to wait for. So many for each of the guest's.
 const JOBS_FOR_A_PROCESSOR: usize = 4;
 
 /// An emulated processor takes ten times as long for the same thing, and there is the machine's own load.
 const PATIENCE: NonZeroU32 = NonZeroU32::new(4).unwrap();
 
-pub(super) fn execute(mut args: VmArgs, printer: &mut Printer) -> Exit {
-    let cpus = args.cpus.map_or_else(default_cpus, |cpus| cpus as usize);
-    args.run.jobs = args.run.jobs.or(NonZeroUsize::new(cpus * JOBS_FOR_A_PROCESSOR));
+pub(super) fn execute(args: VmArgs, printer: &mut Printer) -> Exit {
     let remote = Remote {
-        cpus,
         local: Kernel::default(),
         guest: OnceLock::new(),
         log: OnceLock::new(),
         identity: OnceLock::new(),
+        processors: OnceLock::new(),
         args,
     };
     run::execute(&remote.args.run, &remote, printer)
 }
 
-fn default_cpus() -> usize {
-    available_parallelism().map_or(1, NonZeroUsize::get).min(MOST_CPUS)
-}
-
 /// A kernel in a machine.
 struct Remote {
     args: VmArgs,
-    cpus: usize,
     local: Kernel,
     guest: OnceLock<Guest>,
     /// Whether the guest's log is watched, as it says.
     log: OnceLock<Availability>,
     /// Which kernel the guest has, as it says.
     identity: OnceLock<KernelIdentity>,
+    /// How many processors the guest has, as it says.
+    processors: OnceLock<NonZeroU32>,
 }
 
 impl Remote {
@@ -76,12 +67,8 @@ impl Remote {
         let initramfs = initramfs::build(&contents)
             .map_err(|error| Trouble::new(format!("can't make the guest's first file system: {error}")))?;
         let log = args.kernel_log.as_deref().map(create).transpose()?;
-        let build = Build {
-            qemu: args.qemu.clone(),
-            memory: args.memory,
-            cpus: u32::try_from(self.cpus).unwrap_or(1),
-            append: args.append.clone(),
-        };
+        let build =
+            Build { qemu: args.qemu.clone(), memory: args.memory, cpus: args.cpus, append: args.append.clone() };
         let kvm = match args.kvm {
             KvmArg::Auto => Kvm::Auto,
             KvmArg::On => Kvm::On,
@@ -163,12 +150,13 @@ impl Lab for Remote {
         let guest = self.prepare()?;
         // A second call finds the first one's guest, which is as good.
         let _ = self.guest.set(guest);
-        let Answer::Entered { log, kernel } =
+        let Answer::Entered { log, kernel, processors } =
             self.ask(&Question::Enter { patience: self.args.run.patience.unwrap_or(PATIENCE) })?
         else {
             return Err(confused());
         };
         let _ = self.identity.set(kernel);
+        let _ = self.processors.set(processors);
         let _ = self.log.set(log.map_or(Availability::Yes, Availability::No));
         Ok("root in a machine of its own".to_owned())
     }
@@ -188,6 +176,10 @@ impl Lab for Remote {
 
     /// It was told when the guest got ready.
     fn be_patient(&self, _factor: Option<NonZeroU32>) {}
+
+    fn jobs(&self) -> Option<usize> {
+        self.processors.get().map(|processors| processors.get() as usize * JOBS_FOR_A_PROCESSOR)
+    }
 
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble> {
         let crash = self.args.crash.as_ref().is_some_and(|text| scenario.label().contains(text));

@@ -7,6 +7,7 @@ use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::thread::available_parallelism;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollTimeout, poll};
@@ -31,8 +32,8 @@ pub struct Build {
     pub qemu: Option<PathBuf>,
     /// In MiB.
     pub memory: u32,
-    /// Processors.
-    pub cpus: u32,
+    /// Processors, if it isn't [`Accelerator`] that says how many there are. User-Mode Linux has one.
+    pub cpus: Option<u32>,
     /// More arguments for the kernel.
     pub append: Option<String>,
 }
@@ -44,6 +45,41 @@ pub enum Accelerator {
     Kvm,
     /// QEMU, which translates them.
     Emulation,
+}
+
+/// However many processors there are here: more are hardly ever used.
+const MOST_CPUS: u32 = 4;
+
+impl Accelerator {
+    /// What QEMU calls it.
+    ///
+    /// Emulated processors take turns on one thread. With a thread for each, one may translate code while another changes
+    /// it, and keep what it was: Linux changes its own code while it runs (`text_poke_bp_batch`,
+    /// arch/x86/kernel/alternative.c), and dies of the breakpoint that had been there for a moment (`Oops: int3`). QEMU
+    /// takes its locks early enough since 8.1 (commit deba78709ae8); older ones are in use.
+    fn word(self) -> &'static str {
+        match self {
+            Self::Kvm => "kvm",
+            Self::Emulation => "tcg,thread=single",
+        }
+    }
+
+    /// QEMU's word for its best processor.
+    fn processor(self) -> &'static str {
+        match self {
+            Self::Kvm => "host",
+            Self::Emulation => "max",
+        }
+    }
+
+    /// How many processors a machine has by default. Those that take turns are no faster than one.
+    fn cpus(self) -> u32 {
+        let here = || available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok());
+        match self {
+            Self::Kvm => here().unwrap_or(1).min(MOST_CPUS),
+            Self::Emulation => 1,
+        }
+    }
 }
 
 /// A way to init and back.
@@ -151,18 +187,14 @@ fn qemu(image: &Image, initramfs: &File, build: &Build, accelerator: Accelerator
     let (console, far_console) = UnixStream::pair()?;
     let (port, far_port) = UnixStream::pair()?;
     let (line, far_line) = UnixStream::pair()?;
-    let (accelerator, processor) = match accelerator {
-        Accelerator::Kvm => ("kvm", "host"),
-        Accelerator::Emulation => ("tcg,thread=multi", "max"),
-    };
     let socket = |name: &str, end: &UnixStream| format!("socket,id={name},fd={}", end.as_raw_fd());
     let unpacked = image.unpacked.as_deref().map(in_memory).transpose()?;
     let kernel = unpacked.as_ref().map_or_else(|| fs::canonicalize(&image.path), |file| Ok(own_descriptor(file)))?;
     let mut command = Command::new(build.qemu.as_deref().unwrap_or(Path::new(QEMU)));
     command
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35,hpet=off"])
-        .args(["-cpu", processor, "-accel", accelerator])
-        .args(["-smp", &build.cpus.to_string(), "-m", &format!("{}M", build.memory)])
+        .args(["-cpu", accelerator.processor(), "-accel", accelerator.word()])
+        .args(["-smp", &build.cpus.unwrap_or(accelerator.cpus()).to_string(), "-m", &format!("{}M", build.memory)])
         .arg("-kernel")
         .arg(kernel)
         .arg("-initrd")

@@ -45,6 +45,8 @@ pub enum Answer {
         log: Option<String>,
         /// Which kernel it is.
         kernel: KernelIdentity,
+        /// How many processors it has.
+        processors: NonZeroU32,
     },
     /// For each feature why there is none, if there is none.
     Probed(Vec<(String, Option<String>)>),

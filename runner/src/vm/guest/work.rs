@@ -1,9 +1,11 @@
 //! What the guest is asked to do: [`Worker`].
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::OnceLock;
+use std::thread::available_parallelism;
 
 use crate::engine::Run;
 use crate::recording::SourceText;
@@ -51,7 +53,9 @@ impl Worker {
                     Availability::Yes => None,
                     Availability::No(reason) => Some(reason),
                 };
-                Answer::Entered { log, kernel: KernelIdentity::running() }
+                let processors = available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok());
+                let processors = processors.and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN);
+                Answer::Entered { log, kernel: KernelIdentity::running(), processors }
             }
             Question::Probe(words) => {
                 let features = words.iter().filter_map(|word| Feature::from_word(word)).collect();
