@@ -15,7 +15,7 @@ use super::paths::{self, Paths};
 use super::recorder::Recorder;
 use crate::mptcp::SubflowState;
 use crate::observe::{DEFAULT_RING_BYTES, is_gauge, sockets};
-use crate::plan::{Plan, Setup};
+use crate::plan::{Frames, Plan, Setup, rings, transferred};
 use crate::recording::{Moment, Side};
 use crate::scenario::model::{Feature, Link, ListenPlan, Scenario};
 use crate::testbed::{self, Home, Testbed};
@@ -218,11 +218,16 @@ impl<'a> Lab<'a> {
     }
 }
 
-/// How much room the capture of a namespace needs. On a spliced link, what would be one frame of 64 KiB elsewhere is many.
+/// How much room the capture of a namespace needs. Where frames are real, what would be one of 64 KiB elsewhere is many:
+/// a frame of the ring, 256 bytes, for each 250 bytes that are sent is more than enough.
 fn capture_bytes(scenario: &Scenario, namespace: &str) -> usize {
     let world = &scenario.world;
-    let spliced = |link: &Link| world.paths.iter().any(|path| path.link == link.name);
-    let ends = world.links.iter().filter(|link| spliced(link)).flat_map(|link| &link.ends);
+    let real = |link: &Link| {
+        let mut paths = world.paths.iter().filter(|path| path.link == link.name);
+        paths.any(|path| rings(scenario, path).frames == Frames::Real)
+    };
+    let ends = world.links.iter().filter(|link| real(link)).flat_map(|link| &link.ends);
     let has_one = ends.into_iter().any(|end| end.namespace == namespace);
-    if has_one { 4 * DEFAULT_RING_BYTES } else { DEFAULT_RING_BYTES }
+    let more = if has_one { usize::try_from(transferred(scenario)).unwrap_or(usize::MAX) } else { 0 };
+    DEFAULT_RING_BYTES.saturating_add(more).min(4 * DEFAULT_RING_BYTES)
 }

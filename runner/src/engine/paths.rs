@@ -11,13 +11,11 @@ use super::recorder::{self, Recorder};
 use super::step::failed;
 use crate::forward::{Forwarder, News, Prepared, Starting};
 use crate::path::Path;
+use crate::plan::rings;
 use crate::recording::{LostWhat, Moment, Observation, StepOutcome};
 use crate::scenario::model::{Action, LinkEnd, PathChange, PathRule, Scenario};
 use crate::sys::readiness::watch;
 use crate::testbed::Testbed;
-
-/// The MTU of a link that nobody gave one (`ETH_DATA_LEN`).
-const DEFAULT_MTU: u32 = 1500;
 
 /// All paths of a run, by the name of their link.
 #[derive(Default)]
@@ -44,12 +42,11 @@ struct LivePath {
 pub(super) fn prepare(scenario: &Scenario, testbed: &Testbed) -> Result<Vec<Starting>, String> {
     let world = &scenario.world;
     let start = |plan: &crate::scenario::model::PathPlan| {
-        let mtu = world.links.iter().find(|link| link.name == plan.link).and_then(|link| link.mtu);
-        let mtu = mtu.unwrap_or(DEFAULT_MTU);
         let mut path = Path::new(plan);
-        path.set_link_mtu(mtu);
+        let link = world.links.iter().find(|link| link.name == plan.link);
+        link.and_then(|link| link.mtu).into_iter().for_each(|mtu| path.set_link_mtu(mtu));
         let node = testbed.path(&plan.link).map_err(|error| error.to_string())?;
-        let prepared = Prepared::open(&plan.link, node, mtu);
+        let prepared = Prepared::open(&plan.link, node, rings(scenario, plan));
         prepared.and_then(|prepared| prepared.start(path)).map_err(|error| error.to_string())
     };
     world.paths.iter().map(start).collect()

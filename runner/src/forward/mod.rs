@@ -20,19 +20,9 @@ use thiserror::Error;
 
 use crate::netlink::route::RouteClient;
 use crate::path::{Deed, Path};
-use crate::plan::INNER_DEVICES;
+use crate::plan::{Frames, INNER_DEVICES, Rings};
 use crate::sys::port::{Port, PortError, Unbound};
 use crate::testbed::{Node, TestbedError};
-
-/// For how many frames there is room on each side. A sender may have more under way than the thread has had time for:
-/// the receive buffer of a connection, 6 MiB (`net.ipv4.tcp_rmem`), in segments of 1448 bytes.
-const SLOTS: usize = 4608;
-/// Frames that are longer than on Ethernet take more room each; of those, fewer are under way.
-const RING_BYTES: usize = 8 * 1024 * 1024;
-/// Not fewer than these.
-const LEAST_SLOTS: usize = 256;
-/// The Ethernet header.
-const ETHERNET: usize = 14;
 
 /// What happened on a path.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,8 +121,7 @@ struct Side {
     device: &'static str,
     index: u32,
     socket: Unbound,
-    longest: usize,
-    slots: usize,
+    rings: Rings,
 }
 
 /// A path whose thread is about to forward.
@@ -143,19 +132,16 @@ pub struct Starting {
 }
 
 impl Prepared {
-    /// Opens the inner sides of a link in the namespace of its path. `mtu` is that of the link. The calling thread must be
-    /// at home.
+    /// Opens the inner sides of a link in the namespace of its path. The calling thread must be at home.
     ///
     /// # Errors
     ///
     /// [`ForwardError`]
-    pub fn open(link: &str, node: &Node, mtu: u32) -> Result<Self, ForwardError> {
-        let longest = usize::try_from(mtu).unwrap_or(usize::MAX).saturating_add(ETHERNET);
-        let slots = (RING_BYTES / longest).clamp(LEAST_SLOTS, SLOTS);
+    pub fn open(link: &str, node: &Node, rings: Rings) -> Result<Self, ForwardError> {
         let open = |device: &'static str| -> Result<Side, ForwardError> {
             let index = node.index(device).map_err(TestbedError::from)?;
             let socket = node.run(Unbound::open)?.map_err(|error| ForwardError::port(link, device, error))?;
-            Ok(Side { device, index, socket, longest, slots })
+            Ok(Side { device, index, socket, rings })
         };
         let [first, second] = INNER_DEVICES;
         let sides = [open(first)?, open(second)?];
@@ -199,7 +185,8 @@ impl Prepared {
 
 fn bind(link: &str, sides: [Side; 2]) -> Result<[Port; 2], ForwardError> {
     let [first, second] = sides.map(|side| {
-        let port = side.socket.bind(side.index, side.longest, side.slots);
+        let Rings { frames, longest, slots } = side.rings;
+        let port = side.socket.bind(side.index, longest, slots, frames == Frames::Whole);
         port.map_err(|error| ForwardError::port(link, side.device, error))
     });
     Ok([first?, second?])

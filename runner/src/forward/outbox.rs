@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use crate::sys::port::{BATCH, Port};
+use crate::sys::port::{BATCH, Offload, Port};
 
 /// How long the kernel may have no room for a frame. It has some again when a softirq has run.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -13,7 +13,8 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// When it has none, it is asked again after so long.
 pub(super) const RETRY: Duration = Duration::from_micros(50);
 
-/// Frames that wait, in order. Their bytes lie in one buffer, which is used again when all have gone.
+/// Frames that wait, in order, each behind its [`Offload`] if it has one. Their bytes lie in one buffer, which is used
+/// again when all have gone.
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     bytes: Vec<u8>,
@@ -37,8 +38,9 @@ pub(super) enum Flushed {
 }
 
 impl Outbox {
-    pub(super) fn push(&mut self, frame: &[u8]) {
+    pub(super) fn push(&mut self, offload: Option<Offload>, frame: &[u8]) {
         let start = self.bytes.len();
+        self.bytes.extend_from_slice(offload.as_ref().map_or(&[], Offload::as_bytes));
         self.bytes.extend_from_slice(frame);
         self.frames.push_back(start..self.bytes.len());
     }

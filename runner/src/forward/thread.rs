@@ -17,7 +17,7 @@ use super::{Answer, Job, News, Shared};
 use crate::netlink::route::RouteClient;
 use crate::path::{Deed, Path};
 use crate::plan::INNER_DEVICES;
-use crate::sys::port::{BATCH, Frame, Port};
+use crate::sys::port::{BATCH, Frame, Offload, Port};
 
 /// How long the thread looks for more frames before it sleeps, in nanoseconds: to be woken takes longer.
 const LINGER: u64 = 20_000;
@@ -55,8 +55,7 @@ impl Worker {
         while !self.shared.over.load(Ordering::Acquire) {
             let now = self.clock.both();
             let taken = self.take_frames(now, ROUND);
-            let Self { path, outboxes, .. } = &mut self;
-            path.due(now.path, &mut |to, frame| post(outboxes, to, frame));
+            self.due(now);
             self.send(now);
             if taken == 0
                 && let Err(error) = self.wait()
@@ -67,6 +66,14 @@ impl Worker {
                 self.do_job(job);
             }
         }
+    }
+
+    /// What is due now is sent.
+    fn due(&mut self, now: Now) {
+        let Self { ports, path, outboxes, .. } = self;
+        // What was made or kept here is complete.
+        let offload = ports.each_ref().map(|port| port.is_whole().then(Offload::default));
+        path.due(now.path, &mut |to, frame| post(outboxes, to, offload.get(to).copied().flatten(), frame));
     }
 
     /// Takes frames from both sides in the order of their coming, at most so many, and says how many there were.
@@ -85,12 +92,19 @@ impl Worker {
             let [port, ..] = &mut ports[from..] else { break };
             taken += port.receive(1, |frame: Frame<'_>| {
                 losing[from] |= frame.losing;
-                if frame.bytes.len() < frame.length || !frame.checksummed {
-                    faulty[from] += 1;
-                    return;
-                }
                 let at = now.arrival(frame.at_ns);
-                path.enter(at, from, frame.bytes, &mut |to, frame| post(outboxes, to, frame));
+                let out = &mut |to, bytes: &[u8]| post(outboxes, to, frame.offload, bytes);
+                let gso_size = frame.offload.and_then(|offload| offload.gso_size());
+                let entered = match gso_size {
+                    _ if frame.bytes.len() < frame.length => false,
+                    Some(gso_size) => path.enter_whole(at, from, frame.bytes, gso_size, out),
+                    None if frame.checksummed || frame.offload.is_some() => {
+                        path.enter(at, from, frame.bytes, out);
+                        true
+                    }
+                    None => false,
+                };
+                faulty[from] += u64::from(!entered);
             });
         }
         let faulty = faulty.into_iter().enumerate().filter(|(_, count)| *count > 0);
@@ -195,19 +209,18 @@ impl Worker {
             }
             self.send(now);
         }
-        let Self { path, outboxes, .. } = self;
-        path.due(now.path, &mut |to, frame| post(outboxes, to, frame));
-        let answer: Answer = job(path);
-        path.due(now.path, &mut |to, frame| post(outboxes, to, frame));
+        self.due(now);
+        let answer: Answer = job(&mut self.path);
+        self.due(now);
         self.losing = [true; 2];
         self.send(now);
         answer();
     }
 }
 
-fn post(outboxes: &mut [Outbox; 2], to: usize, frame: &[u8]) {
+fn post(outboxes: &mut [Outbox; 2], to: usize, offload: Option<Offload>, frame: &[u8]) {
     if let Some(outbox) = outboxes.get_mut(to) {
-        outbox.push(frame);
+        outbox.push(offload, frame);
     }
 }
 

@@ -87,7 +87,7 @@ impl Lane {
         if before.reorder != now.reorder {
             self.reorder = now.reorder.as_ref().map(|reorder| Lot::new(&reorder.which, Purpose::Reorder));
         }
-        self.plain = Conditions { queue: now.queue, ..Conditions::default() } == *now;
+        self.plain = now.is_open();
     }
 
     /// Counts a packet that enters and settles its fate.
@@ -131,7 +131,19 @@ impl Lane {
 
     /// Counts a packet that goes on at once.
     pub(super) fn pass(&mut self, bytes: u64) {
-        self.totals.left += 1;
+        self.pass_several(1, bytes);
+    }
+
+    /// Counts packets that enter and go on at once. Nobody asks what their fate is.
+    pub(super) fn enter_and_pass(&mut self, packets: u64, bytes: u64) {
+        self.number += packets;
+        self.totals.entered += packets;
+        self.totals.entered_bytes += bytes;
+        self.pass_several(packets, bytes);
+    }
+
+    fn pass_several(&mut self, packets: u64, bytes: u64) {
+        self.totals.left += packets;
         self.totals.left_bytes += bytes;
     }
 

@@ -21,6 +21,7 @@ mod packet;
 mod proxy;
 mod rule;
 mod segmenting;
+mod whole;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -129,6 +130,23 @@ impl Path {
         let frame = Cow::Borrowed(frame);
         let packet = Packet { frame, from, number, copy: 0, fate, origin: Origin::Entered, entered: None };
         self.meet_rules(None, packet, out);
+    }
+
+    /// Several segments come in as one frame, which nobody has cut yet: `gso_size` says after how many bytes of payload that
+    /// would be (`struct virtio_net_hdr`). They are counted as what they would be on a wire, and go on as they are.
+    ///
+    /// `false`: they don't, since something would have happened to one of them; or nobody could tell how many they are.
+    pub fn enter_whole(&mut self, now: u64, from: usize, frame: &[u8], gso_size: u16, out: Out<'_>) -> bool {
+        self.due(now, out);
+        let from = usize::from(from != 0);
+        let lane = &mut self.lanes[from];
+        let Some(segments) = whole::segments(frame, gso_size) else { return false };
+        if !self.rules.is_empty() || !lane.is_open() {
+            return false;
+        }
+        lane.enter_and_pass(segments.count, segments.bytes);
+        out(1 - from, frame);
+        true
     }
 
     /// Hands out all frames that arrive until `now`, in the order of their times.

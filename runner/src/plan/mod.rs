@@ -9,11 +9,13 @@ use crate::scenario::model::{Address, LinkEnd, Operation, PathPlan, Route, Step}
 mod order;
 mod path_words;
 mod patience;
+mod rings;
 mod shell;
 mod words;
 
 pub use order::plan;
 pub use path_words::{describe_conditions, describe_path, describe_rule};
+pub use rings::{Frames, GSO_MAX_SIZE, Rings, rings, transferred};
 pub use shell::shell;
 pub use words::{describe, describe_condition, describe_operation};
 
@@ -77,6 +79,16 @@ pub enum Setup {
         link: String,
         /// Its ends.
         ends: [LinkEnd; 2],
+    },
+    /// Limit what both ends of a spliced link send in one frame: to what its path takes whole. All offloads stay as they are
+    /// on a plain veth pair.
+    GsoMaxSize {
+        /// The link.
+        link: String,
+        /// Its ends.
+        ends: [LinkEnd; 2],
+        /// In bytes, Ethernet header included.
+        bytes: u32,
     },
     /// Forward what crosses a spliced link, and do to it what its path says. The engine does it: it is a thread, not a
     /// part of the kernel's world.

@@ -1,8 +1,8 @@
 //! From the world of a scenario to the ordered list of what sets it up.
 
-use crate::scenario::model::{Link, LinkEnd, Namespace, Operation, Scenario, World};
+use crate::scenario::model::{Link, LinkEnd, Namespace, Operation, PathPlan, Scenario, World};
 
-use super::{Hardware, Plan, Setup};
+use super::{Frames, GSO_MAX_SIZE, Hardware, Plan, Setup, rings};
 
 /// The plan of a scenario. The same scenario always has the same plan.
 ///
@@ -15,7 +15,7 @@ pub fn plan(scenario: &Scenario) -> Plan {
         world.namespaces.iter().map(|namespace| Setup::Namespace { name: namespace.name.clone() }).collect();
     setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Namespace)));
     setup.extend(links(world));
-    setup.extend(real_frames(world));
+    setup.extend(world.paths.iter().filter_map(|path| frames(scenario, path)));
     setup.extend(world.paths.iter().map(|path| Setup::Path(Box::new(path.clone()))));
     setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Interface)));
     let ends = || world.links.iter().flat_map(|link| link.ends.iter().map(move |end| (link, end)));
@@ -95,9 +95,14 @@ fn has_path(world: &World, link: &str) -> bool {
     world.paths.iter().any(|path| path.link == link)
 }
 
-fn real_frames(world: &World) -> impl Iterator<Item = Setup> {
-    let spliced = world.links.iter().filter(|link| has_path(world, &link.name));
-    spliced.map(|link| Setup::RealFrames { link: link.name.clone(), ends: link.ends.clone() })
+/// What the frames of a spliced link look like.
+fn frames(scenario: &Scenario, path: &PathPlan) -> Option<Setup> {
+    let link = scenario.world.links.iter().find(|link| link.name == path.link)?;
+    let (ends, link) = (link.ends.clone(), link.name.clone());
+    Some(match rings(scenario, path).frames {
+        Frames::Real => Setup::RealFrames { link, ends },
+        Frames::Whole => Setup::GsoMaxSize { link, ends, bytes: GSO_MAX_SIZE },
+    })
 }
 
 /// A locally administered unicast address (the 2 of the first octet) that names the link, from 1, and its end.

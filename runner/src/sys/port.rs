@@ -3,7 +3,8 @@
 //!
 //! Other than [`ring`](super::ring), which observes, this is made to lose nothing: slots have room for a whole frame,
 //! what the process itself sends doesn't come back (`PACKET_IGNORE_OUTGOING`), and what is sent goes past the queueing
-//! discipline (`PACKET_QDISC_BYPASS`). Nothing here needs tokio: the thread that forwards waits with ppoll(2).
+//! discipline (`PACKET_QDISC_BYPASS`). Frames that nobody has cut yet can be taken and given whole, with what says how
+//! (`PACKET_VNET_HDR`). Nothing here needs tokio: the thread that forwards waits with ppoll(2).
 #![allow(unsafe_code)]
 
 use std::io;
@@ -24,6 +25,8 @@ pub const BATCH: usize = 64;
 /// `PACKET_IGNORE_OUTGOING` and `PACKET_QDISC_BYPASS` (`include/uapi/linux/if_packet.h`).
 const PACKET_IGNORE_OUTGOING: i32 = 23;
 const PACKET_QDISC_BYPASS: i32 = 20;
+/// `PACKET_VNET_HDR`
+const PACKET_VNET_HDR: i32 = 15;
 /// The bytes of a slot before the Ethernet header: `TPACKET2_HDRLEN` and 16, aligned, less the 14 of the header.
 const BEFORE_FRAME: usize = 66;
 /// Slots are aligned to `TPACKET_ALIGNMENT`.
@@ -45,6 +48,7 @@ pub struct Port {
     ring: Ring,
     socket: OwnedFd,
     next: usize,
+    whole: bool,
 }
 
 /// A received frame. It is borrowed from the ring.
@@ -58,8 +62,36 @@ pub struct Frame<'a> {
     pub length: usize,
     /// Its checksum is complete. The kernel leaves it to the device otherwise (`CHECKSUM_PARTIAL`).
     pub checksummed: bool,
+    /// What is left to the device, where frames are taken whole.
+    pub offload: Option<Offload>,
     /// Frames were lost since the last call of [`Port::dropped`].
     pub losing: bool,
+}
+
+/// What is left to the device that sends a frame (`struct virtio_net_hdr`, in the byte order of the machine:
+/// `vio_le`, net/packet/af_packet.c). The default is nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Offload([u8; Self::SIZE]);
+
+impl Offload {
+    /// In bytes: flags, kind, length of the headers, size of the parts, where the checksum begins, and where it goes.
+    pub const SIZE: usize = 10;
+
+    /// That of the frame which begins there.
+    fn before(slot: &[u8], start: usize) -> Self {
+        Self(slot.get(..start).and_then(|before| before.last_chunk()).copied().unwrap_or_default())
+    }
+
+    /// After how many bytes of payload the frame has to be cut, if it has.
+    pub fn gso_size(&self) -> Option<u16> {
+        let Self([_, kind, _, _, low, high, ..]) = self;
+        (*kind != 0).then(|| u16::from_ne_bytes([*low, *high]))
+    }
+
+    /// As the kernel reads it.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 /// A step of the set-up that failed.
@@ -88,27 +120,31 @@ impl Unbound {
     }
 
     /// Binds it to the interface of that index, with room for `slots` frames of at most `longest` bytes, Ethernet header
-    /// included. Frames are taken from now on.
+    /// included. Frames are taken from now on; `whole`: with their [`Offload`], and given with it.
     ///
     /// Takes some 10 ms, in which the kernel waits for an RCU grace period (`packet_set_ring`).
     ///
     /// # Errors
     ///
     /// `ENOMEM` if the kernel can't give so much memory, `ENODEV` if there is no such interface.
-    pub fn bind(self, interface: u32, longest: usize, slots: usize) -> Result<Port, PortError> {
+    pub fn bind(self, interface: u32, longest: usize, slots: usize, whole: bool) -> Result<Port, PortError> {
         let at = |call| move |error| PortError { call, error };
         let socket = self.0;
         set(&socket, libc::PACKET_VERSION, &[libc::tpacket_versions::TPACKET_V2 as usize])
             .map_err(at("setsockopt(PACKET_VERSION)"))?;
         set(&socket, PACKET_IGNORE_OUTGOING, &[1]).map_err(at("setsockopt(PACKET_IGNORE_OUTGOING)"))?;
         set(&socket, PACKET_QDISC_BYPASS, &[1]).map_err(at("setsockopt(PACKET_QDISC_BYPASS)"))?;
-        let shape = Shape::new(longest, slots);
+        if whole {
+            // Before the ring, which it is refused behind.
+            set(&socket, PACKET_VNET_HDR, &[1]).map_err(at("setsockopt(PACKET_VNET_HDR)"))?;
+        }
+        let shape = Shape::new(if whole { Offload::SIZE } else { 0 } + longest, slots);
         // struct tpacket_req
         let request = [shape.block, shape.blocks, shape.slot, shape.blocks * shape.slots_per_block];
         set(&socket, libc::PACKET_RX_RING, &request).map_err(at("setsockopt(PACKET_RX_RING)"))?;
-        let ring = Ring::new(&socket, shape).map_err(at("mmap"))?;
+        let ring = Ring::new(&socket, shape, whole).map_err(at("mmap"))?;
         bind(&socket, interface).map_err(at("bind"))?;
-        Ok(Port { ring, socket, next: 0 })
+        Ok(Port { ring, socket, next: 0, whole })
     }
 }
 
@@ -130,7 +166,13 @@ impl Port {
         self.ring.frame(self.next).map(|frame| frame.at_ns)
     }
 
-    /// Sends frames, each from its Ethernet header on, at most [`BATCH`] of them, and returns how many have gone.
+    /// Frames are taken with their [`Offload`], and given with it.
+    pub fn is_whole(&self) -> bool {
+        self.whole
+    }
+
+    /// Sends frames, each from its Ethernet header on (from its [`Offload`] on, if the port [is whole](Self::is_whole)), at
+    /// most [`BATCH`] of them, and returns how many have gone.
     ///
     /// # Errors
     ///
@@ -253,18 +295,19 @@ impl Shape {
 struct Ring {
     start: NonNull<libc::c_void>,
     shape: Shape,
+    whole: bool,
 }
 
 // SAFETY: the memory belongs to this value alone (the kernel aside), and nothing in it depends on a thread.
 unsafe impl Send for Ring {}
 
 impl Ring {
-    fn new(socket: &OwnedFd, shape: Shape) -> io::Result<Self> {
+    fn new(socket: &OwnedFd, shape: Shape, whole: bool) -> io::Result<Self> {
         let size = NonZeroUsize::new(shape.bytes()).ok_or(Errno::EINVAL)?;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists already.
         let start =
             unsafe { mmap(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, socket, 0) }?;
-        Ok(Self { start, shape })
+        Ok(Self { start, shape, whole })
     }
 
     fn is_ours(&self, index: usize) -> bool {
@@ -283,7 +326,7 @@ impl Ring {
             let start = self.start.as_ptr().cast::<u8>().add(self.shape.offset(index));
             std::slice::from_raw_parts(start, self.shape.slot)
         };
-        Some(Frame::parse(slot))
+        Some(Frame::parse(slot, self.whole))
     }
 
     fn give_back(&mut self, index: usize) {
@@ -312,7 +355,7 @@ impl Drop for Ring {
 
 impl<'a> Frame<'a> {
     /// Reads a slot. What makes no sense gives an empty frame.
-    fn parse(slot: &'a [u8]) -> Self {
+    fn parse(slot: &'a [u8], whole: bool) -> Self {
         let header = slot.get(..HEADER).unwrap_or(&[0; HEADER]);
         let long = |at: usize| header.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes);
         let short = |at: usize| header.get(at..at + 2).and_then(|b| b.try_into().ok()).map_or(0, u16::from_ne_bytes);
@@ -322,6 +365,7 @@ impl<'a> Frame<'a> {
             bytes: slot.get(start..start + kept).unwrap_or_default(),
             length,
             checksummed: status & libc::TP_STATUS_CSUMNOTREADY == 0,
+            offload: whole.then(|| Offload::before(slot, start)),
             losing: status & libc::TP_STATUS_LOSING != 0,
         }
     }
@@ -353,11 +397,17 @@ mod tests {
         slot[12..14].copy_from_slice(&66_u16.to_ne_bytes());
         slot[16..20].copy_from_slice(&3_u32.to_ne_bytes());
         slot[20..24].copy_from_slice(&7_u32.to_ne_bytes());
-        let frame = Frame::parse(&slot);
+        let frame = Frame::parse(&slot, false);
         assert_eq!((frame.at_ns, frame.bytes.len(), frame.length), (3_000_000_007, 60, 90));
-        assert!(!frame.checksummed && !frame.losing);
+        assert!(!frame.checksummed && !frame.losing && frame.offload.is_none());
+        // The header is right before the frame: partial checksum, TCP over IPv4, gso_size 1448.
+        slot[56..60].copy_from_slice(&[1, 1, 66, 0]);
+        slot[60..62].copy_from_slice(&1448_u16.to_ne_bytes());
+        let offload = Frame::parse(&slot, true).offload.unwrap();
+        assert_eq!((offload.gso_size(), offload.as_bytes()), (Some(1448), &slot[56..66]));
         slot[12..14].copy_from_slice(&100_u16.to_ne_bytes());
-        assert!(Frame::parse(&slot).bytes.is_empty());
-        assert!(Frame::parse(&[]).bytes.is_empty());
+        assert!(Frame::parse(&slot, true).bytes.is_empty());
+        assert!(Frame::parse(&[], true).bytes.is_empty());
+        assert_eq!(Offload::default().gso_size(), None);
     }
 }

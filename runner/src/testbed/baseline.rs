@@ -1,14 +1,15 @@
 //! What every namespace starts from, whatever the host is set to.
 //!
 //! A new network namespace has the kernel's defaults, except that it takes the settings of IPv4's interfaces over
-//! from the initial one (`devinet_init_net`, net/ipv4/devinet.c, and the sysctl `net.core.devconf_inherit_init_net`).
-//! On a host that forwards, for example, it would forward. A scenario must behave the same everywhere.
+//! from the initial one (`devinet_init_net`, net/ipv4/devinet.c, and the sysctl `net.core.devconf_inherit_init_net`), and
+//! TCP's congestion control and buffers (`tcp_sk_init`, net/ipv4/tcp_ipv4.c). On a host that forwards, for example, it would
+//! forward. A scenario must behave the same everywhere.
 
 use super::sysctl::{self, SysctlError};
 
 /// Sysctls and the values that they start from. In this order: `ip_forward` resets others when it is written
 /// (`inet_forward_change`, net/ipv4/devinet.c).
-const BASELINE: [(&str, &str); 24] = [
+const BASELINE: [(&str, &str); 27] = [
     // Taken over: a host that forwards must not make our hosts forward.
     ("net.ipv4.ip_forward", "0"),
     ("net.ipv4.conf.default.forwarding", "0"),
@@ -27,6 +28,13 @@ const BASELINE: [(&str, &str); 24] = [
     ("net.ipv4.tcp_timestamps", "1"),
     ("net.ipv4.tcp_sack", "1"),
     ("net.ipv4.tcp_fastopen", "1"),
+    // Taken over: what is sent when, what is lost in a queue and how fast a transfer is depends on it. Each kernel has
+    // this one, and takes it from anyone (`tcp_set_default_congestion_control`, net/ipv4/tcp_cong.c).
+    ("net.ipv4.tcp_congestion_control", "reno"),
+    // Taken over: how much may be under way. The kernel's own, unless the machine has little memory (`tcp_init`,
+    // net/ipv4/tcp.c).
+    ("net.ipv4.tcp_rmem", "4096 131072 6291456"),
+    ("net.ipv4.tcp_wmem", "4096 16384 4194304"),
     // An ADD_ADDR that finds the peer busy with another one is dropped there. It comes again after this time, of which
     // the default is 120 s, unless the kernel goes by the subflows' retransmission time-out.
     ("net.mptcp.add_addr_timeout", "1"),

@@ -65,6 +65,7 @@ impl Builder<'_> {
             Setup::Link { link: _, mtu, ends } => self.link(*mtu, ends),
             Setup::PathLink { link, mtu, ends, inner } => self.path_link(link, *mtu, ends, *inner),
             Setup::RealFrames { link, ends } => self.real_frames(link, ends),
+            Setup::GsoMaxSize { link: _, ends, bytes } => self.gso_max_size(ends, *bytes),
             Setup::Address { namespace, device, address } => self.address(namespace, device, *address),
             Setup::LinkUp { namespace, device } => self.link_up(namespace, device),
             Setup::Rate { namespace, device, rate } => self.rate(namespace, device, *rate),
@@ -164,6 +165,17 @@ impl Builder<'_> {
         }
         let path = self.testbed.place(&path_place(link))?;
         INNER_DEVICES.iter().try_for_each(|device| path.switch_offloads_off(device))
+    }
+
+    fn gso_max_size(&mut self, ends: &[LinkEnd; 2], bytes: u32) -> Result<(), TestbedError> {
+        for LinkEnd { namespace, device, .. } in ends {
+            let index = self.testbed.node(namespace)?.index(device)?;
+            self.pend(namespace, Request::set_gso_max_size(index, device, bytes));
+            if let Some(link) = self.expected_link(namespace, device) {
+                link.gso_max_size = Some(bytes);
+            }
+        }
+        Ok(())
     }
 
     fn address(&mut self, namespace: &str, device: &str, address: Address) -> Result<(), TestbedError> {

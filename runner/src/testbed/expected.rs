@@ -25,6 +25,8 @@ pub(super) struct ExpectedLink {
     pub(super) device: String,
     pub(super) hardware: Hardware,
     pub(super) mtu: Option<u32>,
+    /// In bytes.
+    pub(super) gso_max_size: Option<u32>,
     /// Up; and if the other end is up, too, running.
     pub(super) up: bool,
     pub(super) running: bool,
@@ -91,7 +93,7 @@ impl ExpectedLink {
     /// As it is when it was just made.
     pub(super) fn new(device: &str, hardware: Hardware, mtu: Option<u32>) -> Self {
         let device = device.to_owned();
-        Self { device, hardware, mtu, up: false, running: false, rate: None, addresses: Vec::new() }
+        Self { device, hardware, mtu, gso_max_size: None, up: false, running: false, rate: None, addresses: Vec::new() }
     }
 
     fn compare(&self, actual: &Actual, differences: &mut Vec<String>) {
@@ -108,6 +110,11 @@ impl ExpectedLink {
         must(link.index == hardware.index, &format!("has the index {} instead of {}", link.index, hardware.index));
         must(link.mac == hardware.mac, &format!("has the MAC address {:x?} instead of {:x?}", link.mac, hardware.mac));
         must(self.mtu.is_none_or(|mtu| link.mtu == mtu), &format!("has an MTU of {}", link.mtu));
+        let gso_max_size = link.gso_max_size;
+        must(
+            self.gso_max_size.is_none_or(|size| gso_max_size == size),
+            &format!("has a gso_max_size of {gso_max_size}"),
+        );
         must(link.up == self.up, if link.up { "is up" } else { "is not up" });
         must(link.running || !self.running, "has no carrier");
         if let Some(rate) = self.rate {
@@ -212,6 +219,7 @@ mod tests {
             device: "eth1".into(),
             hardware: HARDWARE,
             mtu: Some(1400),
+            gso_max_size: Some(16_000),
             up: true,
             running: true,
             rate: Some(1_000_007),
@@ -225,6 +233,7 @@ mod tests {
                 name: "eth1".into(),
                 mac: HARDWARE.mac.to_vec(),
                 mtu: 1400,
+                gso_max_size: 16_000,
                 up: true,
                 running: true,
                 rx_bytes: 0,
@@ -251,11 +260,12 @@ mod tests {
     #[test]
     fn each_difference_is_found() {
         type Damage = fn(&mut Actual);
-        let cases: [(&str, Damage); 14] = [
+        let cases: [(&str, Damage); 15] = [
             ("there is no interface eth1", |actual| actual.links.clear()),
             ("eth1 has the index 3 instead of 2", |actual| actual.links[0].index = 3),
             ("eth1 has the MAC address", |actual| actual.links[0].mac = vec![2; 6]),
             ("eth1 has an MTU of 1500", |actual| actual.links[0].mtu = 1500),
+            ("eth1 has a gso_max_size of 65536", |actual| actual.links[0].gso_max_size = 65_536),
             ("eth1 is not up", |actual| actual.links[0].up = false),
             ("eth1 has no carrier", |actual| actual.links[0].running = false),
             ("eth1 has no rate limit, or another one", |actual| actual.queues.clear()),

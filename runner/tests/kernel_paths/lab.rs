@@ -2,12 +2,14 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
+use std::time::Duration;
 
 use mptcplab::forward::{Forwarder, Prepared};
 use mptcplab::path::Path;
-use mptcplab::plan::{Setup, plan};
+use mptcplab::plan::{Setup, plan, rings};
 use mptcplab::scenario::model::{
-    Address, Conditions, Expectation, Gates, Link, LinkEnd, Namespace, PathPlan, Place, Scenario, World,
+    Action, Address, Conditions, Expectation, Gates, Link, LinkEnd, Namespace, PathChange, PathPlan, Place, Scenario,
+    Step, TransferPlan, World,
 };
 use mptcplab::testbed::{self, Home, Testbed};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -28,14 +30,37 @@ pub struct Lab {
 }
 
 impl Lab {
-    /// With the same conditions in both directions.
+    /// With the same conditions in both directions, which may change.
     pub fn new(home: &Arc<Home>, conditions: &Conditions) -> Self {
         let path = path([conditions.clone(), conditions.clone()]);
-        let mut setup = plan(&scenario(path.clone())).setup;
+        let change = PathChange { link: LINK.to_owned(), from: None, conditions: [None, None] };
+        let change = Step { place: Place::default(), action: Action::SetPath(change) };
+        Self::with(home, &path, vec![change])
+    }
+
+    /// Nothing ever happens to packets.
+    pub fn open(home: &Arc<Home>) -> Self {
+        Self::with(home, &path(<[Conditions; 2]>::default()), Vec::new())
+    }
+
+    /// Of the steps, only the plan is told; also that there will be a transfer, of any size.
+    fn with(home: &Arc<Home>, path: &PathPlan, mut steps: Vec<Step>) -> Self {
+        let transfer = TransferPlan {
+            connection: String::new(),
+            from_client: u64::MAX,
+            from_server: 0,
+            pace: None,
+            background: true,
+            tolerate_corrupt: 0,
+            deadline: Duration::ZERO,
+        };
+        steps.push(Step { place: Place::default(), action: Action::Transfer(transfer) });
+        let scenario = Scenario { steps, ..scenario(path.clone()) };
+        let mut setup = plan(&scenario).setup;
         setup.retain(|setup| !matches!(setup, Setup::Operation(_)));
         let testbed = testbed::build(home, &setup).unwrap();
-        let prepared = Prepared::open(LINK, testbed.path(LINK).unwrap(), 1500).unwrap();
-        let forwarder = prepared.start(Path::new(&path)).unwrap().ready().unwrap();
+        let prepared = Prepared::open(LINK, testbed.path(LINK).unwrap(), rings(&scenario, path)).unwrap();
+        let forwarder = prepared.start(Path::new(path)).unwrap().ready().unwrap();
         Self { testbed, forwarder }
     }
 

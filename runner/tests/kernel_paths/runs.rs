@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Failed};
 use mptcplab::engine;
-use mptcplab::recording::{Moment, Observation, PathDeed, PathTotals, Recording, StepOutcome};
+use mptcplab::recording::{Direction, Moment, Observation, PathDeed, PathTotals, Recording, StepOutcome};
 use mptcplab::scenario;
 use mptcplab::testbed::Home;
 
@@ -207,6 +207,44 @@ steps:
     all_done(&recording);
     let (slow, quick) = (step_time(&recording, 2), step_time(&recording, 4));
     assert!(slow > Duration::from_millis(100) && quick < slow, "{slow:?} {quick:?}");
+    Ok(Completion::Completed)
+}
+
+/// Both ends see frames as on a plain veth pair, and the path counts them as what they would be on a wire.
+pub fn an_open_path_is_recorded_like_any_other(home: &Arc<Home>) -> Result<Completion, Failed> {
+    const BYTES: u64 = 1024 * 1024;
+    let recording = run(
+        home,
+        "
+paths:
+  wifi: {}
+steps:
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
+  - transfer: { on: main, each_way: 1 MiB }
+  - close: { on: main, by: client }
+",
+    )?;
+    all_done(&recording);
+    for (from, to) in [("client", "server"), ("server", "client")] {
+        let seen = |namespace: &str, direction| -> Vec<u32> {
+            let payload = |what: &Observation| match what {
+                Observation::Packet { namespace: at, direction: way, segment, .. }
+                    if at == namespace && *way == direction =>
+                {
+                    Some(segment.payload)
+                }
+                _ => None,
+            };
+            recording.entries.iter().filter_map(|entry| payload(&entry.what)).filter(|payload| *payload > 0).collect()
+        };
+        let (sent, received) = (seen(from, Direction::Out), seen(to, Direction::In));
+        assert_eq!(sent, received, "from {from}");
+        assert!(sent.iter().any(|payload| *payload > 1500), "nothing was whole: {sent:?}");
+        assert!(sent.iter().map(|payload| u64::from(*payload)).sum::<u64>() >= BYTES);
+        let totals = totals(&recording, from, &Moment::End);
+        assert!(totals.entered > BYTES / 1448 && totals.entered_bytes <= 1500 * totals.entered, "{totals:?}");
+        assert_eq!((totals.entered, totals.entered_bytes), (totals.left, totals.left_bytes));
+    }
     Ok(Completion::Completed)
 }
 

@@ -235,11 +235,18 @@ pub fn sysctls_are_read_back(home: &Arc<Home>) -> Result<Completion, Failed> {
 pub fn a_namespace_starts_from_the_baseline(home: &Arc<Home>) -> Result<Completion, Failed> {
     let testbed = build(home, &two_hosts(1))?;
     let values = testbed.node("client")?.run(|| {
-        ["ipv4/conf/eth1/rp_filter", "ipv4/ip_forward", "ipv6/conf/eth1/accept_ra", "ipv6/conf/eth1/addr_gen_mode"]
-            .map(|file| fs::read_to_string(format!("/proc/sys/net/{file}")))
+        [
+            "ipv4/conf/eth1/rp_filter",
+            "ipv4/ip_forward",
+            "ipv6/conf/eth1/accept_ra",
+            "ipv6/conf/eth1/addr_gen_mode",
+            "ipv4/tcp_congestion_control",
+            "ipv4/tcp_rmem",
+        ]
+        .map(|file| fs::read_to_string(format!("/proc/sys/net/{file}")))
     })?;
     let values = values.into_iter().collect::<Result<Vec<String>, _>>()?;
-    assert_eq!(values.concat(), "0\n0\n0\n1\n");
+    assert_eq!(values.concat(), "0\n0\n0\n1\nreno\n4096\t131072\t6291456\n");
     Ok(Completion::Completed)
 }
 

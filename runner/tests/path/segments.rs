@@ -1,10 +1,12 @@
 //! Splitting and merging.
 
+use std::time::Duration;
+
 use mptcplab::scenario::model::{PacketPattern, RuleAction};
 use mptcplab::wire::{MptcpOption, TcpFlags};
 
 use crate::edits::dss;
-use crate::lab::{Lab, MS, Seen, Tcp, any, only};
+use crate::lab::{Lab, MS, Seen, Tcp, any, delay, only, rule};
 
 const FIN: TcpFlags = TcpFlags::ACK.union(TcpFlags::FIN).union(TcpFlags::PSH);
 
@@ -26,6 +28,33 @@ fn parts_have_all_options_and_the_right_places_in_the_stream() {
         }
         assert_eq!(lab.deeds(), ["1 split → 3"]);
         assert_eq!((lab.path.totals(0).entered, lab.path.totals(0).added, lab.path.totals(0).left), (1, 2, 3));
+    }
+}
+
+#[test]
+fn what_nobody_has_cut_passes_only_where_nothing_happens_to_it() {
+    let frame = Tcp::data(1, &[7; 3000]).option(&dss(None)).frame(0);
+    let enter = |lab: &mut Lab| {
+        let mut arrived = Vec::new();
+        let passed =
+            lab.path.enter_whole(lab.now, 0, &frame, 1400, &mut |to, frame| arrived.push((to, frame.to_vec())));
+        (passed, arrived)
+    };
+    let mut open = Lab::new(Default::default(), Vec::new());
+    assert_eq!(enter(&mut open), (true, vec![(1, frame.clone())]));
+    let mut cut = Lab::with_rule(any(), RuleAction::Split(1400));
+    cut.send(0, &frame);
+    let (whole, parts) = (open.path.totals(0), cut.path.totals(0));
+    assert_eq!((whole.entered, whole.left, whole.left_bytes), (3, parts.left, parts.left_bytes));
+    // The next one has the number that it would have.
+    open.path.add_rule(&rule("rule", any(), RuleAction::Drop));
+    open.send(0, &frame);
+    assert_eq!(open.deeds(), ["4 drop"]);
+    let late = || delay(Duration::from_millis(1));
+    for mut lab in [open, cut, Lab::new([late(), late()], Vec::new())] {
+        let before = lab.path.totals(0);
+        assert_eq!(enter(&mut lab), (false, Vec::new()));
+        assert_eq!(lab.path.totals(0), before);
     }
 }
 

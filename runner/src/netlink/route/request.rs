@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkMessage};
+use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
 use netlink_packet_route::route::{
     RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
@@ -83,6 +83,15 @@ impl Request {
     pub fn set_mtu(index: u32, device: &str, mtu: u32) -> Self {
         let message = LinkUnspec::new_with_index(index).mtu(mtu).build();
         Self::new(format!("set mtu of {device} to {mtu}"), RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    /// Limits how many bytes an interface sends in one frame, Ethernet header included, if what cuts it comes later (generic
+    /// segmentation offload): frames are shorter than this. It goes for IPv4, too, where that has a limit of its own
+    /// (`netif_set_gso_max_size`, net/core/dev.h).
+    pub fn set_gso_max_size(index: u32, device: &str, bytes: u32) -> Self {
+        let mut message = LinkUnspec::new_with_index(index).build();
+        message.attributes.push(LinkAttribute::GsoMaxSize(bytes));
+        Self::new(format!("set gso_max_size of {device} to {bytes}"), RouteNetlinkMessage::SetLink(message), 0)
     }
 
     /// Adds an address. An IPv6 address can be used at once: there is no duplicate address detection

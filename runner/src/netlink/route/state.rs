@@ -23,6 +23,8 @@ pub struct LinkState {
     pub mac: Vec<u8>,
     /// In bytes.
     pub mtu: u32,
+    /// The most that it sends in one frame before something cuts it, in bytes; the larger of the limits for IPv4 and for all.
+    pub gso_max_size: u32,
     /// Set up (`IFF_UP`).
     pub up: bool,
     /// It has a carrier, and the kernel has taken notice: it sends.
@@ -47,6 +49,7 @@ impl From<LinkMessage> for LinkState {
             name: String::new(),
             mac: Vec::new(),
             mtu: 0,
+            gso_max_size: 0,
             up: flags.contains(LinkFlags::Up),
             running: false,
             rx_bytes: 0,
@@ -60,6 +63,9 @@ impl From<LinkMessage> for LinkState {
                 LinkAttribute::IfName(name) => link.name = name,
                 LinkAttribute::Address(mac) => link.mac = mac,
                 LinkAttribute::Mtu(mtu) => link.mtu = mtu,
+                LinkAttribute::GsoMaxSize(bytes) | LinkAttribute::GsoIpv4MaxSize(bytes) => {
+                    link.gso_max_size = link.gso_max_size.max(bytes);
+                }
                 LinkAttribute::Stats64(counts) => {
                     (link.rx_bytes, link.tx_bytes) = (counts.rx_bytes, counts.tx_bytes);
                     link.tx_dropped = counts.tx_dropped;

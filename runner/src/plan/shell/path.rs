@@ -44,6 +44,13 @@ impl Script {
         }
     }
 
+    pub(super) fn gso_max_size(&mut self, ends: &[LinkEnd; 2], bytes: u32) {
+        self.comment("Several segments in one frame, as on a plain veth pair, but no more than the path takes");
+        for LinkEnd { namespace, device, .. } in ends {
+            self.run(&format!("ip -n {} link set dev {} gso_max_size {bytes}", quote(namespace), quote(device)));
+        }
+    }
+
     /// What a path does from the start.
     pub(super) fn path(&mut self, path: &PathPlan) {
         for (from, conditions) in path.conditions.iter().enumerate() {

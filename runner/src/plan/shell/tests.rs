@@ -32,6 +32,8 @@ fn a_path_is_a_bridge_with_netem() {
     let (link, place) = ("wifi".to_owned(), Place::default());
     scenario.world.paths =
         vec![PathPlan { link: link.clone(), place, seed: 7, conditions: [forth, back], rules: Vec::new() }];
+    let open = PathPlan { link: "cellular".into(), conditions: Default::default(), ..scenario.world.paths[0].clone() };
+    scenario.world.paths.push(open);
     let from = Some("server".to_owned());
     let change = PathChange { link, from, conditions: [None, Some(Conditions::default())] };
     scenario.steps = vec![example::step(Action::SetPath(change))];

@@ -50,6 +50,13 @@ pub struct Conditions {
     pub mtu: Option<u32>,
 }
 
+impl Conditions {
+    /// Packets pass at once, as they are. A queue alone does nothing: without a rate nothing waits.
+    pub fn is_open(&self) -> bool {
+        *self == Self { queue: self.queue, ..Self::default() }
+    }
+}
+
 /// How the delay varies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Jitter {

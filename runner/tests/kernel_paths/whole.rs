@@ -1,0 +1,107 @@
+//! A path that is open for good carries frames whole, as a plain veth pair does, and counts what they would be on a wire.
+
+use std::io::{Read as _, Write as _};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use libtest_mimic::{Completion, Failed};
+use mptcplab::netlink::route::Request;
+use mptcplab::observe::Counters;
+use mptcplab::plan::GSO_MAX_SIZE;
+use mptcplab::testbed::Home;
+use socket2::Protocol;
+
+use super::lab::{Lab, SPLICED};
+
+const BYTES: usize = 4 * 1024 * 1024;
+/// Of the IP and the TCP header, with a time stamp.
+const HEADERS: u64 = 52;
+/// What a SYN has besides: maximum segment size, window scale, SACK permitted.
+const SYN: u64 = 8;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+impl Lab {
+    /// What a namespace has sent so far: TCP segments, and bytes through the spliced link, in frames as they were given to
+    /// the device.
+    fn sent(&self, namespace: &str) -> Result<(u64, u64), Failed> {
+        let node = self.testbed.node(namespace)?;
+        let counters = node.run(Counters::open)??.read()?;
+        let segments = counters.get("TcpOutSegs").copied().ok_or("no TcpOutSegs")?;
+        let link = node.route().links()?.into_iter().find(|link| link.name == "eth2").ok_or("no link")?;
+        Ok((segments, link.tx_bytes))
+    }
+}
+
+/// No two stretches of it are alike.
+fn payload(salt: u32) -> Vec<u8> {
+    (0..u32::try_from(BYTES / 4).unwrap())
+        .flat_map(|word| (word ^ salt).wrapping_mul(0x9e37_79b9).to_le_bytes())
+        .collect()
+}
+
+/// Bytes arrive whole in both directions, in frames that nobody has cut, and these are counted as what they are.
+pub fn an_open_path_carries_frames_whole(home: &Arc<Home>) -> Result<Completion, Failed> {
+    for protocol in [Protocol::TCP, Protocol::MPTCP] {
+        let lab = Lab::open(home);
+        let names = ["client", "server"];
+        let before = [lab.sent("client")?, lab.sent("server")?];
+        let (client, server) = lab.pair(SPLICED, protocol);
+        for (mut from, mut to, salt) in [(&client, &server, 1), (&server, &client, 2)] {
+            let mut arrived = vec![0; BYTES];
+            thread::scope(|scope| -> std::io::Result<()> {
+                let writer = scope.spawn(move || from.write_all(&payload(salt)));
+                to.read_exact(&mut arrived)?;
+                writer.join().unwrap()
+            })?;
+            assert!(arrived == payload(salt), "{protocol:?}: other bytes than were sent");
+        }
+        // The last acknowledgments, too.
+        let deadline = Instant::now() + PATIENCE;
+        let (totals, sent) = loop {
+            let sent = [lab.sent("client")?, lab.sent("server")?];
+            let totals = lab.totals()?;
+            let settled = (0..2).all(|from| totals[from].entered == sent[from].0 - before[from].0);
+            if settled || Instant::now() > deadline {
+                break (totals, sent);
+            }
+        };
+        for from in 0..2 {
+            let (name, totals, segments) = (names[from], totals[from], sent[from].0 - before[from].0);
+            assert_eq!(totals.entered, segments, "{name}: the kernel counts segments, too");
+            assert_eq!((totals.left, totals.left_bytes), (totals.entered, totals.entered_bytes), "{name}");
+            if protocol == Protocol::TCP {
+                assert_eq!(totals.entered_bytes, BYTES as u64 + segments * HEADERS + SYN, "{name}");
+            }
+            let frames = sent[from].1 - before[from].1;
+            assert!(
+                frames < totals.entered_bytes,
+                "{name}: {frames} bytes in frames that somebody has cut: {totals:?}"
+            );
+        }
+        assert_eq!(lab.forwarder.take_news(), []);
+    }
+    Ok(Completion::Completed)
+}
+
+/// The limit is there, and without it, what the slots have no room for is reported.
+pub fn frames_that_are_too_long_are_reported(home: &Arc<Home>) -> Result<Completion, Failed> {
+    let lab = Lab::open(home);
+    let node = lab.testbed.node("client")?;
+    let limit = || -> Result<u32, Failed> {
+        let links = node.route().links()?;
+        Ok(links.iter().find(|link| link.name == "eth2").ok_or("no link")?.gso_max_size)
+    };
+    assert_eq!(limit()?, GSO_MAX_SIZE);
+    node.route().request(Request::set_gso_max_size(node.index("eth2")?, "eth2", 65_536))?;
+    assert_eq!(limit()?, 65_536);
+    let (client, _server) = lab.pair(SPLICED, Protocol::TCP);
+    client.set_nonblocking(true)?;
+    let deadline = Instant::now() + PATIENCE;
+    let much = vec![7; 65_536];
+    while lab.lost(0)? == 0 {
+        assert!(Instant::now() < deadline, "nothing was reported");
+        let _ = (&client).write(&much);
+    }
+    Ok(Completion::Completed)
+}
