@@ -277,6 +277,8 @@ fn emulated_processors_take_turns() -> Result<(), Failed> {
         let arguments = fs::read_to_string(workshop.path("arguments"))?;
         contains(&arguments, "-accel tcg,thread=single ");
         contains(&arguments, processors);
+        // The timer's check fails on a busy host.
+        contains(&arguments, " no_timer_check ");
     }
     Ok(())
 }
@@ -459,6 +461,6 @@ fn modules_may_be_compressed(kernel: &Path) -> Result<(), Failed> {
     assert!(runs("sh", &["-c", compress, &folder]));
     let output = live.command(&[], kernel, &["--modules", &folder], &[SCENARIO]).output()?;
     complaint(&output, 0);
-    assert_eq!(output.stdout.iter().filter(|byte| **byte == b'\n').count(), 2);
+    assert_eq!(String::from_utf8_lossy(&output.stdout).lines().count(), 2);
     Ok(())
 }

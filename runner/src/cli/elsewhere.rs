@@ -78,12 +78,11 @@ impl Cache {
         let stale: Vec<&Scenario> =
             scenarios.iter().filter(|scenario| !outcomes.contains_key(&scenario.label())).collect();
         let reused_by_label = |label: &str| outcomes.contains_key(label);
-        let mut base = match (&known, stale.as_slice()) {
-            (Some(known), []) => known.clone(),
-            _ => {
-                let scratch = self.scratch()?;
-                run(&scratch.path().join("run"), &self.arguments(kernel), &stale, launcher)?
-            }
+        let mut base = if let (Some(known), []) = (&known, stale.as_slice()) {
+            known.clone()
+        } else {
+            let scratch = self.scratch()?;
+            run(&scratch.path().join("run"), &self.arguments(kernel), &stale, launcher)?
         };
         let lacking = stale.iter().map(|scenario| scenario.label());
         let lacking = lacking.filter(|label| base.scenarios.iter().all(|outcome| outcome.label != *label));
