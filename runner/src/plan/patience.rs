@@ -4,16 +4,43 @@ use std::num::NonZeroU32;
 
 use crate::scenario::model::Action;
 
-use super::Plan;
+use super::{Plan, Setup};
+
+/// In seconds: how long the kernel waits for the echo of an ADD_ADDR, at most, before it repeats it. Namespaces begin with
+/// one second (`testbed::baseline`).
+const ADD_ADDR_TIMEOUT: &str = "net.mptcp.add_addr_timeout";
 
 impl Plan {
-    /// The same plan with this many times the time: deadlines, and the quiet periods in which nothing may come.
+    /// The same plan with this many times the time: deadlines, the quiet periods in which nothing may come, and the time
+    /// after which an ADD_ADDR is repeated, unless the scenario says how long that is. A machine that stands still for a
+    /// second would see one more than there is to be seen.
     #[must_use]
     pub fn with_patience(mut self, factor: NonZeroU32) -> Self {
         for step in &mut self.steps {
             stretch(&mut step.action, factor.get());
         }
+        if factor > NonZeroU32::MIN {
+            self.wait_for_echoes(factor);
+        }
         self
+    }
+
+    fn wait_for_echoes(&mut self, seconds: NonZeroU32) {
+        let says = |namespace: &str, setup: &Setup| matches!(setup, Setup::Sysctl { namespace: of, name, .. } if of == namespace && name.replace('/', ".") == ADD_ADDR_TIMEOUT);
+        let namespaces = self.setup.iter().filter_map(|setup| match setup {
+            Setup::Namespace { name } => Some(name),
+            _ => None,
+        });
+        let silent = namespaces.filter(|namespace| !self.setup.iter().any(|setup| says(namespace, setup)));
+        let sysctl = |namespace: &String| Setup::Sysctl {
+            namespace: namespace.clone(),
+            name: ADD_ADDR_TIMEOUT.to_owned(),
+            value: seconds.to_string(),
+        };
+        let sysctls: Vec<Setup> = silent.map(sysctl).collect();
+        let first_other = self.setup.iter().position(|setup| !matches!(setup, Setup::Namespace { .. }));
+        let at = first_other.unwrap_or(self.setup.len());
+        self.setup.splice(at..at, sysctls);
     }
 }
 
@@ -46,6 +73,7 @@ mod tests {
 
     use super::*;
     use crate::plan::{example, plan};
+    use crate::scenario::model::Scenario;
 
     /// Every duration of a plan's steps.
     fn durations(plan: &Plan) -> Vec<Duration> {
@@ -70,5 +98,24 @@ mod tests {
         let factor = NonZeroU32::new(3).unwrap();
         let thrice = durations(&plan(&example::scenario()).with_patience(factor));
         assert_eq!(thrice, once.iter().map(|duration| *duration * 3).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn an_announcement_is_repeated_later_unless_the_scenario_says_when() {
+        let timeouts = |scenario: &Scenario, factor| {
+            let plan = plan(scenario).with_patience(NonZeroU32::new(factor).unwrap());
+            let of_setup = |setup: &Setup| match setup {
+                Setup::Sysctl { namespace, name, value } if name == ADD_ADDR_TIMEOUT => {
+                    Some(format!("{namespace} {value}"))
+                }
+                _ => None,
+            };
+            plan.setup.iter().filter_map(of_setup).collect::<Vec<_>>()
+        };
+        let mut scenario = example::scenario();
+        assert_eq!(timeouts(&scenario, 1), [""; 0]);
+        assert_eq!(timeouts(&scenario, 4), ["client 4", "server 4"]);
+        scenario.world.namespaces[0].sysctls.push((ADD_ADDR_TIMEOUT.to_owned(), "0".to_owned()));
+        assert_eq!(timeouts(&scenario, 4), ["server 4", "client 0"]);
     }
 }
