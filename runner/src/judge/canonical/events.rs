@@ -20,8 +20,8 @@ enum Thing {
     Connection(u32),
     /// All subflows between two addresses.
     Subflows(u32, Pair),
-    /// One of them, by its ports.
-    Subflow(u32, Pair, Ports),
+    /// One of them: which, from 0.
+    Subflow(u32, Pair, usize),
     /// An address id of the peer's, as announced and removed.
     AddressId(u32, u8),
     /// An announced address of the peer's, as used by this side's own subflows.
@@ -54,7 +54,8 @@ pub(super) fn lines(names: &Names<'_>, namespace: &str, walls: &[usize]) -> Vec<
         if !listeners && matches!(event.kind, EventKind::ListenerCreated | EventKind::ListenerClosed) {
             continue;
         }
-        let text = canon.text(event);
+        let position = canon.position(event);
+        let text = canon.text(event, position);
         match event.kind {
             EventKind::Announced if !announced.insert((event.token, event.remote_id, text.clone())) => continue,
             EventKind::Removed => {
@@ -62,7 +63,11 @@ pub(super) fn lines(names: &Names<'_>, namespace: &str, walls: &[usize]) -> Vec<
             }
             _ => {}
         }
-        items.push(Item { stretch: stretch(walls, entry), key: canon.key(event, text), uses: canon.uses(event) });
+        items.push(Item {
+            stretch: stretch(walls, entry),
+            key: canon.key(event, text),
+            uses: canon.uses(event, position),
+        });
     }
     let order = canonical_order(&items);
     order.into_iter().filter_map(|index| items.get(index)).map(|item| item.key.4.clone()).collect()
@@ -71,8 +76,15 @@ pub(super) fn lines(names: &Names<'_>, namespace: &str, walls: &[usize]) -> Vec<
 struct Namer<'n, 'a> {
     names: &'n Names<'a>,
     namespace: &'n str,
-    /// The ports that the subflows of a pair of addresses had, one after the other.
-    seen: BTreeMap<(Option<u32>, Pair), Vec<Ports>>,
+    /// The subflows that a pair of addresses had, one after the other.
+    seen: BTreeMap<(Option<u32>, Pair), Vec<Seen>>,
+}
+
+/// A subflow, as far as events have told of it.
+struct Seen {
+    ports: Ports,
+    /// It was closed: the next one may happen to have the same ports.
+    closed: bool,
 }
 
 impl Namer<'_, '_> {
@@ -86,13 +98,31 @@ impl Namer<'_, '_> {
         (local, self.known(event.local_port), remote, self.known(event.remote_port))
     }
 
-    fn text(&mut self, event: &PmEvent) -> String {
+    /// Which one of the subflows between the same two ends it is about, from 0.
+    fn position(&mut self, event: &PmEvent) -> usize {
+        if !is_subflow_event(event.kind) && !matches!(event.kind, EventKind::Created | EventKind::Established) {
+            return 0;
+        }
+        let pair = self.pair(event);
+        let ports = (event.local_port, event.remote_port);
+        let seen = self.seen.entry((event.token, pair)).or_default();
+        let position = seen.iter().position(|seen| seen.ports == ports && !seen.closed).unwrap_or_else(|| {
+            seen.push(Seen { ports, closed: false });
+            seen.len() - 1
+        });
+        if let Some(seen) = seen.get_mut(position) {
+            seen.closed = event.kind == EventKind::SubClosed;
+        }
+        position
+    }
+
+    fn text(&self, event: &PmEvent, position: usize) -> String {
         let mut text = event.kind.word();
         if let Some(token) = event.token {
             _ = write!(text, " {}", self.names.token(self.namespace, token));
         }
         match event.kind {
-            EventKind::Created | EventKind::Established => self.push_subflow(&mut text, event),
+            EventKind::Created | EventKind::Established => self.push_subflow(&mut text, event, position),
             EventKind::Announced => {
                 let port = event.remote_port.zip(event.remote).filter(|(port, address)| {
                     self.names.is_announced_port(event.remote_id.unwrap_or(0), *address, *port)
@@ -102,7 +132,7 @@ impl Namer<'_, '_> {
             }
             EventKind::Removed => push(&mut text, "id", event.remote_id),
             EventKind::SubEstablished | EventKind::SubClosed | EventKind::SubPriority => {
-                self.push_subflow(&mut text, event);
+                self.push_subflow(&mut text, event, position);
                 self.push_subflow_facts(&mut text, event);
             }
             EventKind::ListenerCreated | EventKind::ListenerClosed => {
@@ -117,15 +147,8 @@ impl Namer<'_, '_> {
     }
 
     /// Both ends; `#2` for the second subflow between the same two.
-    fn push_subflow(&mut self, text: &mut String, event: &PmEvent) {
+    fn push_subflow(&self, text: &mut String, event: &PmEvent, position: usize) {
         let names = self.names;
-        let pair = self.pair(event);
-        let ports = (event.local_port, event.remote_port);
-        let seen = self.seen.entry((event.token, pair)).or_default();
-        let position = seen.iter().position(|seen| *seen == ports).unwrap_or_else(|| {
-            seen.push(ports);
-            seen.len() - 1
-        });
         let local = names.end(event.local, event.local_port);
         _ = write!(text, " {local} > {}", names.end(event.remote, event.remote_port));
         if position > 0 {
@@ -171,7 +194,7 @@ impl Namer<'_, '_> {
         (class, self.names.rank(&name), name, kind, text)
     }
 
-    fn uses(&self, event: &PmEvent) -> Vec<(Thing, Use)> {
+    fn uses(&self, event: &PmEvent, position: usize) -> Vec<(Thing, Use)> {
         let Some(token) = event.token else {
             return vec![match event.kind {
                 EventKind::ListenerCreated | EventKind::ListenerClosed => {
@@ -201,8 +224,7 @@ impl Namer<'_, '_> {
         }
         if is_subflow_event(event.kind) {
             let opened_here = self.known(event.remote_port).is_some();
-            let ports = (event.local_port, event.remote_port);
-            uses.push((Thing::Subflow(token, self.pair(event), ports), Use::Write));
+            uses.push((Thing::Subflow(token, self.pair(event), position), Use::Write));
             // Whoever closes a subflow to open the next one does it in this order. The other side learns of both at
             // the same time: a worker closes the one while the packets of the other come in.
             if opened_here || event.kind == EventKind::SubEstablished {

@@ -10,7 +10,7 @@ use crate::judge::canonical::{is_shown, is_timing};
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{Direction, Moment, Observation};
 use crate::scenario::model::{Action, CounterExpectation, FilterHook, Operation, Scenario};
-use crate::wire::MptcpOption;
+use crate::wire::{MptcpOption, Segment};
 
 use super::counters::{is_gauge, moved};
 use super::scope::Scope;
@@ -79,8 +79,9 @@ struct Seen {
     removed_ids_sent: u64,
     add_addr_received: u64,
     remove_addr_received: u64,
-    /// The ends of the subflows that it opened.
-    joins_sent: BTreeSet<(SocketAddr, SocketAddr)>,
+    /// The ends of the subflows that it opened, and the sequence numbers of their SYNs: one may have the ports of an
+    /// earlier one.
+    joins_sent: BTreeSet<(SocketAddr, SocketAddr, u32)>,
     /// Somebody opened a subflow, in whatever namespace.
     has_joins: bool,
     /// What a filter drops on its way out was sent, but not seen.
@@ -102,21 +103,23 @@ impl Seen {
             for option in &segment.options {
                 seen.has_joins |= matches!(option, MptcpOption::MpJoinSyn { .. });
                 if of == namespace {
-                    seen.count(*direction, option, (segment.source, segment.destination));
+                    seen.count(*direction, option, segment);
                 }
             }
         }
         seen
     }
 
-    fn count(&mut self, direction: Direction, option: &MptcpOption, ends: (SocketAddr, SocketAddr)) {
+    fn count(&mut self, direction: Direction, option: &MptcpOption, segment: &Segment) {
         match (direction, option) {
             (Direction::Out, MptcpOption::AddAddr { echo: false, .. }) => self.add_addr_sent += 1,
             (Direction::Out, MptcpOption::AddAddr { echo: true, .. }) => self.echo_sent += 1,
             (Direction::Out, MptcpOption::RemoveAddr { address_ids }) => {
                 self.removed_ids_sent += address_ids.len() as u64;
             }
-            (Direction::Out, MptcpOption::MpJoinSyn { .. }) => _ = self.joins_sent.insert(ends),
+            (Direction::Out, MptcpOption::MpJoinSyn { .. }) => {
+                self.joins_sent.insert((segment.source, segment.destination, segment.sequence));
+            }
             (Direction::In, MptcpOption::AddAddr { .. }) => self.add_addr_received += 1,
             (Direction::In, MptcpOption::RemoveAddr { .. }) => self.remove_addr_received += 1,
             _ => {}

@@ -247,6 +247,30 @@ fn a_second_subflow_between_the_same_addresses_has_a_number() {
     assert!(text.contains("  10.0.2.2 > 10.0.1.1:8080 #2\n    > mp_join syn id 1"), "{text}");
 }
 
+/// The kernel chooses the ports of subflows by chance (`inet_csk_find_open_port`, net/ipv4/inet_connection_sock.c).
+#[test]
+fn the_next_subflow_has_a_number_even_if_it_has_the_same_ports() {
+    let of = |second: &str| {
+        let mut run = Run::good();
+        let (client, server) = ("10.0.2.2:40005", "10.0.1.1:8080");
+        run.join(client, server, 1, 0);
+        run.event("client", subflow(EventKind::SubClosed, CLIENT_TOKEN, client, server, (1, 0)));
+        run.event("server", subflow(EventKind::SubClosed, SERVER_TOKEN, server, client, (0, 1)));
+        let before = run.recording.entries.len();
+        run.join(second, server, 1, 0);
+        for entry in run.recording.entries.iter_mut().skip(before - 1) {
+            if let Observation::Packet { segment, .. } = &mut entry.what {
+                segment.sequence = 1000;
+            }
+        }
+        text(&run)
+    };
+    let same = of("10.0.2.2:40005");
+    assert_eq!(same, of("10.0.2.2:40006"));
+    assert!(same.contains("sub_established main 10.0.2.2 > 10.0.1.1:8080 #3 local_id 1"), "{same}");
+    assert!(same.contains("  10.0.2.2 > 10.0.1.1:8080 #3\n    > mp_join syn id 1"), "{same}");
+}
+
 #[test]
 fn counters_of_later_kernels_show_only_if_they_are_required() {
     let mut run = Run::good();

@@ -33,10 +33,18 @@ pub(super) enum Repeated {
 /// All that crossed the wire.
 pub(super) struct Wire<'a> {
     conversations: Vec<Conversation<'a>>,
-    /// Which conversation and subflow a pair of sockets, as (initiator, acceptor), belongs to.
-    flows: BTreeMap<(SocketAddr, SocketAddr), (usize, usize)>,
+    /// Which subflow a pair of sockets, as (initiator, acceptor), belongs to.
+    flows: BTreeMap<(SocketAddr, SocketAddr), Known>,
     sent_again: BTreeMap<(&'a str, Repeated), u64>,
     received_again: BTreeMap<(&'a str, Repeated), u64>,
+}
+
+/// A subflow that was seen.
+struct Known {
+    conversation: usize,
+    flow: usize,
+    /// The sequence number of its SYN, if that was seen.
+    syn: Option<u32>,
 }
 
 /// Where a segment belongs.
@@ -78,8 +86,8 @@ impl<'a> Wire<'a> {
 
     fn sent(&mut self, names: &Names<'a>, namespace: &'a str, segment: &'a Segment, stretch: usize) {
         let position = match self.position(segment) {
-            Some(position) => position,
-            None => self.open(names, segment),
+            Some(position) if !self.opens_another(segment) => position,
+            _ => self.open(names, segment),
         };
         let Some(conversation) = self.conversations.get_mut(position.conversation) else { return };
         for option in &segment.options {
@@ -101,15 +109,21 @@ impl<'a> Wire<'a> {
         let (source, destination) = ends(segment);
         let forth = self.flows.get(&(source, destination)).map(|found| (found, true));
         let back = || self.flows.get(&(destination, source)).map(|found| (found, false));
-        let ((conversation, flow), from_initiator) = forth.or_else(back)?;
+        let (Known { conversation, flow, .. }, from_initiator) = forth.or_else(back)?;
         Some(Position { conversation: *conversation, flow: *flow, from_initiator })
+    }
+
+    /// A SYN between two sockets that had a subflow before: the kernel has chosen the same port once more. A SYN that is
+    /// repeated has the sequence number of the first one.
+    fn opens_another(&self, segment: &Segment) -> bool {
+        let known = self.flows.get(&ends(segment)).and_then(|known| known.syn);
+        is_syn(segment) && known.is_some_and(|sequence| sequence != segment.sequence)
     }
 
     /// A subflow that was not seen before.
     fn open(&mut self, names: &Names<'a>, segment: &Segment) -> Position {
         let (source, destination) = ends(segment);
-        let from_initiator = segment.flags.contains(TcpFlags::SYN) && !segment.flags.contains(TcpFlags::ACK)
-            || !names.is_known_port(source.port());
+        let from_initiator = is_syn(segment) || !names.is_known_port(source.port());
         let (initiator, acceptor) = if from_initiator { (source, destination) } else { (destination, source) };
         let (name, initiator_side) = owner_of_flow(names, segment, initiator, acceptor);
         let conversation = self.conversations.iter().position(|known| known.name == name).unwrap_or_else(|| {
@@ -120,7 +134,8 @@ impl<'a> Wire<'a> {
             .conversations
             .get_mut(conversation)
             .map_or(0, |conversation| conversation.open(names, initiator, acceptor, initiator_side));
-        self.flows.insert((initiator, acceptor), (conversation, flow));
+        let syn = is_syn(segment).then_some(segment.sequence);
+        self.flows.insert((initiator, acceptor), Known { conversation, flow, syn });
         Position { conversation, flow, from_initiator }
     }
 
@@ -150,6 +165,11 @@ impl<'a> Wire<'a> {
         let texts: Vec<String> = sections.into_iter().map(|(_, text)| text).collect();
         texts.join("\n")
     }
+}
+
+/// The first segment of a subflow.
+fn is_syn(segment: &Segment) -> bool {
+    segment.flags.contains(TcpFlags::SYN) && !segment.flags.contains(TcpFlags::ACK)
 }
 
 fn ends(segment: &Segment) -> (SocketAddr, SocketAddr) {
