@@ -26,7 +26,10 @@ impl Plan {
     }
 
     fn wait_for_echoes(&mut self, seconds: NonZeroU32) {
-        let says = |namespace: &str, setup: &Setup| matches!(setup, Setup::Sysctl { namespace: of, name, .. } if of == namespace && name.replace('/', ".") == ADD_ADDR_TIMEOUT);
+        let says = |namespace: &str, setup: &Setup| match setup {
+            Setup::Sysctl { namespace: of, name, .. } => of == namespace && name.replace('/', ".") == ADD_ADDR_TIMEOUT,
+            _ => false,
+        };
         let namespaces = self.setup.iter().filter_map(|setup| match setup {
             Setup::Namespace { name } => Some(name),
             _ => None,

@@ -94,7 +94,6 @@ mod tests {
     use super::*;
     use crate::plan::example;
     use crate::scenario::model::{PacketPattern, PathChange, PathRule, Place, Queue, RuleAction};
-    use crate::wire::TcpFlags;
 
     fn path() -> PathPlan {
         let conditions = Default::default();
@@ -105,19 +104,7 @@ mod tests {
         PathRule {
             name: "rule".into(),
             place: Place::default(),
-            matching: PacketPattern {
-                direction: None,
-                from: None,
-                to: None,
-                from_port: None,
-                to_port: None,
-                flags: TcpFlags::empty(),
-                without: TcpFlags::empty(),
-                payload: None,
-                option: None,
-                any_option: false,
-                nth: None,
-            },
+            matching: PacketPattern::default(),
             action: RuleAction::Drop,
             may_be_unused: false,
         }

@@ -70,35 +70,11 @@ pub fn rule(name: &str, matching: PacketPattern, action: RuleAction) -> PathRule
 }
 
 pub fn any() -> PacketPattern {
-    PacketPattern {
-        direction: None,
-        from: None,
-        to: None,
-        from_port: None,
-        to_port: None,
-        flags: TcpFlags::empty(),
-        without: TcpFlags::empty(),
-        payload: None,
-        option: None,
-        any_option: false,
-        nth: None,
-    }
+    PacketPattern::default()
 }
 
 pub fn wire(option: &str) -> WirePattern {
-    WirePattern {
-        sender: String::new(),
-        option: option.into(),
-        address: None,
-        port: None,
-        id: None,
-        backup: None,
-        from: None,
-        to: None,
-        flags: None,
-        reason: None,
-        checksum: None,
-    }
+    WirePattern::named(option)
 }
 
 pub fn with_option(option: &str) -> PacketPattern {

@@ -6,27 +6,13 @@ use crate::scenario::model::{
     Action, Conditions, Expectation, PacketPattern, PathCount, PathExpectation, PathPlan, PathRule, Range, RuleAction,
     WirePattern,
 };
-use crate::wire::TcpFlags;
 
 use super::fixture::{Run, place};
 
 const LINK: &str = "link1";
 
 fn rule(name: &str, option: Option<&str>, nth: Option<Range>, action: RuleAction) -> PathRule {
-    let option = option.map(WirePattern::named);
-    let matching = PacketPattern {
-        direction: None,
-        from: None,
-        to: None,
-        from_port: None,
-        to_port: None,
-        flags: TcpFlags::empty(),
-        without: TcpFlags::empty(),
-        payload: None,
-        option,
-        any_option: false,
-        nth,
-    };
+    let matching = PacketPattern { option: option.map(WirePattern::named), nth, ..PacketPattern::default() };
     PathRule { name: name.to_owned(), place: place(7), matching, action, may_be_unused: false }
 }
 

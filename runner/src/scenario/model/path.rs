@@ -132,8 +132,8 @@ pub struct PathRule {
     pub may_be_unused: bool,
 }
 
-/// Which TCP segments a rule is about. All that is given must hold.
-#[derive(Debug, Clone, PartialEq)]
+/// Which TCP segments a rule is about. All that is given must hold; the default is any segment.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct PacketPattern {
     /// The end of the link that sends them (0 or 1); `None`: both.
     pub direction: Option<usize>,
