@@ -20,7 +20,7 @@ impl Lab<'_> {
                 self.forgive_drops()?;
             }
             Operation::AddAddress { namespace, device, address } => {
-                testbed.node(namespace)?.add_address(device, *address)?;
+                testbed.add_address(namespace, device, *address)?;
             }
             Operation::DeleteAddress { namespace, device, address } => {
                 testbed.node(namespace)?.delete_address(device, *address)?;

@@ -12,7 +12,7 @@ use crate::scenario::model::{Address, LinkEnd, Route};
 use super::expected::{self, Expected, ExpectedLink};
 use super::sysctl::SysctlError;
 use super::world::path_place;
-use super::{Home, Namespace, Node, Testbed, TestbedError, baseline};
+use super::{Home, Namespace, Node, Testbed, TestbedError, baseline, neighbours};
 
 /// `ETH_DATA_LEN`: the MTU of a veth that nobody gave one.
 const DEFAULT_MTU: u32 = 1500;
@@ -44,6 +44,7 @@ pub fn build(home: &Arc<Home>, setup: &[Setup]) -> Result<Testbed, TestbedError>
         builder.step(step)?;
     }
     builder.flush()?;
+    builder.introduce()?;
     builder.verify()
 }
 
@@ -235,6 +236,23 @@ impl Builder<'_> {
         self.pend(namespace, Request::add_route(route, device));
         self.expected.entry(namespace.to_owned()).or_default().routes.push(route.clone());
         Ok(())
+    }
+
+    /// Tells the two ends of each link about each other: see [`neighbours`].
+    fn introduce(&mut self) -> Result<(), TestbedError> {
+        for [one, other] in self.testbed.links.clone() {
+            for ((namespace, device), (far_namespace, far_device)) in [(&one, &other), (&other, &one)] {
+                let Some(far) = self.expected_link(far_namespace, far_device).cloned() else { continue };
+                let Some(near) = self.expected_link(namespace, device) else { continue };
+                let addresses = |link: &ExpectedLink| link.addresses.iter().map(|own| own.address).collect::<Vec<_>>();
+                near.neighbours = neighbours::known(&addresses(near), &addresses(&far), far.hardware.mac);
+                let (neighbours, index) = (near.neighbours.clone(), near.hardware.index);
+                for neighbour in neighbours {
+                    self.pend(namespace, Request::add_neighbour(index, device, neighbour));
+                }
+            }
+        }
+        self.flush()
     }
 
     fn expected_link(&mut self, namespace: &str, device: &str) -> Option<&mut ExpectedLink> {

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::netlink::route::{AddressState, LinkState, QueueState, RouteState};
+use crate::netlink::route::{AddressState, LinkState, Neighbour, NeighbourState, QueueState, RouteState};
 use crate::plan::Hardware;
 use crate::scenario::model::{Address, Route};
 
@@ -34,6 +34,8 @@ pub(super) struct ExpectedLink {
     pub(super) rate: Option<u64>,
     /// Exactly these, the link-local one of the testbed included.
     pub(super) addresses: Vec<Address>,
+    /// Who is at the other end.
+    pub(super) neighbours: Vec<Neighbour>,
 }
 
 /// What the kernel says there is.
@@ -41,6 +43,7 @@ pub(super) struct ExpectedLink {
 pub(super) struct Actual {
     pub(super) links: Vec<LinkState>,
     pub(super) addresses: Vec<AddressState>,
+    pub(super) neighbours: Vec<NeighbourState>,
     pub(super) routes: Vec<RouteState>,
     pub(super) queues: Vec<QueueState>,
 }
@@ -61,6 +64,18 @@ impl Actual {
         let own = self.addresses.iter().filter(|state| state.index == link.index);
         complaints.extend(own.filter_map(|state| lacks_address(self, device, link.index, state.address)));
         complaints
+    }
+
+    /// Which of these neighbours an interface doesn't know.
+    pub(super) fn complaints_about_neighbours(
+        &self,
+        device: &str,
+        index: u32,
+        neighbours: &[Neighbour],
+    ) -> impl Iterator<Item = String> {
+        let known = move |neighbour| self.neighbours.contains(&NeighbourState { index, neighbour });
+        let missing = neighbours.iter().filter(move |wanted| !known(**wanted));
+        missing.map(move |neighbour| format!("{device} doesn't know its neighbour {}", neighbour.address))
     }
 }
 
@@ -93,7 +108,17 @@ impl ExpectedLink {
     /// As it is when it was just made.
     pub(super) fn new(device: &str, hardware: Hardware, mtu: Option<u32>) -> Self {
         let device = device.to_owned();
-        Self { device, hardware, mtu, gso_max_size: None, up: false, running: false, rate: None, addresses: Vec::new() }
+        Self {
+            device,
+            hardware,
+            mtu,
+            gso_max_size: None,
+            up: false,
+            running: false,
+            rate: None,
+            addresses: Vec::new(),
+            neighbours: Vec::new(),
+        }
     }
 
     fn compare(&self, actual: &Actual, differences: &mut Vec<String>) {
@@ -122,6 +147,7 @@ impl ExpectedLink {
             must(rates.into_iter().any(|read| read == Some(rate / 8 * 8)), "has no rate limit, or another one");
         }
         self.compare_addresses(actual, differences);
+        differences.extend(actual.complaints_about_neighbours(device, hardware.index, &self.neighbours));
     }
 
     fn compare_addresses(&self, actual: &Actual, differences: &mut Vec<String>) {
@@ -200,6 +226,9 @@ mod tests {
 
     const HARDWARE: Hardware = Hardware { index: 2, mac: [2, 0, 0, 0, 1, 1] };
 
+    const NEIGHBOUR: Neighbour =
+        Neighbour { address: IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 1, 2)), mac: [2, 0, 0, 0, 1, 0] };
+
     fn address(text: &str, prefix: u8) -> Address {
         Address { address: text.parse().unwrap(), prefix }
     }
@@ -224,6 +253,7 @@ mod tests {
             running: true,
             rate: Some(1_000_007),
             addresses: vec![ipv4, ipv6],
+            neighbours: vec![NEIGHBOUR],
         };
         let via = route(address("10.0.9.0", 24), Some("10.0.1.2"));
         let local = |to: Address| RouteState { local: true, table: LOCAL, ..state(to) };
@@ -241,6 +271,7 @@ mod tests {
                 tx_dropped: 0,
             }],
             addresses: [ipv4, ipv6].map(|address| AddressState { index: 2, address, usable: true }).to_vec(),
+            neighbours: vec![NeighbourState { index: 2, neighbour: NEIGHBOUR }],
             routes: vec![
                 local(address("10.0.1.1", 32)),
                 local(address("2001:db8:1::1", 128)),
@@ -260,7 +291,7 @@ mod tests {
     #[test]
     fn each_difference_is_found() {
         type Damage = fn(&mut Actual);
-        let cases: [(&str, Damage); 15] = [
+        let cases: [(&str, Damage); 17] = [
             ("there is no interface eth1", |actual| actual.links.clear()),
             ("eth1 has the index 3 instead of 2", |actual| actual.links[0].index = 3),
             ("eth1 has the MAC address", |actual| actual.links[0].mac = vec![2; 6]),
@@ -274,6 +305,8 @@ mod tests {
             ("eth1 lacks the address 10.0.1.1/24", |actual| actual.addresses[0].address.prefix = 16),
             ("2001:db8:1::1 of eth1 is tentative", |actual| actual.addresses[1].usable = false),
             ("nothing that is sent to 2001:db8:1::1 of eth1 would", |actual| actual.routes[1].local = false),
+            ("eth1 doesn't know its neighbour 10.0.1.2", |actual| actual.neighbours[0].index = 3),
+            ("eth1 doesn't know its neighbour 10.0.1.2", |actual| actual.neighbours[0].neighbour.mac[5] = 7),
             ("there is no route to 10.0.9.0/24", |actual| actual.routes[2].via = None),
             ("eth1 has the address fe80::1/64, which nobody gave it", |actual| {
                 let address = address("fe80::1", 64);

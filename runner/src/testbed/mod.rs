@@ -11,6 +11,7 @@ mod error;
 mod expected;
 mod gate;
 mod namespace;
+mod neighbours;
 mod node;
 pub mod probe;
 pub mod sysctl;

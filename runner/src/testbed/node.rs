@@ -110,7 +110,7 @@ impl Node {
     /// # Errors
     ///
     /// The kernel refuses ([`TestbedError::Netlink`]), or it isn't there afterwards.
-    pub fn add_address(&self, device: &str, address: Address) -> Result<(), TestbedError> {
+    pub(super) fn add_address(&self, device: &str, address: Address) -> Result<(), TestbedError> {
         let index = self.index(device)?;
         self.route.request(Request::add_address(index, device, address))?;
         if address.address.is_ipv6() {
@@ -178,6 +178,12 @@ impl Node {
         if up { self.add_link_local(device) } else { Ok(()) }
     }
 
+    /// The addresses of an interface.
+    pub(super) fn addresses_of(&self, device: &str) -> Result<Vec<IpAddr>, NetlinkError> {
+        let (index, all) = (self.index(device)?, self.route.addresses()?);
+        Ok(all.into_iter().filter(|state| state.index == index).map(|state| state.address.address).collect())
+    }
+
     /// Gives an interface that has an IPv6 address a link-local one, unless it has it: without it, the interface
     /// could neither ask for the neighbour of a packet whose source is an address of another interface, nor forward
     /// (`ndisc_send_ns`, net/ipv6/ndisc.c). The kernel takes it away when the interface is set down.
@@ -214,6 +220,7 @@ impl Node {
         Ok(Actual {
             links: self.route.links()?,
             addresses: self.route.addresses()?,
+            neighbours: self.route.neighbours()?,
             routes: self.route.routes()?,
             queues: self.route.queues()?,
         })

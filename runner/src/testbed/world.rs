@@ -4,6 +4,7 @@ use indexmap::IndexMap;
 
 use super::{Node, TestbedError};
 use crate::plan::INNER_DEVICES;
+use crate::scenario::model::Address;
 
 /// The world of a running scenario. It ends when it is dropped.
 #[derive(Debug, Default)]
@@ -92,6 +93,9 @@ impl Testbed {
         if let Some((place, device)) = inner {
             self.place(place)?.set_link(device, up)?;
         }
+        if up {
+            self.introduce(namespace, device)?;
+        }
         let peer = self.peer(namespace, device);
         let peer_up = match peer {
             Some((namespace, device)) => self.is_up(namespace, device)?,
@@ -108,6 +112,18 @@ impl Testbed {
             }
             None => Ok(()),
         }
+    }
+
+    /// Adds an address and waits until it can be used.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it isn't there afterwards.
+    pub fn add_address(&self, namespace: &str, device: &str, address: Address) -> Result<(), TestbedError> {
+        self.node(namespace)?.add_address(device, address)?;
+        // Both: it may be the first of its family here.
+        self.introduce(namespace, device)?;
+        self.peer(namespace, device).map_or(Ok(()), |(namespace, device)| self.introduce(namespace, device))
     }
 
     fn is_up(&self, namespace: &str, device: &str) -> Result<bool, TestbedError> {
@@ -129,7 +145,7 @@ impl Testbed {
     }
 
     /// The other end of a link.
-    fn peer(&self, namespace: &str, device: &str) -> Option<(&str, &str)> {
+    pub(super) fn peer(&self, namespace: &str, device: &str) -> Option<(&str, &str)> {
         let is = |end: &(String, String)| end.0 == namespace && end.1 == device;
         self.links.iter().find_map(|[near, far]| {
             let (namespace, device) = if is(near) {

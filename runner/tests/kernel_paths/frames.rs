@@ -97,8 +97,6 @@ fn flood(lab: &Lab) -> Result<(), Failed> {
     let receiver = lab.testbed.node("server")?.run(|| UdpSocket::bind((SPLICED, 0)))??;
     let sender = lab.testbed.node("client")?.run(|| UdpSocket::bind("0.0.0.0:0"))??;
     let target = receiver.local_addr()?;
-    sender.send_to(b"finds the neighbour", target)?;
-    receiver.recv(&mut [0; 32])?;
     let before = lab.totals()?[0].entered;
     // The thread stands still while it does a job.
     let (busy, is_busy) = mpsc::channel();
@@ -134,10 +132,6 @@ fn in_order(lab: &Lab) -> Result<(), Failed> {
     const COUNT: u32 = 100;
     let receiver = lab.testbed.node("server")?.run(|| UdpSocket::bind((SPLICED, 0)))??;
     let sender = lab.testbed.node("client")?.run(|| UdpSocket::bind("0.0.0.0:0"))??;
-    // The neighbour must be known: what waits for it may be overtaken by what is sent when it has just become known
-    // (`neigh_update`, net/core/neighbour.c, sets the state before it lets the queue go).
-    sender.send_to(&[0xff], receiver.local_addr()?)?;
-    receiver.recv(&mut [0])?;
     for number in 0..COUNT {
         sender.send_to(&number.to_be_bytes(), receiver.local_addr()?)?;
     }

@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         topology::a_rate_limits,
         topology::an_mtu_is_set,
         topology::a_link_goes_down_and_up,
+        topology::neighbours_are_known,
         topology::equal_indices_work_but_are_noticed_late,
         topology::addresses_and_routes_come_and_go,
         topology::refusals_have_the_kernels_words,

@@ -1,6 +1,7 @@
 //! What is built is there, and works at once.
 
 use std::fs;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -140,6 +141,40 @@ pub fn a_link_goes_down_and_up(home: &Arc<Home>) -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
+/// Nobody asks for a neighbour: the kernel lists those that it was told, and found out about none by itself.
+pub fn neighbours_are_known(home: &Arc<Home>) -> Result<Completion, Failed> {
+    /// `ATF_COM | ATF_PERM` (include/uapi/linux/if_arp.h)
+    const FOR_GOOD: &str = "0x6";
+    let testbed = build(home, &two_hosts(1))?;
+    let (client, server) = (testbed.node("client")?, testbed.node("server")?);
+    for round in 0..2 {
+        for beyond in ["10.0.1.2", "2001:db8:1::2"] {
+            talks_at_once(client, server, None, beyond)?;
+        }
+        for (node, far) in [(client, ["10.0.1.2", "2001:db8:1::2"]), (server, ["10.0.1.1", "2001:db8:1::1"])] {
+            let known: Vec<IpAddr> =
+                node.route().neighbours()?.into_iter().map(|state| state.neighbour.address).collect();
+            assert!(far.map(ip).iter().all(|address| known.contains(address)), "round {round}: {known:?}");
+            let table = node.run(|| fs::read_to_string("/proc/thread-self/net/arp"))??;
+            let flags: Vec<&str> = table.lines().skip(1).filter_map(|line| line.split_whitespace().nth(2)).collect();
+            assert_eq!(flags, [FOR_GOOD], "{table}");
+        }
+        // An address that is added.
+        for (own, beyond) in [("10.0.9.2/32", "10.0.9.2"), ("2001:db8:9::2/128", "2001:db8:9::2")] {
+            if round == 1 {
+                testbed.add_address("server", "eth1", address(own))?;
+            }
+            let known = client.route().neighbours()?.into_iter().any(|state| state.neighbour.address == ip(beyond));
+            assert_eq!(known, round == 1, "{beyond}");
+        }
+        // The kernel forgets them.
+        testbed.set_link("client", "eth1", false)?;
+        assert_eq!(client.route().neighbours()?, []);
+        testbed.set_link("client", "eth1", true)?;
+    }
+    Ok(Completion::Completed)
+}
+
 /// Where both ends have the same index, the kernel takes its time to notice a carrier (`linkwatch_urgent_event`,
 /// `net/core/link_watch.c`). A plan should give them different ones; it works all the same.
 pub fn equal_indices_work_but_are_noticed_late(home: &Arc<Home>) -> Result<Completion, Failed> {
@@ -163,7 +198,7 @@ pub fn addresses_and_routes_come_and_go(home: &Arc<Home>) -> Result<Completion, 
         [("10.7.0.2/32", "10.7.0.0/24", "10.0.1.2"), ("2001:db8:7::2/128", "2001:db8:7::/64", "2001:db8:1::2")]
     {
         let beyond = own.split('/').next().unwrap_or_default();
-        server.add_address("eth1", address(own))?;
+        testbed.add_address("server", "eth1", address(own))?;
         let route = Route { metric: Some(7), dev: Some("eth1".into()), ..route(network, via) };
         client.add_route(&route)?;
         talks_at_once(client, server, None, beyond)?;

@@ -3,6 +3,7 @@
 use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::tc::TcMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
@@ -11,7 +12,7 @@ use netlink_sys::protocols::NETLINK_ROUTE;
 use crate::netlink::exchange::{Exchange, RawMessage};
 use crate::netlink::{Cause, NetlinkError};
 
-use super::{AddressState, LinkState, QueueState, Request, RouteState};
+use super::{AddressState, LinkState, NeighbourState, QueueState, Request, RouteState};
 
 /// So many requests go in one datagram. Each ACK takes its share of the receive buffer, of at least 208 KiB.
 const BATCH: usize = 64;
@@ -87,6 +88,15 @@ impl RouteClient {
         let request = RouteNetlinkMessage::GetAddress(AddressMessage::default());
         self.dump("list the addresses", &request, |message| match message {
             RouteNetlinkMessage::NewAddress(address) => AddressState::from_message(&address),
+            _ => None,
+        })
+    }
+
+    /// The neighbours that were told to the kernel for good. Those that it found out itself aren't here.
+    pub fn neighbours(&self) -> Result<Vec<NeighbourState>, NetlinkError> {
+        let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
+        self.dump("list the neighbours", &request, |message| match message {
+            RouteNetlinkMessage::NewNeighbour(neighbour) => NeighbourState::from_message(&neighbour),
             _ => None,
         })
     }

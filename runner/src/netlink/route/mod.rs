@@ -1,7 +1,7 @@
-//! rtnetlink: the links, addresses, routes and queueing disciplines of a network namespace.
+//! rtnetlink: the links, addresses, neighbours, routes and queueing disciplines of a network namespace.
 //!
 //! A [`Request`] is what is to be done, as data; a [`RouteClient`] has the kernel do it, and lists what there is
-//! ([`LinkState`], [`AddressState`], [`RouteState`], [`QueueState`]); a [`RouteMonitor`] tells that something changed.
+//! ([`LinkState`], [`AddressState`], [`NeighbourState`], [`RouteState`], [`QueueState`]); a [`RouteMonitor`] tells that something changed.
 //!
 //! The client is synchronous on purpose. The kernel handles an rtnetlink request inside of sendmsg(2), so that its
 //! answer is there when the call returns (`netlink_unicast_kernel`, `net/netlink/af_netlink.c`): there is nothing to
@@ -15,6 +15,6 @@ mod tbf;
 
 pub use client::RouteClient;
 pub use monitor::RouteMonitor;
-pub use request::{Request, VethEnd};
-pub use state::{AddressState, LinkState, QueueState, RouteState};
+pub use request::{Neighbour, Request, VethEnd};
+pub use state::{AddressState, LinkState, NeighbourState, QueueState, RouteState};
 pub use tbf::TokenBucket;

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
+use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState as Cached};
 use netlink_packet_route::route::{
     RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
 };
@@ -40,6 +41,15 @@ pub struct VethEnd<'a> {
     pub device: &'a str,
     /// Its index and its MAC address.
     pub hardware: Hardware,
+}
+
+/// A host at the other end of a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    /// One of its addresses.
+    pub address: IpAddr,
+    /// Its MAC address.
+    pub mac: [u8; 6],
 }
 
 impl Request {
@@ -111,6 +121,19 @@ impl Request {
             RouteNetlinkMessage::DelAddress(address_message(index, address)),
             0,
         )
+    }
+
+    /// Tells an interface the MAC address of a neighbour, for good: nobody will be asked for it (`NUD_PERMANENT`).
+    pub fn add_neighbour(index: u32, device: &str, neighbour: Neighbour) -> Self {
+        let Neighbour { address, mac } = neighbour;
+        let mut message = NeighbourMessage::default();
+        message.header.family = family(address);
+        message.header.ifindex = index;
+        message.header.state = Cached::Permanent;
+        message.attributes =
+            vec![NeighbourAttribute::Destination(address.into()), NeighbourAttribute::LinkLayerAddress(mac.to_vec())];
+        let operation = format!("add the neighbour {address} of {device}");
+        Self::new(operation, RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
     /// Adds a route to the main table. `device` is the index of the interface that the route names, if it does.
@@ -271,6 +294,8 @@ mod tests {
             "add route ::/0 via 2001:db8::1 dev eth1 src 2001:db8::2 metric 7"
         );
         assert_eq!(Request::set_link(2, "eth1", false).operation, "set eth1 down");
+        let neighbour = Neighbour { address: "fe80::1".parse().unwrap(), mac: [2, 0, 0, 0, 1, 1] };
+        assert_eq!(Request::add_neighbour(2, "eth1", neighbour).operation, "add the neighbour fe80::1 of eth1");
         assert_eq!(
             Request::delete_address(2, "eth1", address("10.0.0.1/8")).operation,
             "delete address 10.0.0.1/8 from eth1"

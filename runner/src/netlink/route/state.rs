@@ -5,11 +5,13 @@ use std::net::IpAddr;
 use netlink_packet_core::Nla;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, State};
+use netlink_packet_route::neighbour::{self, NeighbourAddress, NeighbourAttribute, NeighbourMessage};
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia};
 use netlink_packet_route::tc::{TcAttribute, TcMessage, TcOption};
 
 use crate::scenario::model::Address;
 
+use super::request::Neighbour;
 use super::tbf::TokenBucket;
 
 /// A network interface.
@@ -114,6 +116,34 @@ impl AddressState {
             address: Address { address, prefix: message.header.prefix_len },
             usable: !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
         })
+    }
+}
+
+/// A neighbour that the kernel was told for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NeighbourState {
+    /// The index of the interface.
+    pub index: u32,
+    /// Its addresses.
+    pub neighbour: Neighbour,
+}
+
+impl NeighbourState {
+    /// `None` for one that isn't there for good, or has no MAC address.
+    pub(super) fn from_message(message: &NeighbourMessage) -> Option<Self> {
+        if message.header.state != neighbour::NeighbourState::Permanent {
+            return None;
+        }
+        let (mut address, mut mac) = (None, None);
+        for attribute in &message.attributes {
+            match attribute {
+                NeighbourAttribute::Destination(NeighbourAddress::Inet(ipv4)) => address = Some(IpAddr::V4(*ipv4)),
+                NeighbourAttribute::Destination(NeighbourAddress::Inet6(ipv6)) => address = Some(IpAddr::V6(*ipv6)),
+                NeighbourAttribute::LinkLayerAddress(bytes) => mac = bytes.as_slice().try_into().ok(),
+                _ => {}
+            }
+        }
+        Some(Self { index: message.header.ifindex, neighbour: Neighbour { address: address?, mac: mac? } })
     }
 }
 
