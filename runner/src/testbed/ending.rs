@@ -20,11 +20,15 @@ pub(super) fn let_go(node: &Node) {
         let _ = node.set_sysctl(name, value);
     }
     let _ = node.run(|| {
+        let Ok(diag) = DiagSocket::open(node.name(), node.devices()) else { return };
         // A closed connection of MPTCP waits a minute for the acknowledgment of its end, whatever
         // `net.mptcp.close_timeout` says (mptcp_close_timeout, net/mptcp/ctrl.c), unless it has no subflow any more.
-        let _ = DiagSocket::open(node.name(), node.devices()).and_then(|diag| diag.break_off());
+        let _ = diag.break_off();
         // The listener of an endpoint with a port refers to its namespace (mptcp_subflow_create_socket,
-        // net/mptcp/subflow.c), which deletes its endpoints only when nothing refers to it: never.
-        let _ = pm::flush_here(node.name());
+        // net/mptcp/subflow.c), which deletes its endpoints only when nothing refers to it: never. Without a listener,
+        // the kernel is spared the flush, in which it waits for an RCU grace period.
+        if !diag.listeners().is_ok_and(|listeners| listeners.is_empty()) {
+            let _ = pm::flush_here(node.name());
+        }
     });
 }
