@@ -7,13 +7,13 @@ mod program;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use program::mptcplab;
+use program::{has_code, mptcplab, text};
 
 /// Has a transfer, an announcement, several subflows, and two variants.
 const SCENARIO: &str = "fullmesh.yaml";
@@ -69,22 +69,10 @@ fn change(file: &Path, text: &str, replacement: &str) {
     fs::write(file, content.replace(text, replacement)).unwrap();
 }
 
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
 /// Runs it to its end; its standard output.
 fn call(folder: &Path, code: i32, arguments: &[&str]) -> Result<String, Failed> {
     let output = mptcplab(folder, arguments).output()?;
     has_code(&output, code).map(|()| text(&output.stdout))
-}
-
-fn has_code(output: &Output, code: i32) -> Result<(), Failed> {
-    if output.status.code() == Some(code) {
-        return Ok(());
-    }
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    Err(format!("{:?} instead of exit code {code}\n{out}\n{err}", output.status).into())
 }
 
 fn two_runs_are_the_same() -> Result<(), Failed> {

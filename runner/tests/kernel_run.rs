@@ -8,13 +8,13 @@ mod program;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ExitCode, Output, Stdio};
+use std::process::{Child, ExitCode, Stdio};
 
 use libtest_mimic::Failed;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use program::mptcplab;
+use program::{has_code, mptcplab, text};
 
 /// Passes, and has a transfer, an announcement, and several subflows.
 const SCENARIO: &str = "fullmesh.yaml";
@@ -54,18 +54,6 @@ fn folder_with(text: &str, replacement: &str) -> tempfile::TempDir {
 /// The scenario expects a join more than there is.
 fn failing() -> tempfile::TempDir {
     folder_with("MPTcpExtMPJoinSynRx: 4,", "MPTcpExtMPJoinSynRx: 5,")
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8(bytes.to_vec()).unwrap()
-}
-
-fn has_code(output: &Output, code: i32) -> Result<(), Failed> {
-    if output.status.code() == Some(code) {
-        return Ok(());
-    }
-    let (out, err) = (text(&output.stdout), text(&output.stderr));
-    Err(format!("{:?} instead of exit code {code}\n{out}\n{err}", output.status).into())
 }
 
 fn a_failure_leaves_evidence() -> Result<(), Failed> {

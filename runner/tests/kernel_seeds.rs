@@ -20,7 +20,7 @@ use std::process::ExitCode;
 use libtest_mimic::Failed;
 use mptcplab::recording::{self, Moment, Observation, PathDeed, Recording};
 
-use program::mptcplab;
+use program::{has_code, mptcplab};
 
 /// Loses, doubles, delays and reorders in both directions.
 const SCENARIO: &str = "\
@@ -123,10 +123,8 @@ fn run(seed: u64, times: usize) -> Result<Vec<Directions>, Failed> {
         let mut arguments = vec!["run", "--no-evidence", "--record", "run.jsonl", "scenario.yaml"];
         arguments.extend(snapshot.is_none().then_some("--update"));
         let output = mptcplab(folder.path(), &arguments).output()?;
-        if !output.status.success() {
-            let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-            return Err(format!("run {number} with the seed {seed}: {}\n{out}\n{err}", output.status).into());
-        }
+        has_code(&output, 0)
+            .map_err(|failed| format!("run {number} with the seed {seed}: {}", failed.message().unwrap_or_default()))?;
         let snapshots = fs::read_dir(folder.path().join("snapshots"))?.collect::<Result<Vec<_>, _>>()?;
         let [only] = snapshots.as_slice() else { return Err(format!("{snapshots:?}").into()) };
         let bytes = fs::read(only.path())?;

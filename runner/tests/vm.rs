@@ -396,27 +396,26 @@ fn a_second_is_not_enough(kernel: &Path) -> Result<(), Failed> {
     Ok(())
 }
 
-fn a_killed_machine_costs_what_ran(kernel: &Path) -> Result<(), Failed> {
+/// A machine that gets this signal costs the scenario that ran, and no other.
+fn it_costs_what_ran(kernel: &Path, signal: &str, code: i32, verdict: &str, words: &str) -> Result<(), Failed> {
     let live = Live::new();
-    let (output, last) = live.disturb(kernel, "-KILL")?;
-    complaint(&output, 3);
-    assert_eq!(last["verdict"], "error", "{last}");
+    let (output, last) = live.disturb(kernel, signal)?;
+    complaint(&output, code);
+    assert_eq!(last["verdict"], verdict, "{last}");
     contains(last["label"].as_str().unwrap_or_default(), "endless");
-    contains(last["findings"][0]["summary"].as_str().unwrap_or_default(), "the machine was killed by signal 9");
-    assert_eq!(live.stored()?, ["error", "passed", "passed"]);
+    contains(last["findings"][0]["summary"].as_str().unwrap_or_default(), words);
+    assert_eq!(live.stored()?, [verdict, "passed", "passed"]);
     Ok(())
 }
 
+fn a_killed_machine_costs_what_ran(kernel: &Path) -> Result<(), Failed> {
+    it_costs_what_ran(kernel, "-KILL", 3, "error", "the machine was killed by signal 9")
+}
+
 fn a_machine_that_stands_still_is_lost(kernel: &Path) -> Result<(), Failed> {
-    let live = Live::new();
     let begin = Instant::now();
-    let (output, last) = live.disturb(kernel, "-STOP")?;
     // It looks like a kernel that hangs, and that is a failure of the kernel.
-    complaint(&output, 1);
-    assert_eq!(last["verdict"], "failed", "{last}");
-    contains(last["label"].as_str().unwrap_or_default(), "endless");
-    contains(last["findings"][0]["summary"].as_str().unwrap_or_default(), "nothing was heard of the guest for 60 s");
-    assert_eq!(live.stored()?, ["failed", "passed", "passed"]);
+    it_costs_what_ran(kernel, "-STOP", 1, "failed", "nothing was heard of the guest for 60 s")?;
     assert!(begin.elapsed() < Duration::from_secs(240), "{:?}", begin.elapsed());
     Ok(())
 }

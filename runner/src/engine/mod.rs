@@ -180,7 +180,6 @@ fn may_go_on(outcome: &StepOutcome, action: &Action) -> bool {
 impl Lab<'_> {
     /// Closes everything. With the last descriptor the kernel takes the namespaces away.
     async fn tear_down(self) -> Vec<NamespaceFrames> {
-        self.testbed.let_sockets_give_up();
         drop((self.connections, self.listeners));
         self.paths.close();
         let mut frames = Vec::new();

@@ -9,9 +9,11 @@
 //! listed with its true address, and with "mptcp" as its upper layer protocol.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::Range;
 
 use netlink_packet_core::DecodeError;
 use netlink_sys::protocols::NETLINK_SOCK_DIAG;
+use nix::errno::Errno;
 
 use super::attribute::attributes;
 use super::exchange::{Exchange, RawMessage};
@@ -20,6 +22,8 @@ use crate::mptcp::{SubflowFlags, SubflowState};
 
 /// `SOCK_DIAG_BY_FAMILY`
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
+/// `SOCK_DESTROY`
+const SOCK_DESTROY: u16 = 21;
 /// `INET_DIAG_INFO`; the request names it as bit `1 << (INET_DIAG_INFO - 1)`.
 const INFO: u8 = 2;
 /// `INET_DIAG_ULP_INFO`, a nest.
@@ -34,12 +38,18 @@ const AF_INET: u8 = 2;
 const AF_INET6: u8 = 10;
 /// `IPPROTO_TCP`
 const IPPROTO_TCP: u8 = 6;
-/// `TCP_LISTEN` (`include/net/tcp_states.h`)
+/// `TCP_ESTABLISHED` (`include/net/tcp_states.h`)
+const TCP_ESTABLISHED: u8 = 1;
+/// `TCP_CLOSE_WAIT`
+const TCP_CLOSE_WAIT: u8 = 8;
+/// `TCP_LISTEN`
 const TCP_LISTEN: u8 = 10;
 /// `sizeof(struct inet_diag_req_v2)`
 const REQUEST_LENGTH: usize = 56;
 /// `sizeof(struct inet_diag_msg)`
 const MESSAGE_LENGTH: usize = 72;
+/// Where `struct inet_diag_sockid` is in `struct inet_diag_msg`.
+const SOCKET_ID: Range<usize> = 4..52;
 
 /// A listening socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +101,27 @@ impl DiagSocket {
         self.dump("listeners", 1 << TCP_LISTEN, |payload, _| decode_listener(payload).map(Some))
     }
 
+    /// Breaks off all TCP connections, subflows among them, that nobody has closed yet (`tcp_abort`, net/ipv4/tcp.c). The
+    /// others end by themselves; before Linux 6.12 some would stay for ever if they were broken off.
+    ///
+    /// # Errors
+    /// The kernel's refusal: `EOPNOTSUPP` where it is built without `CONFIG_INET_DIAG_DESTROY`.
+    pub fn break_off(&self) -> Result<(), NetlinkError> {
+        let operation = || format!("break off the connections in {}", self.namespace);
+        for family in [AF_INET, AF_INET6] {
+            let unclosed = request(family, 1 << TCP_ESTABLISHED | 1 << TCP_CLOSE_WAIT);
+            let sockets = self.exchange.dump(unclosed).map_err(|cause| cause.of(operation()))?;
+            for request in sockets.iter().filter_map(|socket| destruction(family, &socket.payload)) {
+                match self.exchange.ask(request) {
+                    // What was there a moment ago may be gone.
+                    Err(Cause::Refused(refusal)) if refusal.errno == Errno::ENOENT as i32 => {}
+                    answer => answer.map(drop).map_err(|cause| cause.of(operation()))?,
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// All sockets in those states (a bit for each TCP state), as far as they can be decoded to something.
     fn dump<T>(
         &self,
@@ -117,6 +148,15 @@ fn request(family: u8, states: u32) -> RawMessage {
     payload.extend(states.to_ne_bytes());
     payload.resize(REQUEST_LENGTH, 0); // the socket's addresses: any
     RawMessage { kind: SOCK_DIAG_BY_FAMILY, payload }
+}
+
+/// A request to break off a connection, of which the kernel has told: `struct inet_diag_msg` has the
+/// `struct inet_diag_sockid` that `struct inet_diag_req_v2` asks for.
+fn destruction(family: u8, told: &[u8]) -> Option<RawMessage> {
+    let mut payload = vec![family, IPPROTO_TCP, 0, 0];
+    payload.extend([0; 4]); // the states don't matter: it is that socket
+    payload.extend(told.get(SOCKET_ID)?);
+    Some(RawMessage { kind: SOCK_DESTROY, payload })
 }
 
 /// A socket (`struct inet_diag_msg`) with what follows it.

@@ -1,11 +1,8 @@
 //! The system calls that need more than nix or std offer, wrapped so that the rest of the crate is free of
-//! `unsafe`: [`mod@env`] (environment variables), [`ethtool`] (offloads), [`full_info`] (the one socket option that holds
-//! pointers), [`port`] (a packet socket that forwards), [`privilege`] (a user namespace of our own), [`readiness`] (waiting
-//! for a descriptor), [`ring`] (the receive ring of a packet socket that observes) and [`sockopt`] (socket options as
-//! bytes).
-//! `unsafe`: [`child`] (a process that ends with us), [`mod@env`] (environment variables), [`full_info`] (the one socket option that holds pointers),
-//! [`privilege`] (a user namespace of our own), [`readiness`] (waiting for a descriptor), [`ring`] (the receive ring of
-//! a packet socket) and [`sockopt`] (socket options as bytes).
+//! `unsafe`: [`child`] (a process that ends with us), [`mod@env`] (environment variables), [`ethtool`] (offloads),
+//! [`full_info`] (the one socket option that holds pointers), [`port`] (a packet socket that forwards), [`privilege`] (a
+//! user namespace of our own), [`readiness`] (waiting for a descriptor), [`ring`] (the receive ring of a packet socket
+//! that observes) and [`sockopt`] (socket options as bytes).
 
 #![allow(unsafe_code, reason = "the one place for it")]
 
@@ -13,6 +10,7 @@ pub mod child;
 pub mod env;
 pub mod ethtool;
 pub mod full_info;
+mod packet;
 pub mod port;
 pub mod privilege;
 pub mod readiness;

@@ -17,7 +17,8 @@ use nix::errno::Errno;
 use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-use super::sockopt::{getsockopt_bytes, setsockopt_bytes};
+use super::packet;
+use super::sockopt::getsockopt_bytes;
 
 /// So many frames at most go in one call of [`Port::send`].
 pub const BATCH: usize = 64;
@@ -48,7 +49,6 @@ pub struct Port {
     ring: Ring,
     socket: OwnedFd,
     next: usize,
-    whole: bool,
 }
 
 /// A received frame. It is borrowed from the ring.
@@ -130,21 +130,22 @@ impl Unbound {
     pub fn bind(self, interface: u32, longest: usize, slots: usize, whole: bool) -> Result<Port, PortError> {
         let at = |call| move |error| PortError { call, error };
         let socket = self.0;
-        set(&socket, libc::PACKET_VERSION, &[libc::tpacket_versions::TPACKET_V2 as usize])
+        let set = |name, numbers: &[usize]| packet::set_option(socket.as_fd(), name, numbers);
+        set(libc::PACKET_VERSION, &[libc::tpacket_versions::TPACKET_V2 as usize])
             .map_err(at("setsockopt(PACKET_VERSION)"))?;
-        set(&socket, PACKET_IGNORE_OUTGOING, &[1]).map_err(at("setsockopt(PACKET_IGNORE_OUTGOING)"))?;
-        set(&socket, PACKET_QDISC_BYPASS, &[1]).map_err(at("setsockopt(PACKET_QDISC_BYPASS)"))?;
+        set(PACKET_IGNORE_OUTGOING, &[1]).map_err(at("setsockopt(PACKET_IGNORE_OUTGOING)"))?;
+        set(PACKET_QDISC_BYPASS, &[1]).map_err(at("setsockopt(PACKET_QDISC_BYPASS)"))?;
         if whole {
             // Before the ring, which it is refused behind.
-            set(&socket, PACKET_VNET_HDR, &[1]).map_err(at("setsockopt(PACKET_VNET_HDR)"))?;
+            set(PACKET_VNET_HDR, &[1]).map_err(at("setsockopt(PACKET_VNET_HDR)"))?;
         }
         let shape = Shape::new(if whole { Offload::SIZE } else { 0 } + longest, slots);
         // struct tpacket_req
         let request = [shape.block, shape.blocks, shape.slot, shape.blocks * shape.slots_per_block];
-        set(&socket, libc::PACKET_RX_RING, &request).map_err(at("setsockopt(PACKET_RX_RING)"))?;
+        set(libc::PACKET_RX_RING, &request).map_err(at("setsockopt(PACKET_RX_RING)"))?;
         let ring = Ring::new(&socket, shape, whole).map_err(at("mmap"))?;
-        bind(&socket, interface).map_err(at("bind"))?;
-        Ok(Port { ring, socket, next: 0, whole })
+        packet::bind(socket.as_fd(), interface).map_err(at("bind"))?;
+        Ok(Port { ring, socket, next: 0 })
     }
 }
 
@@ -168,7 +169,7 @@ impl Port {
 
     /// Frames are taken with their [`Offload`], and given with it.
     pub fn is_whole(&self) -> bool {
-        self.whole
+        self.ring.whole
     }
 
     /// Sends frames, each from its Ethernet header on (from its [`Offload`] on, if the port [is whole](Self::is_whole)), at
@@ -201,11 +202,7 @@ impl Port {
     ///
     /// None are known for a packet socket.
     pub fn dropped(&self) -> io::Result<u32> {
-        let mut statistics = [0; 8];
-        getsockopt_bytes(self.socket.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut statistics)?;
-        // struct tpacket_stats: tp_packets, then tp_drops.
-        let [_, _, _, _, drops @ ..] = statistics;
-        Ok(u32::from_ne_bytes(drops))
+        packet::dropped(self.socket.as_fd())
     }
 
     /// Takes away the error that the socket reports until it is asked for: `ENETDOWN` when the interface went down.
@@ -223,31 +220,6 @@ impl AsFd for Port {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
-}
-
-/// Sets an option that is made of C ints.
-fn set(socket: &OwnedFd, name: i32, numbers: &[usize]) -> io::Result<()> {
-    let mut value = Vec::with_capacity(numbers.len() * 4);
-    for number in numbers {
-        value.extend(u32::try_from(*number).map_err(|_| Errno::EINVAL)?.to_ne_bytes());
-    }
-    setsockopt_bytes(socket.as_fd(), libc::SOL_PACKET, name, &value)
-}
-
-fn bind(socket: &OwnedFd, interface: u32) -> io::Result<()> {
-    let address = libc::sockaddr_ll {
-        sll_family: u16::try_from(libc::AF_PACKET).map_err(|_| Errno::EINVAL)?,
-        sll_protocol: u16::try_from(libc::ETH_P_ALL).map_err(|_| Errno::EINVAL)?.to_be(),
-        sll_ifindex: i32::try_from(interface).map_err(|_| Errno::EINVAL)?,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
-    let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: the pointer and the length describe `address`, which lives for the whole call; the kernel only reads it.
-    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
-    Ok(Errno::result(result).map(drop)?)
 }
 
 /// A message of one part, to whom the socket is bound to.

@@ -10,7 +10,7 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -19,8 +19,8 @@ use nix::libc;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use tokio::io::unix::AsyncFd;
 
+use super::packet;
 use super::readiness::watch;
-use super::sockopt::{getsockopt_bytes, setsockopt_bytes};
 
 /// Bytes of one frame in the ring: its `struct tpacket2_hdr`, its `struct sockaddr_ll`, and 190 bytes from the Ethernet
 /// header on. The longest headers that interest us have 122 (Ethernet, IPv6 with a jumbo option, TCP with all options).
@@ -70,14 +70,15 @@ impl Ring {
     /// `ENOMEM` if the kernel can't give so much memory, `EINVAL` if it isn't a packet socket.
     pub fn new(socket: OwnedFd, bytes: usize) -> Result<Self, RingError> {
         let at = |call| move |error| RingError { call, error };
+        let set = |name, numbers: &[usize]| packet::set_option(socket.as_fd(), name, numbers);
         let blocks = bytes.div_ceil(BLOCK_SIZE).max(1);
-        set_option(&socket, libc::PACKET_VERSION, &[libc::tpacket_versions::TPACKET_V2 as usize])
+        set(libc::PACKET_VERSION, &[libc::tpacket_versions::TPACKET_V2 as usize])
             .map_err(at("setsockopt(PACKET_VERSION)"))?;
         // struct tpacket_req
         let request = [BLOCK_SIZE, blocks, FRAME_SIZE, blocks * (BLOCK_SIZE / FRAME_SIZE)];
-        set_option(&socket, libc::PACKET_RX_RING, &request).map_err(at("setsockopt(PACKET_RX_RING)"))?;
+        set(libc::PACKET_RX_RING, &request).map_err(at("setsockopt(PACKET_RX_RING)"))?;
         let mapping = Mapping::new(&socket, blocks * BLOCK_SIZE).map_err(at("mmap"))?;
-        bind_to_all(&socket).map_err(at("bind"))?;
+        packet::bind(socket.as_fd(), packet::ALL_INTERFACES).map_err(at("bind"))?;
         Ok(Self { mapping, socket })
     }
 }
@@ -126,46 +127,13 @@ impl WatchedRing {
     ///
     /// None are known for a packet socket.
     pub fn dropped(&self) -> Result<u32, RingError> {
-        let mut statistics = [0; 8];
-        getsockopt_bytes(self.socket.as_fd(), libc::SOL_PACKET, libc::PACKET_STATISTICS, &mut statistics)
-            .map_err(|error| RingError { call: "getsockopt(PACKET_STATISTICS)", error })?;
-        // struct tpacket_stats: tp_packets, then tp_drops.
-        let [_, _, _, _, drops @ ..] = statistics;
-        Ok(u32::from_ne_bytes(drops))
+        packet::dropped(self.socket.as_fd()).map_err(|error| RingError { call: "getsockopt(PACKET_STATISTICS)", error })
     }
 
     /// Ends the watch; what is left can be dropped on another thread.
     pub fn unwatch(self) -> Ring {
         Ring { mapping: self.mapping.into_inner(), socket: self.socket.into_inner() }
     }
-}
-
-/// Sets an option that is made of C ints.
-fn set_option(socket: &OwnedFd, name: i32, numbers: &[usize]) -> io::Result<()> {
-    let mut value = Vec::with_capacity(numbers.len() * 4);
-    for number in numbers {
-        value.extend(u32::try_from(*number).map_err(|_| Errno::EINVAL)?.to_ne_bytes());
-    }
-    setsockopt_bytes(socket.as_fd(), libc::SOL_PACKET, name, &value)
-}
-
-/// Captures on all interfaces, in both directions: only a socket for `ETH_P_ALL` sees what leaves.
-fn bind_to_all(socket: &OwnedFd) -> io::Result<()> {
-    let family = u16::try_from(libc::AF_PACKET).map_err(|_| Errno::EINVAL)?;
-    let protocol = u16::try_from(libc::ETH_P_ALL).map_err(|_| Errno::EINVAL)?;
-    let address = libc::sockaddr_ll {
-        sll_family: family,
-        sll_protocol: protocol.to_be(),
-        sll_ifindex: 0,
-        sll_hatype: 0,
-        sll_pkttype: 0,
-        sll_halen: 0,
-        sll_addr: [0; 8],
-    };
-    let length = libc::socklen_t::try_from(size_of_val(&address)).map_err(|_| Errno::EINVAL)?;
-    // SAFETY: the pointer and the length describe `address`, which lives for the whole call; the kernel only reads it.
-    let result = unsafe { libc::bind(socket.as_raw_fd(), (&raw const address).cast(), length) };
-    Ok(Errno::result(result).map(drop)?)
 }
 
 /// The ring's memory, shared with the kernel.

@@ -7,6 +7,7 @@
 
 mod baseline;
 mod build;
+mod ending;
 mod error;
 mod expected;
 mod gate;

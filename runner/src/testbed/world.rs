@@ -2,11 +2,11 @@
 
 use indexmap::IndexMap;
 
-use super::{Node, TestbedError};
+use super::{Node, TestbedError, ending};
 use crate::plan::INNER_DEVICES;
 use crate::scenario::model::Address;
 
-/// The world of a running scenario. It ends when it is dropped.
+/// The world of a running scenario. It ends when it is dropped, and what is still open in it is broken off.
 #[derive(Debug, Default)]
 pub struct Testbed {
     /// By name, in the order of the plan.
@@ -24,23 +24,13 @@ pub(super) fn path_place(link: &str) -> String {
     format!("the path of {link}")
 }
 
-/// What makes closed sockets give up: `tcp_orphan_retries` (net/ipv4/tcp_timer.c), `mptcp_close_timeout`
-/// (net/mptcp/ctrl.c).
-const GIVING_UP: [(&str, &str); 2] = [("net.ipv4.tcp_orphan_retries", "1"), ("net.mptcp.close_timeout", "1")];
+impl Drop for Testbed {
+    fn drop(&mut self) {
+        self.nodes.values().for_each(ending::let_go);
+    }
+}
 
 impl Testbed {
-    /// To be called at the end, before the sockets are closed. A socket that has still something to send, over a link that
-    /// is down, would try for minutes, and hold its namespace that long, with all that is in it: neighbours are counted
-    /// for the whole machine (`neigh_alloc`, net/core/neighbour.c), and when there are too many, nobody finds any.
-    pub fn let_sockets_give_up(&self) {
-        for node in self.nodes.values() {
-            for (name, value) in GIVING_UP {
-                // A kernel that lacks one only takes longer.
-                let _ = node.set_sysctl(name, value);
-            }
-        }
-    }
-
     /// The namespace of that name.
     ///
     /// # Errors

@@ -34,6 +34,17 @@ fn run(home: &Arc<Home>, text: &str) -> Result<Recording, Failed> {
     Ok(engine::run(scenarios.first().ok_or("no scenario")?, home, &engine::Surroundings::default()).recording)
 }
 
+/// Steps after a connect, over a path that does nothing yet.
+fn run_on_an_open_path(home: &Arc<Home>, steps: &str) -> Result<Recording, Failed> {
+    const OPEN: &str = "
+paths:
+  wifi: {}
+steps:
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
+";
+    run(home, &format!("{OPEN}{}", steps.trim_start_matches('\n')))
+}
+
 /// How each step ended.
 fn outcomes(recording: &Recording) -> Vec<StepOutcome> {
     let outcome = |observation: &Observation| match observation {
@@ -190,13 +201,9 @@ steps:
 }
 
 pub fn conditions_change_during_the_run(home: &Arc<Home>) -> Result<Completion, Failed> {
-    let recording = run(
+    let recording = run_on_an_open_path(
         home,
         "
-paths:
-  wifi: {}
-steps:
-  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
   - set_path: { link: wifi, delay: 100 ms }
   - transfer: { on: main, each_way: 1000 }
   - set_path: { link: wifi, clear: on }
@@ -213,13 +220,9 @@ steps:
 /// Both ends see frames as on a plain veth pair, and the path counts them as what they would be on a wire.
 pub fn an_open_path_is_recorded_like_any_other(home: &Arc<Home>) -> Result<Completion, Failed> {
     const BYTES: u64 = 1024 * 1024;
-    let recording = run(
+    let recording = run_on_an_open_path(
         home,
         "
-paths:
-  wifi: {}
-steps:
-  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
   - transfer: { on: main, each_way: 1 MiB }
   - close: { on: main, by: client }
 ",

@@ -5,6 +5,7 @@
 
 #[path = "../at_home/mod.rs"]
 mod at_home;
+mod ending;
 mod isolation;
 mod probing;
 mod topology;
@@ -37,6 +38,10 @@ fn main() -> ExitCode {
         topology::a_namespace_starts_from_the_baseline,
         topology::it_is_quick,
         topology::many_at_a_time,
+        ending::sockets_of_tcp_do_not_stay,
+        ending::sockets_of_mptcp_do_not_stay,
+        ending::sockets_that_fell_back_do_not_stay,
+        ending::the_listener_of_an_endpoint_does_not_stay,
         isolation::a_section_comes_back_after_a_panic,
         isolation::sections_do_not_nest,
         isolation::nothing_survives_sigkill,

@@ -2,7 +2,7 @@
 //! reported as ignored, with the reason.
 
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode, Output, Stdio};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -31,4 +31,18 @@ pub fn mptcplab(folder: &Path, arguments: &[&str]) -> Command {
     command.args(arguments).current_dir(folder).env("TMPDIR", folder).env("INSTA_UPDATE", "no").stdin(Stdio::null());
     command.env("INSTA_WORKSPACE_ROOT", folder).env("XDG_CACHE_HOME", folder.join("cache"));
     command
+}
+
+/// What it says.
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+/// An error with all that it says, unless it ended like that.
+pub fn has_code(output: &Output, code: i32) -> Result<(), Failed> {
+    if output.status.code() == Some(code) {
+        return Ok(());
+    }
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    Err(format!("{:?} instead of exit code {code}\n{out}\n{err}", output.status).into())
 }

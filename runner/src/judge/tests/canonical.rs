@@ -13,11 +13,11 @@ use super::fixture::{
     with_ends,
 };
 
-fn text(run: &Run) -> String {
+pub(super) fn text(run: &Run) -> String {
     canonical(&run.scenario, &run.recording)
 }
 
-const GOOD: &str = "\
+pub(super) const GOOD: &str = "\
 connections:
   main: 10.0.1.2 > 10.0.1.1:8080, MPTCP
 
@@ -103,7 +103,7 @@ fn the_whole_form() {
     similar_lines(&text(&Run::good()), GOOD);
 }
 
-fn similar_lines(left: &str, right: &str) {
+pub(super) fn similar_lines(left: &str, right: &str) {
     let diff = similar::TextDiff::from_lines(right, left).unified_diff().to_string();
     assert!(left == right, "{diff}");
 }

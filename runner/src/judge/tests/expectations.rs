@@ -158,7 +158,7 @@ fn set_check(run: &mut Run, new: Expectation) {
 }
 
 /// Whether an expectation holds, in the check and at the end alike.
-fn kinds_with(run: &Run, expectation: &Expectation) -> Vec<FindingKind> {
+pub(super) fn kinds_with(run: &Run, expectation: &Expectation) -> Vec<FindingKind> {
     let mut at_end = run.clone();
     at_end.scenario.expect = expectation.clone();
     let mut in_check = run.clone();
@@ -167,7 +167,7 @@ fn kinds_with(run: &Run, expectation: &Expectation) -> Vec<FindingKind> {
     at_end.kinds()
 }
 
-fn counter(namespaces: &[&str], name: &str, range: Range) -> Expectation {
+pub(super) fn counter(namespaces: &[&str], name: &str, range: Range) -> Expectation {
     let namespaces = namespaces.iter().map(|name| (*name).to_owned()).collect();
     let expected = CounterExpectation { namespaces, place: place(4), name: name.to_owned(), less: None, range };
     Expectation { counters: vec![expected], ..Expectation::default() }
@@ -297,7 +297,7 @@ fn sockets_that_were_not_taken_are_an_error() {
     assert_eq!(run.kinds(), [FindingKind::Incomplete]);
 }
 
-fn info(field: &str, range: Range) -> Expectation {
+pub(super) fn info(field: &str, range: Range) -> Expectation {
     let (connection, field) = ("main".to_owned(), field.to_owned());
     let expected = InfoExpectation { connection, side: Side::Client, place: place(7), field, range };
     Expectation { info: vec![expected], ..Expectation::default() }
@@ -321,7 +321,7 @@ fn each_field_that_can_be_named_is_known() {
     }
 }
 
-fn endpoints(endpoints: Vec<Endpoint>) -> Expectation {
+pub(super) fn endpoints(endpoints: Vec<Endpoint>) -> Expectation {
     let namespace = "client".to_owned();
     let expected = EndpointsExpectation { namespace, connection: None, place: place(8), endpoints };
     Expectation { endpoints: vec![expected], ..Expectation::default() }
@@ -349,7 +349,7 @@ fn endpoints_are_a_complete_set() {
     }
 }
 
-fn limits(subflows: Option<u32>, add_addr_accepted: Option<u32>) -> Expectation {
+pub(super) fn limits(subflows: Option<u32>, add_addr_accepted: Option<u32>) -> Expectation {
     let namespace = "client".to_owned();
     let expected = LimitsExpectation { namespace, place: place(9), subflows, add_addr_accepted };
     Expectation { limits: vec![expected], ..Expectation::default() }
@@ -364,7 +364,7 @@ fn limits_are_compared() {
     assert_eq!(kinds_with(&run, &limits(Some(4), Some(0))), [FindingKind::Limits]);
 }
 
-fn bytes(link: &str, range: Range) -> Expectation {
+pub(super) fn bytes(link: &str, range: Range) -> Expectation {
     let expected = BytesExpectation { link: link.to_owned(), sent_by: "client".to_owned(), place: place(10), range };
     Expectation { bytes: vec![expected], ..Expectation::default() }
 }

@@ -1,11 +1,16 @@
 //! Tests of judging: a small run, written down by hand, that passes; and what must be found when it is changed.
 
+mod accounted;
 mod canonical;
+mod event_lists;
 mod expectations;
+mod fallbacks;
 mod fixture;
 mod kernels;
+mod missing;
 mod paths;
 mod robustness;
 mod sequences;
+mod shown;
 mod snapshots;
 mod verdicts;

@@ -11,12 +11,12 @@ use super::fixture::{Run, place};
 
 const LINK: &str = "link1";
 
-fn rule(name: &str, option: Option<&str>, nth: Option<Range>, action: RuleAction) -> PathRule {
+pub(super) fn rule(name: &str, option: Option<&str>, nth: Option<Range>, action: RuleAction) -> PathRule {
     let matching = PacketPattern { option: option.map(WirePattern::named), nth, ..PacketPattern::default() };
     PathRule { name: name.to_owned(), place: place(7), matching, action, may_be_unused: false }
 }
 
-fn run_with(rules: Vec<PathRule>) -> Run {
+pub(super) fn run_with(rules: Vec<PathRule>) -> Run {
     let mut run = Run::good();
     run.scenario.world.paths.push(PathPlan {
         link: LINK.to_owned(),
@@ -32,7 +32,7 @@ fn matched(run: &mut Run, rule: &str, segments: u64) {
     run.push(Observation::RuleHits { link: LINK.to_owned(), rule: rule.to_owned(), segments });
 }
 
-fn loss() -> PathRule {
+pub(super) fn loss() -> PathRule {
     rule("loss", Some("add_addr"), None, RuleAction::Drop)
 }
 
@@ -181,6 +181,12 @@ fn shown(rules: Vec<PathRule>, hits: &[(&str, u64)]) -> Vec<String> {
     let text = canonical(&run.scenario, &run.recording);
     let rules = text.lines().skip_while(|line| *line != "rules of paths:").skip(1);
     rules.take_while(|line| line.starts_with("  ")).map(|line| line.trim().to_owned()).collect()
+}
+
+#[test]
+fn a_rule_that_may_be_unused_is_not_in_the_snapshot() {
+    assert_eq!(shown(vec![loss()], &[("loss", 1)]).len(), 1);
+    assert!(shown(vec![PathRule { may_be_unused: true, ..loss() }], &[("loss", 1)]).is_empty());
 }
 
 #[test]

@@ -153,40 +153,31 @@ fn subflow() -> impl Strategy<Value = SubflowState> {
 }
 
 fn observation() -> impl Strategy<Value = Observation> {
+    // Each kind is as likely as any other.
+    prop_oneof![2 => of_a_step(), 4 => of_a_connection(), 5 => of_a_place(), 1 => Just(Observation::Ended)]
+}
+
+fn of_a_step() -> impl Strategy<Value = Observation> {
     let outcome = prop_oneof![
         Just(StepOutcome::Done),
         Just(StepOutcome::Refused { error: "EINVAL".to_owned(), message: None }),
         Just(StepOutcome::NotQuiet { seen: String::new() }),
     ];
-    let direction = prop_oneof![Just(Direction::Out), Just(Direction::In)];
-    let counters = prop::collection::btree_map("MPTcpExt(AddAddr|MPJoinSynRx|MPFastcloseTx|Odd)", any::<u64>(), 0..4);
     prop_oneof![
         step().prop_map(|step| Observation::StepStarted { step, text: "text".to_owned() }),
         (step(), outcome).prop_map(|(step, outcome)| Observation::StepFinished { step, outcome }),
-        (name(), event()).prop_map(|(namespace, event)| Observation::Event { namespace, event }),
-        (name(), direction, segment()).prop_map(|(namespace, direction, segment)| Observation::Packet {
-            namespace,
-            device: String::new(),
-            direction,
-            segment
-        }),
-        (name(), name(), socket(), socket(), prop::option::of(token()), prop::option::of(token())).prop_map(
-            |(client, server, client_address, server_address, client_token, server_token)| Observation::Connected {
-                connection: Connection {
-                    name: "main".to_owned(),
-                    client,
-                    server,
-                    client_address,
-                    server_address,
-                    client_token,
-                    server_token
-                }
-            }
-        ),
-        (name(), moment(), counters).prop_map(|(namespace, moment, values)| Observation::Counters {
-            namespace,
-            moment,
-            values
+    ]
+}
+
+fn of_a_connection() -> impl Strategy<Value = Observation> {
+    let sides = (name(), name(), socket(), socket());
+    let tokens = (prop::option::of(token()), prop::option::of(token()));
+    prop_oneof![
+        (sides, tokens).prop_map(|((client, server, client_address, server_address), (client_token, server_token))| {
+            let name = "main".to_owned();
+            let connection =
+                Connection { name, client, server, client_address, server_address, client_token, server_token };
+            Observation::Connected { connection }
         }),
         (name(), side(), moment(), token(), prop::collection::vec(subflow(), 0..4)).prop_map(
             |(connection, side, moment, token, subflows)| Observation::Sockets {
@@ -206,6 +197,26 @@ fn observation() -> impl Strategy<Value = Observation> {
                 took
             }
         ),
+        (name(), event()).prop_map(|(namespace, event)| Observation::Event { namespace, event }),
+    ]
+}
+
+/// Of a namespace or a link.
+fn of_a_place() -> impl Strategy<Value = Observation> {
+    let direction = prop_oneof![Just(Direction::Out), Just(Direction::In)];
+    let counters = prop::collection::btree_map("MPTcpExt(AddAddr|MPJoinSynRx|MPFastcloseTx|Odd)", any::<u64>(), 0..4);
+    prop_oneof![
+        (name(), direction, segment()).prop_map(|(namespace, direction, segment)| Observation::Packet {
+            namespace,
+            device: String::new(),
+            direction,
+            segment
+        }),
+        (name(), moment(), counters).prop_map(|(namespace, moment, values)| Observation::Counters {
+            namespace,
+            moment,
+            values
+        }),
         (name(), any::<Option<u64>>()).prop_map(|(namespace, count)| Observation::Lost {
             namespace,
             what: LostWhat::Events,
@@ -221,7 +232,6 @@ fn observation() -> impl Strategy<Value = Observation> {
             rule,
             segments
         }),
-        Just(Observation::Ended),
     ]
 }
 

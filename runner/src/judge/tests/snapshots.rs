@@ -4,9 +4,11 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::judge::{FindingKind, settle_snapshot, snapshot_path};
+use crate::judge::{FindingKind, Verdict, canonical, settle_snapshot, snapshot_difference, snapshot_path, verdict};
+use crate::recording::{LostWhat, Observation};
 use crate::scenario::model::Feature;
 
+use super::expectations::limits;
 use super::fixture::Run;
 
 const FOLDER: &str = "MPTCPLAB_TEST_FOLDER";
@@ -163,4 +165,46 @@ fn the_file_is_beside_the_scenario() {
     assert_eq!(snapshot_path(&run.scenario), Path::new("scenarios/snapshots/demo.snap"));
     run.scenario.variant = Some("ipv6/x".to_owned());
     assert_eq!(snapshot_path(&run.scenario), Path::new("scenarios/snapshots/demo@ipv6__x.snap"));
+}
+
+/// A good run, whose snapshot's file has that text.
+fn run_with(folder: &Path, snapshot: &str) -> Run {
+    let mut run = Run::good();
+    run.scenario.file = folder.join("demo.yaml");
+    fs::create_dir_all(folder.join("snapshots")).unwrap();
+    fs::write(snapshot_path(&run.scenario), snapshot).unwrap();
+    run
+}
+
+fn kept(text: &str) -> String {
+    format!("---\nsource: a test\n---\n{text}\n")
+}
+
+#[test]
+fn an_equal_snapshot_is_no_excuse_for_anything_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = Run::good();
+    let mut run = run_with(folder.path(), &kept(&canonical(&good.scenario, &good.recording)));
+    assert_eq!(verdict(&run.scenario, &run.recording), Verdict::Passed);
+    run.scenario.expect = limits(Some(1), None);
+    assert!(matches!(verdict(&run.scenario, &run.recording), Verdict::Failed(_)));
+    run.push(Observation::Lost { namespace: "client".to_owned(), what: LostWhat::Packets, count: None });
+    assert!(matches!(verdict(&run.scenario, &run.recording), Verdict::Error(_)));
+}
+
+#[test]
+fn a_snapshot_that_can_t_be_read_makes_the_run_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run_with(folder.path(), "---\n: : [\n---\none\n");
+    assert!(matches!(verdict(&run.scenario, &run.recording), Verdict::Error(_)));
+}
+
+#[test]
+fn the_difference_is_told_without_touching_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = run_with(folder.path(), &kept("limits:\n  client: subflows 4"));
+    assert_eq!(snapshot_difference(&run.scenario, "limits:\n  client: subflows 4\n"), None);
+    let told = snapshot_difference(&run.scenario, "limits:\n  client: subflows 5\n").unwrap();
+    assert!(told.contains("-  client: subflows 4\n+  client: subflows 5\n"), "{told}");
+    assert_eq!(fs::read_to_string(snapshot_path(&run.scenario)).unwrap(), kept("limits:\n  client: subflows 4"));
 }

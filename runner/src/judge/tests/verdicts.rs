@@ -66,7 +66,7 @@ fn a_step_of_another_scenario_is_found() {
     assert_eq!(run.kinds(), [FindingKind::Incomplete]);
 }
 
-fn set_outcome(run: &mut Run, wanted: usize, new: &StepOutcome) {
+pub(super) fn set_outcome(run: &mut Run, wanted: usize, new: &StepOutcome) {
     run.change(|what| match what {
         Observation::StepFinished { step, outcome } if *step == wanted => {
             *outcome = new.clone();
@@ -133,7 +133,7 @@ fn a_refusal_must_be_the_expected_one() {
 }
 
 /// A run whose only connection is to fail.
-fn failing_connect(outcome: StepOutcome) -> Run {
+pub(super) fn failing_connect(outcome: StepOutcome) -> Run {
     let mut run = Run::empty();
     let plan = crate::scenario::model::ConnectPlan {
         outcome: ConnectionOutcome::Error("ECONNREFUSED".to_owned()),
@@ -151,7 +151,7 @@ fn a_connect_that_must_fail_must_fail() {
     assert_eq!(failing_connect(StepOutcome::Done).kinds(), [FindingKind::Refusal]);
 }
 
-fn set_connect_outcome(run: &mut Run, new: &ConnectionOutcome) {
+pub(super) fn set_connect_outcome(run: &mut Run, new: &ConnectionOutcome) {
     for step in &mut run.scenario.steps {
         if let Action::Connect(plan) = &mut step.action {
             plan.outcome = new.clone();
@@ -186,7 +186,7 @@ fn a_side_without_a_token_is_a_fallback() {
     }
 }
 
-fn fall_back(run: &mut Run, info: Option<&MptcpInfo>) {
+pub(super) fn fall_back(run: &mut Run, info: Option<&MptcpInfo>) {
     run.change(|what| match what {
         Observation::Sockets { moment: Moment::BeforeClose, info: old, .. } => {
             *old = info.cloned();
@@ -284,6 +284,11 @@ fn a_background_transfer_may_be_cut_off_by_an_abrupt_close() {
         }
     }
     assert_eq!(run.kinds(), []);
+    // Of what arrived, some bytes were damaged, as they may be.
+    let mut damaged = run.clone();
+    set_integrity(&mut damaged, &Integrity::Corrupt { first: 1, count: 1 });
+    change_transfer(&mut damaged, |plan| (plan.tolerate_corrupt, plan.from_client) = (1, 2000));
+    assert_eq!(damaged.kinds(), []);
     run.remove(|what| matches!(what, Observation::Transferred { .. }));
     assert_eq!(run.kinds(), []);
 }
@@ -304,7 +309,7 @@ fn results_belong_to_the_transfer_that_was_begun_last() {
     assert_eq!(run.kinds(), []);
 }
 
-fn filter(may_be_unused: bool) -> Filter {
+pub(super) fn filter(may_be_unused: bool) -> Filter {
     Filter {
         name: "drop".to_owned(),
         namespace: "client".to_owned(),

@@ -7,15 +7,17 @@ use std::time::Duration;
 use futures_util::{Stream, StreamExt};
 use genetlink::{GenetlinkError, GenetlinkHandle};
 use netlink_packet_core::{
-    DecodeError, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
+    DecodeError, Emitable as _, NLM_F_ACK, NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_generic::GenlMessage;
 use netlink_sys::AsyncSocket as _;
+use netlink_sys::protocols::NETLINK_GENERIC;
 use nix::errno::Errno;
 use tokio::task::JoinHandle;
 
 use super::{AddressParts, FAMILY, PmAttribute, PmCommand, PmMessage, endpoint_from_attributes};
 use crate::mptcp::{Endpoint, EndpointFlags, Limits};
+use crate::netlink::exchange::{Exchange, RawMessage, family};
 use crate::netlink::{Cause, DeviceNames, NetlinkError, Refusal};
 
 /// The kernel answers before the system call returns; who waits this long waits forever.
@@ -272,6 +274,22 @@ impl PmClient {
             .unwrap_or_else(|| Err(DecodeError::from("the reply has no endpoint")))
             .map_err(|error| Cause::Undecodable(error.to_string()).of(operation))
     }
+}
+
+/// [`PmClient::flush`] in the network namespace that the calling thread is in, without a runtime.
+///
+/// # Errors
+/// [`NoFamily`](Cause::NoFamily) if the kernel lacks MPTCP; its refusal.
+pub fn flush_here(namespace: &str) -> Result<(), NetlinkError> {
+    let flush = || {
+        let exchange = Exchange::open(NETLINK_GENERIC)?;
+        let kind = family(&exchange, FAMILY)?.id;
+        let message = GenlMessage::from_payload(PmMessage::new(PmCommand::FlushAddrs, []));
+        let mut payload = vec![0; message.buffer_len()];
+        message.emit(&mut payload);
+        exchange.ask(RawMessage { kind, payload }).map(drop)
+    };
+    flush().map_err(|cause: Cause| cause.of(format!("flush the endpoints in {namespace}")))
 }
 
 /// The replies up to the ACK or `NLMSG_DONE`, one of which must come.

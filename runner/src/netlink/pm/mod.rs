@@ -17,7 +17,7 @@ mod message;
 mod tests;
 
 pub use attribute::{AddressAttribute, PmAttribute};
-pub use client::{EndpointSelector, PmClient, RequestKind};
+pub use client::{EndpointSelector, PmClient, RequestKind, flush_here};
 pub use endpoint::{AddressParts, endpoint_from_attributes};
 pub use message::{PmCommand, PmMessage};
 

@@ -4,6 +4,7 @@
 mod expect;
 mod gates;
 mod kernels;
+mod operation;
 mod path;
 mod step;
 mod world;
@@ -15,13 +16,13 @@ pub use expect::{
 };
 pub use gates::Gates;
 pub use kernels::{KernelList, ListedKernel, Machine, WhichKernel};
+pub use operation::{Filter, FilterAction, FilterHook, FlagChange, Operation, TokenChoice, WhichEndpoints};
 pub use path::{
     Chance, Conditions, Distribution, Injected, Jitter, PacketPattern, PathChange, PathPlan, PathRule, Queue, Reorder,
     Rewrite, RuleAction,
 };
 pub use step::{
-    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Filter, FilterAction, FilterHook, FlagChange,
-    ListenPlan, Operation, SocketProtocol, Step, TokenChoice, TransferPlan, WhichEndpoints,
+    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ListenPlan, SocketProtocol, Step, TransferPlan,
 };
 pub use world::{Address, Link, LinkEnd, Namespace, Route, World};
 

@@ -1,0 +1,34 @@
+//! The end of a namespace: what would hold it when nobody has a descriptor of it any more.
+//!
+//! It must go, with its interfaces and what they take: the next world comes in a moment, and after a thousand more the
+//! machine would have no room for others.
+
+use crate::netlink::diag::DiagSocket;
+use crate::netlink::pm;
+
+use super::Node;
+
+/// How often TCP sends again what nobody acknowledges: sockets that are closed, and sockets that aren't
+/// (`tcp_write_timeout`, net/ipv4/tcp_timer.c), among them those of closed MPTCP sockets that fell back. Usually they
+/// try for minutes.
+const RETRIES: [(&str, &str); 2] = [("net.ipv4.tcp_orphan_retries", "1"), ("net.ipv4.tcp_retries2", "1")];
+
+/// Lets a namespace go that is of no use any more: whatever is still open in it, is broken off. What a kernel can't do
+/// of it only takes longer; nobody is left to be told.
+pub(super) fn let_go(node: &Node) {
+    for (name, value) in RETRIES {
+        let _ = node.set_sysctl(name, value);
+    }
+    let _ = node.run(|| {
+        let Ok(diag) = DiagSocket::open(node.name(), node.devices()) else { return };
+        // A closed connection of MPTCP waits a minute for the acknowledgment of its end, whatever
+        // `net.mptcp.close_timeout` says (mptcp_close_timeout, net/mptcp/ctrl.c), unless it has no subflow any more.
+        let _ = diag.break_off();
+        // The listener of an endpoint with a port refers to its namespace (mptcp_subflow_create_socket,
+        // net/mptcp/subflow.c), which deletes its endpoints only when nothing refers to it: never. Without a listener,
+        // the kernel is spared the flush, in which it waits for an RCU grace period.
+        if !diag.listeners().is_ok_and(|listeners| listeners.is_empty()) {
+            let _ = pm::flush_here(node.name());
+        }
+    });
+}
