@@ -44,6 +44,12 @@ const TCP_ESTABLISHED: u8 = 1;
 const TCP_CLOSE_WAIT: u8 = 8;
 /// `TCP_LISTEN`
 const TCP_LISTEN: u8 = 10;
+/// `TCP_NEW_SYN_RECV`
+const TCP_NEW_SYN_RECV: u8 = 12;
+/// All states in which a socket may be a subflow, a bit each: up to `TCP_NEW_SYN_RECV`, but not `TCP_LISTEN`. What comes after
+/// them, `TCP_BOUND_INACTIVE`, is for sockets that are only bound. To find those the kernel walks through the whole
+/// machine's table of ports, with each dump (`inet_diag_dump_icsk`, net/ipv4/inet_diag.c).
+const SUBFLOWS: u32 = (1 << (TCP_NEW_SYN_RECV + 1)) - (1 << TCP_ESTABLISHED) - (1 << TCP_LISTEN);
 /// `sizeof(struct inet_diag_req_v2)`
 const REQUEST_LENGTH: usize = 56;
 /// `sizeof(struct inet_diag_msg)`
@@ -87,7 +93,7 @@ impl DiagSocket {
     /// The kernel's refusal. Before Linux 6.18, the list is empty without `CAP_NET_ADMIN` in the user namespace that
     /// owns the network namespace.
     pub fn subflows(&self, token: Option<u32>) -> Result<Vec<SubflowState>, NetlinkError> {
-        let mut found = self.dump("subflows", !(1 << TCP_LISTEN), decode_subflow)?;
+        let mut found = self.dump("subflows", SUBFLOWS, decode_subflow)?;
         found.retain(|subflow| token.is_none_or(|token| token == subflow.token_local));
         Ok(found)
     }
