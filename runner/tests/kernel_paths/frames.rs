@@ -12,6 +12,8 @@ use mptcplab::recording::PathTotals;
 use mptcplab::scenario::model::Conditions;
 use mptcplab::sys::ethtool::{Offload, offload, set_offload};
 use mptcplab::testbed::Home;
+use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
+use nix::unistd::Pid;
 use socket2::Protocol;
 
 use super::lab::{Lab, PLAIN, SPLICED};
@@ -123,7 +125,17 @@ fn flood(lab: &Lab) -> Result<(), Failed> {
     Ok(())
 }
 
+/// Keeps this thread, and those that it starts from now on, on the processor on which it is. A veth pair has a queue for each
+/// processor (`netif_rx`, net/core/dev.c): of two frames that leave an interface on two of them, the second may arrive
+/// first.
+fn stay_on_one_processor() -> Result<(), Failed> {
+    let mut here = CpuSet::new();
+    here.set(sched_getcpu()?)?;
+    Ok(sched_setaffinity(Pid::from_raw(0), &here)?)
+}
+
 pub fn what_comes_in_leaves_in_the_same_order(home: &Arc<Home>) -> Result<Completion, Failed> {
+    stay_on_one_processor()?;
     Lab::both(home).iter().try_for_each(in_order)?;
     Ok(Completion::Completed)
 }
