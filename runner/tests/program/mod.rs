@@ -29,6 +29,8 @@ pub fn run_tests(tests: &[(&'static str, Option<&str>, bool, Body)]) -> ExitCode
 pub fn mptcplab(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mptcplab"));
     command.args(arguments).current_dir(folder).env("TMPDIR", folder).env("INSTA_UPDATE", "no").stdin(Stdio::null());
+    // Arrows and lines as in UTF-8, wherever the tests run.
+    command.env("LC_ALL", "C.UTF-8");
     command.env("INSTA_WORKSPACE_ROOT", folder).env("XDG_CACHE_HOME", folder.join("cache"));
     command
 }
