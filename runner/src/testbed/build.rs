@@ -244,8 +244,7 @@ impl Builder<'_> {
             for ((namespace, device), (far_namespace, far_device)) in [(&one, &other), (&other, &one)] {
                 let Some(far) = self.expected_link(far_namespace, far_device).cloned() else { continue };
                 let Some(near) = self.expected_link(namespace, device) else { continue };
-                let addresses = |link: &ExpectedLink| link.addresses.iter().map(|own| own.address).collect::<Vec<_>>();
-                near.neighbours = neighbours::known(&addresses(near), &addresses(&far), far.hardware.mac);
+                near.neighbours = neighbours::known(&near.addresses, &far.addresses, far.hardware.mac);
                 let (neighbours, index) = (near.neighbours.clone(), near.hardware.index);
                 for neighbour in neighbours {
                     self.pend(namespace, Request::add_neighbour(index, device, neighbour));

@@ -6,7 +6,7 @@
 use crate::netlink::diag::DiagSocket;
 use crate::netlink::pm;
 
-use super::Node;
+use super::{Node, sysctl};
 
 /// How often TCP sends again what nobody acknowledges: sockets that are closed, and sockets that aren't
 /// (`tcp_write_timeout`, net/ipv4/tcp_timer.c), among them those of closed MPTCP sockets that fell back. Usually they
@@ -16,10 +16,10 @@ const RETRIES: [(&str, &str); 2] = [("net.ipv4.tcp_orphan_retries", "1"), ("net.
 /// Lets a namespace go that is of no use any more: whatever is still open in it, is broken off. What a kernel can't do
 /// of it only takes longer; nobody is left to be told.
 pub(super) fn let_go(node: &Node) {
-    for (name, value) in RETRIES {
-        let _ = node.set_sysctl(name, value);
-    }
     let _ = node.run(|| {
+        for (name, value) in RETRIES {
+            let _ = sysctl::write(name, value);
+        }
         let Ok(diag) = DiagSocket::open(node.name(), node.devices()) else { return };
         // A closed connection of MPTCP waits a minute for the acknowledgment of its end, whatever
         // `net.mptcp.close_timeout` says (mptcp_close_timeout, net/mptcp/ctrl.c), unless it has no subflow any more.

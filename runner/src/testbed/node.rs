@@ -1,7 +1,6 @@
 //! One namespace of a testbed: what can be changed in it while a scenario runs, each change read back.
 
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -178,22 +177,25 @@ impl Node {
         if up { self.add_link_local(device) } else { Ok(()) }
     }
 
+    /// What makes an interface the same in each run, if it is one of a link.
+    pub(super) fn hardware(&self, device: &str) -> Option<Hardware> {
+        self.devices.iter().find(|(name, _)| name == device).map(|(_, hardware)| *hardware)
+    }
+
     /// The addresses of an interface.
-    pub(super) fn addresses_of(&self, device: &str) -> Result<Vec<IpAddr>, NetlinkError> {
+    pub(super) fn addresses_of(&self, device: &str) -> Result<Vec<Address>, NetlinkError> {
         let (index, all) = (self.index(device)?, self.route.addresses()?);
-        Ok(all.into_iter().filter(|state| state.index == index).map(|state| state.address.address).collect())
+        Ok(all.into_iter().filter(|state| state.index == index).map(|state| state.address).collect())
     }
 
     /// Gives an interface that has an IPv6 address a link-local one, unless it has it: without it, the interface
     /// could neither ask for the neighbour of a packet whose source is an address of another interface, nor forward
     /// (`ndisc_send_ns`, net/ipv6/ndisc.c). The kernel takes it away when the interface is set down.
     fn add_link_local(&self, device: &str) -> Result<(), TestbedError> {
-        let Some((_, hardware)) = self.devices.iter().find(|(name, _)| name == device) else { return Ok(()) };
+        let Some(hardware) = self.hardware(device) else { return Ok(()) };
         let link_local = expected::link_local(hardware.mac);
-        let addresses = self.route.addresses()?;
-        let mut own = addresses.iter().filter(|state| state.index == hardware.index).map(|state| state.address);
-        let is_ipv6 = |address: &Address| matches!(address.address, IpAddr::V6(_));
-        if own.clone().any(|address| is_ipv6(&address)) && !own.any(|address| address == link_local) {
+        let own = self.addresses_of(device)?;
+        if own.iter().any(|own| own.address.is_ipv6()) && !own.contains(&link_local) {
             self.route.request(Request::add_address(hardware.index, device, link_local))?;
         }
         Ok(())

@@ -124,7 +124,7 @@ impl AddressState {
 pub struct NeighbourState {
     /// The index of the interface.
     pub index: u32,
-    /// Its addresses.
+    /// The neighbour behind it.
     pub neighbour: Neighbour,
 }
 
