@@ -1,8 +1,9 @@
 //! A digest that tells whether something changed: text of scenarios, kernel images, this program.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
+
+use crate::files;
 
 /// The hash of Fowler, Noll and Vo, 64 bits (RFC 9923). It is the same on each machine and in each version, which the
 /// standard library doesn't promise of its own. Good for noticing change, not against somebody who wants to deceive.
@@ -26,10 +27,10 @@ impl Digest {
         self.bytes(&(part.len() as u64).to_le_bytes()).bytes(part)
     }
 
-    /// The content of a file.
-    pub(crate) fn file(self, path: &Path) -> io::Result<Self> {
+    /// The content of a file of at most `limit` bytes.
+    pub(crate) fn file(self, path: &Path, limit: u64) -> io::Result<Self> {
         const AT_ONCE: usize = 1 << 16;
-        let mut file = File::open(path)?;
+        let mut file = files::open(path, limit)?.take(limit);
         let mut buffer = vec![0; AT_ONCE];
         let mut digest = self;
         loop {
@@ -76,7 +77,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("file");
         std::fs::write(&path, vec![7; 200_000]).unwrap();
-        assert_eq!(Digest::new().file(&path).unwrap(), Digest::new().bytes(&vec![7; 200_000]));
-        assert!(Digest::new().file(folder.path()).is_err());
+        assert_eq!(Digest::new().file(&path, 1 << 20).unwrap(), Digest::new().bytes(&vec![7; 200_000]));
+        assert!(Digest::new().file(folder.path(), 1 << 20).is_err());
     }
 }

@@ -4,11 +4,14 @@
 //! [`plan::Plan`], run into a [`recording::Recording`], judged into a [`judge::Verdict`], and reported.
 //! Only [`netlink`], [`testbed`], [`traffic`], [`observe`], [`forward`] and [`engine`] touch the kernel.
 
+#![cfg_attr(not(test), deny(clippy::disallowed_methods))]
+
 pub mod cli;
 pub mod comparison;
 mod digest;
 pub mod engine;
 pub mod evidence;
+mod files;
 pub mod forward;
 pub mod judge;
 pub mod mptcp;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use crate::digest::Digest;
+use crate::files::{self, Folder};
 use crate::report::Printer;
 use crate::results::{self, KernelIdentity, Outcome, Results, Ruling, Store, snapshot_digest, sources_digest};
 use crate::scenario::model::{Machine, Scenario, WhichKernel};
@@ -144,7 +145,9 @@ impl Cache {
             }
             WhichKernel::Image(machine) => {
                 let digest = match &self.machine.runner {
-                    Some(runner) => digest.file(runner).map_err(|error| Trouble::new(unreadable(runner, &error)))?,
+                    Some(runner) => {
+                        digest.file(runner, files::PROGRAM).map_err(|error| Trouble::new(unreadable(runner, &error)))?
+                    }
                     None => digest,
                 };
                 machine_digest(digest, machine).map_err(Trouble::new)?
@@ -195,11 +198,16 @@ fn write(
 }
 
 fn replace(folder: &Path, new: &Path) -> Result<(), String> {
-    let replaced = match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
-        _ => fs::rename(new, folder),
+    let replaced = || {
+        let split = |path: &Path| Some((path.parent()?.to_owned(), path.file_name()?.to_str()?.to_owned()));
+        let ((root, name), (source, its_name)) =
+            split(folder).zip(split(new)).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
+        let root = Folder::open(&root)?;
+        // Only results: they are marked.
+        root.remove_tree(&name)?;
+        root.take(&name, &Folder::open(&source)?, &its_name)
     };
-    replaced.map_err(|error| format!("can't replace the results in `{}`: {error}", folder.display()))
+    replaced().map_err(|error| format!("can't replace the results in `{}`: {error}", folder.display()))
 }
 
 /// Results of an earlier time. What is damaged is as good as not there, but that is told.
@@ -224,7 +232,7 @@ fn is_current(kernel: &WhichKernel, scenario: &Scenario, outcome: &Outcome) -> b
 
 fn machine_digest(digest: Digest, machine: &Machine) -> Result<Digest, String> {
     let Machine { image, modules, load, append, memory, cpus, kvm } = machine;
-    let mut digest = digest.file(image).map_err(|error| unreadable(image, &error))?;
+    let mut digest = digest.file(image, files::KERNEL).map_err(|error| unreadable(image, &error))?;
     if let Some(folder) = modules.clone().or_else(|| found_beside(image)) {
         for (path, length, modified) in listing(&folder).map_err(|error| unreadable(&folder, &error))? {
             digest = digest.part(path.as_os_str().as_encoded_bytes()).part(&length.to_le_bytes());

@@ -10,7 +10,7 @@ use crate::report::{Printer, RunReport, Totals, transfer_rates};
 use super::args::JudgeArgs;
 use super::lab::Lab;
 use super::present::{show_json, show_story, show_verdict};
-use super::{Exit, complain, hint, open};
+use super::{Exit, complain, hint, open_recording};
 
 pub(super) fn execute(args: &JudgeArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
     lab.prepare_snapshots(args.update);
@@ -49,6 +49,6 @@ pub(super) fn execute(args: &JudgeArgs, lab: &dyn Lab, printer: &mut Printer) ->
 }
 
 fn read(file: &Path) -> Result<Recording, String> {
-    let input = open(file).map_err(|error| format!("can't read `{}`: {error}", file.display()))?;
+    let input = open_recording(file).map_err(|error| format!("can't read `{}`: {error}", file.display()))?;
     recording::read(input).map_err(|error| format!("`{}` is no recording: {error}", file.display()))
 }

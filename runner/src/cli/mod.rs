@@ -29,7 +29,7 @@ mod tally;
 mod vm;
 mod work;
 
-use std::io::BufReader;
+use std::io::{BufRead, BufReader, Read as _};
 
 use clap::{CommandFactory as _, Parser as _};
 
@@ -131,9 +131,9 @@ fn report_trouble(printer: &mut Printer, trouble: &Trouble) {
     }
 }
 
-/// Opens a file for reading, with buffering.
-fn open(path: &std::path::Path) -> std::io::Result<BufReader<std::fs::File>> {
-    std::fs::File::open(path).map(BufReader::new)
+/// Opens a recording for reading, with buffering.
+fn open_recording(path: &std::path::Path) -> std::io::Result<impl BufRead + use<>> {
+    crate::files::open(path, crate::files::RECORDING).map(|file| BufReader::new(file.take(crate::files::RECORDING)))
 }
 
 #[cfg(test)]

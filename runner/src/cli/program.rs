@@ -11,6 +11,7 @@ use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
 use crate::digest::Digest;
+use crate::files;
 
 use super::lab::Trouble;
 
@@ -110,7 +111,7 @@ impl Launcher for Program {
         if let Some(known) = self.digest.get() {
             return Ok(known.clone());
         }
-        let digest = std::env::current_exe().and_then(|program| Digest::new().file(&program));
+        let digest = std::env::current_exe().and_then(|program| Digest::new().file(&program, files::PROGRAM));
         let digest = digest.map_err(|error| Trouble::new(format!("can't read mptcplab itself: {error}")))?;
         Ok(self.digest.get_or_init(|| format!("{} {}", env!("CARGO_PKG_VERSION"), digest.hex())).clone())
     }

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::files::{self, Folder};
+
 /// How the names of such folders begin.
 const NAME: &str = "unfinished-";
 
@@ -13,6 +15,8 @@ const NAME: &str = "unfinished-";
 /// use: it ends with its process, whatever ends that, and whoever has the process's number afterwards.
 #[derive(Debug)]
 pub(super) struct Scratch {
+    root: Folder,
+    name: String,
     path: PathBuf,
     _lock: File,
 }
@@ -24,25 +28,27 @@ impl Scratch {
     ///
     /// It can't be made.
     pub(super) fn new(root: &Path) -> io::Result<Self> {
-        fs::create_dir_all(root)?;
+        let folder = Folder::create(root)?;
         // Between a folder's creation and its lock nobody else may look.
-        let gate = File::open(root)?;
+        let gate = files::open_folder(root)?;
         if gate.lock().is_ok() {
-            remove_unused(root);
+            remove_unused(&folder);
         }
         let mut number = 0_u32;
-        let path = loop {
+        let (name, made) = loop {
             // Another process may have the same number in another namespace.
-            let path = root.join(format!("{NAME}{}-{number}", std::process::id()));
-            match fs::create_dir(&path) {
+            let name = format!("{NAME}{}-{number}", std::process::id());
+            match folder.make_new(&name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                made => break made.map(|()| path)?,
+                made => break (name, made?),
             }
         };
-        let lock = File::open(&path)?;
+        made.mark()?;
+        let path = made.path().to_owned();
+        let lock = files::open_folder(&path)?;
         // A file system without locks has none to find either: then nothing is ever removed.
         let _ = lock.try_lock();
-        Ok(Self { path, _lock: lock })
+        Ok(Self { root: folder, name, path, _lock: lock })
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -53,17 +59,18 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         // What can't be removed now will be later.
-        let _ = fs::remove_dir_all(&self.path);
+        let _ = self.root.remove_tree(&self.name);
     }
 }
 
-/// Removes folders whose process is gone. What can't be looked at, or can't be removed, is in nobody's way.
-fn remove_unused(root: &Path) {
-    let entries = fs::read_dir(root).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(NAME.as_bytes())) {
-        let unused = File::open(entry.path()).is_ok_and(|folder| folder.try_lock().is_ok());
-        if unused {
-            let _ = fs::remove_dir_all(entry.path());
+/// Removes folders whose process is gone. What can't be looked at, or isn't marked as mptcplab's, stays.
+fn remove_unused(root: &Folder) {
+    let entries = fs::read_dir(root.path()).into_iter().flatten().flatten();
+    for entry in entries {
+        let Ok(name) = entry.file_name().into_string() else { continue };
+        let unused = || files::open_folder(&entry.path()).is_ok_and(|folder| folder.try_lock().is_ok());
+        if name.starts_with(NAME) && unused() {
+            let _ = root.remove_tree(&name);
         }
     }
 }
@@ -78,8 +85,11 @@ mod tests {
         let [killed, other] = ["unfinished-1-0", "results"].map(|name| root.path().join(name));
         fs::create_dir_all(killed.join("run")).unwrap();
         fs::create_dir(&other).unwrap();
+        fs::write(killed.join(files::MARKER), "").unwrap();
+        let foreign = root.path().join("unfinished-business");
+        fs::create_dir(&foreign).unwrap();
         let first = Scratch::new(root.path()).unwrap();
-        assert!(!killed.exists() && other.exists());
+        assert!(!killed.exists() && other.exists() && foreign.exists());
         // One that is in use stays, also for a process with the same number.
         let second = Scratch::new(root.path()).unwrap();
         assert!(first.path().exists() && second.path().exists() && first.path() != second.path());

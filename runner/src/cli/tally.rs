@@ -1,13 +1,13 @@
 //! Takes in what the workers tell, and brings it out: results in order, evidence, recordings, progress.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::BufWriter;
+use std::io::{self, Write as _};
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use crate::evidence::{Case, Shelf};
+use crate::files;
 use crate::judge::Verdict;
 use crate::recording::{self, Recording};
 use crate::report::{self, Junit, Printer, Progress, Totals, transfer_rates};
@@ -299,7 +299,9 @@ impl<'a> Tally<'a> {
         }
         let written = junit
             .finish(took)
-            .and_then(|xml| fs::write(path, xml).map_err(|error| error.to_string()))
+            .and_then(|xml| {
+                files::write_named(path, |out| out.write_all(xml.as_bytes())).map_err(|error| error.to_string())
+            })
             .map_err(|error| format!("can't write the results to `{}`: {error}", path.display()));
         self.settle(written);
     }
@@ -309,7 +311,6 @@ impl<'a> Tally<'a> {
 fn store(target: &Path, scenario: &Scenario, recording: &Recording) -> Result<(), String> {
     let name = format!("{}.jsonl", text::file_name(&scenario.label()));
     let path = if target.is_dir() { target.join(name) } else { target.to_owned() };
-    let refused = |error: &dyn std::fmt::Display| format!("can't write the recording to `{}`: {error}", path.display());
-    let file = fs::File::create(&path).map_err(|error| refused(&error))?;
-    recording::write(recording, BufWriter::new(file)).map_err(|error| refused(&error))
+    files::write_named(&path, |out| recording::write(recording, out).map_err(io::Error::other))
+        .map_err(|error| format!("can't write the recording to `{}`: {error}", path.display()))
 }

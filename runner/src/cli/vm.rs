@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use crate::engine::Run;
+use crate::files;
 use crate::judge::Verdict;
 use crate::recording::{Header, Recording};
 use crate::report::Printer;
@@ -94,7 +95,7 @@ fn lost(loss: &Loss) -> Trouble {
 }
 
 fn create(path: &Path) -> Result<File, Trouble> {
-    File::create(path)
+    files::create_named(path)
         .map_err(|error| Trouble::new(format!("can't write the kernel's log to `{}`: {error}", path.display())))
 }
 

@@ -1,6 +1,6 @@
 //! The folder with a folder for each run that failed.
 
-use std::fs;
+use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +8,7 @@ use nix::unistd::mkdtemp;
 use thiserror::Error;
 
 use super::{Case, packets, texts};
+use crate::files::Folder;
 use crate::recording;
 use crate::text;
 
@@ -57,18 +58,16 @@ impl Shelf {
     pub fn keep(&mut self, case: &Case<'_>) -> Result<PathBuf, EvidenceError> {
         let folder = new_folder(&self.root()?, &folder_name(case))?;
         for (name, content) in texts::files(case) {
-            write(&folder.join(name), |out| out.write_all(content.as_bytes()))?;
+            write(&folder, name, |out| out.write_all(content.as_bytes()))?;
         }
         if let Some(run) = case.run {
-            write(&folder.join("recording.jsonl"), |out| {
-                recording::write(&run.recording, out).map_err(io::Error::other)
-            })?;
+            write(&folder, "recording.jsonl", |out| recording::write(&run.recording, out).map_err(io::Error::other))?;
             for frames in &run.frames {
                 let name = format!("{}.pcapng", text::file_name(&frames.namespace));
-                write(&folder.join(name), |out| packets::write(frames, out))?;
+                write(&folder, &name, |out| packets::write(frames, out))?;
             }
         }
-        Ok(folder)
+        Ok(folder.path().to_owned())
     }
 
     fn root(&mut self) -> Result<PathBuf, EvidenceError> {
@@ -77,7 +76,7 @@ impl Shelf {
         }
         let refused = |path: &Path, source| EvidenceError::Folder { path: path.to_owned(), source };
         let made = if let Some(target) = &self.target {
-            fs::create_dir_all(target).map_err(|error| refused(target, error))?;
+            Folder::create(target).map_err(|error| refused(target, error))?;
             target.clone()
         } else {
             let template = std::env::temp_dir().join("mptcplab-XXXXXX");
@@ -97,22 +96,23 @@ fn folder_name(case: &Case<'_>) -> String {
 }
 
 /// A folder that wasn't there before: what an earlier run has left is never touched.
-fn new_folder(root: &Path, name: &str) -> Result<PathBuf, EvidenceError> {
-    let mut path = root.join(name);
-    for number in 2..MOST_ALIKE {
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => path = root.join(format!("{name}-{number}")),
-            Err(source) => return Err(EvidenceError::Folder { path, source }),
-            Ok(()) => return Ok(path),
+fn new_folder(root: &Path, name: &str) -> Result<Folder, EvidenceError> {
+    let refused = |source| EvidenceError::Folder { path: root.join(name), source };
+    let folder = Folder::open(root).map_err(refused)?;
+    let numbered = (2..MOST_ALIKE).map(|number| format!("{name}-{number}"));
+    for name in std::iter::once(name.to_owned()).chain(numbered) {
+        match folder.make_new(&name) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map_err(refused),
         }
     }
-    Err(EvidenceError::Folder { path, source: io::ErrorKind::AlreadyExists.into() })
+    Err(refused(io::ErrorKind::AlreadyExists.into()))
 }
 
-fn write(path: &Path, content: impl FnOnce(&mut BufWriter<fs::File>) -> io::Result<()>) -> Result<(), EvidenceError> {
-    let written = fs::File::create(path).map(BufWriter::new).and_then(|mut out| {
-        content(&mut out)?;
-        out.flush()
-    });
-    written.map_err(|source| EvidenceError::File { path: path.to_owned(), source })
+fn write(
+    folder: &Folder,
+    name: &str,
+    content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), EvidenceError> {
+    folder.write(name, content).map_err(|source| EvidenceError::File { path: folder.path().join(name), source })
 }

@@ -3,6 +3,7 @@
 //! The comparison is our own; insta only writes what has to be reviewed, in the place and the form in which
 //! `cargo insta review` finds it.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
@@ -12,6 +13,7 @@ use std::thread;
 
 use similar::TextDiff;
 
+use crate::files::Folder;
 use crate::scenario::model::Scenario;
 use crate::sys::env;
 
@@ -165,12 +167,12 @@ fn unusable(path: &Path, attempt: &str, why: &dyn std::fmt::Display) -> Finding 
 /// An earlier run may have left a pending snapshot that is out of date now.
 fn drop_pending(path: &Path) -> Result<(), Finding> {
     let pending = path.with_extension("snap.new");
-    match std::fs::remove_file(&pending) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            Err(unusable(&pending, "removing it, as the snapshot is up to date", &error))
-        }
-        _ => Ok(()),
-    }
+    let (Some(folder), Some(name)) = (pending.parent(), pending.file_name().and_then(OsStr::to_str)) else {
+        return Ok(());
+    };
+    Folder::open(folder)
+        .and_then(|folder| folder.remove_file(name))
+        .map_err(|error| unusable(&pending, "removing it, as the snapshot is up to date", &error))
 }
 
 fn assert_with_insta(scenario: &Scenario, folder: &Path, canonical: &str) {

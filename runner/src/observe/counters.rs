@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek};
 use thiserror::Error;
 
 use super::kernel_words;
+use crate::files;
 
 /// The counters that go down, too: the number of connections that are established right now.
 const GAUGES: &[&str] = &["MPTcpExtMPCurrEstab", "TcpCurrEstab"];
@@ -48,7 +49,7 @@ impl Counters {
     pub fn open() -> Result<Self, CountersError> {
         let mut files = Vec::with_capacity(FILES.len());
         for (file, required) in FILES {
-            match File::open(format!("/proc/thread-self/net/{file}")) {
+            match files::kernel::open(format!("/proc/thread-self/net/{file}")) {
                 Ok(opened) => files.push((file, opened)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound && !required => {}
                 Err(error) => return Err(CountersError::Open { file, error }),

@@ -2,15 +2,16 @@
 //! any verdict.
 
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::OpenOptionsExt;
 
 use nix::errno::Errno;
 use nix::libc;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
+
+use crate::files;
 
 /// The kernel gives one record with each read, and refuses (`EINVAL`) to cut it. This is more than it ever has
 /// (`PRINTK_MESSAGE_MAX`, kernel/printk/internal.h: 2048).
@@ -90,7 +91,7 @@ impl KernelLog {
 
     fn open_at(position: SeekFrom) -> Result<Self, KernelLogError> {
         let errno = |error: io::Error| KernelLogError::Open(Errno::from_raw(error.raw_os_error().unwrap_or_default()));
-        let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open("/dev/kmsg").map_err(errno)?;
+        let mut file = files::kernel::open_with("/dev/kmsg", libc::O_NONBLOCK).map_err(errno)?;
         file.seek(position).map_err(errno)?;
         Ok(Self { file })
     }

@@ -1,6 +1,6 @@
 //! JSON lines: the header first, then one entry a line.
 
-use std::io::{self, BufRead, Write};
+use std::io::{self, BufRead, Read as _, Write};
 
 use super::{Header, Recording};
 
@@ -41,7 +41,7 @@ pub fn write(recording: &Recording, mut out: impl Write) -> Result<(), Recording
 
 /// Read a recording.
 pub fn read(input: impl BufRead) -> Result<Recording, RecordingError> {
-    let mut lines = input.lines().enumerate();
+    let mut lines = Lines(input).enumerate();
     let parse_error = |index: usize| move |source| RecordingError::Line { line: index + 1, source };
     let (index, first) = lines.next().ok_or(RecordingError::Empty)?;
     let header: Header = serde_json::from_str(&first?).map_err(parse_error(index))?;
@@ -56,4 +56,41 @@ pub fn read(input: impl BufRead) -> Result<Recording, RecordingError> {
         }
     }
     Ok(Recording { header, entries })
+}
+
+/// The longest line. The header has the scenario's text, of which a quotation mark or a control character takes up to
+/// six bytes here.
+const LONGEST_LINE: u64 = 16 << 20;
+
+/// Lines of a bounded length: a file without an end of line would be one, as long as it is.
+struct Lines<R>(R);
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = io::Result<String>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut line = Vec::new();
+        match (&mut self.0).take(LONGEST_LINE + 1).read_until(b'\n', &mut line) {
+            Ok(0) => return None,
+            Ok(_) => {}
+            Err(error) => return Some(Err(error)),
+        }
+        if line.len() as u64 > LONGEST_LINE {
+            let message = format!("a line is longer than {LONGEST_LINE} bytes");
+            return Some(Err(io::Error::new(io::ErrorKind::InvalidData, message)));
+        }
+        Some(String::from_utf8(line).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.utf8_error())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_an_end_is_not_read_to_its_end() {
+        let endless = io::BufReader::new(io::repeat(b'x'));
+        let error = read(endless).unwrap_err().to_string();
+        assert_eq!(error, "input/output error: a line is longer than 16777216 bytes");
+    }
 }

@@ -1,7 +1,7 @@
 //! Writing results: the [`Store`] takes what a run came to, scenario by scenario.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -11,6 +11,7 @@ use thiserror::Error;
 
 use super::{FORMAT, Found, INDEX, KernelIdentity, Outcome, Results, parts, snapshot_digest, sources_digest, utc};
 use crate::digest::Digest;
+use crate::files::{Folder, MARKER};
 use crate::judge::{self, Verdict};
 use crate::recording::{self, Recording};
 use crate::scenario::model::Scenario;
@@ -26,50 +27,19 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
-/// Writes files below one folder, each one whole or not at all.
-#[derive(Debug)]
-pub struct Folder {
-    root: PathBuf,
-}
+/// Why results don't go into a folder.
+#[derive(Debug, Error)]
+#[error(
+    "there is something in the folder, and it isn't mptcplab's (there is no `{MARKER}` in it): name a new or an empty folder"
+)]
+struct Foreign;
 
-impl Folder {
-    /// Makes the folder, unless it is there.
-    pub fn create(root: &Path) -> Result<Self, WriteError> {
-        fs::create_dir_all(root).map_err(|source| refused(root, source))?;
-        Ok(Self { root: root.to_owned() })
-    }
-
-    /// Writes a file. `name` is a path below the folder; folders on the way are made.
-    pub fn write(
-        &self,
-        name: &str,
-        content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
-    ) -> Result<(), WriteError> {
-        let path = self.root.join(name);
-        let mut temporary = path.clone().into_os_string();
-        temporary.push(".partial");
-        let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| {
-            let mut out = BufWriter::new(File::create(&temporary)?);
-            content(&mut out)?;
-            out.flush()?;
-            fs::rename(&temporary, &path)
-        });
-        written.map_err(|source| {
-            // Nobody else knows of it.
-            let _ = fs::remove_file(&temporary);
-            refused(&path, source)
-        })
-    }
-
-    /// Removes a file, or a folder with all that is in it, if it is there.
-    pub fn remove(&self, name: &str) -> Result<(), WriteError> {
-        let path = self.root.join(name);
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        match removed {
-            Err(source) if source.kind() != io::ErrorKind::NotFound => Err(refused(&path, source)),
-            _ => Ok(()),
-        }
-    }
+fn write(
+    folder: &Folder,
+    name: &str,
+    content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+) -> Result<(), WriteError> {
+    folder.write(name, content).map_err(|source| refused(&folder.path().join(name), source))
 }
 
 fn refused(path: &Path, source: io::Error) -> WriteError {
@@ -80,6 +50,8 @@ fn refused(path: &Path, source: io::Error) -> WriteError {
 #[derive(Debug)]
 pub struct Store {
     folder: Folder,
+    /// The folder in it with the scenarios' files.
+    texts: Folder,
     kernel: KernelIdentity,
     features: IndexMap<String, Found>,
     scenarios: Vec<(usize, Outcome)>,
@@ -88,11 +60,24 @@ pub struct Store {
 
 impl Store {
     /// Begins. Results that are in the folder already go: it has none until [`Store::finish`].
+    ///
+    /// Only an empty folder, or one that mptcplab has made results in, is taken: nothing else is ever deleted or mixed
+    /// with results.
     pub fn begin(root: &Path, kernel: KernelIdentity, features: IndexMap<String, Found>) -> Result<Self, WriteError> {
-        let folder = Folder::create(root)?;
-        folder.remove(INDEX)?;
-        folder.remove(SCENARIOS)?;
-        Ok(Self { folder, kernel, features, scenarios: Vec::new(), names: BTreeSet::new() })
+        let folder = Folder::create(root).map_err(|source| refused(root, source))?;
+        let texts = (|| {
+            if !folder.is_marked() {
+                if !folder.is_empty()? {
+                    return Err(io::Error::new(io::ErrorKind::DirectoryNotEmpty, Foreign));
+                }
+                folder.mark()?;
+            }
+            folder.remove_file(INDEX)?;
+            folder.remove_tree(SCENARIOS)?;
+            folder.make_new(SCENARIOS)
+        })();
+        let texts = texts.map_err(|source| refused(root, source))?;
+        Ok(Self { folder, texts, kernel, features, scenarios: Vec::new(), names: BTreeSet::new() })
     }
 
     /// Keeps what a scenario came to. `position`: its place in the order of [`Results::scenarios`].
@@ -120,7 +105,7 @@ impl Store {
         };
         self.write(&mut outcome)?;
         if let Some(recording) = recording {
-            self.folder.write(&format!("{SCENARIOS}/{}.jsonl", outcome.file), |out| {
+            write(&self.texts, &format!("{}.jsonl", outcome.file), |out| {
                 recording::write(recording, out).map_err(io::Error::other)
             })?;
         }
@@ -145,9 +130,7 @@ impl Store {
         self.names.insert(outcome.file.clone());
         outcome.observation = outcome.canonical.as_deref().map(|text| Digest::new().bytes(text.as_bytes()).hex());
         match &outcome.canonical {
-            Some(text) => {
-                self.folder.write(&format!("{SCENARIOS}/{}.txt", outcome.file), |out| out.write_all(text.as_bytes()))
-            }
+            Some(text) => write(&self.texts, &format!("{}.txt", outcome.file), |out| out.write_all(text.as_bytes())),
             None => Ok(()),
         }
     }
@@ -164,7 +147,7 @@ impl Store {
             late_trouble,
             scenarios: self.scenarios.into_iter().map(|(_, outcome)| outcome).collect(),
         };
-        self.folder.write(INDEX, |out| {
+        write(&self.folder, INDEX, |out| {
             serde_json::to_writer_pretty(&mut *out, &results)?;
             out.write_all(b"\n")
         })?;

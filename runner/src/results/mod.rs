@@ -15,7 +15,7 @@ use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 pub use date::utc;
-pub use folder::{Folder, Store, WriteError};
+pub use folder::{Store, WriteError};
 pub use read::{ReadError, read};
 pub use sources::{snapshot_digest, sources_digest};
 

@@ -1,7 +1,6 @@
 //! Reading stored results: all of them, or why not.
 
 use std::collections::BTreeSet;
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,7 @@ use thiserror::Error;
 use super::folder::SCENARIOS;
 use super::{FORMAT, INDEX, Results, Ruling};
 use crate::digest::Digest;
+use crate::files::{self, Folder};
 
 /// Why there are no results in a folder.
 #[derive(Debug, Error)]
@@ -62,8 +62,8 @@ pub fn read(folder: &Path) -> Result<Results, ReadError> {
         let path = path.to_owned();
         move |source| ReadError::Unreadable { path, source }
     };
-    fs::read_dir(folder).map_err(unreadable(folder))?;
-    let text = match fs::read_to_string(&index) {
+    let opened = Folder::open(folder).map_err(unreadable(folder))?;
+    let text = match opened.read_text(INDEX, files::INDEX) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(ReadError::Unfinished(folder.to_owned()));
         }
@@ -78,13 +78,14 @@ pub fn read(folder: &Path) -> Result<Results, ReadError> {
         return Err(ReadError::Format { path: index, format });
     }
     let mut results: Results = serde_json::from_value(value).map_err(malformed)?;
-    complete(folder, &mut results)
+    complete(&opened, &mut results)
         .map_err(|what| ReadError::Damaged { path: folder.to_owned(), what })
         .map(|()| results)
 }
 
 /// Reads the observations, and looks whether everything fits.
-fn complete(folder: &Path, results: &mut Results) -> Result<(), String> {
+fn complete(folder: &Folder, results: &mut Results) -> Result<(), String> {
+    let texts = folder.beneath(Path::new(SCENARIOS));
     let mut labels = BTreeSet::new();
     for outcome in &mut results.scenarios {
         let label = &outcome.label;
@@ -101,8 +102,13 @@ fn complete(folder: &Path, results: &mut Results) -> Result<(), String> {
         if outcome.file.is_empty() || outcome.file.contains('/') || outcome.file.starts_with('.') {
             return Err(format!("`{label}` has its files under an impossible name, `{}`", outcome.file));
         }
-        let file = format!("{SCENARIOS}/{}.txt", outcome.file);
-        let text = fs::read_to_string(folder.join(&file)).map_err(|error| format!("can't read `{file}`: {error}"))?;
+        let name = format!("{}.txt", outcome.file);
+        let file = format!("{SCENARIOS}/{name}");
+        let text = match &texts {
+            Ok(folder) => folder.read_text(&name, files::SNAPSHOT).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let text = text.map_err(|error| format!("can't read `{file}`: {error}"))?;
         if Digest::new().bytes(text.as_bytes()).hex() != *digest {
             return Err(format!("`{file}` is not what was written"));
         }

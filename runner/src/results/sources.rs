@@ -4,6 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::digest::Digest;
+use crate::files;
 use crate::judge::snapshot_path;
 use crate::scenario::model::Scenario;
 
@@ -19,7 +20,7 @@ pub fn snapshot_digest(scenario: &Scenario) -> String {
     let path = snapshot_path(scenario);
     let digest = |digest: Digest, path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        digest.part(name.as_bytes()).part(&fs::read(path).unwrap_or_default())
+        digest.part(name.as_bytes()).part(&files::read(path, files::SNAPSHOT).unwrap_or_default())
     };
     snapshots(&path).iter().fold(Digest::new(), digest).hex()
 }

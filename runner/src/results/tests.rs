@@ -1,5 +1,4 @@
 use std::fs;
-use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -69,7 +68,7 @@ fn what_is_written_is_read_back() {
     let names =
         |folder: &Path| fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect::<Vec<_>>();
     let all = [names(folder.path()), names(&folder.path().join("scenarios"))].concat();
-    assert_eq!(all.len(), 2 + 4, "{all:?}");
+    assert_eq!(all.len(), 3 + 4, "{all:?}");
 }
 
 fn judge_text() -> String {
@@ -175,8 +174,48 @@ fn what_can_not_be_written_is_told() {
     fs::write(&file, "").unwrap();
     let error = Store::begin(&file, KernelIdentity::default(), IndexMap::new()).unwrap_err();
     assert!(error.to_string().starts_with(&format!("can't write the results `{}`", file.display())), "{error}");
-    let out = Folder::create(folder.path()).unwrap();
-    let error = out.write("x", |_| Err(io::ErrorKind::StorageFull.into())).unwrap_err();
-    assert!(error.to_string().contains("no storage space"), "{error}");
-    assert!(!folder.path().join("x").exists() && !folder.path().join("x.partial").exists());
+}
+
+#[test]
+fn a_folder_with_something_else_in_it_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let precious = folder.path().join("scenarios/mine.yaml");
+    fs::create_dir(folder.path().join("scenarios")).unwrap();
+    fs::write(&precious, "mine").unwrap();
+    let begin = || Store::begin(folder.path(), KernelIdentity::default(), IndexMap::new());
+    let error = begin().unwrap_err().to_string();
+    assert!(error.contains("it isn't mptcplab's (there is no `.mptcplab` in it)"), "{error}");
+    assert!(error.contains("name a new or an empty folder"), "{error}");
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn what_a_link_in_the_folder_leads_to_is_left_alone() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let precious = other.path().join("mine.yaml");
+    fs::write(&precious, "mine").unwrap();
+    let begin = || Store::begin(folder.path(), KernelIdentity::default(), IndexMap::new());
+    begin().unwrap();
+    for name in ["scenarios", INDEX] {
+        let path = folder.path().join(name);
+        let _ = fs::remove_dir(&path);
+        std::os::unix::fs::symlink(if name == INDEX { &precious } else { other.path() }, &path).unwrap();
+    }
+    begin().unwrap().finish(SystemTime::UNIX_EPOCH, Vec::new()).unwrap();
+    assert!(folder.path().join("scenarios").symlink_metadata().unwrap().is_dir());
+    assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
+}
+
+/// The rest of a run is one file for each scenario, which must be a plain one.
+#[test]
+fn results_that_are_no_plain_files_are_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = filled(folder.path());
+    let file = results.scenarios.iter().find(|outcome| outcome.observation.is_some()).unwrap().file.clone();
+    let file = folder.path().join(format!("scenarios/{file}.txt"));
+    fs::remove_file(&file).unwrap();
+    nix::unistd::mkfifo(&file, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let error = read(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("it is a pipe, not a regular file"), "{error}");
 }

@@ -1,33 +1,19 @@
 //! Reading the files: scenario and topology, untrusted until their text is known to be UTF-8 of a sane size.
 
-use std::io::Read;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::Diagnostic;
 use super::nearest::suggestion;
+use crate::files;
 use crate::recording::SourceText;
-
-/// The largest file that is read.
-const LARGEST: u64 = 1 << 20;
 
 /// Reads a file whole.
 pub fn read(path: &Path) -> Result<SourceText, Diagnostic> {
-    let refuse = |error: std::io::Error| Diagnostic::of_file(format!("the file can't be read: {error}"));
-    let file = std::fs::File::open(path).map_err(refuse)?;
-    let metadata = file.metadata().map_err(refuse)?;
-    if metadata.is_dir() {
-        return Err(Diagnostic::of_file("this is a folder, not a scenario file"));
-    }
-    let mut bytes = Vec::new();
-    if metadata.len() <= LARGEST {
-        // A pipe or a device tells no length.
-        file.take(LARGEST + 1).read_to_end(&mut bytes).map_err(refuse)?;
-    }
-    let length = metadata.len().max(bytes.len() as u64);
-    if length > LARGEST {
-        let message = format!("the file is too large: {length} bytes or more, the limit is {LARGEST} (1 MiB)");
-        return Err(Diagnostic::of_file(message));
-    }
+    let bytes = files::read(path, files::SCENARIO).map_err(|error| match error.kind() {
+        ErrorKind::FileTooLarge => Diagnostic::of_file(error.to_string()),
+        _ => Diagnostic::of_file(format!("the file can't be read: {error}")),
+    })?;
     let text =
         String::from_utf8(bytes).map_err(|error| not_utf8(error.as_bytes(), error.utf8_error().valid_up_to()))?;
     Ok(SourceText { name: path.display().to_string(), text })

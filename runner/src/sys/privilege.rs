@@ -12,6 +12,8 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 use thiserror::Error;
 
+use crate::files;
+
 /// `CAP_NET_ADMIN` (`include/uapi/linux/capability.h`): to configure networks.
 const CAP_NET_ADMIN: u32 = 12;
 /// `CAP_NET_RAW`: to capture segments.
@@ -114,7 +116,7 @@ impl fmt::Display for Obstacle {
 ///
 /// [`PrivilegeError`]; the first line says what is forbidden and by what, the last one how to go on.
 pub fn enter() -> Result<Privilege, PrivilegeError> {
-    let status = fs::read_to_string("/proc/self/status").map_err(PrivilegeError::Unreadable)?;
+    let status = files::kernel::read_text("/proc/self/status").map_err(PrivilegeError::Unreadable)?;
     let capabilities = effective_capabilities(&status).ok_or(PrivilegeError::NoCapabilities)?;
     if [CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_RAW].iter().all(|capability| capabilities & (1 << capability) != 0) {
         return Ok(Privilege::Root);
@@ -136,12 +138,12 @@ fn effective_capabilities(status: &str) -> Option<u64> {
 }
 
 fn write(attempt: &'static str, path: &str, text: &str) -> Result<(), PrivilegeError> {
-    fs::write(path, text)
+    files::kernel::write(path, text)
         .map_err(|error| forbidden(attempt, Errno::from_raw(error.raw_os_error().unwrap_or(Errno::EIO as i32))))
 }
 
 fn forbidden(attempt: &'static str, errno: Errno) -> PrivilegeError {
-    let read = |path: &str| fs::read_to_string(path).ok();
+    let read = |path: &str| files::kernel::read_text(path).ok();
     let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     PrivilegeError::Forbidden { attempt, errno, obstacle: obstacle(errno, threads, read) }
 }

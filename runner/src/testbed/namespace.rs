@@ -5,7 +5,7 @@
 //! `/proc`, and back. What it opened there stays there for life.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::linux::fs::MetadataExt;
@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use super::gate::{Gate, Pass};
 use super::sysctl;
+use crate::files;
 
 /// The network namespace of the calling thread. Not `/proc/self`, which is the main thread's.
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -81,7 +82,7 @@ impl Identity {
 fn unshare_here() -> Result<(OwnedFd, Identity), NamespaceError> {
     let before = Identity::here()?;
     unshare(CloneFlags::CLONE_NEWNET).map_err(NamespaceError::Create)?;
-    let file = File::open(OWN).map_err(NamespaceError::Open)?;
+    let file = files::kernel::open(OWN).map_err(NamespaceError::Open)?;
     let identity = Identity::of(&file.metadata().map_err(NamespaceError::Open)?);
     if identity == before { Err(NamespaceError::NotNew) } else { Ok((file.into(), identity)) }
 }

@@ -2,12 +2,12 @@
 //!
 //! The functions here work on the namespace of the calling thread: wrap them in [`super::Namespace::run`].
 
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::files;
 use crate::netlink::errno_symbol;
 
 /// What can go wrong with a sysctl.
@@ -98,7 +98,7 @@ pub fn path(name: &str) -> Result<PathBuf, SysctlError> {
 ///
 /// [`SysctlError::Name`], [`SysctlError::Read`]
 pub fn read(name: &str) -> Result<String, SysctlError> {
-    let text = fs::read_to_string(path(name)?);
+    let text = files::kernel::read_text(path(name)?);
     let text = text.map_err(|source| SysctlError::Read { name: name.to_owned(), source })?;
     Ok(text.trim_end().to_owned())
 }
@@ -109,10 +109,11 @@ pub fn read(name: &str) -> Result<String, SysctlError> {
 ///
 /// [`SysctlError`]; also if it can't be read back, as it is with those that only trigger something.
 pub fn write(name: &str, value: &str) -> Result<(), SysctlError> {
-    let written = fs::OpenOptions::new().write(true).open(path(name)?);
-    written
-        .and_then(|mut file| io::Write::write_all(&mut file, value.as_bytes()))
-        .map_err(|source| SysctlError::Write { name: name.to_owned(), value: value.to_owned(), source })?;
+    files::kernel::write(path(name)?, value).map_err(|source| SysctlError::Write {
+        name: name.to_owned(),
+        value: value.to_owned(),
+        source,
+    })?;
     let read = read(name)?;
     if same(value, &read) {
         Ok(())

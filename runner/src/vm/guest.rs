@@ -7,7 +7,6 @@ mod channel;
 mod kernel;
 mod work;
 
-use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -18,6 +17,7 @@ use nix::unistd::{getpid, pause};
 
 use super::frame::Frame;
 use super::places::LINE;
+use crate::files;
 use crate::observe::KernelLog;
 
 use channel::{Incoming, Outgoing};
@@ -34,7 +34,7 @@ pub fn is_init() -> bool {
 pub fn main() -> ! {
     if let Err(trouble) = live() {
         // The console is all there is to say it on, and it is the host's.
-        let _ = fs::write("/dev/console", format!("mptcplab: {trouble}\n"));
+        let _ = files::kernel::write("/dev/console", &format!("mptcplab: {trouble}\n"));
     }
     loop {
         let _ = reboot(RebootMode::RB_POWER_OFF);
@@ -50,7 +50,7 @@ fn live() -> Result<(), String> {
     // The way to the host may lead through the first of them.
     let first = modules.iter().take_while(|module| module.is_virtio()).count();
     let mut troubles: Vec<String> = modules.drain(..first).filter_map(|module| module.load().err()).collect();
-    let line = fs::read_to_string(LINE).map_err(|error| format!("can't read {LINE}: {error}"))?;
+    let line = files::kernel::read_text(LINE).map_err(|error| format!("can't read {LINE}: {error}"))?;
     let (mut incoming, outgoing) = channel::open(&line)?;
     outgoing.send(&Frame::Hello(kernel::release()));
     let (log, teller) = (KernelLog::from_start(), outgoing.clone());

@@ -15,6 +15,7 @@ use super::loss::{Cause, Loss};
 use super::machine::{Accelerator, Build};
 use super::running::{Happened, Limits, Message, Running};
 use super::talk::{Answer, Question};
+use crate::files;
 
 /// To the first output of a kernel on a processor with its own virtualisation. It is a matter of milliseconds.
 const FIRST_SIGN: Duration = Duration::from_secs(3);
@@ -288,6 +289,6 @@ impl Host {
 
 /// Whether there is any use in trying.
 fn usable_kvm() -> Result<(), String> {
-    let opened = File::options().read(true).write(true).open("/dev/kvm");
+    let opened = files::kernel::open_device("/dev/kvm");
     opened.map(drop).map_err(|error| format!("/dev/kvm: {error}"))
 }

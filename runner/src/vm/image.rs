@@ -1,12 +1,12 @@
 //! What a kernel image is, by its own words: [`Image`].
 
-use std::fs;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
 use super::elf::Elf;
+use crate::files;
 
 /// Where the boot protocol of x86 says that it is spoken (Documentation/arch/x86/boot.rst).
 const BOOT_MAGIC: usize = 0x202;
@@ -14,8 +14,6 @@ const BOOT_MAGIC: usize = 0x202;
 const KERNEL_VERSION: usize = 0x20e;
 /// Where it says where the compressed kernel is, and how long: counted from the end of the setup code.
 const PAYLOAD: usize = 0x248;
-/// No kernel is larger.
-const LARGEST: u64 = 512 << 20;
 /// How a kernel's banner begins (`linux_banner`, init/version.c); the release follows.
 const BANNER: &[u8] = b"Linux version ";
 
@@ -69,7 +67,8 @@ pub enum ImageError {
 impl Image {
     /// Looks at an image.
     pub fn open(path: &Path) -> Result<Self, ImageError> {
-        let bytes = fs::read(path).map_err(|source| ImageError::Unreadable { path: path.to_owned(), source })?;
+        let bytes = files::read(path, files::KERNEL)
+            .map_err(|source| ImageError::Unreadable { path: path.to_owned(), source })?;
         let image = |kind, release| Ok(Self { path: path.to_owned(), kind, release, unpacked: None });
         if let Some(elf) = Elf::parse(&bytes) {
             let release = banner(&bytes);
@@ -109,9 +108,9 @@ fn unpack(image: &[u8]) -> Option<Vec<u8>> {
     let mut kernel = Vec::new();
     if payload.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         let decoder = ruzstd::decoding::StreamingDecoder::new(payload).ok()?;
-        decoder.take(LARGEST).read_to_end(&mut kernel).ok()?;
+        decoder.take(files::KERNEL).read_to_end(&mut kernel).ok()?;
     } else if payload.starts_with(&[0x1f, 0x8b]) {
-        flate2::read::GzDecoder::new(payload).take(LARGEST).read_to_end(&mut kernel).ok()?;
+        flate2::read::GzDecoder::new(payload).take(files::KERNEL).read_to_end(&mut kernel).ok()?;
     }
     Some(kernel)
 }
@@ -158,6 +157,7 @@ fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
 
     fn image(content: &[u8]) -> Result<Image, ImageError> {
         let folder = tempfile::tempdir().unwrap();

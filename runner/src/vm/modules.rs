@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::elf::Elf;
+use crate::files;
 
 /// What a run may use, if the kernel has it as a module. What it doesn't have is built in, or missing: then the run finds
 /// out when it tries. The virtio modules come first, the run's way out leads through them.
@@ -46,9 +47,6 @@ const WANTED: &[&str] = &[
 
 /// Deeper than any real tree.
 const MAX_DEPTH: usize = 32;
-
-/// A module's content is larger than that? Then it is none.
-const LARGEST: u64 = 64 << 20;
 
 /// The modules of one kernel.
 #[derive(Debug)]
@@ -128,7 +126,7 @@ impl Tree {
         if files.is_empty() {
             return Err(ModulesError::Empty(folder.to_owned()));
         }
-        let builtin = fs::read_to_string(folder.join("modules.builtin")).unwrap_or_default();
+        let builtin = files::read_text(&folder.join("modules.builtin"), files::MODULE).unwrap_or_default();
         let builtin = builtin.lines().filter_map(|line| name_of(Path::new(line))).collect();
         Ok(Self { folder: folder.to_owned(), files, builtin })
     }
@@ -238,21 +236,38 @@ fn walk(folder: &Path, depth: usize, files: &mut BTreeMap<String, PathBuf>) -> R
 
 fn read(path: &Path) -> Result<Vec<u8>, ModulesError> {
     let unreadable = |source| ModulesError::Unreadable { path: path.to_owned(), source };
-    let raw = fs::read(path).map_err(unreadable)?;
+    let raw = files::read(path, files::MODULE).map_err(unreadable)?;
     unpack(&raw).map_err(|reason| ModulesError::Damaged { path: path.to_owned(), reason })
+}
+
+/// Takes up to as much as a module may have: a small file can hold any amount of zeros.
+struct Bounded<'a>(&'a mut Vec<u8>);
+
+impl io::Write for Bounded<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if (self.0.len() + bytes.len()) as u64 > files::MODULE {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Uncompresses what its first bytes show to be compressed.
 fn unpack(raw: &[u8]) -> Result<Vec<u8>, String> {
     let mut content = Vec::new();
     if raw.starts_with(b"\xfd7zXZ\0") {
-        lzma_rs::xz_decompress(&mut &*raw, &mut content).map_err(|error| format!("xz: {error}"))?;
+        lzma_rs::xz_decompress(&mut &*raw, &mut Bounded(&mut content)).map_err(|error| format!("xz: {error}"))?;
     } else if raw.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         let decoder = ruzstd::decoding::StreamingDecoder::new(raw).map_err(|error| format!("zstd: {error}"))?;
-        decoder.take(LARGEST).read_to_end(&mut content).map_err(|error| format!("zstd: {error}"))?;
+        decoder.take(files::MODULE).read_to_end(&mut content).map_err(|error| format!("zstd: {error}"))?;
     } else if raw.starts_with(&[0x1f, 0x8b]) {
         let decoder = flate2::read::GzDecoder::new(raw);
-        decoder.take(LARGEST).read_to_end(&mut content).map_err(|error| format!("gzip: {error}"))?;
+        decoder.take(files::MODULE).read_to_end(&mut content).map_err(|error| format!("gzip: {error}"))?;
     } else {
         content = raw.to_vec();
     }

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use thiserror::Error;
 
 use super::elf::Elf;
+use crate::files;
 
 /// A program that runs wherever its files are in their places.
 #[derive(Debug)]
@@ -97,7 +98,7 @@ fn parse_list(text: &str) -> Vec<PathBuf> {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, ProgramError> {
-    fs::read(path).map_err(|source| ProgramError::Unreadable { path: path.to_owned(), source })
+    files::read(path, files::PROGRAM).map_err(|source| ProgramError::Unreadable { path: path.to_owned(), source })
 }
 
 #[cfg(test)]

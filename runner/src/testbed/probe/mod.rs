@@ -5,9 +5,9 @@ mod mptcp;
 mod path_manager;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::sync::Arc;
 
+use crate::files;
 use crate::netlink::nft::NftClient;
 use crate::netlink::route::{Request, TokenBucket};
 use crate::plan::Setup;
@@ -84,7 +84,7 @@ fn tbf(node: &Node) -> Result<(), String> {
 
 fn counter(node: &Node, name: &str) -> Result<(), String> {
     // Not /proc/net, which is the main thread's.
-    let read = |file: &str| fs::read_to_string(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
+    let read = |file: &str| files::kernel::read_text(format!("/proc/thread-self/net/{file}")).unwrap_or_default();
     let tables = text(node.run(|| ["netstat", "snmp"].map(read)))?;
     if tables.iter().any(|table| has_counter(table, name)) {
         Ok(())

@@ -1,6 +1,6 @@
 //! The way to the host: a virtio port if there is one, otherwise a serial line. Main types: [`Incoming`], [`Outgoing`].
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollTimeout, poll};
 use nix::sys::termios::{SetArg, cfmakeraw, tcgetattr, tcsetattr};
 
+use crate::files;
 use crate::vm::frame::{Decoder, Frame};
 use crate::vm::places::PORT;
 
@@ -34,7 +35,7 @@ pub(super) fn open(line: &str) -> Result<(Incoming, Outgoing), String> {
     let port = wait_for_port();
     let path = port.clone().unwrap_or_else(|| PathBuf::from("/dev").join(line));
     let refused = |error: io::Error| format!("there is no way to the host: {}: {error}", path.display());
-    let file = OpenOptions::new().read(true).write(true).open(&path).map_err(refused)?;
+    let file = files::kernel::open_device(&path).map_err(refused)?;
     if port.is_none() {
         make_raw(&file).map_err(|errno| refused(errno.into()))?;
     }
@@ -67,7 +68,7 @@ impl Outgoing {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = frame.write(&mut *file) {
             // Without a host, nobody is there to complain to, but on the console.
-            let _ = fs::write("/dev/console", format!("mptcplab: can't send to the host: {error}\n"));
+            let _ = files::kernel::write("/dev/console", &format!("mptcplab: can't send to the host: {error}\n"));
         }
     }
 }
@@ -91,7 +92,7 @@ fn wait_for_port() -> Option<PathBuf> {
 fn find_port() -> Option<PathBuf> {
     let ports = fs::read_dir("/sys/class/virtio-ports").ok()?;
     ports.filter_map(Result::ok).find_map(|port| {
-        let name = fs::read_to_string(port.path().join("name")).ok()?;
+        let name = files::kernel::read_text(port.path().join("name")).ok()?;
         let device = PathBuf::from("/dev").join(port.file_name());
         (name.trim() == PORT && device.exists()).then_some(device)
     })

@@ -1,6 +1,6 @@
 //! What the first process asks of its kernel: mounts, modules, and what it is.
 
-use std::fs::{self, File};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -8,12 +8,13 @@ use nix::kmod::{ModuleInitFlags, finit_module};
 use nix::mount::{MsFlags, mount};
 use nix::sys::utsname::uname;
 
+use crate::files;
 use crate::vm::places::MODULES;
 
 /// Mounts what a run reads.
 pub(super) fn mount_all() -> Result<(), String> {
     for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
-        fs::create_dir_all(target).map_err(|error| format!("can't make {target}: {error}"))?;
+        files::kernel::make_folder(target).map_err(|error| format!("can't make {target}: {error}"))?;
         mount(Some(kind), target, Some(kind), MsFlags::empty(), None::<&str>)
             .map_err(|errno| format!("can't mount {kind} on {target}: {errno}"))?;
     }
@@ -50,10 +51,11 @@ impl Module {
 
     /// Loads it. The file's memory is given back: nobody needs it again.
     pub(super) fn load(self) -> Result<(), String> {
-        let file = File::open(&self.path).map_err(|error| format!("can't read {}: {error}", self.path.display()))?;
+        let file =
+            files::kernel::open(&self.path).map_err(|error| format!("can't read {}: {error}", self.path.display()))?;
         let loaded = finit_module(file, c"", ModuleInitFlags::empty());
         // It goes with the machine, if not now.
-        let _ = fs::remove_file(&self.path);
+        let _ = files::kernel::remove_file(&self.path);
         match loaded {
             // Somebody was faster, the kernel itself; or there is no such hardware, says crc32c_intel.
             Ok(()) | Err(Errno::EEXIST | Errno::ENODEV) => Ok(()),

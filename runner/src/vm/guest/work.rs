@@ -67,7 +67,7 @@ impl Worker {
             }
             Question::Crash => {
                 // There is no answer to it.
-                let written = std::fs::write("/proc/sysrq-trigger", "c");
+                let written = crate::files::kernel::write("/proc/sysrq-trigger", "c");
                 return Err(format!("the kernel can't be made to panic: {written:?}"));
             }
             Question::LateTrouble => {

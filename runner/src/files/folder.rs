@@ -1,0 +1,432 @@
+//! Writing and removing: beneath an open folder, through no symbolic link.
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use nix::dir::Dir;
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use thiserror::Error;
+
+use super::read;
+
+/// The file that says: mptcplab made this folder, and may delete what is in it.
+pub(crate) const MARKER: &str = ".mptcplab";
+
+const MARKER_TEXT: &str =
+    "mptcplab made this folder and deletes what is in it when it needs the room for new results.\n";
+
+/// Why something is not written or not deleted.
+#[derive(Debug, Error)]
+enum Refusal {
+    #[error(
+        "`{0}` is a symbolic link; mptcplab doesn't write through links: remove it, or replace it by what it leads to"
+    )]
+    Link(PathBuf),
+    #[error("`{0}` is neither a file nor a folder; mptcplab replaces only regular files")]
+    Special(PathBuf),
+    #[error("`{0}` is no path beneath a folder")]
+    NotBeneath(PathBuf),
+    #[error("`{0}` isn't a folder that mptcplab made (there is no `{MARKER}` in it), so it is not deleted")]
+    NotOurs(PathBuf),
+}
+
+impl From<Refusal> for io::Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::new(io::ErrorKind::InvalidInput, refusal)
+    }
+}
+
+/// An open folder. Whatever its path leads to later, this one is written to.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    descriptor: OwnedFd,
+    path: PathBuf,
+}
+
+impl Folder {
+    /// Opens a folder by the path that somebody gave on purpose: links are followed.
+    pub(crate) fn open(path: &Path) -> io::Result<Self> {
+        let path = if path == Path::new("") { Path::new(".") } else { path };
+        let descriptor = open(path, FOLDER, Mode::empty())?;
+        Ok(Self { descriptor, path: path.to_owned() })
+    }
+
+    /// As [`Folder::open`], for a folder that is made if need be, with those above it.
+    pub(crate) fn create(path: &Path) -> io::Result<Self> {
+        fs::create_dir_all(path)?;
+        Self::open(path)
+    }
+
+    /// Where it is, for messages.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens a folder beneath this one.
+    pub(crate) fn beneath(&self, path: &Path) -> io::Result<Self> {
+        self.descend(path, false)
+    }
+
+    /// As [`Folder::beneath`], for a folder that is made if need be.
+    #[cfg_attr(not(test), allow(dead_code, reason = "snapshots go through it"))]
+    pub(crate) fn make_beneath(&self, path: &Path) -> io::Result<Self> {
+        self.descend(path, true)
+    }
+
+    /// One component at a time, none of them a link: what `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS` of openat2(2) says,
+    /// on any kernel.
+    fn descend(&self, path: &Path, make: bool) -> io::Result<Self> {
+        let mut folder = Self { descriptor: self.descriptor.try_clone()?, path: self.path.clone() };
+        for component in path.components() {
+            let name = match component {
+                Component::CurDir => continue,
+                Component::Normal(name) => name,
+                _ => return Err(Refusal::NotBeneath(path.to_owned()).into()),
+            };
+            if make {
+                match mkdirat(&folder.descriptor, name, Mode::from_bits_truncate(0o777)) {
+                    Ok(()) | Err(Errno::EEXIST) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+            folder = folder.child(name)?;
+        }
+        Ok(folder)
+    }
+
+    fn child(&self, name: &OsStr) -> io::Result<Self> {
+        let path = self.path.join(name);
+        match openat(&self.descriptor, name, FOLDER | OFlag::O_NOFOLLOW, Mode::empty()) {
+            Ok(descriptor) => Ok(Self { descriptor, path }),
+            // What open(2) says of a link with O_DIRECTORY is ENOTDIR.
+            Err(Errno::ENOTDIR | Errno::ELOOP) if self.is_link(name) => Err(Refusal::Link(path).into()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Makes a folder that wasn't there before.
+    pub(crate) fn make_new(&self, name: &str) -> io::Result<Self> {
+        let name = single(name)?;
+        mkdirat(&self.descriptor, name, Mode::from_bits_truncate(0o777))?;
+        self.child(name)
+    }
+
+    fn stat(&self, name: &OsStr) -> nix::Result<FileStat> {
+        fstatat(&self.descriptor, name, AtFlags::AT_SYMLINK_NOFOLLOW)
+    }
+
+    fn is_link(&self, name: &OsStr) -> bool {
+        self.stat(name).is_ok_and(|stat| kind(&stat) == SFlag::S_IFLNK)
+    }
+
+    /// Reads a regular file of this folder.
+    pub(crate) fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let name = single(name)?;
+        // Nothing else is opened; and without waiting, should it have become something else meanwhile.
+        match self.stat(name) {
+            Ok(stat) if kind(&stat) == SFlag::S_IFLNK => return Err(Refusal::Link(self.path.join(name)).into()),
+            Ok(_) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_NOCTTY | OFlag::O_CLOEXEC;
+        let file = File::from(openat(&self.descriptor, name, flags, Mode::empty())?);
+        read::checked(&file.metadata()?, limit)?;
+        read::read_open(file, limit)
+    }
+
+    /// As [`Folder::read`], for text.
+    pub(crate) fn read_text(&self, name: &str, limit: u64) -> io::Result<String> {
+        read::text(self.read(name, limit)?)
+    }
+
+    /// Writes a file, whole or not at all. Only a regular file is replaced.
+    pub(crate) fn write(
+        &self,
+        name: &str,
+        content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
+    ) -> io::Result<()> {
+        let name = single(name)?;
+        self.replaceable(name)?;
+        let (temporary, file) = self.temporary(name)?;
+        let mut out = BufWriter::new(file);
+        let written = content(&mut out).and_then(|()| out.flush());
+        let written = written.and_then(|()| {
+            renameat(&self.descriptor, temporary.as_str(), &self.descriptor, name).map_err(io::Error::from)
+        });
+        if written.is_err() {
+            // Nobody else knows of it.
+            let _ = unlinkat(&self.descriptor, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
+        }
+        written
+    }
+
+    /// Only what isn't there, or is a regular file, is written.
+    fn replaceable(&self, name: &OsStr) -> io::Result<()> {
+        match self.stat(name).map(|stat| kind(&stat)) {
+            Ok(SFlag::S_IFREG) | Err(Errno::ENOENT) => Ok(()),
+            Ok(SFlag::S_IFLNK) => Err(Refusal::Link(self.path.join(name)).into()),
+            Ok(SFlag::S_IFDIR) => Err(Errno::EISDIR.into()),
+            Ok(_) => Err(Refusal::Special(self.path.join(name)).into()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// A new file beside the one that it is going to replace.
+    fn temporary(&self, name: &OsStr) -> io::Result<(String, File)> {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        loop {
+            // The name's own digest keeps it short: names may be as long as the file system allows.
+            let digest = crate::digest::Digest::new().bytes(name.as_bytes()).hex();
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let temporary = format!(".{digest}.{}-{number}.partial", std::process::id());
+            match openat(&self.descriptor, temporary.as_str(), flags, Mode::from_bits_truncate(0o666)) {
+                Ok(descriptor) => return Ok((temporary, File::from(descriptor))),
+                Err(Errno::EEXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Removes a file, or a link itself, if it is there.
+    pub(crate) fn remove_file(&self, name: &str) -> io::Result<()> {
+        match unlinkat(&self.descriptor, single(name)?, UnlinkatFlags::NoRemoveDir) {
+            Ok(()) | Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Marks this folder as mptcplab's own.
+    pub(crate) fn mark(&self) -> io::Result<()> {
+        self.write(MARKER, |out| out.write_all(MARKER_TEXT.as_bytes()))
+    }
+
+    /// Whether mptcplab has marked this folder as its own.
+    pub(crate) fn is_marked(&self) -> bool {
+        self.stat(OsStr::new(MARKER)).is_ok_and(|stat| kind(&stat) == SFlag::S_IFREG)
+    }
+
+    /// Whether nothing is in it.
+    pub(crate) fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.names()?.is_empty())
+    }
+
+    /// Removes a folder with all that is in it, if it is there. Either it or this one must be mptcplab's own.
+    pub(crate) fn remove_tree(&self, name: &str) -> io::Result<()> {
+        let name = single(name)?;
+        match self.stat(name).map(|stat| kind(&stat)) {
+            Err(Errno::ENOENT) => return Ok(()),
+            Err(errno) => return Err(errno.into()),
+            Ok(SFlag::S_IFDIR) => {}
+            Ok(_) if self.is_marked() => return Ok(unlinkat(&self.descriptor, name, UnlinkatFlags::NoRemoveDir)?),
+            Ok(_) => return Err(Refusal::NotOurs(self.path.join(name)).into()),
+        }
+        let folder = self.child(name)?;
+        if !self.is_marked() && !folder.is_marked() {
+            return Err(Refusal::NotOurs(folder.path).into());
+        }
+        folder.empty()?;
+        Ok(unlinkat(&self.descriptor, name, UnlinkatFlags::RemoveDir)?)
+    }
+
+    /// Removes all that is in this folder; of links, the links. The marker goes last: what is left of an attempt that
+    /// fails on the way can be removed by the next.
+    fn empty(&self) -> io::Result<()> {
+        let mut names = self.names()?;
+        names.sort_by_key(|name| name == MARKER);
+        for name in names {
+            match unlinkat(&self.descriptor, name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
+                Ok(()) | Err(Errno::ENOENT) => {}
+                Err(Errno::EISDIR | Errno::EPERM) => {
+                    self.child(&name)?.empty()?;
+                    unlinkat(&self.descriptor, name.as_os_str(), UnlinkatFlags::RemoveDir)?;
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    fn names(&self) -> io::Result<Vec<std::ffi::OsString>> {
+        let mut entries = Dir::openat(self.descriptor.as_fd(), ".", FOLDER, Mode::empty())?;
+        let mut names = Vec::new();
+        for entry in entries.iter() {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name != "." && name != ".." {
+                names.push(name.to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Gives a folder of another one this place and name. Nothing may be there.
+    pub(crate) fn take(&self, name: &str, from: &Self, its_name: &str) -> io::Result<()> {
+        Ok(renameat(&from.descriptor, single(its_name)?, &self.descriptor, single(name)?)?)
+    }
+}
+
+const FOLDER: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY).union(OFlag::O_CLOEXEC);
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+/// A name in a folder, not a path.
+fn single(name: &str) -> io::Result<&OsStr> {
+    let mut components = Path::new(name).components();
+    match (components.next(), components.next()) {
+        (Some(Component::Normal(only)), None) if only == name => Ok(only),
+        _ => Err(Refusal::NotBeneath(name.into()).into()),
+    }
+}
+
+/// The shell's own names for its descriptors are links that no folder comes with.
+fn is_the_shells(path: &Path) -> bool {
+    let names = ["/dev/stdout", "/dev/stderr", "/dev/null"];
+    names.iter().any(|name| path == Path::new(name)) || path.parent() == Some(Path::new("/dev/fd"))
+}
+
+/// A file that somebody named on the command line: its folder, and its name there. It isn't written through a link either:
+/// the folder may have come from somebody else.
+fn named(path: &Path) -> io::Result<(Folder, &str)> {
+    let name = path.file_name().and_then(OsStr::to_str).ok_or_else(|| Refusal::NotBeneath(path.to_owned()))?;
+    Ok((Folder::open(path.parent().unwrap_or(Path::new("")))?, name))
+}
+
+/// Creates or empties a file that is written bit by bit, to be followed while mptcplab runs.
+pub(crate) fn create_named(path: &Path) -> io::Result<File> {
+    if is_the_shells(path) {
+        return File::options().write(true).open(path);
+    }
+    let (folder, name) = named(path)?;
+    folder.replaceable(OsStr::new(name))?;
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_TRUNC | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
+    Ok(File::from(openat(&folder.descriptor, name, flags, Mode::from_bits_truncate(0o666))?))
+}
+
+/// Writes the file that somebody named on the command line, whole or not at all.
+pub(crate) fn write_named(path: &Path, content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
+    if is_the_shells(path) {
+        let mut out = BufWriter::new(File::options().write(true).open(path)?);
+        content(&mut out)?;
+        return out.flush();
+    }
+    let (folder, name) = named(path)?;
+    folder.write(name, content)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    use tempfile::TempDir;
+
+    /// A folder, and something of value outside of it.
+    fn places() -> (TempDir, TempDir, Folder) {
+        let (inside, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(outside.path().join("precious"), "gold").unwrap();
+        let folder = Folder::open(inside.path()).unwrap();
+        (inside, outside, folder)
+    }
+
+    fn put(folder: &Folder, name: &str, text: &str) -> io::Result<()> {
+        folder.write(name, |out| out.write_all(text.as_bytes()))
+    }
+
+    #[test]
+    fn files_are_written_whole_or_not_at_all() {
+        let (inside, _outside, folder) = places();
+        put(&folder, "a", "one").unwrap();
+        put(&folder, "a", "two").unwrap();
+        let error = folder.write("a", |out| out.write_all(b"three").and(Err(io::Error::other("no")))).unwrap_err();
+        assert_eq!(error.to_string(), "no");
+        assert_eq!(folder.read_text("a", 10).unwrap(), "two");
+        assert_eq!(fs::read_dir(inside.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn nothing_is_written_or_read_through_a_link() {
+        let (inside, outside, folder) = places();
+        let target = outside.path().join("precious");
+        symlink(&target, inside.path().join("link")).unwrap();
+        symlink(outside.path().join("new"), inside.path().join("dangling")).unwrap();
+        symlink(outside.path(), inside.path().join("folder")).unwrap();
+        for name in ["link", "dangling", "folder"] {
+            let error = put(&folder, name, "mud").unwrap_err().to_string();
+            assert!(error.contains(&format!("{name}` is a symbolic link")), "{error}");
+            assert!(folder.read(name, 10).unwrap_err().to_string().contains("is a symbolic link"));
+        }
+        for path in ["folder", "folder/deep", "./folder"] {
+            for opened in [folder.beneath(Path::new(path)), folder.make_beneath(Path::new(path))] {
+                assert!(opened.unwrap_err().to_string().contains("folder` is a symbolic link"));
+            }
+        }
+        assert!(write_named(&inside.path().join("link"), |out| out.write_all(b"mud")).is_err());
+        // A link in the middle.
+        fs::create_dir(inside.path().join("a")).unwrap();
+        symlink(outside.path(), inside.path().join("a/b")).unwrap();
+        assert!(folder.make_beneath(Path::new("a/b/c")).unwrap_err().to_string().contains("a/b` is a symbolic link"));
+        assert_eq!(fs::read_to_string(&target).unwrap(), "gold");
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_names_beneath_are_taken() {
+        let (_inside, _outside, folder) = places();
+        for path in ["..", "/tmp", "a/../..", "a/.."] {
+            assert!(folder.make_beneath(Path::new(path)).is_err(), "{path}");
+        }
+        for name in ["", ".", "..", "a/b", "/a", "a/"] {
+            assert!(put(&folder, name, "x").is_err(), "{name}");
+            assert!(folder.remove_file(name).is_err() && folder.remove_tree(name).is_err(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_pipe_is_not_replaced() {
+        let (inside, _outside, folder) = places();
+        nix::unistd::mkfifo(&inside.path().join("pipe"), Mode::S_IRWXU).unwrap();
+        assert!(put(&folder, "pipe", "x").is_err());
+        assert!(folder.read("pipe", 10).is_err());
+    }
+
+    #[test]
+    fn only_what_is_marked_is_deleted() {
+        let (inside, outside, folder) = places();
+        let tree = folder.make_beneath(Path::new("tree/deep")).unwrap();
+        put(&tree, "file", "x").unwrap();
+        symlink(outside.path(), inside.path().join("tree/deep/out")).unwrap();
+        let error = folder.remove_tree("tree").unwrap_err().to_string();
+        assert!(error.ends_with("(there is no `.mptcplab` in it), so it is not deleted"), "{error}");
+        assert!(inside.path().join("tree/deep/file").exists());
+        folder.beneath(Path::new("tree")).unwrap().mark().unwrap();
+        folder.remove_tree("tree").unwrap();
+        assert!(!inside.path().join("tree").exists());
+        assert!(outside.path().join("precious").exists());
+        folder.remove_tree("tree").unwrap();
+    }
+
+    #[test]
+    fn what_is_in_a_marked_folder_may_be_deleted_but_not_what_a_link_leads_to() {
+        let (inside, outside, folder) = places();
+        // Somebody else's marker doesn't make the link's target ours.
+        fs::write(outside.path().join(MARKER), "").unwrap();
+        symlink(outside.path(), inside.path().join("scenarios")).unwrap();
+        assert!(folder.remove_tree("scenarios").is_err());
+        folder.mark().unwrap();
+        folder.remove_tree("scenarios").unwrap();
+        assert!(!inside.path().join("scenarios").is_symlink());
+        assert!(outside.path().join("precious").exists());
+    }
+}

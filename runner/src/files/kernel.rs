@@ -1,0 +1,41 @@
+//! Files that are the kernel's: /proc, /sys and /dev, by names that mptcplab knows. No such name comes from an input.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+/// Reads a file whole.
+pub(crate) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
+    fs::read_to_string(path)
+}
+
+/// Writes to a file that is there.
+pub(crate) fn write(path: impl AsRef<Path>, text: &str) -> io::Result<()> {
+    io::Write::write_all(&mut OpenOptions::new().write(true).open(path)?, text.as_bytes())
+}
+
+/// Opens a file for reading.
+pub(crate) fn open(path: impl AsRef<Path>) -> io::Result<File> {
+    File::open(path)
+}
+
+/// As [`open`], with further flags of open(2).
+pub(crate) fn open_with(path: impl AsRef<Path>, flags: i32) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(flags).open(path)
+}
+
+/// Opens a device for reading and writing.
+pub(crate) fn open_device(path: impl AsRef<Path>) -> io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
+/// Makes a folder to mount something on, in a guest.
+pub(crate) fn make_folder(path: impl AsRef<Path>) -> io::Result<()> {
+    fs::create_dir_all(path)
+}
+
+/// Removes a file of a guest's own file system.
+pub(crate) fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
+    fs::remove_file(path)
+}
