@@ -121,6 +121,19 @@ impl MptcpInfo {
         })
     }
 
+    /// The greatest value that a field can have (`struct mptcp_info`). `csum_enabled` is a bool of the kernel
+    /// (`mptcp_diag_fill_info`, net/mptcp/sockopt.c), `fallback` is one bit of `flags`.
+    pub fn largest(name: &str) -> u64 {
+        match name {
+            "fallback" | "csum_enabled" => 1,
+            "flags" | "token" | "retransmits" => u32::MAX.into(),
+            "write_seq" | "snd_una" | "rcv_nxt" | "bytes_retrans" | "bytes_sent" | "bytes_received" | "bytes_acked" => {
+                u64::MAX
+            }
+            _ => u8::MAX.into(),
+        }
+    }
+
     /// The connection fell back to plain TCP.
     pub fn fallback(&self) -> bool {
         self.flags & 1 != 0

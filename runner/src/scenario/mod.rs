@@ -138,6 +138,7 @@ impl Reading<'_> {
         let reader = read::Reader::new(self.unresolved);
         // If it can't be said what it depends on, the rest can be checked all the same.
         let asked = read::asked(&reader, &root).unwrap_or_default();
+        read::check_that_it_says_something(&reader, &root);
         self.found.extend(reader.into_found());
         let mut forms = Vec::new();
         for lacking in subsets(&asked) {
@@ -146,6 +147,9 @@ impl Reading<'_> {
             let parts = read::scenario(&reader, &root, topology.as_ref(), topology_missing);
             self.note(reader.into_found(), &lacking);
             forms.extend(parts.ok().map(|parts| self.form(parts, &asked, lacking)));
+        }
+        if self.found.is_empty() {
+            self.found.extend(read::check_whole(&root));
         }
         if !self.found.is_empty() || self.unresolved || forms.is_empty() {
             return None;

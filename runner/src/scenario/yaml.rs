@@ -76,6 +76,21 @@ impl Node {
         }
     }
 
+    /// Both have the same content, wherever they are and however their scalars are quoted.
+    pub fn says_the_same(&self, other: &Node) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Scalar { text, .. }, Value::Scalar { text: other, .. }) => text == other,
+            (Value::List(items), Value::List(others)) => {
+                items.len() == others.len() && items.iter().zip(others).all(|(a, b)| a.says_the_same(b))
+            }
+            (Value::Map(entries), Value::Map(others)) => {
+                let same = |(a, b): (&Entry, &Entry)| a.key == b.key && a.value.says_the_same(&b.value);
+                entries.len() == others.len() && entries.iter().zip(others).all(same)
+            }
+            _ => false,
+        }
+    }
+
     /// A key without a value: `steps:`.
     pub fn is_absent(&self) -> bool {
         matches!(&self.value, Value::Scalar { text, plain: true } if text.is_empty())

@@ -277,6 +277,9 @@ pub(super) fn transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) 
                 .help("a `finish_transfer` step waits for its end"),
         ));
     }
+    for side in [Side::Client, Side::Server] {
+        scope.awaited.remove(&super::wait::transferred_key(&connection, side));
+    }
     let background = background?;
     if background && let Some(known) = scope.connections.iter_mut().find(|known| known.name == connection) {
         known.background = Some((from_client, from_server));

@@ -13,7 +13,7 @@ use super::event::{event_kind, event_namespace, event_pattern, subflow_pattern, 
 use super::scope::{KnownConnection, Scope, unknown};
 use super::world::{flags, limits};
 use super::{Read, Reader, all, info_field};
-use crate::mptcp::{Endpoint, EndpointFlags};
+use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo};
 use crate::recording::Side;
 
 /// How deep `any_order` may be nested.
@@ -56,11 +56,7 @@ pub(super) fn read(reader: &Reader, node: &Node, scope: &Scope) -> Read<Expectat
 /// Each entry of a section that may be missing.
 fn table<T>(reader: &Reader, node: Option<&Node>, read: impl FnMut(&Entry) -> Read<T>) -> Read<Vec<T>> {
     let Some(node) = node else { return Ok(Vec::new()) };
-    let entries = reader.table(node, "this part of an expectation")?;
-    if entries.is_empty() {
-        return Err(reader.error(node.place, "nothing is expected here"));
-    }
-    all(entries.iter().map(read))
+    all(reader.table(node, "this part of an expectation")?.iter().map(read))
 }
 
 fn events(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<EventExpectation> {
@@ -174,9 +170,8 @@ fn counters(
     let names = entry.key.split('+').map(str::trim);
     let namespaces = all(names.map(|name| scope.known_namespace(reader, name, entry.place)));
     let values = all(reader.table(&entry.value, "the counters of a namespace")?.iter().map(|counter| {
-        let range = reader.scalar(&counter.value, scalar::count);
         if counter.key == "others" {
-            return match range? {
+            return match reader.scalar(&counter.value, scalar::count)? {
                 zero if zero == (0..=0) => Ok((None, counter.place, zero)),
                 _ => Err(reader.report(
                     Diagnostic::new(counter.value.place, "`others` can only be 0")
@@ -185,11 +180,19 @@ fn counters(
             };
         }
         let name = reader.key(counter, scalar::counters);
-        let range = range?;
-        if range == (0..=u64::MAX) {
-            return Err(reader.error(counter.value.place, "any number is in this range: it says nothing"));
+        let is_difference = matches!(&name, Ok((_, Some(_))));
+        // A difference may be less than 0: that it isn't is something to expect.
+        let range = if is_difference {
+            reader.scalar(&counter.value, scalar::count)
+        } else {
+            reader.range(&counter.value, u64::MAX)
+        };
+        match name? {
+            (name, Some(less)) if name == less => {
+                Err(reader.error(counter.place, "a counter less itself is 0 whatever happens"))
+            }
+            name => Ok((Some(name), counter.place, range?)),
         }
-        Ok((Some(name?), counter.place, range))
     }));
     let (namespaces, values) = (namespaces?, values?);
     if (1..namespaces.len()).any(|index| namespaces[..index].contains(&namespaces[index])) {
@@ -210,9 +213,6 @@ fn counters(
 /// Each side of a connection with its value.
 fn sides<'a>(reader: &Reader, entry: &'a Entry, known: &KnownConnection) -> Read<Vec<(Side, &'a Entry)>> {
     let entries = reader.table(&entry.value, "the sides of a connection")?;
-    if entries.is_empty() {
-        return Err(reader.error(entry.place, "nothing is expected of either side"));
-    }
     let mut sides: Vec<(Side, &Entry)> = Vec::new();
     for side_entry in entries {
         // An error that has been noted; the other side can be read all the same.
@@ -256,8 +256,9 @@ fn info(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<InfoExpectati
         }
         let fields = reader.table(&entry.value, "the fields of `struct mptcp_info`")?;
         all(fields.iter().map(|field| {
-            let range = reader.scalar(&field.value, scalar::count);
-            let name = reader.key(field, info_field)?;
+            let name = reader.key(field, info_field);
+            let most = name.as_ref().map_or(u64::MAX, |name| MptcpInfo::largest(name));
+            let (range, name) = (reader.range(&field.value, most), name?);
             let connection = known.name.clone();
             Ok(InfoExpectation { connection, side, place: field.place, field: name, range: range? })
         }))
@@ -316,7 +317,7 @@ fn bytes(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<BytesExpecta
         return Err(unknown(reader, entry.place, format!("there is no link `{}`", entry.key), help));
     };
     all(reader.table(&entry.value, "the bytes of a link")?.iter().map(|end| {
-        let range = reader.scalar(&end.value, scalar::count);
+        let range = reader.range(&end.value, u64::MAX);
         if !ends.contains(&end.key) {
             let message = format!("the link `{link}` has no end in `{}`", end.key);
             let help = suggestion(&end.key, ends.iter().map(String::as_str));
@@ -329,7 +330,7 @@ fn bytes(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<BytesExpecta
 fn wire(reader: &Reader, node: &Node, scope: &Scope) -> Read<WireExpectation> {
     let fields = reader.record(node, &grammar::WIRE_ITEM)?;
     let sender = fields.need_node("by").and_then(|node| scope.namespace(reader, node));
-    let range = fields.or("count", 1..=1, scalar::count);
+    let range = fields.get("count").map_or(Ok(1..=1), |node| reader.range(node, u64::MAX));
     let pattern = wire_pattern(reader, reader.choice(&fields)?);
     Ok(WireExpectation { place: node.place, pattern: WirePattern { sender: sender?, ..pattern? }, range: range? })
 }

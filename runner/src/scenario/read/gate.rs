@@ -29,6 +29,10 @@ struct Condition {
 }
 
 impl Condition {
+    fn opposite(&self) -> Self {
+        Self { there: !self.there, ..self.clone() }
+    }
+
     fn holds(&self, lacking: &BTreeSet<Feature>) -> bool {
         lacking.contains(&self.feature) != self.there
     }
@@ -59,13 +63,16 @@ impl Where {
 pub fn asked(reader: &Reader, root: &Node) -> Read<BTreeSet<Feature>> {
     let required = words(root, "requires");
     let mut asked = words(root, "snapshot_by");
+    if let (true, Some(node)) = (asked.contains(&Feature::Mptcp), root.get("snapshot_by")) {
+        return Err(reader.error(node.place, always_there(&Feature::Mptcp)));
+    }
     if let (Some(both), Some(node)) = (asked.intersection(&required).next(), root.get("snapshot_by")) {
         return Err(reader.error(node.place, always_there(both)));
     }
     let parts = root.entries().iter().filter(|entry| PARTS.contains(&entry.key.as_str()));
     all(parts.map(|part| {
         let place = Where::Elsewhere.below(&part.key);
-        ask(reader, &part.value, place, &required, &mut asked)
+        ask(reader, &part.value, place, &[], &required, &mut asked)
     }))?;
     // Only listener events may be there: they are asked for by themselves.
     asked.retain(|feature| !required.contains(feature));
@@ -77,6 +84,9 @@ pub fn asked(reader: &Reader, root: &Node) -> Read<BTreeSet<Feature>> {
 }
 
 fn always_there(feature: &Feature) -> String {
+    if *feature == Feature::Mptcp {
+        return "`mptcp` decides nothing: on a kernel without it, no scenario is run".to_owned();
+    }
     format!("`{}` is required: where it is missing the scenario is skipped", feature.word())
 }
 
@@ -93,34 +103,71 @@ fn ask(
     reader: &Reader,
     node: &Node,
     place: Where,
+    given: &[Condition],
     required: &BTreeSet<Feature>,
     asked: &mut BTreeSet<Feature>,
 ) -> Read<()> {
+    let mut conditions_here = Vec::new();
     if let Some(when) = node.get(WHEN) {
-        for condition in conditions(reader, when)? {
-            if required.contains(&condition.feature) {
+        conditions_here = conditions(reader, when)?;
+        for condition in &conditions_here {
+            if required.contains(&condition.feature) || condition.feature == Feature::Mptcp {
                 return Err(reader.error(when.place, always_there(&condition.feature)));
             }
-            asked.insert(condition.feature);
+            if let Some(outer) = given.iter().find(|outer| outer.feature == condition.feature) {
+                let always = if outer.there == condition.there { "always" } else { "never" };
+                let message = format!("within a condition on `{}`, this one {always} holds", outer.feature.word());
+                return Err(reader.error(when.place, message));
+            }
+            asked.insert(condition.feature.clone());
         }
-        if let Some(other) = node.get(IS).and_then(|_| node.entries().iter().find(|entry| !is_word_of_choice(entry))) {
-            let message = format!("`{}` can't stand beside `when:` and `is:`", other.key);
-            return Err(reader.report(Diagnostic::new(other.place, message).help("only `else:` can")));
-        }
+        check_choice(reader, node)?;
     }
+    // What stands in `else:` is known to lack a feature only if there is one condition.
+    let otherwise = match conditions_here.as_slice() {
+        [one] => vec![one.opposite()],
+        _ => Vec::new(),
+    };
+    let with = |more: &[Condition]| -> Vec<Condition> { given.iter().chain(more).cloned().collect() };
+    let (inside, otherwise) = (with(&conditions_here), with(&otherwise));
     match &node.value {
         Value::Scalar { .. } => Ok(()),
         Value::List(items) => all(items.iter().map(|item| {
             if place == Where::Events && is_listener_event(item) {
                 asked.insert(Feature::ListenerEvents);
             }
-            ask(reader, item, place, required, asked)
+            ask(reader, item, place, given, required, asked)
         }))
         .map(drop),
-        Value::Map(entries) => {
-            all(entries.iter().map(|entry| ask(reader, &entry.value, place.below(&entry.key), required, asked)))
-                .map(drop)
+        Value::Map(entries) => all(entries.iter().map(|entry| {
+            let given = if entry.key == ELSE { &otherwise } else { &inside };
+            ask(reader, &entry.value, place.below(&entry.key), given, required, asked)
+        }))
+        .map(drop),
+    }
+}
+
+/// A value that depends on a feature has nothing else beside it, and isn't the same either way.
+fn check_choice(reader: &Reader, node: &Node) -> Read<()> {
+    let Some(is) = node.get(IS) else { return Ok(()) };
+    if let Some(other) = node.entries().iter().find(|entry| !is_word_of_choice(entry)) {
+        let message = format!("`{}` can't stand beside `when:` and `is:`", other.key);
+        return Err(reader.report(Diagnostic::new(other.place, message).help("only `else:` can")));
+    }
+    match node.get(ELSE) {
+        Some(other) if is.says_the_same(other) => {
+            let diagnostic = Diagnostic::new(other.place, "this decides nothing: it is the same in `is:` and `else:`");
+            Err(reader.report(diagnostic.context(is.place, "the same")))
         }
+        _ => Ok(()),
+    }
+}
+
+/// A node, or, if it is a choice, what may stand in its place.
+pub(super) fn alternatives(node: &Node) -> Vec<&Node> {
+    match node.get(IS) {
+        Some(is) => [Some(is), node.get(ELSE)].into_iter().flatten().flat_map(alternatives).collect(),
+        None => vec![node],
     }
 }
 
@@ -134,8 +181,7 @@ fn conditions(reader: &Reader, node: &Node) -> Read<Vec<Condition>> {
         Value::List(items) => all(items.iter().map(|item| reader.scalar(item, condition)))?,
         Value::Scalar { .. } | Value::Map(_) => vec![reader.scalar(node, condition)?],
     };
-    let opposite = |one: &Condition| Condition { there: !one.there, ..one.clone() };
-    if conditions.is_empty() || conditions.iter().any(|one| conditions.contains(&opposite(one))) {
+    if conditions.is_empty() || conditions.iter().any(|one| conditions.contains(&one.opposite())) {
         return Err(reader.error(node.place, "this decides nothing: it holds on no kernel, or on each"));
     }
     Ok(conditions)

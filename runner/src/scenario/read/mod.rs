@@ -13,17 +13,19 @@ mod path;
 mod repeat;
 mod scope;
 mod step;
+mod vacuous;
 mod wait;
 mod world;
 
 pub use gate::{asked, settled};
 pub use kernels::kernels;
+pub use vacuous::{check as check_that_it_says_something, check_whole};
 
 use std::cell::RefCell;
 
 use super::diagnostic::Diagnostic;
 use super::grammar::{self, Key, Record};
-use super::model::{Expectation, Feature, Place, Step, World};
+use super::model::{Expectation, Feature, Place, Range, Step, World};
 use super::nearest::{nearest, suggestion};
 use super::scalar::{self, Parsed, Problem};
 use super::yaml::{Entry, Node, Value};
@@ -190,6 +192,19 @@ impl Reader {
             Value::Scalar { text, .. } => parse(text).map_err(|problem| self.problem(node.place, problem)),
             Value::List(_) | Value::Map(_) => Err(self.report(wrong_type(node, "a single value must stand here"))),
         }
+    }
+
+    /// A range of a value from 0 to `most` that is not all of it.
+    fn range(&self, node: &Node, most: u64) -> Read<Range> {
+        let range = self.scalar(node, scalar::count)?;
+        if *range.start() == 0 && *range.end() >= most {
+            let diagnostic = Diagnostic::new(node.place, "any number is in this range: it says nothing");
+            return Err(self.report(match most {
+                u64::MAX => diagnostic,
+                most => diagnostic.help(format!("the value is never greater than {most}")),
+            }));
+        }
+        Ok(range)
     }
 
     /// The name that a key of a table is.

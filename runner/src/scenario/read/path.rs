@@ -6,7 +6,7 @@ mod rule;
 use super::super::diagnostic::Diagnostic;
 use super::super::grammar::{self, Record};
 use super::super::model::{
-    Action, Condition, Conditions, Link, PathChange, PathCount, PathExpectation, PathPlan, PathRule, Place, Range,
+    Action, Condition, Conditions, Link, PathChange, PathCount, PathExpectation, PathPlan, PathRule, Place,
 };
 use super::super::nearest::suggestion;
 use super::super::scalar;
@@ -217,6 +217,7 @@ fn install(reader: &Reader, scope: &mut Scope, index: usize, rule: PathRule) -> 
     if !path.names.contains(&rule.name) {
         path.names.push(rule.name.clone());
     }
+    scope.awaited.remove(&super::wait::rule_key(&path.link, &rule.name));
     Ok(rule)
 }
 
@@ -323,7 +324,7 @@ pub(super) fn expect(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<
                 .help("expect it in `expect`; or wait for it: `wait: { rule: { link: …, name: …, matched: 1 } }`"),
         )),
         Some(node) => all(reader.table(node, "the rules of a path")?.iter().map(|rule| {
-            let range = count(reader, &rule.value);
+            let range = reader.range(&rule.value, u64::MAX);
             if !path.names.contains(&rule.key) {
                 let message = format!("the path of `{}` never has a rule `{}`", path.link, rule.key);
                 let help = suggestion(&rule.key, path.names.iter().map(String::as_str));
@@ -337,7 +338,7 @@ pub(super) fn expect(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<
         Some(node) => all(reader.table(node, "`from`")?.iter().map(|end| {
             let direction = direction(reader, path, &end.key, end.place);
             let totals = all(reader.table(&end.value, "the counts of a direction")?.iter().map(|total| {
-                let range = count(reader, &total.value);
+                let range = reader.range(&total.value, u64::MAX);
                 let field = reader.key(total, scalar::word(&grammar::TOTALS));
                 let what = PathCount::Total { sender: end.key.clone(), field: field?.to_owned() };
                 Ok(expectation(total.place, what, range?))
@@ -348,19 +349,7 @@ pub(super) fn expect(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<
     };
     let mut expectations = rules?;
     expectations.extend(totals?.into_iter().flatten());
-    if expectations.is_empty() {
-        return Err(reader.error(entry.place, "nothing is expected of this path"));
-    }
     Ok(expectations)
-}
-
-/// A count that says something.
-fn count(reader: &Reader, node: &Node) -> Read<Range> {
-    let range = reader.scalar(node, scalar::count)?;
-    if range == (0..=u64::MAX) {
-        return Err(reader.error(node.place, "any number is in this range: it says nothing"));
-    }
-    Ok(range)
 }
 
 /// The record that the value of a key of a choice is.

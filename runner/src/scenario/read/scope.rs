@@ -38,6 +38,8 @@ pub struct Scope {
     pub filters: Vec<(String, String, Place)>,
     /// Links with paths.
     pub paths: Vec<super::path::KnownPath>,
+    /// What steps have waited for that is counted since the start of the run: how many, and where.
+    pub awaited: HashMap<String, (u64, Place)>,
     /// All steps are done.
     pub ended: bool,
 }

@@ -2,16 +2,77 @@
 
 use super::super::diagnostic::Diagnostic;
 use super::super::grammar;
-use super::super::model::{Action, Condition, WirePattern};
+use super::super::model::{Action, Condition, Place, WirePattern};
 use super::super::scalar;
 use super::super::yaml::Node;
 use super::event::{event_namespace, event_pattern, subflow_pattern, wire_pattern};
 use super::scope::Scope;
 use super::step::SHORT;
 use super::{Fields, Read, Reader, all, connection};
+use crate::recording::Side;
 
 /// Reads a `wait` step.
-pub(super) fn read(reader: &Reader, fields: &Fields<'_>, scope: &Scope) -> Read<Action> {
+pub(super) fn read(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<Action> {
+    let action = conditions(reader, fields, scope)?;
+    if let Action::Wait { conditions, .. } = &action {
+        check_news(reader, fields, scope, conditions)?;
+    }
+    Ok(action)
+}
+
+/// What is counted since the start of the run never becomes less: when an earlier step has waited for it, nothing is
+/// left to wait for.
+fn check_news(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope, conditions: &[Condition]) -> Read<()> {
+    let counted: Vec<(String, u64)> = conditions.iter().filter_map(counted).collect();
+    let known = |(what, count): &(String, u64)| match scope.awaited.get(what) {
+        Some((seen, place)) if seen >= count => Some(*place),
+        _ => None,
+    };
+    let known: Vec<Place> = counted.iter().filter_map(known).collect();
+    if let Some(earlier) = known.first()
+        && known.len() == conditions.len()
+    {
+        return Err(reader.report(
+            Diagnostic::new(fields.place(), "an earlier step has waited for this: it holds already")
+                .context(*earlier, "here")
+                .help("it counts since the start of the run; say how many there must be by now"),
+        ));
+    }
+    for (what, count) in counted {
+        let seen = scope.awaited.entry(what).or_insert((count, fields.place()));
+        if seen.0 < count {
+            *seen = (count, fields.place());
+        }
+    }
+    Ok(())
+}
+
+/// What a condition counts, and how many there must be, if the number can only grow.
+fn counted(condition: &Condition) -> Option<(String, u64)> {
+    let number = |count: &usize| u64::try_from(*count).unwrap_or(u64::MAX);
+    Some(match condition {
+        Condition::Event { namespace, pattern, count } => (format!("event {namespace} {pattern:?}"), number(count)),
+        Condition::Wire { pattern, count } => (format!("wire {pattern:?}"), number(count)),
+        // Those of what there is now (MPTcpExtMPCurrEstab, TcpCurrEstab) become less, too.
+        Condition::Counter { name, .. } if name.ends_with("CurrEstab") => return None,
+        Condition::Counter { namespace, name, at_least } => (format!("counter {namespace} {name}"), *at_least),
+        Condition::Transferred { connection, sender, bytes } => (transferred_key(connection, *sender), *bytes),
+        Condition::Rule { link, rule, matched } => (rule_key(link, rule), *matched),
+        Condition::Subflows { .. } | Condition::Subflow { .. } | Condition::Endpoint { .. } => return None,
+    })
+}
+
+/// What `awaited` has for a direction of a connection's transfer. The next transfer begins from 0.
+pub(super) fn transferred_key(connection: &str, sender: Side) -> String {
+    format!("transferred {connection} {sender:?}")
+}
+
+/// What `awaited` has for a rule. One that is installed anew begins from 0.
+pub(super) fn rule_key(link: &str, rule: &str) -> String {
+    format!("rule {link} {rule}")
+}
+
+fn conditions(reader: &Reader, fields: &Fields<'_>, scope: &Scope) -> Read<Action> {
     let deadline = fields.or("deadline", SHORT, scalar::duration);
     let mut conditions = Vec::new();
     for entry in fields.node.entries() {
@@ -129,7 +190,10 @@ fn endpoint(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
 
 fn transferred(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
     let fields = reader.record(node, &grammar::WAIT_TRANSFERRED)?;
-    let bytes = fields.need("bytes", scalar::size);
+    let bytes = fields.need("bytes", scalar::size).and_then(|bytes| {
+        let nothing = "the transfer has 0 bytes from its start: there is nothing to wait for";
+        if bytes == 0 { Err(reader.error(fields.place_of("bytes"), nothing)) } else { Ok(bytes) }
+    });
     let on = fields.need_node("on")?;
     let by = fields.need_node("by");
     let known = scope.connection(reader, on)?;
@@ -142,7 +206,7 @@ fn transferred(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
                 .help("`transfer: { …, background: on }` starts one"),
         ));
     };
-    let all = if sender == crate::recording::Side::Client { from_client } else { from_server };
+    let all = if sender == Side::Client { from_client } else { from_server };
     if bytes > all {
         let message = format!("that never happens: the transfer has {all} bytes in this direction");
         return Err(reader.error(fields.place_of("bytes"), message));
