@@ -114,7 +114,7 @@ impl Lab<'_> {
             Condition::Transferred { connection, sender, bytes } => {
                 let connection =
                     self.connections.get(connection).ok_or_else(|| format!("there is no connection `{connection}`"))?;
-                let received = connection.progress(*sender).received();
+                let received = connection.progress(*sender).received_of_transfer();
                 Ok((received < *bytes).then(|| format!("{received} bytes arrived")))
             }
             Condition::Rule { link, rule, matched } => {

@@ -165,6 +165,8 @@ impl LiveConnection {
     fn transfer_future(&self, plan: &TransferPlan) -> io::Result<impl Future<Output = Deliveries> + 'static> {
         let (client, server) = (self.open_stream(Side::Client)?, self.open_stream(Side::Server)?);
         let (up, down) = (self.from_client.clone(), self.from_server.clone());
+        up.begin();
+        down.begin();
         let (upload, download) = (Payload::of(&self.name, Side::Client), Payload::of(&self.name, Side::Server));
         let (up_length, down_length, pace) = (plan.from_client, plan.from_server, plan.pace);
         Ok(async move {

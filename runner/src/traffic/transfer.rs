@@ -15,9 +15,21 @@ use super::payload::{Comparison, Payload};
 pub struct Progress {
     sent: Rc<Cell<u64>>,
     received: Rc<Cell<u64>>,
+    /// What had been received when the current transfer began.
+    before: Rc<Cell<u64>>,
 }
 
 impl Progress {
+    /// A transfer begins.
+    pub fn begin(&self) {
+        self.before.set(self.received.get());
+    }
+
+    /// Bytes read by the receiver since the current transfer began.
+    pub fn received_of_transfer(&self) -> u64 {
+        self.received.get() - self.before.get()
+    }
+
     /// Bytes handed to the kernel since the connection was opened.
     pub fn sent(&self) -> u64 {
         self.sent.get()
@@ -138,4 +150,21 @@ async fn read(stream: &TcpStream, payload: Payload, length: u64, progress: &Prog
         }
     }
     Ok(delivery)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_counts_from_its_own_start() {
+        let progress = Progress::default();
+        progress.begin();
+        progress.add_received(5);
+        assert_eq!(progress.received_of_transfer(), 5);
+        progress.begin();
+        assert_eq!((progress.received_of_transfer(), progress.received()), (0, 5));
+        progress.add_received(2);
+        assert_eq!(progress.received_of_transfer(), 2);
+    }
 }
