@@ -1,5 +1,6 @@
 //! The world of a running scenario: its namespaces, listeners and connections.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::mptcp::SubflowState;
 use crate::observe::{DEFAULT_RING_BYTES, is_gauge, sockets};
 use crate::plan::{Frames, Plan, Setup, rings, transferred};
 use crate::recording::{Moment, Side};
-use crate::scenario::model::{Feature, Link, ListenPlan, Scenario};
+use crate::scenario::model::{Action, Feature, Link, ListenPlan, Scenario};
 use crate::testbed::{self, Home, Testbed};
 use crate::traffic::{self, LiveConnection};
 
@@ -33,6 +34,8 @@ pub(super) struct Lab<'a> {
     pub(super) scenario: &'a Scenario,
     pub(super) recorder: Rc<Recorder>,
     pub(super) connections: IndexMap<String, LiveConnection>,
+    /// Which connection has a token, in which namespace.
+    tokens: HashMap<u32, Vec<(String, String)>>,
     pub(super) listeners: Vec<Listener>,
     pub(super) nodes: IndexMap<String, Node>,
     /// Before the testbed: their threads end with them.
@@ -55,7 +58,8 @@ impl<'a> Lab<'a> {
         kernel: &Surroundings,
         recorder: Rc<Recorder>,
     ) -> Result<Self, String> {
-        let testbed = testbed::build(home, &plan.setup).map_err(|error| error.to_string())?;
+        let sockets = 2 * connects(scenario);
+        let testbed = testbed::build(home, &plan.setup, sockets).map_err(|error| error.to_string())?;
         let starting = paths::prepare(scenario, &testbed)?;
         let mut opened = Vec::new();
         for namespace in &scenario.world.namespaces {
@@ -79,6 +83,7 @@ impl<'a> Lab<'a> {
             scenario,
             recorder,
             connections: IndexMap::new(),
+            tokens: HashMap::new(),
             listeners: Vec::new(),
             nodes,
             paths,
@@ -167,16 +172,21 @@ impl<'a> Lab<'a> {
         Ok(())
     }
 
+    /// Takes over a connection of which the tokens are known.
+    pub(super) fn take_over(&mut self, connection: LiveConnection) {
+        for side in [Side::Client, Side::Server] {
+            if let Some(token) = connection.token(side) {
+                let known = self.tokens.entry(token).or_default();
+                known.push((connection.namespace(side).to_owned(), connection.name.clone()));
+            }
+        }
+        self.connections.insert(connection.name.clone(), connection);
+    }
+
     /// The name of the connection that has this token in that namespace.
     pub(super) fn connection_of(&self, namespace: &str, token: u32) -> Option<&str> {
-        self.connections
-            .values()
-            .find(|connection| {
-                [Side::Client, Side::Server]
-                    .into_iter()
-                    .any(|side| connection.namespace(side) == namespace && connection.token(side) == Some(token))
-            })
-            .map(|connection| connection.name.as_str())
+        let known = self.tokens.get(&token)?;
+        known.iter().find(|(of, _)| of == namespace).map(|(_, connection)| connection.as_str())
     }
 
     /// The subflows of a token in a namespace.
@@ -218,6 +228,18 @@ impl<'a> Lab<'a> {
     }
 }
 
+/// How many connections the scenario makes.
+fn connects(scenario: &Scenario) -> usize {
+    scenario.steps.iter().filter(|step| matches!(step.action, Action::Connect(_))).count()
+}
+
+/// Frames that each of many connections may send at once, without anybody reading the ring meanwhile: the end of a
+/// subflow with its answers, and an announcement.
+const FRAMES_AT_ONCE: usize = 8;
+
+/// The most bytes of a ring.
+const LARGEST_RING: usize = 24 * DEFAULT_RING_BYTES;
+
 /// How much room the capture of a namespace needs. Where frames are real, what would be one of 64 KiB elsewhere is many:
 /// a frame of the ring, 256 bytes, for each 250 bytes that are sent is more than enough.
 fn capture_bytes(scenario: &Scenario, namespace: &str) -> usize {
@@ -229,5 +251,6 @@ fn capture_bytes(scenario: &Scenario, namespace: &str) -> usize {
     let ends = world.links.iter().filter(|link| real(link)).flat_map(|link| &link.ends);
     let has_one = ends.into_iter().any(|end| end.namespace == namespace);
     let more = if has_one { usize::try_from(transferred(scenario)).unwrap_or(usize::MAX) } else { 0 };
-    DEFAULT_RING_BYTES.saturating_add(more).min(4 * DEFAULT_RING_BYTES)
+    let at_once = connects(scenario).saturating_mul(FRAMES_AT_ONCE * 256).min(LARGEST_RING);
+    DEFAULT_RING_BYTES.saturating_add(more).min(4 * DEFAULT_RING_BYTES).max(at_once)
 }

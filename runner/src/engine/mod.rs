@@ -192,18 +192,14 @@ impl Lab<'_> {
     /// The state after a step that failed. Nothing is expected of it; it is evidence. What can't be taken any more is
     /// missing in it.
     async fn take_what_is_left(&mut self) {
-        for name in self.open_connections() {
-            let _ = self.take_sockets(&name, &Moment::BeforeClose);
-        }
+        let _ = self.take_all_sockets(&Moment::BeforeClose);
         let _ = self.take_state(&Moment::End).await;
         let _ = self.take_filter_hits();
     }
 
     /// What is left to do when all steps are done.
     async fn finish(&mut self) -> Result<(), String> {
-        for name in self.open_connections() {
-            self.take_sockets(&name, &Moment::BeforeClose)?;
-        }
+        self.take_all_sockets(&Moment::BeforeClose)?;
         self.settle().await?;
         self.finish_paths()?;
         self.take_state(&Moment::End).await?;

@@ -1,5 +1,6 @@
 //! The end of a run: everything that was closed shall be closed before the final state is taken.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
@@ -25,6 +26,7 @@ impl Lab<'_> {
         let deadline = Instant::now() + most;
         loop {
             self.observe_now();
+            let looked = Instant::now();
             if self.paths.busy().is_none() && self.at_rest()?
                 || self.quiet_for(begin) >= STILL.saturating_mul(self.patience)
             {
@@ -33,13 +35,15 @@ impl Lab<'_> {
             if Instant::now() >= deadline {
                 return Err(format!("something still moves {most:?} after the last step"));
             }
-            let _ = timeout(Duration::from_millis(1), self.recorder.changed()).await;
+            // With many sockets a look takes its time: the observers get as much.
+            let next = Duration::from_millis(1).max(looked.elapsed());
+            let _ = timeout(next, self.recorder.changed()).await;
         }
     }
 
     /// No socket of a closed connection is left. Connections that are still open have no part in it.
     fn at_rest(&self) -> Result<bool, String> {
-        let open: Vec<u32> = self
+        let open: HashSet<u32> = self
             .connections
             .values()
             .filter(|connection| connection.is_open())

@@ -1,12 +1,13 @@
 //! Taking states: counters, sockets, endpoints, limits and bytes at one moment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::fd::BorrowedFd;
 
 use super::lab::Lab;
-use crate::mptcp::TcpInfo;
+use crate::mptcp::{SubflowState, TcpInfo};
 use crate::observe::sockets::{self, SocketError, SubflowAddresses};
 use crate::recording::{Moment, Observation, Side};
+use crate::traffic::LiveConnection;
 
 impl Lab<'_> {
     /// Takes the state of all namespaces.
@@ -85,34 +86,73 @@ impl Lab<'_> {
         let connection = self.connections.get(name).ok_or_else(|| format!("there is no connection `{name}`"))?;
         for side in [Side::Client, Side::Server] {
             let Some(socket) = connection.socket(side) else { continue };
-            let info = sockets::mptcp_info(socket).map_err(|error| format!("MPTCP_INFO of `{name}`: {error}"))?;
-            let mut subflows = match connection.token(side) {
-                Some(token) => self.subflows(connection.namespace(side), token)?,
-                None => Vec::new(),
-            };
             let details = subflow_details(socket).map_err(|error| format!("subflows of `{name}`: {error}"))?;
-            for subflow in &mut subflows {
-                let detail =
-                    details.iter().find(|(ends, _)| ends.local == subflow.local && ends.remote == subflow.remote);
-                subflow.tcp = detail.map(|(_, tcp)| tcp.clone());
-            }
-            self.recorder.note(Observation::Sockets {
-                connection: name.to_owned(),
-                side,
-                moment: moment.clone(),
-                info,
-                subflows,
-            });
+            let subflows = match connection.token(side) {
+                None => Vec::new(),
+                Some(token) if self.connections.len() <= FEW => self.subflows(connection.namespace(side), token)?,
+                Some(token) => {
+                    let diag = &self.node(connection.namespace(side))?.diag;
+                    let ends = details.iter().map(|(ends, _)| (ends.local, ends.remote));
+                    diag.subflows_between(token, ends).map_err(|error| error.to_string())?
+                }
+            };
+            self.note_sockets(connection, side, moment, (subflows, &details))?;
         }
         Ok(())
     }
 
-    /// The names of the connections of which both sockets are open.
-    pub(super) fn open_connections(&self) -> Vec<String> {
-        let open = self.connections.values().filter(|connection| connection.is_open());
-        open.map(|connection| connection.name.clone()).collect()
+    /// Takes what the kernel says of the sockets of all connections of which both are open: with one list of the sockets
+    /// in each namespace, however many connections there are.
+    pub(super) fn take_all_sockets(&mut self, moment: &Moment) -> Result<(), String> {
+        let mut listed: HashMap<&str, HashMap<u32, Vec<SubflowState>>> = HashMap::new();
+        for connection in self.connections.values().filter(|connection| connection.is_open()) {
+            for side in [Side::Client, Side::Server] {
+                let Some(socket) = connection.socket(side) else { continue };
+                let namespace = connection.namespace(side);
+                if !listed.contains_key(namespace) {
+                    let mut by_token: HashMap<u32, Vec<SubflowState>> = HashMap::new();
+                    for subflow in self.node(namespace)?.diag.subflows(None).map_err(|error| error.to_string())? {
+                        by_token.entry(subflow.token_local).or_default().push(subflow);
+                    }
+                    listed.insert(namespace, by_token);
+                }
+                let subflows = connection.token(side).and_then(|token| listed.get_mut(namespace)?.remove(&token));
+                let name = &connection.name;
+                let details = subflow_details(socket).map_err(|error| format!("subflows of `{name}`: {error}"))?;
+                self.note_sockets(connection, side, moment, (subflows.unwrap_or_default(), &details))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Notes the state of one socket with its subflows, to which what the socket itself tells of them is added.
+    fn note_sockets(
+        &self,
+        connection: &LiveConnection,
+        side: Side,
+        moment: &Moment,
+        (mut subflows, details): (Vec<SubflowState>, &[(SubflowAddresses, TcpInfo)]),
+    ) -> Result<(), String> {
+        let Some(socket) = connection.socket(side) else { return Ok(()) };
+        let name = &connection.name;
+        let info = sockets::mptcp_info(socket).map_err(|error| format!("MPTCP_INFO of `{name}`: {error}"))?;
+        for subflow in &mut subflows {
+            let detail = details.iter().find(|(ends, _)| ends.local == subflow.local && ends.remote == subflow.remote);
+            subflow.tcp = detail.map(|(_, tcp)| tcp.clone());
+        }
+        self.recorder.note(Observation::Sockets {
+            connection: name.clone(),
+            side,
+            moment: moment.clone(),
+            info,
+            subflows,
+        });
+        Ok(())
     }
 }
+
+/// So many connections are few: the list of all sockets is short.
+const FEW: usize = 64;
 
 /// What the connection's socket tells of each subflow: at one moment where the kernel can (Linux 6.5), else in two
 /// questions.

@@ -38,9 +38,7 @@ impl Lab<'_> {
 
     async fn take_check(&mut self, index: usize) -> Result<(), String> {
         let moment = Moment::Check(index);
-        for name in self.open_connections() {
-            self.take_sockets(&name, &moment)?;
-        }
+        self.take_all_sockets(&moment)?;
         self.take_state(&moment).await
     }
 
@@ -125,7 +123,7 @@ impl Lab<'_> {
                 server_token: connection.server_token,
             },
         });
-        self.connections.insert(plan.name.clone(), connection);
+        self.take_over(connection);
         if !plan.handshake {
             return StepOutcome::Done;
         }

@@ -7,6 +7,7 @@
 mod alignment;
 mod canonical;
 mod checks;
+mod index;
 mod matching;
 mod names;
 mod render;

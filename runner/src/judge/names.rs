@@ -1,10 +1,11 @@
 //! Names for what differs from run to run: tokens become the names of connections, ephemeral ports disappear,
 //! address ids that the kernel made up are recognised. Main type: [`Names`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
-use crate::mptcp::{EndpointFlags, EventKind, canonical};
+use super::index::Index;
+use crate::mptcp::{EndpointFlags, EventKind, PmEvent, canonical};
 use crate::recording::{Connection, Observation, Recording, Side, canonical_socket};
 use crate::scenario::model::{Action, Operation, Scenario};
 use crate::wire::MptcpOption;
@@ -19,6 +20,9 @@ pub(super) struct Names<'a> {
     owners: BTreeMap<IpAddr, &'a str>,
     implicit: BTreeMap<&'a str, BTreeSet<IpAddr>>,
     announced_ports: BTreeSet<(u8, IpAddr, u16)>,
+    /// The connection and side that a token belongs to, in whatever namespace.
+    receivers: HashMap<u32, (&'a str, Side)>,
+    index: Index<'a>,
 }
 
 impl<'a> Names<'a> {
@@ -33,11 +37,21 @@ impl<'a> Names<'a> {
             owners: owners(scenario),
             implicit: BTreeMap::new(),
             announced_ports: BTreeSet::new(),
+            receivers: HashMap::new(),
+            index: Index::new(scenario, recording),
         };
         names.ports.extend(recording.connections().map(|connection| connection.server_address.port()));
         names.learn_tokens();
+        for ((_, token), found) in &names.tokens {
+            names.receivers.entry(*token).or_insert(*found);
+        }
         names.learn_addresses();
         names
+    }
+
+    /// Where things are.
+    pub(super) fn index(&self) -> &Index<'a> {
+        &self.index
     }
 
     /// The tokens of the connections; then those that are not of any, numbered in the order of their appearance in
@@ -53,28 +67,30 @@ impl<'a> Names<'a> {
             match &entry.what {
                 // A connection that fell back has lost its token by the time when its connect step ends.
                 Observation::Sockets { connection, side, info: Some(info), .. } => {
-                    if let Some(known) = connections.iter().find(|known| known.name == *connection) {
+                    if let Some((_, known)) = self.index.connected.get(connection.as_str()).copied() {
                         self.learn_token(known, *side, Some(info.token));
                     }
                 }
                 Observation::Event { namespace, event } if event.kind == EventKind::Created => {
-                    let (Some(local), Some(remote)) = (event.local, event.remote) else { continue };
-                    let (Some(local_port), Some(remote_port)) = (event.local_port, event.remote_port) else { continue };
-                    let ends = ((canonical(local), local_port), (canonical(remote), remote_port));
-                    for connection in &connections {
-                        let client = canonical_socket(connection.client_address);
-                        let server = canonical_socket(connection.server_address);
-                        if connection.client == *namespace && ends == (client, server) {
-                            self.learn_token(connection, Side::Client, event.token);
-                        } else if connection.server == *namespace && ends == (server, client) {
-                            self.learn_token(connection, Side::Server, event.token);
-                        }
-                    }
+                    self.learn_created(namespace, event);
                 }
                 _ => {}
             }
         }
         self.number_unknown_tokens();
+    }
+
+    /// The first event of a connection tells both of its ends.
+    fn learn_created(&mut self, namespace: &str, event: &PmEvent) {
+        let (Some(local), Some(remote)) = (event.local, event.remote) else { return };
+        let (Some(local_port), Some(remote_port)) = (event.local_port, event.remote_port) else { return };
+        let (local, remote) = ((canonical(local), local_port), (canonical(remote), remote_port));
+        for (ends, side) in [((local, remote), Side::Client), ((remote, local), Side::Server)] {
+            let between = self.index.by_ends.get(&ends).cloned().unwrap_or_default();
+            for connection in between.into_iter().filter(|known| side_namespace(known, side) == namespace) {
+                self.learn_token(connection, side, event.token);
+            }
+        }
     }
 
     fn learn_token(&mut self, connection: &'a Connection, side: Side, token: Option<u32>) {
@@ -141,7 +157,7 @@ impl<'a> Names<'a> {
 
     /// The connection that somebody knows by this token, and who: a MP_JOIN bears the token of its receiver.
     pub(super) fn connection_of_receiver(&self, token: u32) -> Option<(&'a str, Side)> {
-        self.tokens.iter().find(|((_, known), _)| *known == token).map(|(_, found)| *found)
+        self.receivers.get(&token).copied()
     }
 
     /// What a token is called: the name of its connection, or `token-1`, `token-2`…
@@ -157,29 +173,18 @@ impl<'a> Names<'a> {
 
     /// The place of a connection in the scenario's story, by the name that [`Self::token`] gave it.
     pub(super) fn rank(&self, name: &str) -> usize {
-        self.scenario
-            .steps
-            .iter()
-            .position(|step| matches!(&step.action, Action::Connect(plan) if plan.name == name))
-            .unwrap_or(usize::MAX)
+        self.index.connects.get(name).copied().unwrap_or(usize::MAX)
     }
 
-    /// The connection of that name, if its connect step succeeded.
-    pub(super) fn connected(&self, name: &str) -> Option<&'a Connection> {
-        self.recording.connections().find(|connection| connection.name == name)
+    /// The connection whose initial subflow has these ends, the client's first.
+    pub(super) fn connected_between(&self, client: SocketAddr, server: SocketAddr) -> Option<&'a str> {
+        let ends = (canonical_socket(client), canonical_socket(server));
+        self.index.by_ends.get(&ends)?.first().map(|connection| connection.name.as_str())
     }
 
     /// The connection that the scenario wanted to open to this socket but that is not in the recording.
     pub(super) fn planned_connection(&self, server: SocketAddr) -> Option<&'a str> {
-        self.scenario.steps.iter().find_map(|step| match &step.action {
-            Action::Connect(plan)
-                if canonical_socket(plan.address) == canonical_socket(server)
-                    && self.connected(&plan.name).is_none() =>
-            {
-                Some(plan.name.as_str())
-            }
-            _ => None,
-        })
+        self.index.planned.get(&canonical_socket(server)).copied()
     }
 
     /// The namespace that has this address.

@@ -98,6 +98,33 @@ impl DiagSocket {
         Ok(found)
     }
 
+    /// The subflow sockets of the connection with that (local) token among those between these ends, local and remote.
+    /// The kernel looks each of them up (`inet_diag_dump_one_icsk`, net/ipv4/inet_diag.c): that takes as long with many
+    /// sockets as with few.
+    ///
+    /// # Errors
+    /// As [`DiagSocket::subflows`]. A socket that is gone is no error.
+    pub fn subflows_between(
+        &self,
+        token: u32,
+        ends: impl Iterator<Item = (SocketAddr, SocketAddr)>,
+    ) -> Result<Vec<SubflowState>, NetlinkError> {
+        let operation = || format!("look up a subflow in {}", self.namespace);
+        let mut found = Vec::new();
+        for (local, remote) in ends {
+            let replies = match self.exchange.ask(lookup(local, remote)) {
+                Err(Cause::Refused(refusal)) if refusal.errno == Errno::ENOENT as i32 => continue,
+                answer => answer.map_err(|cause| cause.of(operation()))?,
+            };
+            for reply in &replies {
+                let decoded = decode_subflow(&reply.payload, &self.devices);
+                found.extend(decoded.map_err(|error| Cause::Undecodable(error.to_string()).of(operation()))?);
+            }
+        }
+        found.retain(|subflow| subflow.token_local == token);
+        Ok(found)
+    }
+
     /// Who listens, MPTCP and plain TCP.
     ///
     /// # Errors
@@ -154,6 +181,34 @@ fn request(family: u8, states: u32) -> RawMessage {
     payload.extend(states.to_ne_bytes());
     payload.resize(REQUEST_LENGTH, 0); // the socket's addresses: any
     RawMessage { kind: SOCK_DIAG_BY_FAMILY, payload }
+}
+
+/// A request for the one socket between these ends (`struct inet_diag_req_v2`).
+fn lookup(local: SocketAddr, remote: SocketAddr) -> RawMessage {
+    let (family, local_bytes, remote_bytes) = match (local.ip(), remote.ip()) {
+        (IpAddr::V4(local), IpAddr::V4(remote)) => (AF_INET, padded(&local.octets()), padded(&remote.octets())),
+        (local, remote) => (AF_INET6, in_v6(local), in_v6(remote)),
+    };
+    let mut payload = vec![family, IPPROTO_TCP, 1 << (INFO - 1), 0];
+    payload.extend(u32::MAX.to_ne_bytes());
+    payload.extend(local.port().to_be_bytes());
+    payload.extend(remote.port().to_be_bytes());
+    payload.extend(local_bytes);
+    payload.extend(remote_bytes);
+    payload.extend(0_u32.to_ne_bytes()); // any interface
+    payload.extend([0xff; 8]); // INET_DIAG_NOCOOKIE, twice
+    RawMessage { kind: SOCK_DIAG_BY_FAMILY, payload }
+}
+
+fn padded(octets: &[u8]) -> [u8; 16] {
+    std::array::from_fn(|index| octets.get(index).copied().unwrap_or_default())
+}
+
+fn in_v6(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    }
 }
 
 /// A request to break off a connection, of which the kernel has told: `struct inet_diag_msg` has the

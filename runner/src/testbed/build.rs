@@ -16,6 +16,8 @@ use super::{Home, Namespace, Node, Testbed, TestbedError, baseline, neighbours};
 
 /// `ETH_DATA_LEN`: the MTU of a veth that nobody gave one.
 const DEFAULT_MTU: u32 = 1500;
+/// More than these slow the usual table of sockets down.
+const MANY_SOCKETS: usize = 128;
 /// `LOOPBACK_IFINDEX`
 const LOOPBACK: u32 = 1;
 
@@ -25,13 +27,25 @@ const OFFSET: u32 = 1000;
 
 /// Makes the world of a plan: everything but [`Setup::Path`] and [`Setup::Operation`], which need more than a testbed. The calling
 /// thread must be at home (see [`Home::enter_for_good`]). When this returns, everything is there, was read back, and
-/// can be used: links have their carrier, addresses are not tentative.
+/// can be used: links have their carrier, addresses are not tentative. `sockets` is how many TCP sockets there will be in a
+/// namespace, about.
 ///
 /// # Errors
 ///
 /// [`TestbedError`]; nothing is left behind then.
-pub fn build(home: &Arc<Home>, setup: &[Setup]) -> Result<Testbed, TestbedError> {
+pub fn build(home: &Arc<Home>, setup: &[Setup], sockets: usize) -> Result<Testbed, TestbedError> {
     let _pass = home.may_build();
+    if sockets > MANY_SOCKETS {
+        Home::expect_sockets(sockets);
+    }
+    let built = build_all(home, setup);
+    if sockets > MANY_SOCKETS {
+        Home::expect_sockets(0);
+    }
+    built
+}
+
+fn build_all(home: &Arc<Home>, setup: &[Setup]) -> Result<Testbed, TestbedError> {
     let mut builder =
         Builder { home, testbed: Testbed::default(), pending: IndexMap::new(), expected: IndexMap::new() };
     let mut last = None;

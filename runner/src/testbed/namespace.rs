@@ -87,6 +87,13 @@ fn unshare_here() -> Result<(OwnedFd, Identity), NamespaceError> {
     if identity == before { Err(NamespaceError::NotNew) } else { Ok((file.into(), identity)) }
 }
 
+/// How large the table of TCP sockets of a new namespace is, in the one from which it is made.
+const CHILD_TABLE: &str = "net.ipv4.tcp_child_ehash_entries";
+/// What most scenarios need.
+const FEW_SOCKETS: usize = 256;
+/// The largest table that the kernel allows is far larger; this is enough for a port to each socket.
+const MOST_SOCKETS: usize = 1 << 16;
+
 /// The empty network namespace in which worker threads live.
 #[derive(Debug)]
 pub struct Home {
@@ -109,12 +116,20 @@ impl Home {
             // hundreds of thousands of buckets, and a dump of one namespace's sockets walks through all of them
             // (inet_diag_dump_icsk, net/ipv4/inet_diag.c; inet_pernet_hashinfo_alloc). Kernels before 6.1 lack it:
             // they are slower, not wrong.
-            let _ = sysctl::write("net.ipv4.tcp_child_ehash_entries", "256");
+            let _ = sysctl::write(CHILD_TABLE, &FEW_SOCKETS.to_string());
             Ok(made)
         });
         let made = thread.map_err(NamespaceError::Thread)?.join();
         let (file, identity) = made.unwrap_or(Err(NamespaceError::NotNew))?;
         Ok(Arc::new(Self { file, identity, builders: Gate::new() }))
+    }
+
+    /// The namespaces that are made from now on have so many sockets. The kernel derives the number of sockets in
+    /// TIME_WAIT from the size of the table, too (`tcp_set_hashinfo`, net/ipv4/tcp_ipv4.c). The calling thread must be
+    /// here. Others that build at the same time get the same: a table is never wrong, only slow to walk.
+    pub(super) fn expect_sockets(sockets: usize) {
+        let entries = sockets.saturating_mul(2).next_power_of_two().clamp(FEW_SOCKETS, MOST_SOCKETS);
+        let _ = sysctl::write(CHILD_TABLE, &entries.to_string());
     }
 
     /// Waits until another world may be built.

@@ -32,7 +32,7 @@ pub fn four_links(home: &Arc<Home>) -> Result<Testbed, Failed> {
     let sources = [source("scenario.yaml", SCENARIO), source("four-links.yaml", TOPOLOGY)];
     let scenario = scenario::load_sources(Path::new("scenario.yaml"), None, &sources)
         .map_err(|diagnostics| diagnostics.render(false))?;
-    Ok(testbed::build(home, &plan(&scenario).setup)?)
+    Ok(testbed::build(home, &plan(&scenario).setup, 0)?)
 }
 
 pub fn client_of(node: &Node) -> Result<PmClient, Failed> {

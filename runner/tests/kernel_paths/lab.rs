@@ -58,7 +58,7 @@ impl Lab {
         let scenario = Scenario { steps, ..scenario(path.clone()) };
         let mut setup = plan(&scenario).setup;
         setup.retain(|setup| !matches!(setup, Setup::Operation(_)));
-        let testbed = testbed::build(home, &setup).unwrap();
+        let testbed = testbed::build(home, &setup, 0).unwrap();
         let prepared = Prepared::open(LINK, testbed.path(LINK).unwrap(), rings(&scenario, path)).unwrap();
         let forwarder = prepared.start(Path::new(path)).unwrap().ready().unwrap();
         Self { testbed, forwarder }

@@ -224,27 +224,27 @@ pub fn refusals_have_the_kernels_words(home: &Arc<Home>) -> Result<Completion, F
     build(home, &setup)?;
     setup.push(add_route("client", "10.9.0.0/16", "10.99.0.1"));
     assert_eq!(
-        complaint(try_build(home, &setup)),
+        complaint(try_build(home, &setup, 0)),
         "add route 10.9.0.0/16 via 10.99.0.1 in client: ENETUNREACH: Nexthop has invalid gateway"
     );
     setup.pop();
     setup.push(add_address("client", "eth1", "10.0.1.1/24"));
     assert_eq!(
-        complaint(try_build(home, &setup)),
+        complaint(try_build(home, &setup, 0)),
         "add address 10.0.1.1/24 to eth1 in client: EEXIST: ipv4: Address already assigned"
     );
     setup.pop();
     setup.push(Setup::Rate { namespace: "client".into(), device: "eth1".into(), rate: 7 });
     assert_eq!(
-        complaint(try_build(home, &setup)),
+        complaint(try_build(home, &setup, 0)),
         "limit eth1 in client to 7 bit/s: the least that can be set is 8 bit/s"
     );
     setup.pop();
     setup.push(add_address("nowhere", "eth1", "10.0.1.9/24"));
-    assert_eq!(complaint(try_build(home, &setup)), "there is no namespace nowhere, only: client, server");
+    assert_eq!(complaint(try_build(home, &setup, 0)), "there is no namespace nowhere, only: client, server");
     setup.pop();
     setup.push(link("eth1", 7, ["client", "server"], None));
-    let error = try_build(home, &setup).unwrap_err();
+    let error = try_build(home, &setup, 0).unwrap_err();
     assert_eq!(error.symbol().as_deref(), Some("EEXIST"), "{error}");
     Ok(Completion::Completed)
 }

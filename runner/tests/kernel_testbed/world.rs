@@ -76,7 +76,7 @@ pub fn two_hosts(links: u8) -> Vec<Setup> {
 }
 
 pub fn build(home: &Arc<Home>, setup: &[Setup]) -> Result<Testbed, Failed> {
-    Ok(testbed::build(home, setup)?)
+    Ok(testbed::build(home, setup, 0)?)
 }
 
 /// Opens a TCP connection, sends that many bytes from client to server, and says how long all of it took.

@@ -5,30 +5,19 @@
 //! of the scenario: only background transfers outlive their step.
 
 use crate::judge::names::Names;
-use crate::scenario::model::{Action, Conditions};
 
 /// ECONNRESET and EPIPE: what a RST in the middle of a transfer leaves.
 const RACING_ERRORS: [u8; 2] = [104, 32];
 
-/// Whether data may be under way on a connection at any moment.
-fn has_background_transfer(names: &Names<'_>, connection: Option<&str>) -> bool {
-    names.scenario().steps.iter().any(|step| match &step.action {
-        Action::Transfer(plan) => plan.background && connection.is_none_or(|name| plan.connection == name),
-        _ => false,
-    })
-}
-
 /// Whether data may be under way on a subflow when it is closed: in a background transfer, or because a path holds it
 /// back or loses it, so that it is sent again, perhaps on another subflow.
 pub(super) fn data_may_be_late(names: &Names<'_>, connection: Option<&str>) -> bool {
-    let declared = names.scenario().world.paths.iter().flat_map(|path| &path.conditions);
-    let changed = names.scenario().steps.iter().filter_map(|step| match &step.action {
-        Action::SetPath(change) => Some(change.conditions.iter().flatten()),
-        _ => None,
-    });
-    let plain = Conditions::default();
-    has_background_transfer(names, connection)
-        || declared.chain(changed.flatten()).any(|conditions| *conditions != plain)
+    let index = names.index();
+    let in_background = match connection {
+        Some(name) => index.in_background.contains(name),
+        None => !index.in_background.is_empty(),
+    };
+    in_background || index.has_conditions
 }
 
 /// The error of a closed subflow, if it is the same each time.

@@ -15,7 +15,8 @@ pub(super) fn sections(names: &Names<'_>) -> Vec<String> {
     let mut sections = Vec::new();
     for connection in names.recording().connections() {
         for side in [Side::Client, Side::Server] {
-            let last = names.recording().entries.iter().rev().find_map(|entry| match &entry.what {
+            let taken = names.index().sockets_of(&connection.name).iter().rev();
+            let last = taken.filter_map(|at| names.recording().entries.get(*at)).find_map(|entry| match &entry.what {
                 Observation::Sockets { connection: of, side: on, moment: Moment::BeforeClose, info, subflows }
                     if *of == connection.name && *on == side =>
                 {

@@ -28,10 +28,7 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
 /// What is wrong with one, and the index of the entry that shows it.
 fn problem(names: &Names<'_>, plan: &ConnectPlan) -> Option<(String, usize)> {
     let entries = &names.recording().entries;
-    let connected = entries.iter().enumerate().find_map(|(index, entry)| match &entry.what {
-        Observation::Connected { connection } if connection.name == plan.name => Some((index, connection)),
-        _ => None,
-    });
+    let connected = names.index().connected.get(plan.name.as_str()).copied();
     match (&plan.outcome, connected) {
         (ConnectionOutcome::Error(_), None) => None,
         (ConnectionOutcome::Error(error), Some((index, _))) => {
@@ -58,7 +55,9 @@ fn not_mptcp(names: &Names<'_>, connection: &Connection, index: usize) -> Option
             return Some((format!("the {}'s side is plain TCP from the start", side_word(side)), None));
         }
     }
-    names.recording().entries.iter().enumerate().skip(index).find_map(|(index, entry)| match &entry.what {
+    let later = names.index().sockets_of(&connection.name).iter().copied().filter(|at| *at >= index);
+    let entries = later.filter_map(|at| Some((at, names.recording().entries.get(at)?)));
+    entries.into_iter().find_map(|(index, entry)| match &entry.what {
         Observation::Sockets { connection: of, side, info, .. } if *of == connection.name => match info {
             Some(info) if info.fallback() => {
                 Some((format!("the {}'s side fell back to TCP", side_word(*side)), Some(index)))

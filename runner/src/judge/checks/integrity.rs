@@ -1,5 +1,7 @@
 //! Whether all bytes of each transfer arrived as they were sent.
 
+use std::collections::HashMap;
+
 use crate::judge::names::{Names, side_word};
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind};
@@ -24,14 +26,18 @@ struct Direction<'a> {
 /// What is wrong with the transfers.
 pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
     let directions = directions(names);
+    let mut by_connection: HashMap<(&str, Side), Vec<usize>> = HashMap::new();
+    for (number, direction) in directions.iter().enumerate() {
+        by_connection.entry((&direction.plan.connection, direction.sender)).or_default().push(number);
+    }
     let mut has_result = vec![false; directions.len()];
     let mut findings = Vec::new();
     for (index, entry) in names.recording().entries.iter().enumerate() {
         let Observation::Transferred { connection, sender, bytes, integrity, .. } = &entry.what else { continue };
         // Transfers of a connection follow one another: the result is of the last one that was begun.
-        let of = directions.iter().enumerate().rev().find(|(_, direction)| {
-            direction.plan.connection == *connection && direction.sender == *sender && direction.begin <= index
-        });
+        let begun = by_connection.get(&(connection.as_str(), *sender)).map_or(&[][..], Vec::as_slice);
+        let of = begun.iter().rev().filter_map(|number| Some((*number, directions.get(*number)?)));
+        let of = of.into_iter().find(|(_, direction)| direction.begin <= index);
         let whose = format!("transfer on {connection} from the {}", side_word(*sender));
         let Some((number, direction)) = of else {
             findings.push(Finding::new(FindingKind::Incomplete, format!("{whose}: the scenario has none")));
@@ -66,11 +72,7 @@ fn directions<'a>(names: &Names<'a>) -> Vec<Direction<'a>> {
     let mut directions = Vec::new();
     for (index, step) in steps.iter().enumerate() {
         let Action::Transfer(plan) = &step.action else { continue };
-        let begin = names
-            .recording()
-            .entries
-            .iter()
-            .position(|entry| matches!(&entry.what, Observation::StepStarted { step, .. } if *step == index));
+        let begin = names.index().started.get(&index).copied();
         let Some(begin) = begin else { continue };
         let cut_off = plan.background && is_cut_off(steps.get(index.saturating_add(1)..).unwrap_or_default(), plan);
         for (sender, bytes) in [(Side::Client, plan.from_client), (Side::Server, plan.from_server)] {

@@ -32,13 +32,11 @@ impl<'n, 'a> Scope<'n, 'a> {
 
     /// The run up to the end of a check step; `None` if that step is not in the recording.
     pub(super) fn of_check(names: &'n Names<'a>, step: usize) -> Option<Self> {
-        let finished =
-            |what: &Observation| matches!(what, Observation::StepFinished { step: index, .. } if *index == step);
         Some(Self {
             names,
             moment: Moment::Check(step),
             sockets: Moment::Check(step),
-            until: names.recording().entries.iter().position(|entry| finished(&entry.what))?,
+            until: *names.index().finished.get(&step)?,
             when: format!("in step {}", step.saturating_add(1)),
         })
     }
@@ -55,7 +53,8 @@ impl<'n, 'a> Scope<'n, 'a> {
         connection: &str,
         side: Side,
     ) -> Option<(Option<&'a crate::mptcp::MptcpInfo>, &'a [crate::mptcp::SubflowState])> {
-        self.names.recording().entries.iter().rev().find_map(|entry| match &entry.what {
+        let taken = self.names.index().sockets_of(connection).iter().rev();
+        taken.filter_map(|at| self.names.recording().entries.get(*at)).find_map(|entry| match &entry.what {
             Observation::Sockets { connection: of, side: on, moment, info, subflows }
                 if of == connection && *on == side && *moment == self.sockets =>
             {

@@ -37,7 +37,7 @@ pub async fn probe(
     let mut found = BTreeMap::new();
     for feature in features {
         // Each in its own: a probe that left something behind would spoil the next one.
-        let testbed = build(home, &[Setup::Namespace { name: SCRATCH.to_owned() }])?;
+        let testbed = build(home, &[Setup::Namespace { name: SCRATCH.to_owned() }], 0)?;
         let tried = try_feature(testbed.node(SCRATCH)?, feature).await;
         found.insert(feature.clone(), tried.map_or_else(Availability::No, |()| Availability::Yes));
     }

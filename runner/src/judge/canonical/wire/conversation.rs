@@ -20,6 +20,8 @@ pub(super) struct Conversation<'a> {
     /// It was closed by MP_FASTCLOSE.
     pub(super) fastclosed: bool,
     flows: Vec<Flow>,
+    /// How many subflows have a label.
+    labels: BTreeMap<String, usize>,
     sides: BTreeMap<Side, Talk>,
     received: BTreeMap<Side, Announcements>,
     with_checksum: bool,
@@ -85,6 +87,7 @@ impl<'a> Conversation<'a> {
             name,
             fastclosed: false,
             flows: Vec::new(),
+            labels: BTreeMap::new(),
             sides: BTreeMap::new(),
             received: BTreeMap::new(),
             with_checksum: false,
@@ -101,8 +104,9 @@ impl<'a> Conversation<'a> {
         initiator_side: Side,
     ) -> usize {
         let label = format!("{} > {}", names.socket(initiator), names.socket(acceptor));
-        let same = self.flows.iter().filter(|flow| flow.label == label).count();
-        self.flows.push(Flow::new(label, same + 1, initiator_side));
+        let number = self.labels.entry(label.clone()).or_default();
+        *number += 1;
+        self.flows.push(Flow::new(label, *number, initiator_side));
         self.flows.len() - 1
     }
 

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use crate::judge::names::Names;
-use crate::recording::{Connection, Direction, Observation, Side};
+use crate::recording::{Direction, Observation, Side};
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
 use super::stretch;
@@ -33,6 +33,7 @@ pub(super) enum Repeated {
 /// All that crossed the wire.
 pub(super) struct Wire<'a> {
     conversations: Vec<Conversation<'a>>,
+    by_name: BTreeMap<Option<&'a str>, usize>,
     /// Which subflow a pair of sockets, as (initiator, acceptor), belongs to.
     flows: BTreeMap<(SocketAddr, SocketAddr), Known>,
     sent_again: BTreeMap<(&'a str, Repeated), u64>,
@@ -59,6 +60,7 @@ impl<'a> Wire<'a> {
     pub(super) fn of(names: &Names<'a>, walls: &[usize]) -> Self {
         let mut wire = Self {
             conversations: Vec::new(),
+            by_name: BTreeMap::new(),
             flows: BTreeMap::new(),
             sent_again: BTreeMap::new(),
             received_again: BTreeMap::new(),
@@ -126,10 +128,11 @@ impl<'a> Wire<'a> {
         let from_initiator = is_syn(segment) || !names.is_known_port(source.port());
         let (initiator, acceptor) = if from_initiator { (source, destination) } else { (destination, source) };
         let (name, initiator_side) = owner_of_flow(names, segment, initiator, acceptor);
-        let conversation = self.conversations.iter().position(|known| known.name == name).unwrap_or_else(|| {
+        let next = self.conversations.len();
+        let conversation = *self.by_name.entry(name).or_insert(next);
+        if conversation == next {
             self.conversations.push(Conversation::new(name));
-            self.conversations.len() - 1
-        });
+        }
         let flow = self
             .conversations
             .get_mut(conversation)
@@ -209,11 +212,7 @@ fn owner_of_flow<'a>(
             };
         }
     }
-    let same = |own: SocketAddr, other: SocketAddr| (own.ip().to_canonical(), own.port()) == (other.ip(), other.port());
-    let is_first = |connection: &&Connection| {
-        same(connection.client_address, initiator) && same(connection.server_address, acceptor)
-    };
-    let name = names.recording().connections().find(is_first).map(|connection| connection.name.as_str());
+    let name = names.connected_between(initiator, acceptor);
     // connect() may have failed: then the scenario knows who wanted to go there.
     let name = name.or_else(|| names.planned_connection(acceptor));
     (name, Side::Client)
