@@ -11,6 +11,7 @@ mod index;
 mod matching;
 mod names;
 mod render;
+mod retransmitted;
 mod sequence;
 mod snapshot;
 mod time_line;

@@ -2,6 +2,7 @@
 
 use crate::judge::alignment::{Row, align, side_by_side};
 use crate::judge::matching::event_matches;
+use crate::judge::retransmitted::Retransmitted;
 use crate::judge::sequence::{Mismatch, Outcome, match_items};
 use crate::judge::{Finding, FindingKind, render, time_line};
 use crate::mptcp::{EventKind, PmEvent};
@@ -25,6 +26,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
     let matches = |pattern: &EventPattern, event: usize| list.matches(pattern, event);
     let difference = match match_items(&expected.items, expected.complete, list.events.len(), &matches) {
         Outcome::Match => return None,
+        _ if list.holds_with_late_echoes(expected) => return None,
         Outcome::Mismatch(mismatch) => Difference {
             summary: list.summary(&mismatch),
             detail: side_by_side(&list.rows(&mismatch, expected.complete)),
@@ -93,6 +95,28 @@ impl List<'_, '_, '_> {
         self.events.get(event).is_some_and(|(_, event)| {
             let connection = event.token.and_then(|token| self.scope.names.connection(self.namespace, token));
             event_matches(pattern, event, connection)
+        })
+    }
+
+    /// Whether the list holds if retransmitted announcements are counted where the first one is, whenever they came, or
+    /// aren't counted at all.
+    fn holds_with_late_echoes(&self, expected: &EventExpectation) -> bool {
+        let again = Retransmitted::of(self.scope.names, self.scope.until).events(
+            self.scope.names,
+            self.namespace,
+            &self.events,
+        );
+        if again.is_empty() {
+            return false;
+        }
+        let mut gathered: Vec<usize> = (0..self.events.len()).collect();
+        gathered.sort_by_key(|event| again.get(event).copied().unwrap_or(*event));
+        let without = gathered.iter().copied().filter(|event| !again.contains_key(event)).collect();
+        [gathered, without].into_iter().any(|events: Vec<usize>| {
+            let matches = |pattern: &EventPattern, event: usize| {
+                events.get(event).is_some_and(|event| self.matches(pattern, *event))
+            };
+            matches!(match_items(&expected.items, expected.complete, events.len(), &matches), Outcome::Match)
         })
     }
 

@@ -1,6 +1,7 @@
 //! MPTCP options on the wire against patterns.
 
 use crate::judge::matching::{impossible_field, segment_matches};
+use crate::judge::retransmitted::Retransmitted;
 use crate::judge::{Finding, FindingKind, render, time_line};
 use crate::mptcp::canonical;
 use crate::recording::{Direction, Observation};
@@ -40,6 +41,11 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option
     let matching: Vec<_> = sent.iter().filter(|(_, segment)| segment_matches(pattern, segment)).collect();
     let count = u64::try_from(matching.len()).unwrap_or(u64::MAX);
     if expected.range.contains(&count) {
+        return None;
+    }
+    let retransmitted = Retransmitted::of(scope.names, scope.until);
+    let others = matching.iter().filter(|(index, _)| !retransmitted.is_segment(*index)).count();
+    if expected.range.contains(&u64::try_from(others).unwrap_or(u64::MAX)) {
         return None;
     }
     let summary =
