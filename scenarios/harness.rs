@@ -101,6 +101,7 @@ fn only_a_pass_completes() -> Result<(), Failed> {
         summary: "one is missing".to_owned(),
         detail: String::new(),
         at: None,
+        reasons: Vec::new(),
     };
     let ignored = |result: Result<Completion, Failed>| match result {
         Ok(Completion::Ignored { reason }) => reason,

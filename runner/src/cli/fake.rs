@@ -163,7 +163,7 @@ impl Lab for Fake {
         }
         let (summary, detail) = ("2 expected, 1 observed".to_owned(), String::new());
         let kind = if is_new { FindingKind::SnapshotNew } else { FindingKind::Subflows };
-        Verdict::Failed(vec![Finding { kind, place: None, summary, detail, at: None }])
+        Verdict::Failed(vec![Finding { kind, place: None, summary, detail, at: None, reasons: Vec::new() }])
     }
 }
 
@@ -242,7 +242,7 @@ impl Buffer {
 
 fn timed_out() -> Observation {
     let (waited_for, seen) = ("2 subflows".to_owned(), "1".to_owned());
-    Observation::StepFinished { step: 0, outcome: StepOutcome::TimedOut { waited_for, seen } }
+    Observation::StepFinished { step: 0, outcome: StepOutcome::TimedOut { waited_for, seen, after: None } }
 }
 
 /// A scenario of two variants, one that fails, one that is skipped, and one that wants to be alone.

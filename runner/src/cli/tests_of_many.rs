@@ -148,7 +148,7 @@ fn a_flaky_scenario_shows_where_it_departs() {
       it departs from a passing run (-) here (+):
         step 1, at N ms:
         - done
-        + timed out; waited for 2 subflows; seen: 1
+        + timed out waiting for 2 subflows; 1
 
     5 runs in N ms: 4 passed, 1 failed
     ");

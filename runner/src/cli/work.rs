@@ -65,7 +65,7 @@ fn without(
 }
 
 fn setup_finding(summary: String) -> Finding {
-    Finding { kind: FindingKind::Setup, place: None, summary, detail: String::new(), at: None }
+    Finding { kind: FindingKind::Setup, place: None, summary, detail: String::new(), at: None, reasons: Vec::new() }
 }
 
 fn trouble_finding(trouble: Trouble) -> Finding {

@@ -195,6 +195,7 @@ impl Lab<'_> {
         let _ = self.take_all_sockets(&Moment::BeforeClose);
         let _ = self.take_state(&Moment::End).await;
         let _ = self.take_filter_hits();
+        let _ = self.take_rule_hits();
     }
 
     /// What is left to do when all steps are done.

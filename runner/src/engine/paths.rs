@@ -235,19 +235,25 @@ impl Lab<'_> {
 
     /// The end of all paths: what they still hold is dropped, and their rules say how often they matched.
     pub(super) fn finish_paths(&self) -> Result<(), String> {
+        for live in self.paths.0.values() {
+            live.path.with(Path::finish)?;
+        }
+        self.take_rule_hits()?;
+        self.count_drops()
+    }
+
+    /// How often each rule that is still installed has matched.
+    pub(super) fn take_rule_hits(&self) -> Result<(), String> {
         for (link, live) in &self.paths.0 {
             let rules = live.rules.take();
             let names = rules.clone();
-            let hits = live.path.with(move |path| {
-                path.finish();
-                names.iter().map(|name| path.rule_hits(name)).collect::<Vec<_>>()
-            })?;
+            let hits = live.path.with(move |path| names.iter().map(|name| path.rule_hits(name)).collect::<Vec<_>>())?;
             for (rule, segments) in rules.into_iter().zip(hits) {
                 let segments = segments.ok_or_else(|| no_rule(link, &rule))?;
                 self.recorder.note(Observation::RuleHits { link: link.clone(), rule, segments });
             }
         }
-        self.count_drops()
+        Ok(())
     }
 
     /// Looks for packets that never reached their path. Before and after a link is set up or down: what was dropped in

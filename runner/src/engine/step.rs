@@ -61,10 +61,11 @@ impl Lab<'_> {
             return failed(error);
         }
         match timeout(plan.deadline, self.open_connection(plan)).await {
-            Err(_) => StepOutcome::TimedOut {
-                waited_for: format!("connection `{}` to {}", plan.name, plan.address),
-                seen: "neither a connection nor an error".to_owned(),
-            },
+            Err(_) => StepOutcome::timed_out(
+                format!("connect() of `{}` to {}", plan.name, plan.address),
+                "there is neither a connection nor an error",
+                plan.deadline,
+            ),
             Ok(outcome) => outcome,
         }
     }
@@ -184,7 +185,7 @@ impl Lab<'_> {
             };
             format!("bytes from the client: {}; from the server: {}", side(Side::Client), side(Side::Server))
         });
-        StepOutcome::TimedOut { waited_for: format!("the end of the transfer on `{name}` within {deadline:?}"), seen }
+        StepOutcome::timed_out(format!("the end of the transfer on `{name}`"), seen, deadline)
     }
 
     fn note_deliveries(&self, name: &str, deliveries: Deliveries) -> StepOutcome {
@@ -221,10 +222,11 @@ impl Lab<'_> {
             }
         });
         match closed.await {
-            Err(_) => StepOutcome::TimedOut {
-                waited_for: format!("the peer to see that `{name}` was closed"),
-                seen: "nothing at its socket".to_owned(),
-            },
+            Err(_) => StepOutcome::timed_out(
+                format!("the peer to see the end of `{name}`"),
+                "its socket shows nothing",
+                deadline,
+            ),
             Ok(Ok(())) => StepOutcome::Done,
             Ok(Err(CloseError::Io(error))) => failed(format!("close `{name}`: {error}")),
             Ok(Err(CloseError::Unexpected(what))) => failed(format!("close `{name}`: {what}")),

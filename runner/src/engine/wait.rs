@@ -8,17 +8,15 @@ use super::lab::Lab;
 use super::recorder;
 use super::step::failed;
 use crate::judge;
-use crate::mptcp::SubflowState;
+use crate::mptcp::{SubflowState, TCP_ESTABLISHED, tcp_state_word};
 use crate::recording::{Direction, Entry, Observation, Side, StepOutcome};
 use crate::scenario::model::{Condition, WirePattern};
+use crate::text;
 use crate::wire::MptcpOption;
 
 /// Counters, sockets and endpoints don't announce that they changed: they are looked at whenever an event or a
 /// segment was observed, and at least this often.
 const TICK: Duration = Duration::from_millis(2);
-
-/// TCP_ESTABLISHED (`include/net/tcp_states.h`).
-const TCP_ESTABLISHED: u8 = 1;
 
 /// What can be waited for: the conditions of the language, and those that the engine itself needs.
 #[derive(Debug)]
@@ -38,8 +36,8 @@ impl Lab<'_> {
         match self.wait_for(&Watch::All(conditions), deadline).await {
             Ok(()) => StepOutcome::Done,
             Err(seen) => {
-                let wanted: Vec<String> = conditions.iter().map(crate::plan::describe_condition).collect();
-                StepOutcome::TimedOut { waited_for: format!("{} within {deadline:?}", wanted.join(" and ")), seen }
+                let wanted: Vec<String> = conditions.iter().map(crate::plan::awaited).collect();
+                StepOutcome::timed_out(wanted.join(" and "), seen, deadline)
             }
         }
     }
@@ -90,17 +88,17 @@ impl Lab<'_> {
                 let seen = self.recorder.with_entries(|entries| {
                     entries.iter().filter(|entry| self.is_event(entry, namespace, pattern)).count()
                 });
-                Ok((seen < *count).then(|| format!("{seen} such events in {namespace} so far")))
+                Ok((seen < *count).then(|| format!("{namespace} has seen {seen} of them")))
             }
             Condition::Counter { namespace, name, at_least } => {
                 let moved = self.counter_moved(namespace, name)?;
-                Ok((moved < *at_least).then(|| format!("{name} of {namespace} is {moved}")))
+                Ok((moved < *at_least).then(|| format!("it moved by {moved}")))
             }
             Condition::Subflows { connection, count } => self.look_at_subflow_count(connection, *count),
             Condition::Subflow { connection, side, pattern, present } => {
                 let subflows = self.subflows_of(connection, *side)?;
                 let found = subflows.iter().any(|subflow| judge::subflow_matches(pattern, subflow));
-                Ok((found != *present).then(|| format!("subflows of `{connection}`: {}", list(&subflows))))
+                Ok((found != *present).then(|| format!("the {} has {}", side.word(), list(&subflows))))
             }
             Condition::Endpoint { namespace, address, flags, present } => {
                 let dump = self.node(namespace)?.pm.dump_endpoints(None).await.map_err(|error| error.to_string())?;
@@ -109,21 +107,23 @@ impl Lab<'_> {
                         && flags.is_none_or(|flags| flags == endpoint.flags)
                 });
                 let shown: Vec<String> = dump.iter().map(ToString::to_string).collect();
-                Ok((found != *present).then(|| format!("endpoints of {namespace}: {}", shown.join(", "))))
+                Ok((found != *present).then(|| {
+                    format!("{namespace} has {}", if shown.is_empty() { "none".to_owned() } else { shown.join(", ") })
+                }))
             }
             Condition::Transferred { connection, sender, bytes } => {
                 let connection =
                     self.connections.get(connection).ok_or_else(|| format!("there is no connection `{connection}`"))?;
                 let received = connection.progress(*sender).received_of_transfer();
-                Ok((received < *bytes).then(|| format!("{received} bytes arrived")))
+                Ok((received < *bytes).then(|| format!("{} arrived", text::count(received, "byte"))))
             }
             Condition::Rule { link, rule, matched } => {
                 let hits = self.rule_hits(link, rule)?;
-                Ok((hits < *matched).then(|| format!("the rule {rule} of {link} has matched {hits} segments")))
+                Ok((hits < *matched).then(|| format!("it matched {}", text::count(hits, "segment"))))
             }
             Condition::Wire { pattern, count } => {
                 let seen = self.recorder.with_entries(|entries| wire_count(entries, pattern));
-                Ok((seen < *count).then(|| format!("{seen} such segments so far")))
+                Ok((seen < *count).then(|| format!("{} sent {seen} of them", pattern.sender)))
             }
         }
     }
@@ -143,7 +143,7 @@ impl Lab<'_> {
             let subflows = self.subflows_of(connection, side)?;
             let established = subflows.iter().filter(|subflow| subflow.tcp_state == TCP_ESTABLISHED).count();
             if established != count {
-                seen.push(format!("the {side:?} of `{connection}` has {established}: {}", list(&subflows)));
+                seen.push(format!("the {} has {established}: {}", side.word(), list(&subflows)));
             }
         }
         Ok((!seen.is_empty()).then(|| seen.join("; ")))
@@ -184,7 +184,7 @@ impl Lab<'_> {
     pub(super) async fn quiet(&mut self, period: Duration, deadline: Duration) -> StepOutcome {
         match self.become_quiet(period, deadline).await {
             Ok(true) => StepOutcome::Done,
-            Ok(false) => StepOutcome::NotQuiet { seen: self.last_seen() },
+            Ok(false) => StepOutcome::not_quiet(self.last_seen(), deadline),
             Err(message) => failed(message),
         }
     }
@@ -213,7 +213,7 @@ impl Lab<'_> {
     /// What breaks the quiet.
     fn last_seen(&self) -> String {
         match self.paths.busy() {
-            Some(link) => format!("a packet that is still under way on {link}"),
+            Some(link) => format!("a packet in flight on {link}"),
             None => self.recorder.with_entries(|entries| {
                 entries.iter().rev().find_map(|entry| observed(&entry.what)).unwrap_or_default()
             }),
@@ -240,7 +240,14 @@ fn wire_count(entries: &[Entry], pattern: &WirePattern) -> usize {
 }
 
 fn list(subflows: &[SubflowState]) -> String {
-    let each: Vec<String> = subflows.iter().map(|subflow| format!("{} → {}", subflow.local, subflow.remote)).collect();
+    let one = |subflow: &SubflowState| {
+        let ends = format!("{} → {}", text::socket(subflow.local), text::socket(subflow.remote));
+        match subflow.tcp_state {
+            TCP_ESTABLISHED => ends,
+            state => format!("{ends} ({})", tcp_state_word(state)),
+        }
+    };
+    let each: Vec<String> = subflows.iter().map(one).collect();
     if each.is_empty() { "none".to_owned() } else { each.join(", ") }
 }
 

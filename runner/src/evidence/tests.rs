@@ -58,7 +58,14 @@ fn run() -> Run {
 
 fn verdict() -> Verdict {
     let (summary, detail) = ("2 expected, 1 observed".to_owned(), String::new());
-    Verdict::Failed(vec![Finding { kind: FindingKind::Subflows, place: None, summary, detail, at: None }])
+    Verdict::Failed(vec![Finding {
+        kind: FindingKind::Subflows,
+        place: None,
+        summary,
+        detail,
+        at: None,
+        reasons: Vec::new(),
+    }])
 }
 
 #[test]

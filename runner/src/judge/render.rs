@@ -4,7 +4,7 @@ use std::fmt::{Display, Write as _};
 
 use nix::errno::Errno;
 
-use crate::mptcp::{EventKind, PmEvent, SubflowFlags, SubflowState};
+use crate::mptcp::{EventKind, PmEvent, SubflowFlags, SubflowState, TCP_ESTABLISHED, tcp_state_word};
 use crate::scenario::model::{
     ErrorPattern, EventItem, EventPattern, Range, SubflowPattern, WireExpectation, WirePattern,
 };
@@ -139,30 +139,10 @@ pub(super) fn subflow(subflow: &SubflowState) -> String {
         text.push_str(" backup_remote");
     }
     push(&mut text, "dev", subflow.dev.as_ref());
-    if subflow.tcp_state != 1 {
-        _ = write!(text, " ({})", tcp_state(subflow.tcp_state));
+    if subflow.tcp_state != TCP_ESTABLISHED {
+        _ = write!(text, " ({})", tcp_state_word(subflow.tcp_state));
     }
     text
-}
-
-/// The name of a TCP state (include/net/tcp_states.h).
-fn tcp_state(number: u8) -> String {
-    const NAMES: [&str; 12] = [
-        "ESTABLISHED",
-        "SYN_SENT",
-        "SYN_RECV",
-        "FIN_WAIT1",
-        "FIN_WAIT2",
-        "TIME_WAIT",
-        "CLOSE",
-        "CLOSE_WAIT",
-        "LAST_ACK",
-        "LISTEN",
-        "CLOSING",
-        "NEW_SYN_RECV",
-    ];
-    let name = usize::from(number).checked_sub(1).and_then(|index| NAMES.get(index));
-    name.map_or_else(|| format!("state {number}"), |name| (*name).to_owned())
 }
 
 /// What a subflow must look like.

@@ -1,9 +1,11 @@
 //! The neighbourhood of a moment in the time line, as text: what all namespaces did and sent around it.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use crate::mptcp::EventKind;
 use crate::recording::{Direction, Observation, StepOutcome};
+use crate::text;
 use crate::wire::{MptcpOption, Segment};
 
 use super::names::Names;
@@ -56,7 +58,7 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
     Some(match observation {
         Observation::StepStarted { step, text } => format!("step {}: {text}", step.saturating_add(1)),
         Observation::StepFinished { step, outcome } => {
-            format!("step {} ended: {}", step.saturating_add(1), outcome_words(outcome))
+            format!("step {} ended: {}", step.saturating_add(1), end_word(outcome))
         }
         Observation::Event { namespace, event } => {
             format!("{namespace}: event {}", render::event(names, namespace, event))
@@ -106,9 +108,28 @@ pub(super) fn outcome_words(outcome: &StepOutcome) -> String {
             }
             text
         }
-        StepOutcome::TimedOut { waited_for, seen } => format!("waited in vain for {waited_for}; seen: {seen}"),
-        StepOutcome::NotQuiet { seen } => format!("it did not become quiet; last: {seen}"),
+        StepOutcome::TimedOut { waited_for, seen, after } => {
+            format!("timed out{} waiting for {waited_for}; {seen}", after_words(*after))
+        }
+        StepOutcome::NotQuiet { seen, after } => format!("did not become quiet{}; last: {seen}", within_words(*after)),
         StepOutcome::Failed { message } => message.clone(),
+    }
+}
+
+fn after_words(after: Option<u64>) -> String {
+    after.map(|after| format!(" after {}", text::duration(Duration::from_nanos(after)))).unwrap_or_default()
+}
+
+fn within_words(after: Option<u64>) -> String {
+    after.map(|after| format!(" within {}", text::duration(Duration::from_nanos(after)))).unwrap_or_default()
+}
+
+/// How a step ended, shortly: what it waited for is said elsewhere.
+fn end_word(outcome: &StepOutcome) -> String {
+    match outcome {
+        StepOutcome::TimedOut { .. } => "timed out".to_owned(),
+        StepOutcome::NotQuiet { .. } => "did not become quiet".to_owned(),
+        other => outcome_words(other),
     }
 }
 

@@ -3,7 +3,8 @@
 use crate::recording::Recording;
 use crate::scenario::model::{Place, Scenario};
 
-use super::{canonical, judge, settle_snapshot};
+use super::{Reason, canonical, judge, settle_snapshot};
+
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
@@ -33,6 +34,8 @@ pub struct Finding {
     pub detail: String,
     /// The time in the recording, nanoseconds since the start, around which to look.
     pub at: Option<u64>,
+    /// What the recording shows that may explain it. Only the first finding of a run has any.
+    pub reasons: Vec<Reason>,
 }
 
 /// The kinds of checks.
@@ -113,7 +116,7 @@ impl FindingKind {
 impl Finding {
     /// A finding without place, detail and time.
     pub(super) fn new(kind: FindingKind, summary: impl Into<String>) -> Self {
-        Self { kind, place: None, summary: summary.into(), detail: String::new(), at: None }
+        Self { kind, place: None, summary: summary.into(), detail: String::new(), at: None, reasons: Vec::new() }
     }
 
     /// Where the expectation is written.

@@ -4,10 +4,12 @@
 mod endpoint;
 mod event;
 mod info;
+mod tcp_state;
 
 pub use endpoint::{Endpoint, EndpointFlags, Limits};
 pub use event::{EventKind, PmEvent};
 pub use info::{MptcpInfo, SubflowFlags, SubflowState, TcpInfo};
+pub use tcp_state::{TCP_ESTABLISHED, TCP_SYN_SENT, tcp_state_word};
 
 use std::net::IpAddr;
 

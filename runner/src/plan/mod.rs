@@ -1,7 +1,7 @@
 //! The Plan: what will be done to set a scenario up, in order, as data. Pure.
 //!
 //! [`plan()`] makes it, the testbed and the engine carry it out, and [`shell`](shell()) shows what a person would type
-//! instead. [`describe`] and [`describe_condition`] put steps and what they wait for into words; the engine records
+//! instead. [`describe`] and [`awaited`] put steps and what they wait for into words; the engine records
 //! those, so dry run, story and messages say the same.
 
 use crate::scenario::model::{Address, LinkEnd, Operation, PathPlan, Route, Step};
@@ -17,7 +17,7 @@ pub use order::plan;
 pub use path_words::{describe_conditions, describe_path, describe_rule};
 pub use rings::{Frames, GSO_MAX_SIZE, Rings, rings, transferred};
 pub use shell::shell;
-pub use words::{describe, describe_condition, describe_operation};
+pub use words::{awaited, describe, describe_operation};
 
 /// What will be done.
 #[derive(Debug, Clone)]

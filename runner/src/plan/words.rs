@@ -80,8 +80,8 @@ fn describe_transfer(transfer: &TransferPlan) -> String {
     format!("transfer on {}: {amount}{pace}{background}", transfer.connection)
 }
 
-/// What a wait waits for: fits after "wait until" and "waited until".
-pub fn describe_condition(condition: &Condition) -> String {
+/// What a wait waits for: fits after "wait until".
+fn describe_condition(condition: &Condition) -> String {
     match condition {
         Condition::Event { namespace, pattern, count } => {
             format!("{namespace} saw {} of {}", text::count(*count as u64, "event"), describe_event(pattern))
@@ -111,6 +111,43 @@ pub fn describe_condition(condition: &Condition) -> String {
         }
         Condition::Wire { pattern, count } => {
             format!("{} sent {} with {}", pattern.sender, text::count(*count as u64, "segment"), describe_wire(pattern))
+        }
+    }
+}
+
+/// What a wait waits for: fits after "waiting for".
+pub fn awaited(condition: &Condition) -> String {
+    match condition {
+        Condition::Event { namespace, pattern, count } => {
+            format!("{} {} in {namespace}", text::count(*count as u64, "event"), describe_event(pattern))
+        }
+        Condition::Counter { namespace, name, at_least } => format!("{name} of {namespace} to move by {at_least}"),
+        Condition::Subflows { connection, count } => {
+            format!("{} on both sides of `{connection}`", text::count(*count as u64, "subflow"))
+        }
+        Condition::Subflow { connection, side: of, pattern, present } => {
+            let subflow = format!("subflow {}", describe_subflow(pattern));
+            let (subflow, side) = (subflow.trim_end(), side(*of));
+            if *present {
+                format!("a {subflow} on the {side} side of `{connection}`")
+            } else {
+                format!("the end of each {subflow} on the {side} side of `{connection}`")
+            }
+        }
+        Condition::Endpoint { namespace, address, flags, present } => {
+            let flags = flags.map(|flags| format!(" {}", words_or_none(flags))).unwrap_or_default();
+            let verb = if *present { "to have" } else { "not to have" };
+            format!("{namespace} {verb} an endpoint {address}{flags}")
+        }
+        Condition::Transferred { connection, sender, bytes } => {
+            format!("{} from the {} of `{connection}`", text::size(*bytes), side(*sender))
+        }
+        Condition::Rule { link, rule, matched } => {
+            format!("the rule {rule} of {link} to match {}", text::count(*matched, "segment"))
+        }
+        Condition::Wire { pattern, count } => {
+            let segments = text::count(*count as u64, "segment");
+            format!("{segments} with {} sent by {}", describe_wire(pattern), pattern.sender)
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -278,21 +279,43 @@ pub enum StepOutcome {
     },
     /// A deadline passed.
     TimedOut {
-        /// What was waited for.
+        /// What was waited for: fits after "waiting for".
         waited_for: String,
         /// What was seen instead.
         seen: String,
+        /// The timeout in nanoseconds. Recordings of older versions have it in `waited_for`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
     },
     /// Something was observed while it had to be quiet, until the deadline.
     NotQuiet {
         /// The last thing.
         seen: String,
+        /// The timeout in nanoseconds. Recordings of older versions lack it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
     },
     /// It could not be done at all: the run is in error.
     Failed {
         /// What was attempted, on what, what the kernel said, what to do.
         message: String,
     },
+}
+
+impl StepOutcome {
+    /// The timeout passed.
+    pub fn timed_out(waited_for: impl Into<String>, seen: impl Into<String>, after: Duration) -> Self {
+        Self::TimedOut { waited_for: waited_for.into(), seen: seen.into(), after: Some(nanoseconds(after)) }
+    }
+
+    /// It did not become quiet until the timeout passed.
+    pub fn not_quiet(seen: impl Into<String>, after: Duration) -> Self {
+        Self::NotQuiet { seen: seen.into(), after: Some(nanoseconds(after)) }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Left or entered an interface.
@@ -313,6 +336,16 @@ pub enum Side {
     Client,
     /// Called accept().
     Server,
+}
+
+impl Side {
+    /// The word for it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Server => "server",
+        }
+    }
 }
 
 /// A connection of a connect step.

@@ -85,8 +85,8 @@ fn words(outcome: &StepOutcome) -> String {
     let words = match outcome {
         StepOutcome::Done => "done".to_owned(),
         StepOutcome::Refused { error, .. } => format!("refused: {error}"),
-        StepOutcome::TimedOut { waited_for, seen } => format!("timed out; waited for {waited_for}; seen: {seen}"),
-        StepOutcome::NotQuiet { seen } => format!("not quiet: {seen}"),
+        StepOutcome::TimedOut { waited_for, seen, .. } => format!("timed out waiting for {waited_for}; {seen}"),
+        StepOutcome::NotQuiet { seen, .. } => format!("not quiet: {seen}"),
         StepOutcome::Failed { message } => format!("failed: {message}"),
     };
     text::one_line(&words)
@@ -105,8 +105,8 @@ mod tests {
         failing.entries.remove(lost.unwrap());
         for entry in &mut failing.entries {
             if let Observation::StepFinished { step: 1, outcome } = &mut entry.what {
-                let (waited_for, seen) = ("main has 2 subflows".to_owned(), "1".to_owned());
-                *outcome = StepOutcome::TimedOut { waited_for, seen };
+                let (waited_for, seen) = ("2 subflows of `main`".to_owned(), "there is 1".to_owned());
+                *outcome = StepOutcome::TimedOut { waited_for, seen, after: None };
             }
         }
         failing

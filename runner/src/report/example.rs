@@ -145,7 +145,8 @@ pub(crate) fn recording() -> Recording {
     for microseconds in [1000, 1100] {
         entries.extend(crossing(microseconds, "client", "server", &to_server(ack, dss(true, 1))));
     }
-    let outcome = StepOutcome::TimedOut { waited_for: "main is closed".to_owned(), seen: "2 subflows".to_owned() };
+    let (waited_for, seen) = ("the end of main".to_owned(), "there are 2 subflows".to_owned());
+    let outcome = StepOutcome::TimedOut { waited_for, seen, after: None };
     entries.push(entry(6_000_000, Observation::StepFinished { step: 4, outcome }));
     entries.push(entry(6_000_100, Observation::Ended));
     recording_of(entries)
@@ -162,5 +163,6 @@ pub(super) fn finding() -> Finding {
         summary: "MPTcpExtMPJoinAckRx of server moved by 0, 1 expected".to_owned(),
         detail: "other counters that moved:\n  MPTcpExtMPCapableSYNRX 1\n\u{1b}[2J".to_owned(),
         at: Some(700_000),
+        reasons: Vec::new(),
     }
 }

@@ -7,15 +7,27 @@ use crate::text;
 use super::Style;
 use super::style::Role;
 
-/// One finding: what kind of check, what was expected and observed, where that is written, and the details.
+/// One finding: what kind of check, what was expected and observed, where that is written, what may explain it, and the
+/// details.
 pub fn failure(scenario: &Scenario, finding: &Finding, style: Style) -> String {
     let kind = style.paint(Role::Bad, kind_word(finding.kind));
     let mut lines = vec![format!("{kind}: {}", text::one_line(&finding.summary))];
     lines.extend(finding.place.and_then(|place| snippet(scenario, place, style)));
+    lines.extend(reasons(finding, style));
     let detail = text::printable(&finding.detail);
     lines.extend(detail.trim_end().lines().map(|line| format!("  {line}").trim_end().to_owned()));
     lines.extend(hint(finding.kind).map(|hint| format!("{} {hint}", style.paint(Role::Event, "hint:"))));
     style.finish(lines.join("\n") + "\n")
+}
+
+/// What may explain it. A reason is one line, and there may be many: those that explain most come first.
+fn reasons(finding: &Finding, style: Style) -> Vec<String> {
+    if finding.reasons.is_empty() {
+        return Vec::new();
+    }
+    let head = style.paint(Role::Event, "possible reasons:");
+    let each = finding.reasons.iter().map(|reason| format!("  {}", text::one_line(&reason.to_string())));
+    std::iter::once(head).chain(each).collect()
 }
 
 /// The line of a place with what it means marked underneath; `None` if the place isn't in the text.

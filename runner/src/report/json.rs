@@ -47,6 +47,8 @@ struct JsonFinding<'a> {
     column: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     at_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
 }
 
 /// The object, without a line feed at its end.
@@ -95,5 +97,6 @@ fn json_finding<'a>(scenario: &'a Scenario, finding: &'a Finding) -> JsonFinding
         line: finding.place.map(|place| place.line),
         column: finding.place.map(|place| place.column),
         at_ns: finding.at,
+        reasons: finding.reasons.iter().map(ToString::to_string).collect(),
     }
 }

@@ -28,6 +28,7 @@ fn failure() -> Verdict {
         summary: "4 expected, 5 observed".to_owned(),
         detail: "a\nb".to_owned(),
         at: Some(7),
+        reasons: Vec::new(),
     };
     Verdict::Failed(vec![finding])
 }

@@ -15,10 +15,11 @@ mod wire;
 
 pub(super) use counters::is_gauge;
 
-use crate::recording::Recording;
+use crate::recording::{Observation, Recording};
 use crate::scenario::model::{Action, Expectation, Scenario};
 
 use super::names::Names;
+use super::reasons::{Known, reasons};
 use super::verdict::on_its_kernel;
 use super::{Finding, FindingKind};
 use scope::Scope;
@@ -38,12 +39,19 @@ pub fn judge(scenario: &Scenario, recording: &Recording) -> Vec<Finding> {
     findings.extend(integrity::check(&names, progress));
     findings.extend(completeness::filters(&names, progress));
     findings.extend(paths::rules(&names, progress));
+    let mut failed_check = None;
     for (index, step) in scenario.steps.iter().enumerate() {
         if let Action::Check(expectation) = &step.action
             && progress.is_done(index)
         {
             match Scope::of_check(&names, index) {
-                Some(scope) => expectation_findings(&scope, expectation, &mut findings),
+                Some(scope) => {
+                    let before = findings.len();
+                    expectation_findings(&scope, expectation, &mut findings);
+                    if before == 0 && !findings.is_empty() {
+                        failed_check = Some(index);
+                    }
+                }
                 None => findings.push(
                     Finding::new(FindingKind::Incomplete, format!("step {} was not recorded", index.saturating_add(1)))
                         .placed(step.place),
@@ -55,7 +63,27 @@ pub fn judge(scenario: &Scenario, recording: &Recording) -> Vec<Finding> {
         expectation_findings(&Scope::of_run(&names), &scenario.expect, &mut findings);
         findings.extend(accounted::check(&Scope::of_run(&names)));
     }
+    let begun = recording.entries.iter().any(|entry| matches!(entry.what, Observation::StepStarted { .. }));
+    if let Some(finding) = findings.iter_mut().find(|finding| begun && may_be_explained(finding.kind)) {
+        let known = match failed_check {
+            Some(step) => Known::in_check(&names, step),
+            None => Known::at_the_end(&names, progress != Progress::Whole),
+        };
+        finding.reasons = reasons(&known);
+    }
     findings
+}
+
+/// Whether the state of the run may tell why. What was lost, or what the kernel complains of, speaks for itself.
+fn may_be_explained(kind: FindingKind) -> bool {
+    !matches!(
+        kind,
+        FindingKind::Incomplete
+            | FindingKind::Kernel
+            | FindingKind::Refusal
+            | FindingKind::SnapshotChanged
+            | FindingKind::SnapshotNew
+    )
 }
 
 fn expectation_findings(scope: &Scope<'_, '_>, expectation: &Expectation, findings: &mut Vec<Finding>) {

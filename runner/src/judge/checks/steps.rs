@@ -51,7 +51,12 @@ pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
             return (Progress::CutShort(index), findings);
         };
         if let Some((kind, problem)) = problem(step, outcome) {
-            let finding = Finding::new(kind, format!("step {}: {problem}", describe(names, index)));
+            // What was waited for says as much as the step's own words.
+            let summary = match kind {
+                FindingKind::Deadline => format!("step {} {problem}", index.saturating_add(1)),
+                _ => format!("step {}: {problem}", describe(names, index)),
+            };
+            let finding = Finding::new(kind, summary);
             let at = names.recording().entries.get(*entry).map(|entry| entry.at);
             findings.push(finding.placed(step.place).detailed(around(names, *entry)).at(at));
             let is_last = outcomes.iter().skip(index.saturating_add(1)).all(Option::is_none);

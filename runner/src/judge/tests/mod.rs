@@ -9,6 +9,7 @@ mod fixture;
 mod kernels;
 mod missing;
 mod paths;
+mod reasons;
 mod retransmitted;
 mod robustness;
 mod sequences;

@@ -161,7 +161,7 @@ fn of_a_step() -> impl Strategy<Value = Observation> {
     let outcome = prop_oneof![
         Just(StepOutcome::Done),
         Just(StepOutcome::Refused { error: "EINVAL".to_owned(), message: None }),
-        Just(StepOutcome::NotQuiet { seen: String::new() }),
+        Just(StepOutcome::NotQuiet { seen: String::new(), after: None }),
     ];
     prop_oneof![
         step().prop_map(|step| Observation::StepStarted { step, text: "text".to_owned() }),

@@ -78,10 +78,10 @@ pub(super) fn set_outcome(run: &mut Run, wanted: usize, new: &StepOutcome) {
 
 #[test]
 fn a_failed_step_is_the_only_finding_of_a_run_that_it_cut_short() {
-    let timed_out = StepOutcome::TimedOut { waited_for: "an event".to_owned(), seen: "none".to_owned() };
+    let timed_out = StepOutcome::TimedOut { waited_for: "an event".to_owned(), seen: "none".to_owned(), after: None };
     let cases = [
         (timed_out, FindingKind::Deadline),
-        (StepOutcome::NotQuiet { seen: "a segment".to_owned() }, FindingKind::Deadline),
+        (StepOutcome::NotQuiet { seen: "a segment".to_owned(), after: None }, FindingKind::Deadline),
         (StepOutcome::Failed { message: "no such device".to_owned() }, FindingKind::Setup),
         (StepOutcome::Refused { error: "EPERM".to_owned(), message: None }, FindingKind::Refusal),
     ];
@@ -102,7 +102,9 @@ fn a_failed_step_is_the_only_finding_of_a_run_that_it_cut_short() {
         assert_eq!(run.kinds(), [kind]);
         let finding = run.findings().remove(0);
         assert_eq!(finding.place, Some(place(102)));
-        assert!(finding.summary.contains("step 3 (words of step 2)"), "{}", finding.summary);
+        // A wait says what it waited for: the step's words would say it again.
+        let step = if kind == FindingKind::Deadline { "step 3 " } else { "step 3 (words of step 2)" };
+        assert!(finding.summary.contains(step), "{}", finding.summary);
         assert!(finding.detail.contains("client: event sub_established main"), "{}", finding.detail);
     }
 }
@@ -360,7 +362,7 @@ fn a_filter_that_is_added_twice_must_match_twice() {
 fn a_wait_that_ran_out_is_a_failure_not_an_error() {
     let mut run = Run::good();
     let wait = Action::Wait { conditions: Vec::new(), deadline: DEADLINE };
-    let seen = StepOutcome::TimedOut { waited_for: "2 subflows".to_owned(), seen: "1".to_owned() };
+    let seen = StepOutcome::TimedOut { waited_for: "2 subflows".to_owned(), seen: "1".to_owned(), after: None };
     run.step_ending(wait, seen, |_| {});
     assert!(matches!(verdict(&run.scenario, &run.recording), Verdict::Failed(_)));
 }

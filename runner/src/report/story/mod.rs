@@ -179,11 +179,8 @@ fn outcome_words(outcome: &StepOutcome) -> Option<(String, bool)> {
             let message = message.as_ref().map(|text| format!(" “{}”", text::one_line(text))).unwrap_or_default();
             Some((format!("the kernel refused it: {}{message}", text::one_line(error)), true))
         }
-        StepOutcome::TimedOut { waited_for, seen } => {
-            let (waited_for, seen) = (text::one_line(waited_for), text::one_line(seen));
-            Some((format!("timed out waiting until {waited_for}; seen instead: {seen}"), false))
-        }
-        StepOutcome::NotQuiet { seen } => Some((format!("not quiet: {}", text::one_line(seen)), false)),
+        StepOutcome::TimedOut { seen, .. } => Some((format!("timed out: {}", text::one_line(seen)), false)),
+        StepOutcome::NotQuiet { seen, .. } => Some((format!("not quiet: {}", text::one_line(seen)), false)),
         StepOutcome::Failed { message } => Some((text::one_line(message), false)),
     }
 }

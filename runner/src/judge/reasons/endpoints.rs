@@ -1,0 +1,128 @@
+//! Endpoints that nothing comes of.
+
+use std::net::IpAddr;
+
+use crate::mptcp::{Endpoint, EndpointFlags, canonical};
+use crate::recording::Observation;
+use crate::scenario::model::{Operation, RuleAction, WhichEndpoints};
+
+use super::{Idle, Known, Reason};
+
+/// The endpoints that nothing comes of, as they were dumped.
+pub(super) fn idle(known: &Known<'_, '_>) -> Vec<Reason> {
+    let mut reasons = Vec::new();
+    for namespace in &known.names.scenario().world.namespaces {
+        let name = namespace.name.as_str();
+        for endpoint in dump(known, name) {
+            if let Some(why) = why(known, name, endpoint) {
+                reasons.push(Reason::IdleEndpoint { namespace: name.to_owned(), endpoint: endpoint.clone(), why });
+            }
+        }
+    }
+    reasons
+}
+
+fn dump<'a>(known: &Known<'_, 'a>, wanted: &str) -> impl Iterator<Item = &'a Endpoint> + use<'a> {
+    let entries = known.names.recording().entries.iter().rev();
+    let dump = entries.into_iter().find_map(|entry| match &entry.what {
+        Observation::Endpoints { namespace, moment, endpoints } if namespace == wanted && *moment == known.moment => {
+            Some(endpoints)
+        }
+        _ => None,
+    });
+    let all = dump.into_iter().flatten();
+    all.filter(|endpoint| !endpoint.flags.contains(EndpointFlags::IMPLICIT))
+}
+
+fn why(known: &Known<'_, '_>, namespace: &str, endpoint: &Endpoint) -> Option<Idle> {
+    if let Some(sysctl) = known.userspace(namespace) {
+        return Some(Idle::UserspacePathManager(sysctl));
+    }
+    let flags = endpoint.flags;
+    if !flags.intersects(EndpointFlags::SUBFLOW | EndpointFlags::SIGNAL | EndpointFlags::LAMINAR) {
+        if flags.contains(EndpointFlags::FULLMESH) {
+            return Some(Idle::FullmeshOnly);
+        }
+        // An endpoint with the address of the initial subflow stands for that subflow, whatever its flags are.
+        return (!is_initial(known, namespace, endpoint.address)).then_some(Idle::NoRole);
+    }
+    if flags.contains(EndpointFlags::SIGNAL) && translates(known) {
+        // What is announced may be an address on the other side of the translation.
+        return None;
+    }
+    match arrival(known, namespace, endpoint.address) {
+        Arrival::Never => Some(Idle::NoAddress),
+        Arrival::SetUp => None,
+        Arrival::Step(address) => {
+            let added = added(known, namespace, endpoint);
+            let before = added.is_none_or(|added| added < address);
+            before.then_some(Idle::BeforeItsAddress { endpoint: added, address })
+        }
+    }
+}
+
+/// The address is that of the initial subflow of a connection of this namespace.
+fn is_initial(known: &Known<'_, '_>, namespace: &str, address: IpAddr) -> bool {
+    known.names.recording().connections().any(|connection| {
+        let ends = [(&connection.client, connection.client_address), (&connection.server, connection.server_address)];
+        ends.iter().any(|(of, end)| *of == namespace && canonical(end.ip()) == canonical(address))
+    })
+}
+
+fn translates(known: &Known<'_, '_>) -> bool {
+    known
+        .names
+        .scenario()
+        .path_rules()
+        .any(|(_, rule)| matches!(rule.action, RuleAction::Nat { .. } | RuleAction::Rewrite { .. }))
+}
+
+/// When an address came to its namespace for the last time.
+enum Arrival {
+    SetUp,
+    Step(usize),
+    /// It isn't there.
+    Never,
+}
+
+fn arrival(known: &Known<'_, '_>, wanted: &str, address: IpAddr) -> Arrival {
+    let address = canonical(address);
+    let ends = known.names.scenario().world.links.iter().flat_map(|link| &link.ends);
+    let mut own = ends.filter(|end| end.namespace == wanted).flat_map(|end| &end.addresses);
+    let first = if own.any(|own| canonical(own.address) == address) { Arrival::SetUp } else { Arrival::Never };
+    known.operations().fold(first, |arrival, (step, operation)| match operation {
+        Operation::AddAddress { namespace, address: added, .. }
+            if namespace == wanted && canonical(added.address) == address =>
+        {
+            Arrival::Step(step)
+        }
+        Operation::DeleteAddress { namespace, address: deleted, .. }
+            if namespace == wanted && canonical(deleted.address) == address =>
+        {
+            Arrival::Never
+        }
+        _ => arrival,
+    })
+}
+
+/// The step that added the endpoint; `None`: it was there from the start.
+fn added(known: &Known<'_, '_>, wanted: &str, endpoint: &Endpoint) -> Option<usize> {
+    let same =
+        |other: &Endpoint| canonical(other.address) == canonical(endpoint.address) && other.port == endpoint.port;
+    known.operations().fold(None, |added, (step, operation)| match operation {
+        Operation::AddEndpoint { namespace, endpoint } if namespace == wanted && same(endpoint) => Some(step),
+        // Changing it makes the kernel use it anew.
+        Operation::ChangeEndpoint { namespace, which, .. } if namespace == wanted && is_of(which, endpoint) => {
+            Some(step)
+        }
+        _ => added,
+    })
+}
+
+fn is_of(which: &WhichEndpoints, endpoint: &Endpoint) -> bool {
+    match which {
+        WhichEndpoints::Id { id, .. } => endpoint.id == Some(*id),
+        WhichEndpoints::Address { address, .. } => canonical(*address) == canonical(endpoint.address),
+        WhichEndpoints::All => true,
+    }
+}

@@ -1,0 +1,309 @@
+//! Reasons: what a recording shows that may explain why a run failed. Main type: [`Reason`].
+//!
+//! A check says what wasn't as expected. The kernel often knows more: a counter that names an error, a limit that is used
+//! up, a subflow in SYN-SENT, an endpoint that nothing comes of. All of it is in the recording; [`reasons`] finds it, and
+//! [`Reason`]'s `Display` is the one place where it is put into words. None of it decides anything.
+
+mod announcements;
+mod counters;
+mod endpoints;
+mod subflows;
+mod unused;
+mod words;
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::judge::names::Names;
+use crate::mptcp::{Endpoint, MptcpInfo, SubflowState};
+use crate::recording::{Connection, Moment, Observation, Side};
+use crate::scenario::model::{Action, Operation};
+
+/// One thing that may explain a failure, with its evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// A sysctl switches MPTCP off.
+    Disabled {
+        /// The namespace.
+        namespace: String,
+    },
+    /// Nothing comes of an endpoint.
+    IdleEndpoint {
+        /// The namespace.
+        namespace: String,
+        /// The endpoint.
+        endpoint: Endpoint,
+        /// Why.
+        why: Idle,
+    },
+    /// An announced address came in, and no subflow was opened to it.
+    UnusedAnnouncement {
+        /// The namespace that received it.
+        namespace: String,
+        /// The connection.
+        connection: String,
+        /// The address.
+        address: IpAddr,
+        /// Why.
+        why: Unused,
+    },
+    /// A counter that names an error moved.
+    Counter {
+        /// The namespace.
+        namespace: String,
+        /// The counter's nstat name.
+        name: String,
+        /// By how much.
+        moved: u64,
+        /// What the kernel counts there, where the name alone doesn't say.
+        meaning: Option<&'static str>,
+    },
+    /// A subflow isn't established.
+    State {
+        /// The namespace.
+        namespace: String,
+        /// The connection.
+        connection: String,
+        /// The local end.
+        local: SocketAddr,
+        /// The remote end.
+        remote: SocketAddr,
+        /// The TCP state's number (`include/net/tcp_states.h`).
+        state: u8,
+        /// The SYNs, if it waits for an answer to them.
+        syns: Option<Syns>,
+    },
+    /// The limit of additional subflows is reached.
+    Limit {
+        /// The namespace.
+        namespace: String,
+        /// The connection.
+        connection: String,
+        /// The additional subflows.
+        subflows: u8,
+        /// The limit.
+        limit: u8,
+    },
+    /// Segments left by another device than the one that has their source address.
+    OtherDevice {
+        /// The namespace.
+        namespace: String,
+        /// The source address.
+        source: IpAddr,
+        /// The destination address.
+        destination: IpAddr,
+        /// The device that they left by.
+        left_by: String,
+        /// The device that has the source address.
+        belongs_to: String,
+    },
+    /// A rule of a path hasn't matched.
+    UnusedRule {
+        /// The link.
+        link: String,
+        /// The rule.
+        rule: String,
+    },
+    /// A filter hasn't matched.
+    UnusedFilter {
+        /// The namespace.
+        namespace: String,
+        /// The filter.
+        filter: String,
+    },
+    /// MPTCP counters that moved and that the scenario doesn't mention.
+    Unmentioned {
+        /// The namespace.
+        namespace: String,
+        /// The counters, and by how much they moved.
+        counters: Vec<(String, u64)>,
+    },
+}
+
+/// Why nothing comes of an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Idle {
+    /// A userspace path manager has the connections: it ignores endpoints. The sysctl, with its value.
+    UserspacePathManager(String),
+    /// Without `subflow`, a `fullmesh` endpoint is only used when an address is announced.
+    FullmeshOnly,
+    /// It has no flag that gives it something to do.
+    NoRole,
+    /// Its address is on no interface.
+    NoAddress,
+    /// It was added before its address was. The steps' indices; `None`: the set-up.
+    BeforeItsAddress {
+        /// The step that added the endpoint.
+        endpoint: Option<usize>,
+        /// The step that added the address.
+        address: usize,
+    },
+}
+
+/// Why no subflow was opened to an announced address.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unused {
+    /// A userspace path manager would have to do it.
+    UserspacePathManager,
+    /// The limit `add_addr_accepted` is 0 or used up.
+    AcceptLimit {
+        /// Announcements that were accepted.
+        accepted: u8,
+        /// The limit.
+        limit: u8,
+    },
+    /// The limit of additional subflows is reached.
+    SubflowLimit {
+        /// The additional subflows.
+        subflows: u8,
+        /// The limit.
+        limit: u8,
+    },
+    /// bind() or connect() of a subflow failed: the counter.
+    Refused(&'static str),
+    /// The connection has a subflow to it already.
+    AlreadyConnected,
+    /// The recording doesn't tell.
+    Unknown,
+}
+
+/// What the captures saw of the SYNs of a subflow.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Syns {
+    /// How many were sent.
+    pub sent: usize,
+    /// The devices that they left by.
+    pub devices: Vec<String>,
+    /// The namespace of the peer, and how many arrived there; `None` if addresses are translated on the way.
+    pub arrived: Option<(String, usize)>,
+    /// How many SYN/ACKs the peer sent.
+    pub answered: usize,
+}
+
+/// What is known at a moment: the state that was taken then, and what was seen until then.
+pub(super) struct Known<'n, 'a> {
+    names: &'n Names<'a>,
+    /// When counters, endpoints and limits were taken.
+    moment: Moment,
+    /// When sockets were taken.
+    sockets: Moment,
+    /// Entries from here on don't count: they came after the failure.
+    until: usize,
+    /// A step failed, and the run ended there.
+    cut_short: bool,
+}
+
+impl<'n, 'a> Known<'n, 'a> {
+    /// After the whole run, or after the step that cut it short.
+    pub(super) fn at_the_end(names: &'n Names<'a>, cut_short: bool) -> Self {
+        let until = names.recording().entries.len();
+        Self { names, moment: Moment::End, sockets: Moment::BeforeClose, until, cut_short }
+    }
+
+    /// In a check step.
+    pub(super) fn in_check(names: &'n Names<'a>, step: usize) -> Self {
+        let finished = |what: &Observation| matches!(what, Observation::StepFinished { step: of, .. } if *of == step);
+        let entries = &names.recording().entries;
+        let until = entries.iter().position(|entry| finished(&entry.what)).unwrap_or(entries.len());
+        Self { names, moment: Moment::Check(step), sockets: Moment::Check(step), until, cut_short: false }
+    }
+
+    /// What was observed.
+    fn observations(&self) -> impl Iterator<Item = &'a Observation> + use<'a> {
+        self.names.recording().entries.iter().take(self.until.saturating_add(1)).map(|entry| &entry.what)
+    }
+
+    /// The sockets of each connection: the last ones that were taken at the moment.
+    fn sockets(&self) -> Vec<Sockets<'a>> {
+        let connections = self.names.recording().connections();
+        let sides = connections.flat_map(|connection| [(connection, Side::Client), (connection, Side::Server)]);
+        sides
+            .filter_map(|(connection, side)| {
+                let taken = self.names.recording().entries.iter().rev().find_map(|entry| match &entry.what {
+                    Observation::Sockets { connection: of, side: on, moment, info, subflows }
+                        if *of == connection.name && *on == side && *moment == self.sockets =>
+                    {
+                        Some((info.as_ref(), subflows.as_slice()))
+                    }
+                    _ => None,
+                })?;
+                Some(Sockets { connection, side, info: taken.0, subflows: taken.1 })
+            })
+            .collect()
+    }
+
+    /// The operations that were done, with the indices of their steps.
+    fn operations(&self) -> impl Iterator<Item = (usize, &'a Operation)> {
+        let last = self.observations().filter_map(|what| match what {
+            Observation::StepStarted { step, .. } => Some(*step),
+            _ => None,
+        });
+        let last = last.max();
+        let steps = self.names.scenario().steps.iter().enumerate();
+        let begun = steps.take_while(move |(index, _)| last.is_some_and(|last| *index <= last));
+        begun.filter_map(|(index, step)| match &step.action {
+            Action::Do(operation) => Some((index, operation)),
+            _ => None,
+        })
+    }
+
+    /// The sysctl that hands the connections of a namespace to a userspace path manager, with its value.
+    fn userspace(&self, namespace: &str) -> Option<String> {
+        let world = self.names.scenario().world.namespace(namespace)?;
+        if world.userspace_path_manager {
+            return Some("path_manager: userspace".to_owned());
+        }
+        ["net.mptcp.path_manager", "net.mptcp.pm_type"].into_iter().find_map(|name| {
+            let value = self.sysctl(namespace, name)?;
+            matches!(value, "userspace" | "1").then(|| format!("{name} {value}"))
+        })
+    }
+
+    /// What the scenario has set a sysctl to.
+    fn sysctl(&self, namespace: &str, wanted: &str) -> Option<&'a str> {
+        let world = self.names.scenario().world.namespace(namespace);
+        let first = world.into_iter().flat_map(|namespace| &namespace.sysctls);
+        let first = first.filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
+        let later = self.operations().filter_map(|(_, operation)| match operation {
+            Operation::SetSysctl { namespace: of, name, value } if of == namespace && name == wanted => {
+                Some(value.as_str())
+            }
+            _ => None,
+        });
+        first.chain(later).last()
+    }
+}
+
+/// The sockets of one side of a connection.
+struct Sockets<'a> {
+    connection: &'a Connection,
+    side: Side,
+    info: Option<&'a MptcpInfo>,
+    subflows: &'a [SubflowState],
+}
+
+impl<'a> Sockets<'a> {
+    fn namespace(&self) -> &'a str {
+        super::names::side_namespace(self.connection, self.side)
+    }
+}
+
+/// All that may explain a failure; what explains most comes first.
+pub(super) fn reasons(known: &Known<'_, '_>) -> Vec<Reason> {
+    let mut reasons = disabled(known);
+    reasons.extend(endpoints::idle(known));
+    reasons.extend(announcements::unused(known));
+    reasons.extend(counters::errors(known));
+    reasons.extend(subflows::states(known));
+    reasons.extend(subflows::limits(known));
+    reasons.extend(subflows::other_devices(known));
+    reasons.extend(unused::rules(known));
+    reasons.extend(unused::filters(known));
+    reasons.extend(counters::unmentioned(known));
+    reasons
+}
+
+fn disabled(known: &Known<'_, '_>) -> Vec<Reason> {
+    let namespaces = known.names.scenario().world.namespaces.iter();
+    let off = namespaces.filter(|namespace| known.sysctl(&namespace.name, "net.mptcp.enabled") == Some("0"));
+    off.map(|namespace| Reason::Disabled { namespace: namespace.name.clone() }).collect()
+}

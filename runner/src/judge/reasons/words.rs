@@ -1,0 +1,107 @@
+//! Reasons in words: one line each.
+
+use std::fmt::{self, Display, Formatter};
+
+use crate::mptcp::tcp_state_word;
+use crate::text;
+
+use super::{Idle, Reason, Syns, Unused};
+
+impl Display for Reason {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled { namespace } => write!(f, "{namespace}: net.mptcp.enabled is 0: its sockets use plain TCP"),
+            Self::IdleEndpoint { namespace, endpoint, why } => write!(f, "{namespace}: endpoint {endpoint} {why}"),
+            Self::UnusedAnnouncement { namespace, connection, address, why } => {
+                write!(f, "{namespace}: no subflow to {address}, which was announced on `{connection}`: {why}")?;
+                let link_local = matches!(address, std::net::IpAddr::V6(address) if address.is_unicast_link_local());
+                if link_local && matches!(why, Unused::Refused(_)) {
+                    f.write_str("; a link-local address needs a `laminar` or `fullmesh` endpoint with a `dev`")?;
+                }
+                Ok(())
+            }
+            Self::Counter { namespace, name, moved, meaning } => {
+                write!(f, "{namespace}: {name} {moved}")?;
+                meaning.map_or(Ok(()), |meaning| write!(f, ": {meaning}"))
+            }
+            Self::State { namespace, connection, local, remote, state, syns } => {
+                let (local, remote, state) = (text::socket(*local), text::socket(*remote), tcp_state_word(*state));
+                write!(f, "{namespace}: subflow {local} → {remote} of `{connection}` is in {state}")?;
+                syns.as_ref().map_or(Ok(()), |syns| write!(f, ": {syns}"))
+            }
+            Self::Limit { namespace, connection, subflows, limit } => {
+                write!(f, "{namespace}: `{connection}` has {subflows} of at most {limit} additional subflows")?;
+                f.write_str(" (limit `subflows`)")
+            }
+            Self::OtherDevice { namespace, source, destination, left_by, belongs_to } => {
+                write!(
+                    f,
+                    "{namespace}: packets from {source} to {destination} left by {left_by}, not by {belongs_to}"
+                )?;
+                f.write_str(", which has the address")
+            }
+            Self::UnusedRule { link, rule } => write!(f, "path {link}: the rule `{rule}` has not matched"),
+            Self::UnusedFilter { namespace, filter } => write!(f, "{namespace}: the filter `{filter}` has not matched"),
+            Self::Unmentioned { namespace, counters } => {
+                let counters = counters.iter().map(|(name, moved)| format!("{name} {moved}"));
+                write!(f, "{namespace}: other counters that moved: {}", counters.collect::<Vec<_>>().join(", "))
+            }
+        }
+    }
+}
+
+impl Display for Idle {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UserspacePathManager(setting) => write!(f, "is ignored by the userspace path manager ({setting})"),
+            Self::FullmeshOnly => {
+                f.write_str("has `fullmesh` without `subflow`: used only as a source towards announced addresses")
+            }
+            Self::NoRole => f.write_str("has neither `subflow` nor `signal`: the kernel does nothing with it"),
+            Self::NoAddress => f.write_str("has an address that is on none of the namespace's interfaces"),
+            Self::BeforeItsAddress { endpoint, address } => {
+                match endpoint {
+                    Some(step) => write!(f, "was added in step {}", step.saturating_add(1))?,
+                    None => f.write_str("was added before the first step")?,
+                }
+                write!(f, ", its address in step {}: the kernel does not try again", address.saturating_add(1))
+            }
+        }
+    }
+}
+
+impl Display for Unused {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UserspacePathManager => f.write_str("the userspace path manager has to create it"),
+            Self::AcceptLimit { limit: 0, .. } => f.write_str("limit `add_addr_accepted` is 0"),
+            Self::AcceptLimit { accepted, limit } => {
+                write!(f, "limit `add_addr_accepted` is used up: {accepted} of {limit}")
+            }
+            Self::SubflowLimit { subflows, limit } => {
+                write!(f, "limit `subflows` is used up: {subflows} of {limit} additional subflows")
+            }
+            Self::Refused(counter) => write!(f, "the kernel could not open it ({counter})"),
+            Self::AlreadyConnected => f.write_str("the connection already has one to it"),
+            Self::Unknown => f.write_str("the recording does not tell why"),
+        }
+    }
+}
+
+impl Display for Syns {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        if self.sent == 0 {
+            return f.write_str("no SYN left the namespace");
+        }
+        let sent = text::count(self.sent as u64, "SYN");
+        write!(f, "{sent} left by {}", self.devices.join(" and "))?;
+        match &self.arrived {
+            Some((peer, 0)) => write!(f, ", none arrived at {peer}"),
+            Some((peer, arrived)) => {
+                let answers = text::count(self.answered as u64, "SYN/ACK");
+                write!(f, ", {arrived} arrived at {peer}, which sent {answers}")
+            }
+            None => Ok(()),
+        }
+    }
+}
