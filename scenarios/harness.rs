@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use mptcplab::judge::{self, Finding, FindingKind, Verdict};
+use mptcplab::judge::{Finding, FindingKind, Verdict};
 use mptcplab::report::{self, Style};
 use mptcplab::scenario::{self, model::Scenario};
 use mptcplab::session::Session;
@@ -22,19 +22,16 @@ static MACHINE: RwLock<()> = RwLock::new(());
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    // Both while there is one thread: the environment and the user namespace are the whole process's.
-    let prepared = judge::prepare(None).map_err(|error| format!("prepare the snapshots: {error}"));
+    // While there is one thread: the user namespace is the whole process's.
     let session = privilege::enter()
         .map_err(|error| error.to_string())
         .and_then(|_| Session::open().map_err(|error| error.to_string()))
         .map(Arc::new);
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let folder = folder.canonicalize().unwrap_or(folder);
-    let mut trials = match prepared
-        .and_then(|()| scenario::find(std::slice::from_ref(&folder)).map_err(|error| error.to_string()))
-    {
+    let mut trials = match scenario::find(std::slice::from_ref(&folder)) {
         Ok(files) => files.iter().flat_map(|file| trials(&folder, file, &session)).collect(),
-        Err(message) => vec![Trial::test("scenarios", move || Err(Failed::from(message)))],
+        Err(error) => vec![Trial::test("scenarios", move || Err(Failed::from(error.to_string())))],
     };
     trials.push(Trial::test("harness::only_a_pass_completes", only_a_pass_completes));
     libtest_mimic::run(&arguments, trials).exit_code()

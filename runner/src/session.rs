@@ -10,7 +10,7 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use crate::engine::{self, Run, Surroundings};
-use crate::judge::{self, Verdict};
+use crate::judge::{self, Snapshots, Verdict};
 use crate::observe::{KernelLog, LogLine};
 use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
@@ -103,7 +103,7 @@ impl Session {
         if let Some(reason) = lacking(scenario, &features) {
             return Ok(Verdict::Skipped { reason });
         }
-        Ok(judge::verdict(scenario, &self.record(scenario)?))
+        Ok(judge::verdict(scenario, &self.record(scenario)?, Snapshots::Review))
     }
 
     /// Runs a scenario, without judging it.

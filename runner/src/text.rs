@@ -1,6 +1,7 @@
 //! Numbers and foreign text in words: sizes, rates, durations as scenarios spell them, and text that is safe to print.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -62,12 +63,30 @@ pub(crate) fn socket(socket: SocketAddr) -> SocketAddr {
     SocketAddr::new(socket.ip().to_canonical(), socket.port())
 }
 
-/// A scenario's label as a file name: nothing in it leads out of a folder.
+/// A scenario's label as a file name: nothing in it leads out of a folder, and two labels never have the same name. A
+/// slash becomes `__`; what could be mistaken for one, or isn't fit for a name, its bytes as `%20`.
 pub(crate) fn file_name(label: &str) -> String {
-    let label = label.trim_start_matches(['.', '/']).replace('/', "__");
-    let plain =
-        |character: char| if character.is_alphanumeric() || "-_@.".contains(character) { character } else { '-' };
-    label.chars().map(plain).collect()
+    let mut name = String::with_capacity(label.len());
+    let mut before = None;
+    let mut letters = label.chars().peekable();
+    while let Some(letter) = letters.next() {
+        let is_separator = |other: Option<char>| matches!(other, Some('/' | '_'));
+        match letter {
+            '/' => name.push_str("__"),
+            '_' if !is_separator(before) && !is_separator(letters.peek().copied()) => name.push('_'),
+            '.' if before.is_some() => name.push('.'),
+            '-' | '@' => name.push(letter),
+            letter if letter.is_alphanumeric() => name.push(letter),
+            other => {
+                for byte in other.encode_utf8(&mut [0; 4]).bytes() {
+                    // Writing to a String can't fail.
+                    _ = write!(name, "%{byte:02x}");
+                }
+            }
+        }
+        before = Some(letter);
+    }
+    name
 }
 
 /// Text from outside, fit for a terminal: control characters (escape sequences among them) are spelled out. Line feeds
@@ -126,8 +145,22 @@ mod tests {
     #[test]
     fn a_label_is_a_file_name() {
         assert_eq!(file_name("scenarios/signal/port@ipv6"), "scenarios__signal__port@ipv6");
-        assert_eq!(file_name("../../etc/pass wd"), "etc__pass-wd");
-        assert_eq!(file_name("/tmp/a/../b"), "tmp__a__..__b");
+        assert_eq!(file_name("../../etc/pass wd"), "%2e.__..__etc__pass%20wd");
+        assert_eq!(file_name("/tmp/a/../b"), "__tmp__a__..__b");
+    }
+
+    #[test]
+    fn no_two_labels_are_one_file_name() {
+        // All labels of up to five of these letters.
+        let letters = ['/', '_', '-', '.', 'a', ' ', '%', '5', 'f'];
+        let mut labels = vec![String::new()];
+        for _ in 0..5 {
+            let longer = labels.iter().flat_map(|label| letters.map(|letter| format!("{label}{letter}")));
+            labels = [String::new()].into_iter().chain(longer).collect();
+        }
+        let names: std::collections::HashSet<String> = labels.iter().map(|label| file_name(label)).collect();
+        assert_eq!(names.len(), labels.len());
+        assert!(names.iter().all(|name| !name.contains('/') && !name.starts_with('.')));
     }
 
     #[test]

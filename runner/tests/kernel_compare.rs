@@ -220,7 +220,7 @@ fn git_bisect_finds_the_commit() -> Result<(), Failed> {
         let mut command = Command::new("git");
         command.args(["-c", "user.name=t", "-c", "user.email=t@example.org", "-c", "commit.gpgsign=false"]);
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_SYSTEM", "/dev/null");
-        command.env("XDG_CACHE_HOME", folder.path().join("cache")).env("INSTA_UPDATE", "no");
+        command.env("XDG_CACHE_HOME", folder.path().join("cache"));
         let output = command.args(arguments).current_dir(folder.path()).stdin(Stdio::null()).output()?;
         has_code(&output, 0).map(|()| text(&output.stdout))
     };

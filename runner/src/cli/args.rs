@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
+use crate::judge::Snapshots;
 use crate::scenario::model::Feature;
 
 use super::select::Partition;
@@ -59,7 +60,7 @@ pub(super) enum Command {
     Vm(Box<VmArgs>),
     /// Check scenario files for errors without running them
     Check(CheckArgs),
-    /// Judge a stored recording again
+    /// Judge stored recordings again
     #[command(after_help = EXIT_CODES)]
     Judge(JudgeArgs),
     /// Tell what this kernel and this user can do, and how to get what is missing
@@ -97,10 +98,24 @@ pub(super) struct RunArgs {
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Accept what is observed as the new snapshots
-    #[arg(long)]
+    ///
+    /// Of scenarios whose expectations hold. With `--repeat N`, only if all N runs give the same snapshot. Tells which files
+    /// were written.
+    #[arg(long, conflicts_with = "until_fail")]
     pub(super) update: bool,
+    /// Judge by the expectations alone, without snapshots
+    #[arg(long, conflicts_with_all = ["update", "results", "show_snapshot"])]
+    pub(super) no_snapshot: bool,
+    /// Print new snapshots in full
+    #[arg(long)]
+    pub(super) show_snapshot: bool,
+    /// Leave no new or changed snapshots (`*.snap.new`) for a review
+    #[arg(long)]
+    pub(super) no_pending: bool,
     /// Write the recording to this file; for several scenarios, one file each into this folder
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["repeat", "until_fail"])]
+    ///
+    /// The folder is made. A name with a slash at its end is that of a folder, for a single scenario, too.
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["repeat", "until_fail"])]
     pub(super) record: Option<PathBuf>,
     /// Store what each scenario came to in this folder, for `mptcplab compare`
     ///
@@ -174,6 +189,16 @@ pub(super) enum Format {
 }
 
 impl RunArgs {
+    /// What is done with snapshots while scenarios run. An update waits until all runs of a scenario are over.
+    pub(super) fn snapshots(&self) -> Snapshots {
+        match self {
+            Self { no_snapshot: true, .. } | Self { update: true, .. } => Snapshots::Ignore,
+            // In a bisection it is another kernel that is observed.
+            Self { no_pending: true, .. } | Self { bisect: true, .. } => Snapshots::Compare,
+            _ => Snapshots::Review,
+        }
+    }
+
     /// How results are printed, by whatever name it was asked for.
     pub(super) fn format(&self) -> Format {
         if self.json { Format::Json } else { self.format }
@@ -392,15 +417,30 @@ pub(super) struct CheckArgs {
     pub(super) quiet: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each one is an option of the command line")]
 #[derive(Debug, Args)]
 pub(super) struct JudgeArgs {
-    /// A recording that `mptcplab run --record` wrote
-    #[arg(value_name = "FILE")]
-    pub(super) file: PathBuf,
-    /// Accept what was observed as the new snapshot
-    #[arg(long)]
+    /// Recordings that `mptcplab run --record` wrote, or folders with recordings in them
+    ///
+    /// A folder stands for all `*.jsonl` files below it.
+    #[arg(value_name = "PATH", required = true)]
+    pub(super) files: Vec<PathBuf>,
+    /// Judge by this scenario instead of the one in the recording
+    ///
+    /// Of a file with a matrix by the variant that was recorded; of a folder by the file of the same name. The steps must be
+    /// those that were recorded; the expectations may differ.
+    #[arg(long, value_name = "PATH")]
+    pub(super) scenario: Option<PathBuf>,
+    /// Accept what was observed as the new snapshot of that scenario
+    #[arg(long, requires = "scenario")]
     pub(super) update: bool,
-    /// Print a JSON object
+    /// Judge by the expectations alone, without snapshots
+    #[arg(long, conflicts_with_all = ["update", "show_snapshot"])]
+    pub(super) no_snapshot: bool,
+    /// Print new snapshots in full
+    #[arg(long)]
+    pub(super) show_snapshot: bool,
+    /// Print one JSON object for each recording
     #[arg(long)]
     pub(super) json: bool,
     /// Print the verdict only if it isn't a pass

@@ -291,8 +291,9 @@ fn run(
 
 /// What follows the command and its options: where the results go, and the scenarios.
 fn arguments(folder: &Path, scenarios: &[&Scenario]) -> Vec<OsString> {
-    let mut arguments: Vec<OsString> =
-        vec!["--no-evidence".into(), "--results".into(), folder.as_os_str().to_owned(), "--".into()];
+    // Another kernel's observations are nothing to review.
+    let options = ["--no-evidence", "--no-pending", "--results"].into_iter().map(OsString::from);
+    let mut arguments: Vec<OsString> = options.chain([folder.as_os_str().to_owned(), "--".into()]).collect();
     let mut files: Vec<&PathBuf> = Vec::new();
     for scenario in scenarios {
         if !files.contains(&&scenario.file) {

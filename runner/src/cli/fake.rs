@@ -16,7 +16,7 @@ use super::args::Cli;
 use super::program::Launcher;
 use super::{Availability, Exit, Lab, Trouble, execute};
 use crate::engine::Run;
-use crate::judge::{Finding, FindingKind, Verdict};
+use crate::judge::{Candidate, Finding, FindingKind, Snapshots, Verdict};
 use crate::mptcp::Limits;
 use crate::plan::example;
 use crate::recording::{Entry, Header, Moment, Observation, Recording, SourceText, StepOutcome};
@@ -44,6 +44,8 @@ pub(super) struct Fake {
     pub(super) programs: Mutex<Vec<String>>,
     /// Changes with the program.
     pub(super) digest: String,
+    /// Where snapshots go.
+    pub(super) snapshots: PathBuf,
     /// What Ctrl-C does. A scenario called `interrupt` presses it.
     pub(super) interrupted: Mutex<Option<Box<dyn FnOnce() + Send>>>,
 }
@@ -64,6 +66,7 @@ impl Lab for Fake {
                 requires: if name.contains("skip") { vec![Feature::Laminar] } else { Vec::new() },
                 gates: Gates::default(),
                 alone: name.contains("alone"),
+                steps: if name.contains("stepless") { Vec::new() } else { example::scenario().steps },
                 sources: vec![SourceText { name: name.clone(), text: format!("{}", name == self.changed) }],
                 ..example::scenario()
             })
@@ -71,14 +74,13 @@ impl Lab for Fake {
     }
 
     fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String> {
-        self.load(Path::new(&header.file), colour).map(|mut scenarios| scenarios.remove(0))
+        let scenarios = self.load(Path::new(&header.file), colour)?;
+        Ok(scenarios.into_iter().find(|scenario| scenario.variant == header.variant).unwrap())
     }
 
     fn schema(&self) -> serde_json::Value {
         serde_json::json!({ "type": "object" })
     }
-
-    fn prepare_snapshots(&self, _update: bool) {}
 
     fn enter(&self) -> Result<String, Trouble> {
         if self.forbidden {
@@ -127,7 +129,16 @@ impl Lab for Fake {
             lacks: Vec::new(),
         };
         let mut entries = vec![Entry { at: 0, what: Observation::Ended }];
-        entries.insert(0, Entry { at: 0, what: limits(scenario.title.contains("differ") && self.is_new()) });
+        entries.insert(
+            0,
+            Entry {
+                at: 0,
+                what: limits(
+                    (scenario.title.contains("differ") && self.is_new())
+                        || (scenario.title.contains("unlike") && earlier == 2),
+                ),
+            },
+        );
         if scenario.title.contains("flaky") && earlier == 2 {
             entries.insert(0, Entry { at: 0, what: timed_out() });
         } else {
@@ -154,16 +165,22 @@ impl Lab for Fake {
         Ok(())
     }
 
-    fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {
+    fn verdict(&self, scenario: &Scenario, recording: &Recording, _snapshots: Snapshots) -> Verdict {
         let flaked = recording.entries.iter().any(|entry| entry.what == timed_out());
         let is_new = scenario.title.contains("c_new");
         let regressed = scenario.title.contains("regress") && self.is_new();
         if !flaked && !regressed && !scenario.title.contains("fail") && !is_new {
             return Verdict::Passed;
         }
-        let (summary, detail) = ("2 expected, 1 observed".to_owned(), String::new());
+        let detail = if is_new { "the text of it\n".to_owned() } else { String::new() };
+        let summary = "2 expected, 1 observed".to_owned();
         let kind = if is_new { FindingKind::SnapshotNew } else { FindingKind::Subflows };
         Verdict::Failed(vec![Finding { kind, place: None, summary, detail, at: None, reasons: Vec::new() }])
+    }
+
+    fn candidate(&self, scenario: &Scenario, recording: &Recording) -> Candidate {
+        let scenario = Scenario { file: self.snapshots.join(&scenario.file), ..scenario.clone() };
+        Candidate::of(&scenario, recording)
     }
 }
 

@@ -35,6 +35,8 @@ pub(super) struct Detail {
     pub(super) stories: Stories,
     /// Scenarios run more than once: one line for all runs of a scenario.
     pub(super) repeats: bool,
+    /// New snapshots in full.
+    pub(super) show_snapshot: bool,
 }
 
 /// The results so far.
@@ -124,13 +126,16 @@ impl<'a> Human<'a> {
             if !alone && (index > 0 || !self.detail.quiet) {
                 printer.line("");
             }
-            show_verdict(printer, &row.report());
+            show_verdict(printer, &row.report(), self.detail.show_snapshot);
             if let Some((_, departure)) = ending.departures.iter().find(|(position, _)| *position == row.position) {
                 show_indented(printer, &style.finish(departure.clone()));
             }
             if let Some(folder) = &row.evidence {
                 show_indented(printer, &format!("evidence: {}", text::one_line(&folder.display().to_string())));
             }
+        }
+        for line in &ending.updates {
+            printer.line(&text::printable(line));
         }
         if self.detail.quiet || alone && !ending.totals.interrupted {
             return;

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use crate::engine::Run;
-use crate::judge::{self, Verdict};
+use crate::judge::{self, Candidate, Snapshots, Verdict};
 use crate::recording::{Header, Recording};
 use crate::results::KernelIdentity;
 use crate::scenario;
@@ -43,8 +43,6 @@ pub trait Lab: Sync {
     fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String>;
     /// The JSON schema of scenario files.
     fn schema(&self) -> serde_json::Value;
-    /// Gets what the snapshots need into place; `update` accepts what is observed. Called while there is one thread.
-    fn prepare_snapshots(&self, update: bool);
     /// Gets the privileges, as root or in a user namespace; says in words which. Called while there is one thread.
     fn enter(&self) -> Result<String, Trouble>;
     /// Tries which of these features there are.
@@ -69,8 +67,12 @@ pub trait Lab: Sync {
     fn hold_interruptions(&self) -> Result<(), Trouble>;
     /// Calls back at the first SIGINT or SIGTERM. The second ends the program at once.
     fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble>;
-    /// Judges a recording, snapshot included.
-    fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict;
+    /// Judges a recording, with the snapshot as `snapshots` says.
+    fn verdict(&self, scenario: &Scenario, recording: &Recording, snapshots: Snapshots) -> Verdict;
+    /// What could become the snapshot of a scenario.
+    fn candidate(&self, scenario: &Scenario, recording: &Recording) -> Candidate {
+        Candidate::of(scenario, recording)
+    }
     /// What there is to tell people since the last call, beside results.
     fn notes(&self) -> Vec<String> {
         Vec::new()
@@ -101,11 +103,6 @@ impl Lab for Kernel {
 
     fn schema(&self) -> serde_json::Value {
         scenario::json_schema()
-    }
-
-    fn prepare_snapshots(&self, update: bool) {
-        // Called while there is one thread, which is all that could be wrong.
-        let _ = judge::prepare(update.then_some(true));
     }
 
     fn enter(&self) -> Result<String, Trouble> {
@@ -164,7 +161,7 @@ impl Lab for Kernel {
         interrupt::watch(interrupted).map_err(Trouble::new)
     }
 
-    fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {
-        judge::verdict(scenario, recording)
+    fn verdict(&self, scenario: &Scenario, recording: &Recording, snapshots: Snapshots) -> Verdict {
+        judge::verdict(scenario, recording, snapshots)
     }
 }

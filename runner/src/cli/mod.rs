@@ -26,6 +26,7 @@ mod schedule;
 mod scratch;
 mod select;
 mod tally;
+mod update;
 mod vm;
 mod work;
 
@@ -143,6 +144,10 @@ mod tests;
 #[cfg(test)]
 mod tests_of_bisect;
 #[cfg(test)]
+mod tests_of_judge;
+#[cfg(test)]
 mod tests_of_kernels;
 #[cfg(test)]
 mod tests_of_many;
+#[cfg(test)]
+mod tests_of_snapshots;

@@ -27,6 +27,8 @@ pub(super) struct Ending {
     pub(super) departures: Vec<(usize, String)>,
     /// What the kernel said about problems of its own while nothing ran.
     pub(super) late_trouble: Vec<String>,
+    /// Which snapshots were written, a line each.
+    pub(super) updates: Vec<String>,
 }
 
 impl<'a> Output<'a> {
@@ -63,6 +65,9 @@ impl<'a> Output<'a> {
     /// After the last run.
     pub(super) fn finish(self, printer: &mut Printer, ending: &Ending) {
         let totals = ending.totals.line(ending.took, printer.style());
+        if !matches!(self, Self::Human(_)) {
+            ending.updates.iter().for_each(|line| printer.note(line));
+        }
         match self {
             Self::Human(human) => human.finish(printer, ending),
             Self::Json => printer.note(&totals),

@@ -1,9 +1,10 @@
 //! How a run is shown to people: the same for one that just ended and for a stored recording.
 
-use crate::judge::Verdict;
+use crate::judge::{FindingKind, Verdict};
 use crate::recording::Recording;
 use crate::report::{self, Printer, RunReport};
 use crate::scenario::model::Scenario;
+use crate::text;
 
 /// What the scenario teaches, its world, and what happened in it.
 pub(super) fn show_story(printer: &mut Printer, scenario: &Scenario, recording: Option<&Recording>) {
@@ -16,12 +17,16 @@ pub(super) fn show_story(printer: &mut Printer, scenario: &Scenario, recording: 
 }
 
 /// The line of a run, with everything that was not as expected below it.
-pub(super) fn show_verdict(printer: &mut Printer, run: &RunReport) {
+/// `in_full`: with the text of a new snapshot.
+pub(super) fn show_verdict(printer: &mut Printer, run: &RunReport, in_full: bool) {
     let style = printer.style();
     printer.line(&report::summary_line(run, style));
     let (Verdict::Failed(findings) | Verdict::Error(findings)) = run.verdict else { return };
     for finding in findings {
         show_indented(printer, &report::failure(run.scenario, finding, style));
+        if in_full && finding.kind == FindingKind::SnapshotNew {
+            show_indented(printer, &text::printable(&finding.detail));
+        }
     }
 }
 

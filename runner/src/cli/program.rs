@@ -52,8 +52,6 @@ impl Program {
         command
             .args(arguments)
             .env(PARENT, "1")
-            // Another kernel's observations are nothing to review.
-            .env("INSTA_UPDATE", "no")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             // Ctrl-C comes to this process only, which passes it on: a second one would end the other at once.

@@ -17,6 +17,8 @@ pub(super) struct Row<'a> {
     pub(super) verdict: Verdict,
     pub(super) duration: Duration,
     pub(super) repetition: Option<(usize, Option<usize>)>,
+    /// It was compared with its snapshot.
+    pub(super) compared: bool,
     pub(super) rates: Vec<TransferRate>,
     /// Kept if its story is going to be told.
     pub(super) recording: Option<Recording>,
@@ -27,8 +29,8 @@ pub(super) struct Row<'a> {
 impl Row<'_> {
     /// For the renderings.
     pub(super) fn report(&self) -> RunReport<'_> {
-        let Self { scenario, verdict, duration, repetition, rates, .. } = self;
-        RunReport { scenario, verdict, duration: *duration, repetition: *repetition, rates }
+        let Self { scenario, verdict, duration, repetition, compared, rates, .. } = self;
+        RunReport { scenario, verdict, duration: *duration, repetition: *repetition, compared: *compared, rates }
     }
 
     /// It is neither a pass nor a skip.

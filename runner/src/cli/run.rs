@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
+use crate::files::Folder;
 use crate::plan;
 use crate::report::Printer;
 use crate::results::{Found, Store};
@@ -50,8 +51,6 @@ fn carry_out_all(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
 
 /// The scenarios that are asked for.
 fn prepare(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<Vec<Scenario>, Exit> {
-    // First of all: it may set environment variables, which only a single thread may.
-    lab.prepare_snapshots(args.update);
     let mut scenarios = check::load(&args.paths, lab, printer)?;
     let all = text::count(scenarios.len() as u64, "scenario");
     if let Some(filter) = &args.filter {
@@ -69,16 +68,23 @@ fn prepare(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<Vec<S
             printer.note(&format!("none of {all} is in this part"));
         }
     }
-    if let Some(record) = &args.record
-        && scenarios.len() > 1
-        && !record.is_dir()
-    {
-        let scenarios = text::count(scenarios.len() as u64, "scenario");
-        complain(printer, &format!("`{}` can't take the recordings of {scenarios}", record.display()));
-        hint(printer, "name a folder that exists");
-        return Err(Exit::Usage);
-    }
     Ok(scenarios)
+}
+
+/// The folder for recordings is made before anything runs: for several scenarios, or where the name says so.
+fn make_record_folder(args: &RunArgs, scenarios: &[Scenario], printer: &mut Printer) -> Result<(), Exit> {
+    let Some(record) = &args.record else { return Ok(()) };
+    if scenarios.len() < 2 && !record.as_os_str().as_encoded_bytes().ends_with(b"/") {
+        return Ok(());
+    }
+    Folder::create(record).map(drop).map_err(|error| {
+        complain(printer, &format!("can't make the folder `{}` for recordings: {error}", record.display()));
+        if record.is_file() {
+            let scenarios = text::count(scenarios.len() as u64, "scenario");
+            hint(printer, &format!("the recordings of {scenarios} go into a folder, and this is a file"));
+        }
+        Exit::Usage
+    })
 }
 
 fn list(scenarios: &[Scenario], printer: &mut Printer) {
@@ -102,6 +108,7 @@ fn dry_run(scenarios: &[Scenario], printer: &mut Printer) {
 }
 
 fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Printer) -> Result<Exit, Exit> {
+    make_record_folder(args, scenarios, printer)?;
     if args.bisect {
         interrupt::end_with(Exit::Undecided);
     }
@@ -133,7 +140,7 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
     let mut tally = Tally::new(args, &schedule, one_file, results, printer);
     tally.begin();
     for batch in schedule.batches() {
-        let work = |scenario: &Scenario| carry_out(scenario, &features, &args.require, lab);
+        let work = |scenario: &Scenario| carry_out(scenario, &features, args, lab);
         if pool.work(batch.runs(), batch.workers(), work, |event| tally.hear(event)).is_break() {
             break;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -22,6 +23,7 @@ use super::output::{Ending, Output};
 use super::pool::Event;
 use super::row::Row;
 use super::schedule::Schedule;
+use super::update::Updates;
 use super::work::Done;
 use super::{Exit, complain};
 
@@ -48,6 +50,7 @@ pub(super) struct Tally<'a> {
     junit: Option<Junit>,
     results: Option<Store>,
     bisection: Bisection,
+    updates: Option<Updates>,
     /// A file could not be written.
     unwritten: bool,
     stopped: bool,
@@ -78,7 +81,7 @@ impl<'a> Tally<'a> {
             _ if one_file && !repeats => Stories::First,
             _ => Stories::None,
         };
-        let detail = Detail { quiet: args.quiet, stories, repeats };
+        let detail = Detail { quiet: args.quiet, stories, repeats, show_snapshot: args.show_snapshot };
         // Without an end the number of tests is only known when all is over, and with `--until-fail` it need not be
         // reached.
         let output = match args.format() {
@@ -92,7 +95,7 @@ impl<'a> Tally<'a> {
             printer,
             output,
             begin: Instant::now(),
-            totals: Totals::default(),
+            totals: Totals { without_snapshot: args.no_snapshot, ..Totals::default() },
             progress: (planned != Some(1)).then(|| Progress::new(planned)),
             early: BTreeMap::new(),
             next: 0,
@@ -102,6 +105,7 @@ impl<'a> Tally<'a> {
             junit: args.junit.is_some().then(Junit::default),
             results,
             bisection: Bisection::default(),
+            updates: args.update.then(|| Updates::new(args.repeat.map_or(1, NonZeroUsize::get))),
             unwritten: false,
             stopped: false,
             running: 0,
@@ -146,9 +150,12 @@ impl<'a> Tally<'a> {
         self.printer.note(&format!("interrupted{rest}"));
     }
 
-    fn ended(&mut self, run: usize, done: Done) {
+    fn ended(&mut self, run: usize, mut done: Done) {
         self.running = self.running.saturating_sub(1);
         let Some(scenario) = self.schedule.scenario(run) else { return };
+        if let (Some(updates), Some(candidate)) = (&mut self.updates, done.candidate.take()) {
+            updates.add(self.schedule.position(run), &candidate, &mut done.verdict);
+        }
         self.totals.add(&done.verdict);
         self.bisection.add(scenario, &done.verdict);
         let bad = matches!(done.verdict, Verdict::Failed(_) | Verdict::Error(_));
@@ -168,7 +175,7 @@ impl<'a> Tally<'a> {
     fn row(&mut self, run: usize, scenario: &'a Scenario, done: Done, bad: bool) -> Row<'a> {
         let (position, repetition) = (self.schedule.position(run), self.schedule.repetition(run));
         let evidence = if bad {
-            let Done { verdict, run, duration } = &done;
+            let Done { verdict, run, duration, .. } = &done;
             self.keep_evidence(
                 position,
                 &Case { scenario, verdict, duration: *duration, run: run.as_ref(), repetition },
@@ -176,7 +183,7 @@ impl<'a> Tally<'a> {
         } else {
             None
         };
-        let Done { verdict, run, duration } = done;
+        let Done { verdict, run, duration, .. } = done;
         let mut recording = run.map(|run| run.recording);
         let rates = recording.as_ref().map(transfer_rates).unwrap_or_default();
         if let (Some(target), Some(recording)) = (&self.args.record, &recording) {
@@ -191,7 +198,8 @@ impl<'a> Tally<'a> {
             self.pair(position, scenario, &verdict, recording.take());
         }
         let recording = recording.filter(|_| self.output.needs_recording(position));
-        Row { scenario, position, verdict, duration, repetition, rates, recording, evidence }
+        let compared = !self.args.no_snapshot;
+        Row { scenario, position, verdict, duration, repetition, compared, rates, recording, evidence }
     }
 
     fn keep_evidence(&mut self, position: usize, case: &Case<'_>) -> Option<std::path::PathBuf> {
@@ -261,7 +269,8 @@ impl<'a> Tally<'a> {
         };
         let exit =
             if self.args.bisect { self.bisection.exit(exit, !late_trouble.is_empty(), self.printer) } else { exit };
-        let ending = Ending { totals: self.totals, took, departures, late_trouble };
+        let updates = self.updates.as_ref().map(Updates::lines).unwrap_or_default();
+        let ending = Ending { totals: self.totals, took, departures, late_trouble, updates };
         self.output.finish(self.printer, &ending);
         exit
     }

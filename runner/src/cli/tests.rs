@@ -176,9 +176,13 @@ fn recordings_are_written_and_judged_again() {
 
 #[test]
 fn several_recordings_need_a_folder() {
-    let (exit, _, err) = mptcplab(&["--record", "FOLDER/x.jsonl", "FOLDER"], &["a_two.yaml"]);
+    let (exit, _, err) = mptcplab(&["--record", "FOLDER/x.jsonl", "FOLDER"], &["a_two.yaml", "x.jsonl"]);
     assert_eq!(exit, Exit::Usage);
-    assert!(err.contains("can't take the recordings of 2 scenarios"), "{err}");
+    assert!(err.contains("the recordings of 2 scenarios go into a folder, and this is a file"), "{err}");
+    let folder = tempfile::tempdir().unwrap();
+    let target = folder.path().join("new/one/");
+    mptcplab(&["--record", &format!("{}/", target.display()), "FOLDER"], &["a.yaml"]);
+    assert!(target.join("a.jsonl").exists());
 }
 
 #[test]

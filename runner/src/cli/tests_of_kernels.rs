@@ -213,8 +213,8 @@ fn kernels_are_run_to_be_compared() {
     assert_eq!(
         programs(&lab, &place),
         [
-            format!("vm --kernel old --no-evidence --results RESULTS -- {files}"),
-            format!("vm --kernel new --modules modules/6.1 --no-evidence --results RESULTS -- {files}"),
+            format!("vm --kernel old --no-evidence --no-pending --results RESULTS -- {files}"),
+            format!("vm --kernel new --modules modules/6.1 --no-evidence --no-pending --results RESULTS -- {files}"),
         ]
     );
 }
@@ -242,11 +242,12 @@ fn kernels_of_a_list_are_compared_by_their_names() {
     assert_eq!(exit, Exit::Failed);
     assert!(out.starts_with("A: running, LINUX\nB: new, LINUX\n"), "{out}");
     let files = FILES.join(" ").replace(".yaml", "");
-    let options = "--modules modules/6.1 --load a,b --append quiet --memory 512 --cpus 1 --kvm off --no-evidence";
+    let options =
+        "--modules modules/6.1 --load a,b --append quiet --memory 512 --cpus 1 --kvm off --no-evidence --no-pending";
     assert_eq!(
         programs(&lab, &place),
         [
-            format!("run --no-evidence --results RESULTS -- {files}"),
+            format!("run --no-evidence --no-pending --results RESULTS -- {files}"),
             format!("vm --kernel new {options} --results RESULTS -- {files}"),
         ]
     );
@@ -276,8 +277,8 @@ fn options_of_machines_are_handed_on() {
     assert_eq!(
         ran(),
         [
-            "run --no-evidence --results RESULTS -- a_two",
-            "vm --kernel old --time-limit 300 --qemu my-qemu --runner new --no-evidence --results RESULTS -- a_two",
+            "run --no-evidence --no-pending --results RESULTS -- a_two",
+            "vm --kernel old --time-limit 300 --qemu my-qemu --runner new --no-evidence --no-pending --results RESULTS -- a_two",
         ]
     );
     // Results in the guest are those of the mptcplab there.

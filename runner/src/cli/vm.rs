@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use crate::engine::Run;
 use crate::files;
-use crate::judge::Verdict;
+use crate::judge::{Snapshots, Verdict};
 use crate::recording::{Header, Recording};
 use crate::report::Printer;
 use crate::results::KernelIdentity;
@@ -143,10 +143,6 @@ impl Lab for Remote {
         self.local.schema()
     }
 
-    fn prepare_snapshots(&self, update: bool) {
-        self.local.prepare_snapshots(update);
-    }
-
     fn enter(&self) -> Result<String, Trouble> {
         let guest = self.prepare()?;
         // A second call finds the first one's guest, which is as good.
@@ -216,8 +212,8 @@ impl Lab for Remote {
         self.identity.get().cloned().unwrap_or_default()
     }
 
-    fn verdict(&self, scenario: &Scenario, recording: &Recording) -> Verdict {
-        self.local.verdict(scenario, recording)
+    fn verdict(&self, scenario: &Scenario, recording: &Recording, snapshots: Snapshots) -> Verdict {
+        self.local.verdict(scenario, recording, snapshots)
     }
 
     fn notes(&self) -> Vec<String> {

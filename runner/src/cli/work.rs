@@ -5,11 +5,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crate::engine::Run;
-use crate::judge::{Finding, FindingKind, Verdict};
+use crate::judge::{Candidate, Finding, FindingKind, Verdict};
 use crate::scenario::model::{Feature, Scenario};
 use crate::session::lacking;
 
-use super::args::Requirement;
+use super::args::{Requirement, RunArgs};
 use super::lab::{Availability, Lab, Trouble};
 
 /// What came of a run.
@@ -17,6 +17,8 @@ use super::lab::{Availability, Lab, Trouble};
 pub(super) struct Done {
     pub(super) verdict: Verdict,
     pub(super) run: Option<Run>,
+    /// What could become the snapshot, if that was asked for and the expectations hold.
+    pub(super) candidate: Option<Candidate>,
     pub(super) duration: Duration,
 }
 
@@ -24,30 +26,33 @@ pub(super) struct Done {
 pub(super) fn carry_out(
     scenario: &Scenario,
     features: &BTreeMap<Feature, Availability>,
-    required: &[Requirement],
+    args: &RunArgs,
     lab: &dyn Lab,
 ) -> Done {
     let begin = Instant::now();
-    if let Some(verdict) = without(scenario, features, required) {
-        return Done { verdict, run: None, duration: begin.elapsed() };
+    if let Some(verdict) = without(scenario, features, &args.require) {
+        return Done { verdict, run: None, candidate: None, duration: begin.elapsed() };
     }
     // A defect of ours in one scenario must not take the others' verdicts along.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let run = lab.run(scenario)?;
-        Ok::<_, Trouble>((lab.verdict(scenario, &run.recording), run))
+        let verdict = lab.verdict(scenario, &run.recording, args.snapshots());
+        let candidate = args.update && verdict == Verdict::Passed;
+        let candidate = candidate.then(|| lab.candidate(scenario, &run.recording));
+        Ok::<_, Trouble>((verdict, run, candidate))
     }));
-    let (verdict, run) = match outcome {
-        Ok(Ok((verdict, run))) => (verdict, Some(run)),
+    let (verdict, run, candidate) = match outcome {
+        Ok(Ok((verdict, run, candidate))) => (verdict, Some(run), candidate),
         Ok(Err(trouble)) if trouble.kernel => {
-            (Verdict::Failed(vec![Finding { kind: FindingKind::Kernel, ..trouble_finding(trouble) }]), None)
+            (Verdict::Failed(vec![Finding { kind: FindingKind::Kernel, ..trouble_finding(trouble) }]), None, None)
         }
-        Ok(Err(trouble)) => (Verdict::Error(vec![trouble_finding(trouble)]), None),
+        Ok(Err(trouble)) => (Verdict::Error(vec![trouble_finding(trouble)]), None, None),
         Err(_) => {
             let summary = "mptcplab itself failed (a panic; its message is above): this is a defect of mptcplab";
-            (Verdict::Error(vec![setup_finding(summary.to_owned())]), None)
+            (Verdict::Error(vec![setup_finding(summary.to_owned())]), None, None)
         }
     };
-    Done { verdict, run, duration: begin.elapsed() }
+    Done { verdict, run, candidate, duration: begin.elapsed() }
 }
 
 /// What the kernel lacks for the scenario is the reason to skip it; with `--require all` it is an error.

@@ -50,7 +50,10 @@ fn of_run(case: &Case<'_>, run: &Run) -> Vec<(&'static str, String)> {
 fn failure(case: &Case<'_>) -> String {
     let Case { scenario, verdict, duration, repetition, .. } = *case;
     let rates = case.run.map(|run| report::transfer_rates(&run.recording)).unwrap_or_default();
-    let line = report::summary_line(&RunReport { scenario, verdict, duration, repetition, rates: &rates }, STYLE);
+    let line = report::summary_line(
+        &RunReport { scenario, verdict, duration, repetition, compared: true, rates: &rates },
+        STYLE,
+    );
     let findings = match verdict {
         Verdict::Failed(findings) | Verdict::Error(findings) => findings.as_slice(),
         Verdict::Passed | Verdict::Skipped { .. } => &[],

@@ -76,7 +76,6 @@ impl Folder {
     }
 
     /// As [`Folder::beneath`], for a folder that is made if need be.
-    #[cfg_attr(not(test), allow(dead_code, reason = "snapshots go through it"))]
     pub(crate) fn make_beneath(&self, path: &Path) -> io::Result<Self> {
         self.descend(path, true)
     }

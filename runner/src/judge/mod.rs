@@ -1,7 +1,7 @@
 //! Judging: a pure function of scenario, recording and snapshot. Its main type is the [`Verdict`].
 //!
 //! [`judge`] compares a recording with what the scenario expects, [`canonical()`] turns it into the text that the
-//! snapshot keeps, [`settle_snapshot`] compares the two, and [`verdict()`] does all of it in that order. Nothing here
+//! snapshot keeps, a [`Candidate`] compares the two, and [`verdict()`] does all of it in that order. Nothing here
 //! looks at the kernel; only the snapshot's file is read and written.
 
 mod alignment;
@@ -25,5 +25,5 @@ pub use canonical::canonical;
 pub use checks::judge;
 pub use matching::{event_matches, is_usable, option_matches, segment_matches, subflow_matches};
 pub use reasons::{Idle, Reason, Syns, Unused};
-pub use snapshot::{prepare, settle_snapshot, snapshot_difference, snapshot_path};
+pub use snapshot::{Accepted, Candidate, Change, Snapshots, snapshot_difference, snapshot_path};
 pub use verdict::{Finding, FindingKind, Verdict, verdict};

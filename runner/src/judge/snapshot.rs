@@ -1,23 +1,35 @@
-//! The snapshot: the reviewed canonical form of a scenario's observation, kept by insta beside the scenario's file.
+//! The snapshot: the reviewed canonical form of a scenario's observation, in a file beside the scenario.
 //!
-//! The comparison is our own; insta only writes what has to be reviewed, in the place and the form in which
-//! `cargo insta review` finds it.
+//! The file has insta's format and place, so that `cargo insta review` finds what waits for a review. insta itself has no
+//! say here: its configuration (files and environment variables) can make a difference pass, or accept it. What happens
+//! with a difference is decided by [`Snapshots`] and [`Candidate::accept`] alone.
 
-use std::ffi::OsStr;
+mod file;
+
 use std::fmt::Write as _;
 use std::io;
-use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 
-use similar::TextDiff;
+use similar::{ChangeTag, TextDiff};
 
-use crate::files::Folder;
+use crate::recording::Recording;
 use crate::scenario::model::Scenario;
-use crate::sys::env;
+use crate::text;
 
-use super::{Finding, FindingKind};
+use super::verdict::on_its_kernel;
+use super::{Finding, FindingKind, canonical};
+
+/// What is done with the snapshots of runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Snapshots {
+    /// Compare; leave new and changed ones for a review, as `NAME.snap.new`.
+    #[default]
+    Review,
+    /// Compare, and write nothing.
+    Compare,
+    /// Don't compare: the expectations alone decide.
+    Ignore,
+}
 
 /// The file of a scenario's snapshot: `snapshots/NAME.snap` beside the scenario, `NAME@VARIANT.snap` for a variant. If
 /// the scenario says that it differs by a feature, `NAME~no-FEATURE.snap` where that is missing.
@@ -39,124 +51,219 @@ fn snapshot_name(scenario: &Scenario) -> String {
     name.replace(['/', '\\'], "__")
 }
 
-/// Tell insta how to work, by its environment variables. To be called at the start of the program, before there is
-/// a second thread. What the user has set stays, but for `INSTA_OUTPUT`, and for `INSTA_UPDATE` if `update` is given.
-///
-/// `update`: `Some(true)` accepts new and changed snapshots at once, `Some(false)` writes nothing, `None` leaves
-/// pending ones for a review, or nothing where `CI` is set.
-///
-/// # Errors
-///
-/// When the process has several threads already, or the working directory can't be determined.
-pub fn prepare(update: Option<bool>) -> io::Result<()> {
-    // insta writes to stdout, which belongs to our own report.
-    env::set_var("INSTA_OUTPUT", "none")?;
-    if let Some(update) = update {
-        env::set_var("INSTA_UPDATE", if update { "always" } else { "no" })?;
-    }
-    if std::env::var_os("INSTA_WORKSPACE_ROOT").is_none() {
-        // Otherwise insta asks cargo, which an installed program may not have.
-        let here = std::env::current_dir()?;
-        let root = here.ancestors().find(|folder| folder.join(".git").exists()).unwrap_or(&here);
-        env::set_var("INSTA_WORKSPACE_ROOT", root)?;
-    }
-    Ok(())
+/// What a run has left that its snapshot is compared with, and that can become the snapshot.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The snapshot's file.
+    path: PathBuf,
+    /// The canonical form.
+    text: String,
+    title: String,
+    /// The scenario's file.
+    scenario: PathBuf,
+    /// What the kernel lacks that decides in the scenario, and that the snapshot's name doesn't tell: the snapshot is that
+    /// of kernels that have it, and what is observed here doesn't replace it.
+    untold_lack: Option<String>,
 }
 
-/// What is in a snapshot's file.
-enum Kept {
-    Nothing,
-    Text(String),
+/// What came of accepting a candidate.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Accepted {
+    /// The snapshot's file.
+    pub path: PathBuf,
+    /// How it was changed.
+    pub change: Change,
 }
 
-/// Compare a canonical form with the scenario's snapshot.
-///
-/// If it is new or different, insta leaves it for a review, or accepts it, as [`prepare`] was told. Only a snapshot
-/// that is equal, or that was accepted and then read back, is `Ok`.
-pub fn settle_snapshot(scenario: &Scenario, canonical: &str) -> Result<(), Finding> {
-    // insta reports by panicking, and the hook that silences it is the whole process's.
-    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
-    let canonical = normalized(canonical);
-    if canonical.trim().is_empty() {
-        let summary = "there is nothing to compare with the snapshot: the run left no observation at all";
-        return Err(Finding::new(FindingKind::Incomplete, summary));
-    }
-    let path = snapshot_path(scenario);
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-    let kept = match read(&path)? {
-        Kept::Text(text) if text == canonical => return drop_pending(&path),
-        kept => kept,
-    };
-    if let Some(missing) = untold_lack(scenario) {
-        return Err(differs_for_a_lack(&path, &kept, &canonical, &missing));
-    }
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let folder = std::path::absolute(folder).map_err(|error| unusable(&path, "finding its folder", &error))?;
-    silently(|| assert_with_insta(scenario, &folder, &canonical));
-    // What insta says is not enough: INSTA_FORCE_PASS makes it agree with anything.
-    if let Kept::Text(text) = read(&path)?
-        && text == canonical
-    {
-        return drop_pending(&path);
-    }
-    Err(difference(&path, &kept, &canonical))
+/// How a snapshot's file was changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It was the same already: nothing was written.
+    None,
+    /// It was made, with so many lines.
+    New(usize),
+    /// It was replaced.
+    Lines {
+        /// How many lines were added.
+        added: usize,
+        /// How many lines were removed.
+        removed: usize,
+    },
 }
 
-/// What a kernel lacks that decides in the scenario, and that the snapshot's name doesn't tell: the snapshot is that of
-/// kernels that have it, and what is observed here doesn't replace it.
+impl Candidate {
+    /// Of a run.
+    pub fn of(scenario: &Scenario, recording: &Recording) -> Self {
+        let scenario = on_its_kernel(scenario, recording);
+        Self::new(scenario, &canonical(scenario, recording))
+    }
+
+    /// Of a scenario as it is on the kernel, and a canonical form.
+    pub fn new(scenario: &Scenario, canonical: &str) -> Self {
+        Self {
+            path: snapshot_path(scenario),
+            text: normalized(canonical),
+            title: scenario.title.clone(),
+            scenario: scenario.file.clone(),
+            untold_lack: untold_lack(scenario),
+        }
+    }
+
+    /// Compare it with the snapshot. Only one that is equal is `Ok`.
+    pub(super) fn settle(&self, snapshots: Snapshots) -> Result<(), Finding> {
+        if snapshots == Snapshots::Ignore {
+            return Ok(());
+        }
+        self.is_something()?;
+        let kept = self.kept()?;
+        if kept.as_ref() == Some(&self.text) {
+            // An earlier run may have left a pending snapshot that is out of date now.
+            return if snapshots == Snapshots::Review { self.remove_pending() } else { Ok(()) };
+        }
+        if let Some(missing) = &self.untold_lack {
+            return Err(self.differs_for_a_lack(kept.as_deref(), missing));
+        }
+        let pending = match snapshots {
+            Snapshots::Review => Some(file::write(&self.pending(), &self.content())),
+            Snapshots::Compare | Snapshots::Ignore => None,
+        };
+        Err(self.difference(kept.as_deref(), pending.as_ref()))
+    }
+
+    /// Make it the snapshot.
+    ///
+    /// # Errors
+    ///
+    /// When there is nothing to accept, when this kernel's observation isn't the snapshot's, or when the file can't be
+    /// written.
+    pub fn accept(&self) -> Result<Accepted, Finding> {
+        self.is_something()?;
+        let kept = self.kept()?;
+        let change = match &kept {
+            Some(kept) if *kept == self.text => Change::None,
+            kept => {
+                if let Some(missing) = &self.untold_lack {
+                    return Err(self.differs_for_a_lack(kept.as_deref(), missing));
+                }
+                file::write(&self.path, &self.content()).map_err(|error| self.unwritable(&error))?;
+                // What counts is what the next run will read.
+                if self.kept()?.as_ref() != Some(&self.text) {
+                    return Err(self.unwritable(&"reading it back gives another text"));
+                }
+                kept.as_ref().map_or(Change::New(self.text.lines().count()), |kept| changed_lines(kept, &self.text))
+            }
+        };
+        self.remove_pending()?;
+        Ok(Accepted { path: self.path.clone(), change })
+    }
+
+    /// How this run differs from the first of several that were to give one snapshot.
+    pub fn departure(&self, first: &Self) -> Option<Finding> {
+        if self.path == first.path && self.text == first.text {
+            return None;
+        }
+        let summary = format!(
+            "this run differs from the first one, so snapshot {} was not updated: a snapshot has to be the same in each run",
+            self.path.display()
+        );
+        let detail = diff(&first.text, &self.text, "the first run");
+        Some(Finding::new(FindingKind::SnapshotChanged, summary).detailed(detail))
+    }
+
+    /// The snapshot's file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn kept(&self) -> Result<Option<String>, Finding> {
+        let kept = file::read(&self.path).map_err(|error| unusable(&self.path, "reading it", &error))?;
+        Ok(kept.map(|text| normalized(&text)))
+    }
+
+    fn is_something(&self) -> Result<(), Finding> {
+        if self.text.trim().is_empty() {
+            let summary = "there is nothing to compare with the snapshot: the run left no observation at all";
+            return Err(Finding::new(FindingKind::Incomplete, summary));
+        }
+        Ok(())
+    }
+
+    fn pending(&self) -> PathBuf {
+        self.path.with_extension("snap.new")
+    }
+
+    pub(super) fn content(&self) -> String {
+        file::content(&self.title, &self.scenario, &self.text)
+    }
+
+    fn remove_pending(&self) -> Result<(), Finding> {
+        let pending = self.pending();
+        file::remove(&pending).map_err(|error| unusable(&pending, "removing it, as the snapshot is up to date", &error))
+    }
+
+    fn unwritable(&self, why: &dyn std::fmt::Display) -> Finding {
+        let summary = format!("can't write the snapshot {}: {why}", self.path.display());
+        Finding::new(FindingKind::Setup, summary)
+    }
+
+    fn differs_for_a_lack(&self, kept: Option<&str>, missing: &str) -> Finding {
+        let path = self.path.display();
+        match kept {
+            None => {
+                let summary = format!("there is no snapshot {path} yet: make it on a kernel that has {missing}");
+                Finding::new(FindingKind::SnapshotNew, summary).detailed(format!("{}\n", self.text))
+            }
+            Some(kept) => {
+                let summary = format!(
+                    "snapshot {path} differs on this kernel, which lacks {missing}, so it is not replaced: if that is \
+                     the reason, name it in `snapshot_by:`"
+                );
+                Finding::new(FindingKind::SnapshotChanged, summary).detailed(unified_diff(kept, &self.text))
+            }
+        }
+    }
+
+    /// `pending`: what came of leaving it for a review.
+    fn difference(&self, kept: Option<&str>, pending: Option<&io::Result<()>>) -> Finding {
+        let path = self.path.display();
+        let review = match pending {
+            Some(Ok(())) => "review it with `cargo insta review`, or accept it with `--update`".to_owned(),
+            Some(Err(error)) => format!("it can't be left for a review in {}: {error}", self.pending().display()),
+            None => "accept it with `--update`".to_owned(),
+        };
+        match kept {
+            None => {
+                let lines = text::count(self.text.lines().count() as u64, "line");
+                let summary = format!(
+                    "there is no snapshot {path} yet; this run's has {lines}: print it with `--show-snapshot`, {review}"
+                );
+                Finding::new(FindingKind::SnapshotNew, summary).detailed(format!("{}\n", self.text))
+            }
+            Some(kept) => {
+                let summary = format!("snapshot {path} differs: {review}");
+                Finding::new(FindingKind::SnapshotChanged, summary).detailed(unified_diff(kept, &self.text))
+            }
+        }
+    }
+}
+
 fn untold_lack(scenario: &Scenario) -> Option<String> {
     let untold = scenario.gates.lacking.difference(&scenario.gates.snapshot_by);
     let words: Vec<String> = untold.map(|feature| format!("`{}`", feature.word())).collect();
     (!words.is_empty()).then(|| words.join(" and "))
 }
 
-fn differs_for_a_lack(path: &Path, kept: &Kept, canonical: &str, missing: &str) -> Finding {
-    let path = path.display();
-    match kept {
-        Kept::Nothing => {
-            let summary = format!("there is no snapshot {path} yet: make it on a kernel that has {missing}");
-            Finding::new(FindingKind::SnapshotNew, summary).detailed(format!("{canonical}\n"))
-        }
-        Kept::Text(text) => {
-            let summary = format!(
-                "snapshot {path} differs on this kernel, which lacks {missing}, so it is not replaced: if that is the \
-                 reason, name it in `snapshot_by:`"
-            );
-            Finding::new(FindingKind::SnapshotChanged, summary).detailed(unified_diff(text, canonical))
-        }
-    }
-}
-
 /// How a canonical form differs from the snapshot that is kept, as a unified diff; `None` if it doesn't, or if there is no
 /// snapshot that can be read. Changes nothing.
 pub fn snapshot_difference(scenario: &Scenario, canonical: &str) -> Option<String> {
-    match read(&snapshot_path(scenario)) {
-        Ok(Kept::Text(text)) => {
-            let canonical = normalized(canonical);
-            (text != canonical).then(|| unified_diff(&text, &canonical))
-        }
-        Ok(Kept::Nothing) | Err(_) => None,
-    }
+    let kept = normalized(&file::read(&snapshot_path(scenario)).ok()??);
+    let canonical = normalized(canonical);
+    (kept != canonical).then(|| unified_diff(&kept, &canonical))
 }
 
-/// As insta compares: the end of a line is `\n`, the end of the text doesn't count.
+/// The end of a line is `\n`, the end of the text doesn't count.
 fn normalized(text: &str) -> String {
     text.trim_end().replace("\r\n", "\n")
-}
-
-fn read(path: &Path) -> Result<Kept, Finding> {
-    match path.try_exists() {
-        Ok(false) => return Ok(Kept::Nothing),
-        Ok(true) => {}
-        Err(error) => return Err(unusable(path, "looking for it", &error)),
-    }
-    let snapshot = panic::catch_unwind(|| insta::Snapshot::from_file(path))
-        .map_err(|_| unusable(path, "reading it", &"it is not in insta's format"))?
-        .map_err(|error| unusable(path, "reading it", &error))?;
-    match snapshot.as_text() {
-        Some(text) => Ok(Kept::Text(normalized(&text.to_string()))),
-        None => Err(unusable(path, "reading it", &"it is a binary snapshot")),
-    }
 }
 
 fn unusable(path: &Path, attempt: &str, why: &dyn std::fmt::Display) -> Finding {
@@ -164,65 +271,18 @@ fn unusable(path: &Path, attempt: &str, why: &dyn std::fmt::Display) -> Finding 
     Finding::new(FindingKind::Setup, summary)
 }
 
-/// An earlier run may have left a pending snapshot that is out of date now.
-fn drop_pending(path: &Path) -> Result<(), Finding> {
-    let pending = path.with_extension("snap.new");
-    let (Some(folder), Some(name)) = (pending.parent(), pending.file_name().and_then(OsStr::to_str)) else {
-        return Ok(());
-    };
-    Folder::open(folder)
-        .and_then(|folder| folder.remove_file(name))
-        .map_err(|error| unusable(&pending, "removing it, as the snapshot is up to date", &error))
-}
-
-fn assert_with_insta(scenario: &Scenario, folder: &Path, canonical: &str) {
-    let mut settings = insta::Settings::new();
-    settings.set_snapshot_path(folder);
-    settings.set_prepend_module_to_snapshot(false);
-    settings.set_omit_expression(true);
-    settings.set_description(&scenario.title);
-    if let Ok(file) = std::path::absolute(&scenario.file) {
-        settings.set_input_file(file);
-    }
-    settings.bind(|| insta::assert_snapshot!(snapshot_name(scenario), canonical));
-}
-
-/// Run what reports by panicking, without a word about it.
-fn silently(action: impl FnOnce()) {
-    let before: Arc<dyn Fn(&panic::PanicHookInfo<'_>) + Send + Sync> = Arc::from(panic::take_hook());
-    let (this, others) = (thread::current().id(), Arc::clone(&before));
-    panic::set_hook(Box::new(move |info| {
-        if thread::current().id() != this {
-            others(info);
-        }
-    }));
-    // The snapshot's file tells what came of it.
-    _ = panic::catch_unwind(AssertUnwindSafe(action));
-    panic::set_hook(Box::new(move |info| before(info)));
-}
-
-fn difference(path: &Path, kept: &Kept, canonical: &str) -> Finding {
-    let pending = path.with_extension("snap.new");
-    let review = if pending.exists() {
-        "review it with `cargo insta review`, or accept it with `--update`"
-    } else {
-        "accept it with `--update`"
-    };
-    match kept {
-        Kept::Nothing => {
-            let summary = format!("there is no snapshot {} yet: {review}", path.display());
-            Finding::new(FindingKind::SnapshotNew, summary).detailed(format!("{canonical}\n"))
-        }
-        Kept::Text(text) => {
-            let diff = unified_diff(text, canonical);
-            let summary = format!("snapshot {} differs: {review}", path.display());
-            Finding::new(FindingKind::SnapshotChanged, summary).detailed(diff)
-        }
-    }
-}
-
 fn unified_diff(snapshot: &str, canonical: &str) -> String {
-    let (old, new) = (format!("{snapshot}\n"), format!("{canonical}\n"));
+    diff(snapshot, canonical, "snapshot")
+}
+
+fn diff(old: &str, new: &str, name: &str) -> String {
+    let (old, new) = (format!("{old}\n"), format!("{new}\n"));
+    TextDiff::from_lines(&old, &new).unified_diff().context_radius(4).header(name, "this run").to_string()
+}
+
+fn changed_lines(old: &str, new: &str) -> Change {
+    let (old, new) = (format!("{old}\n"), format!("{new}\n"));
     let diff = TextDiff::from_lines(&old, &new);
-    diff.unified_diff().context_radius(4).header("snapshot", "this run").to_string()
+    let count = |tag| diff.iter_all_changes().filter(|change| change.tag() == tag).count();
+    Change::Lines { added: count(ChangeTag::Insert), removed: count(ChangeTag::Delete) }
 }

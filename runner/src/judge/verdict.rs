@@ -3,7 +3,7 @@
 use crate::recording::Recording;
 use crate::scenario::model::{Place, Scenario};
 
-use super::{Reason, canonical, judge, settle_snapshot};
+use super::{Candidate, Reason, Snapshots, judge};
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -150,7 +150,7 @@ pub(super) fn on_its_kernel<'a>(scenario: &'a Scenario, recording: &Recording) -
 ///
 /// The snapshot is left alone when something else is wrong: a snapshot of a run that is known to be bad would only
 /// wait to be accepted by mistake.
-pub fn verdict(scenario: &Scenario, recording: &Recording) -> Verdict {
+pub fn verdict(scenario: &Scenario, recording: &Recording, snapshots: Snapshots) -> Verdict {
     let scenario = on_its_kernel(scenario, recording);
     let findings = judge(scenario, recording);
     if findings.iter().any(|finding| finding.kind.is_error()) {
@@ -159,7 +159,10 @@ pub fn verdict(scenario: &Scenario, recording: &Recording) -> Verdict {
     if !findings.is_empty() {
         return Verdict::Failed(findings);
     }
-    match settle_snapshot(scenario, &canonical(scenario, recording)) {
+    if snapshots == Snapshots::Ignore {
+        return Verdict::Passed;
+    }
+    match Candidate::of(scenario, recording).settle(snapshots) {
         Ok(()) => Verdict::Passed,
         Err(finding) if finding.kind.is_error() => Verdict::Error(vec![finding]),
         Err(finding) => Verdict::Failed(vec![finding]),

@@ -14,7 +14,9 @@ pub fn failure(scenario: &Scenario, finding: &Finding, style: Style) -> String {
     let mut lines = vec![format!("{kind}: {}", text::one_line(&finding.summary))];
     lines.extend(finding.place.and_then(|place| snippet(scenario, place, style)));
     lines.extend(reasons(finding, style));
-    let detail = text::printable(&finding.detail);
+    // A new snapshot has as many lines as the run had events: it is printed when it is asked for.
+    let detail = if finding.kind == FindingKind::SnapshotNew { "" } else { finding.detail.as_str() };
+    let detail = text::printable(detail);
     lines.extend(detail.trim_end().lines().map(|line| format!("  {line}").trim_end().to_owned()));
     lines.extend(hint(finding.kind).map(|hint| format!("{} {hint}", style.paint(Role::Event, "hint:"))));
     style.finish(lines.join("\n") + "\n")
@@ -54,9 +56,6 @@ fn snippet(scenario: &Scenario, place: Place, style: Style) -> Option<String> {
 /// What one can do about it, where there is something that isn't plain.
 fn hint(kind: FindingKind) -> Option<&'static str> {
     match kind {
-        FindingKind::SnapshotNew | FindingKind::SnapshotChanged => {
-            Some("look at it with `cargo insta review`, or accept it with `--update`")
-        }
         FindingKind::Incomplete => Some("nothing can be concluded from this run: run it again on a less busy machine"),
         FindingKind::Filter => Some("a filter that may stay unused says so with `may_be_unused: true`"),
         FindingKind::Kernel => {

@@ -22,6 +22,8 @@ struct JsonRun<'a> {
     transfers: Vec<JsonTransfer<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     run: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -54,7 +56,7 @@ struct JsonFinding<'a> {
 /// The object, without a line feed at its end.
 ///
 /// `verdict` is `passed`, `failed`, `skipped` or `error`; `reason` says why it was skipped; `at_ns` are nanoseconds
-/// since the start of the run. `transfers` tells the payload that arrived, and how fast.
+/// since the start of the run. `snapshot` is `not_compared` with `--no-snapshot`. `transfers` tells the payload that arrived, and how fast.
 pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
     let (verdict, reason, findings) = match run.verdict {
         Verdict::Passed => ("passed", None, [].as_slice()),
@@ -73,6 +75,7 @@ pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
         duration_ms: u64::try_from(run.duration.as_millis()).unwrap_or(u64::MAX),
         transfers: run.rates.iter().map(json_transfer).collect(),
         run: run.repetition.map(|(run, _)| run),
+        snapshot: (!run.compared).then_some("not_compared"),
     })
 }
 

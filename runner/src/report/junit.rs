@@ -68,7 +68,8 @@ impl Junit {
 /// The title, and how fast each transfer was.
 fn output(run: &RunReport) -> String {
     let rates = run.rates.iter().map(TransferRate::line);
-    std::iter::once(run.scenario.title.clone()).chain(rates).collect::<Vec<_>>().join("\n")
+    let without = (!run.compared).then(|| "judged without a snapshot".to_owned());
+    std::iter::once(run.scenario.title.clone()).chain(without).chain(rates).collect::<Vec<_>>().join("\n")
 }
 
 fn non_success(kind: NonSuccessKind, run: &RunReport, findings: &[Finding]) -> TestCaseStatus {

@@ -55,6 +55,8 @@ pub struct RunReport<'a> {
     pub duration: Duration,
     /// Which run, from 1, of how many (if there is an end), if it is repeated.
     pub repetition: Option<(usize, Option<usize>)>,
+    /// It was compared with its snapshot, unless it was not run or failed before that.
+    pub compared: bool,
     /// How fast its transfers were, see [`transfer_rates`].
     pub rates: &'a [TransferRate],
 }

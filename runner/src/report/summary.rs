@@ -14,10 +14,13 @@ use super::{RunReport, Style, rates};
 pub fn summary_line(run: &RunReport, style: Style) -> String {
     let title = text::one_line(&run.scenario.title);
     let took = milliseconds(run.duration);
-    let duration = match rates::telling(run.scenario, run.rates) {
+    let mut duration = match rates::telling(run.scenario, run.rates) {
         Some(rate) => format!("{took}; {}", rate.line()),
         None => took,
     };
+    if !run.compared {
+        duration.push_str("; without a snapshot");
+    }
     let (role, word, rest) = match run.verdict {
         Verdict::Passed => (Role::Good, "PASS", format!("({duration})  {title}")),
         Verdict::Failed(_) => (Role::Bad, "FAIL", format!("({duration})  {title}")),
@@ -113,6 +116,8 @@ pub struct Totals {
     pub left_out: usize,
     /// The run was interrupted.
     pub interrupted: bool,
+    /// The expectations alone decided.
+    pub without_snapshot: bool,
 }
 
 impl Totals {
@@ -135,8 +140,9 @@ impl Totals {
     pub fn line(&self, duration: Duration, style: Style) -> String {
         let left_out =
             if self.interrupted { "left out by the interruption" } else { "left out after the first failure" };
+        let passed = if self.without_snapshot { "passed without a snapshot" } else { "passed" };
         let parts = [
-            (self.passed, "passed", Role::Good),
+            (self.passed, passed, Role::Good),
             (self.failed, "failed", Role::Bad),
             (self.errors, "in error", Role::Bad),
             (self.skipped, "skipped", Role::Warning),

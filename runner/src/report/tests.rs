@@ -71,8 +71,14 @@ fn one_line_for_each_scenario() {
     let mut totals = Totals::default();
     let mut text = String::new();
     for (verdict, repetition) in verdicts().iter().zip([None, Some((2, Some(5))), None, None]) {
-        let run =
-            RunReport { scenario: &scenario, verdict, duration: Duration::from_millis(118), repetition, rates: &[] };
+        let run = RunReport {
+            scenario: &scenario,
+            verdict,
+            duration: Duration::from_millis(118),
+            repetition,
+            compared: true,
+            rates: &[],
+        };
         totals.add(verdict);
         text += &summary_line(&run, UNICODE);
         text += "\n";
@@ -88,7 +94,7 @@ fn a_run_as_json() {
     let mut text = String::new();
     let (duration, rates) = (Duration::from_millis(118), transfer_rates(&super::example::recording()));
     for verdict in &verdicts() {
-        let run = RunReport { scenario: &scenario, verdict, duration, repetition: None, rates: &rates };
+        let run = RunReport { scenario: &scenario, verdict, duration, repetition: None, compared: true, rates: &rates };
         text += &json_line(&run).unwrap();
         text += "\n";
     }
@@ -102,7 +108,8 @@ fn rates_are_reported() {
     let rates = transfer_rates(&super::example::recording());
     scenario.world.links.first_mut().unwrap().rate = Some(1_000_000);
     let (verdict, duration) = (Verdict::Passed, Duration::from_millis(118));
-    let run = RunReport { scenario: &scenario, verdict: &verdict, duration, repetition: None, rates: &rates };
+    let run =
+        RunReport { scenario: &scenario, verdict: &verdict, duration, repetition: None, compared: true, rates: &rates };
     let line = "main, 64 KiB from the client in 5.2 ms, 100.0 Mbit/s";
     assert!(summary_line(&run, UNICODE).contains(&format!("(118 ms; {line})")), "{}", summary_line(&run, UNICODE));
     let mut junit = super::Junit::default();

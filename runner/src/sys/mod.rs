@@ -7,7 +7,6 @@
 #![allow(unsafe_code, reason = "the one place for it")]
 
 pub mod child;
-pub mod env;
 pub mod ethtool;
 pub mod full_info;
 mod packet;

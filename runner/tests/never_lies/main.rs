@@ -14,15 +14,13 @@ mod workshop;
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Trial};
-use mptcplab::judge;
 use mptcplab::sys::privilege;
 
 use workshop::Workshop;
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    // All of it while there is one thread. Nothing may accept or leave a snapshot here.
-    judge::prepare(Some(false)).unwrap();
+    // While there is one thread.
     let workshop = privilege::enter().map_err(|error| error.to_string()).and_then(|_| Workshop::open());
     let trials = lies::all()
         .into_iter()

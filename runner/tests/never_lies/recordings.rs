@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::thread;
 
 use libtest_mimic::Failed;
-use mptcplab::judge::{self, FindingKind, Verdict};
+use mptcplab::judge::{self, FindingKind, Snapshots, Verdict};
 use mptcplab::mptcp::IPPROTO_MPTCP;
 use mptcplab::netlink::DeviceNames;
 use mptcplab::netlink::events::{EventSocket, Received};
@@ -34,11 +34,15 @@ pub fn all() -> Vec<(&'static str, Test)> {
 fn no_snapshot(workshop: &Workshop) -> Result<(), Failed> {
     let good = workshop.good()?;
     let desk = Desk::new(GOOD)?;
-    let verdict = judge::verdict(&desk.load()?, &good.recording);
+    let verdict = judge::verdict(&desk.load()?, &good.recording, Snapshots::Compare);
     assert_found(&verdict, FindingKind::SnapshotNew, "there is no snapshot")?;
     // Nobody asked for one: the next run must not pass either.
     assert!(!desk.path().join("snapshots").exists(), "a snapshot came out of nothing");
-    assert_found(&judge::verdict(&desk.load()?, &good.recording), FindingKind::SnapshotNew, "there is no snapshot")
+    assert_found(
+        &judge::verdict(&desk.load()?, &good.recording, Snapshots::Compare),
+        FindingKind::SnapshotNew,
+        "there is no snapshot",
+    )
 }
 
 fn another_snapshot(workshop: &Workshop) -> Result<(), Failed> {
@@ -46,7 +50,7 @@ fn another_snapshot(workshop: &Workshop) -> Result<(), Failed> {
     let line = good.canonical.lines().find(|line| line.contains("MPTcpExtMPJoinAckRx")).unwrap();
     let changed = replaced(&good.canonical, line, &line.replace('2', "3"));
     let desk = Desk::new(GOOD)?.with_snapshot(&changed)?;
-    let verdict = judge::verdict(&desk.load()?, &good.recording);
+    let verdict = judge::verdict(&desk.load()?, &good.recording, Snapshots::Compare);
     assert_found(&verdict, FindingKind::SnapshotChanged, &format!("+{line}"))?;
     let kept = fs::read_to_string(desk.path().join("snapshots/scenario.snap"))?;
     assert!(kept.contains(changed.trim_end()), "the snapshot was overwritten");
@@ -64,7 +68,7 @@ fn a_snapshot_of_another_run(workshop: &Workshop) -> Result<(), Failed> {
 
 fn judged(workshop: &Workshop, recording: &Recording) -> Result<judge::Verdict, Failed> {
     let desk = Desk::new(GOOD)?.with_snapshot(&workshop.good()?.canonical)?;
-    Ok(judge::verdict(&desk.load()?, recording))
+    Ok(judge::verdict(&desk.load()?, recording, Snapshots::Compare))
 }
 
 fn with_a_loss(workshop: &Workshop, what: LostWhat, words: &str) -> Result<(), Failed> {

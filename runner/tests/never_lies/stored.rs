@@ -14,12 +14,13 @@ pub fn all() -> Vec<(&'static str, Test)> {
         ("stored::a_pass_passes_again", Box::new(a_pass)),
         ("stored::a_failure_fails_again", Box::new(a_failure)),
         ("stored::half_a_recording_is_no_pass", Box::new(half)),
+        ("stored::insta_has_no_say", Box::new(insta)),
     ]
 }
 
 fn mptcplab(arguments: &[&str], file: &Path, record: Option<&Path>) -> Result<Output, Failed> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mptcplab"));
-    command.args(arguments).arg(file).env("INSTA_UPDATE", "no");
+    command.args(arguments).arg(file);
     if let Some(record) = record {
         command.arg("--record").arg(record);
     }
@@ -82,6 +83,45 @@ fn half(workshop: &Workshop) -> Result<(), Failed> {
         let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(code), "{said}");
         assert!(said.contains(words), "`{words}` is to be in: {said}");
+    }
+    Ok(())
+}
+
+/// Configuration of insta that would accept everything: in files, and in the environment.
+fn insta(workshop: &Workshop) -> Result<(), Failed> {
+    let canonical = &workshop.good()?.canonical;
+    for changed in [true, false] {
+        let mut desk = Desk::new(GOOD)?;
+        if changed {
+            desk = desk.with_snapshot(&replaced(
+                canonical,
+                "add_addr_accepted 1 subflows 2",
+                "add_addr_accepted 2 subflows 2",
+            ))?;
+        }
+        let recording = desk.path().join("recording.jsonl");
+        mptcplab(&["run", "--quiet", "--no-snapshot"], &desk.file(), Some(&recording))?;
+        fs::create_dir(desk.path().join(".config"))?;
+        for name in [".insta.yaml", "insta.yaml", ".config/insta.yaml"] {
+            fs::write(desk.path().join(name), "behavior:\n  force_update: true\ntest:\n  update: always\n")?;
+        }
+        let snapshot = desk.path().join("snapshots/scenario.snap");
+        let before = fs::read_to_string(&snapshot).ok();
+        for (variable, value) in [
+            ("CI", "true"),
+            ("INSTA_UPDATE", "always"),
+            ("INSTA_UPDATE", "force"),
+            ("INSTA_FORCE_UPDATE", "1"),
+            ("INSTA_FORCE_PASS", "1"),
+        ] {
+            for arguments in [["run", "scenario.yaml"], ["judge", "recording.jsonl"]] {
+                let mut command = Command::new(env!("CARGO_BIN_EXE_mptcplab"));
+                command.args(arguments).current_dir(desk.path()).env("INSTA_WORKSPACE_ROOT", desk.path());
+                let output = command.env(variable, value).output()?;
+                assert_eq!(output.status.code(), Some(1), "{variable}={value} {arguments:?}: {output:?}");
+                assert_eq!(fs::read_to_string(&snapshot).ok(), before, "{variable}={value} {arguments:?}");
+            }
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 use libtest_mimic::Failed;
-use mptcplab::judge::{self, Finding, FindingKind, Verdict};
+use mptcplab::judge::{self, Finding, FindingKind, Snapshots, Verdict};
 use mptcplab::recording::Recording;
 use mptcplab::scenario::{self, model::Scenario};
 use mptcplab::session::{self, Session};
@@ -74,7 +74,7 @@ impl Workshop {
     /// Runs a scenario on a desk and judges it.
     pub fn verdict(&self, desk: &Desk) -> Result<Verdict, Failed> {
         let scenario = desk.load()?;
-        Ok(judge::verdict(&scenario, &self.record(&scenario)?))
+        Ok(judge::verdict(&scenario, &self.record(&scenario)?, Snapshots::Compare))
     }
 }
 

@@ -28,10 +28,10 @@ pub fn run_tests(tests: &[(&'static str, Option<&str>, bool, Body)]) -> ExitCode
 /// The program in that folder, and with that folder for all that it leaves.
 pub fn mptcplab(folder: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_mptcplab"));
-    command.args(arguments).current_dir(folder).env("TMPDIR", folder).env("INSTA_UPDATE", "no").stdin(Stdio::null());
+    command.args(arguments).current_dir(folder).env("TMPDIR", folder).stdin(Stdio::null());
     // Arrows and lines as in UTF-8, wherever the tests run.
     command.env("LC_ALL", "C.UTF-8");
-    command.env("INSTA_WORKSPACE_ROOT", folder).env("XDG_CACHE_HOME", folder.join("cache"));
+    command.env("XDG_CACHE_HOME", folder.join("cache"));
     command
 }
 

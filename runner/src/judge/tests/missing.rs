@@ -1,6 +1,6 @@
 //! What is not in the recording, or not of this run, can't pass.
 
-use crate::judge::{FindingKind, Verdict, verdict};
+use crate::judge::{FindingKind, Snapshots, Verdict, verdict};
 use crate::mptcp::Limits;
 use crate::recording::{Moment, Observation, StepOutcome};
 use crate::scenario::model::{Action, EndpointsExpectation, Expectation, Operation};
@@ -15,7 +15,7 @@ fn a_set_up_that_failed_is_an_error() {
     let mut run = Run::good();
     run.push(Observation::SetupFailed { message: "no more memory".to_owned() });
     assert_eq!(run.kinds(), [FindingKind::Setup]);
-    assert!(matches!(verdict(&run.scenario, &run.recording), Verdict::Error(_)));
+    assert!(matches!(verdict(&run.scenario, &run.recording, Snapshots::Compare), Verdict::Error(_)));
 }
 
 #[test]

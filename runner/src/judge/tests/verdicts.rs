@@ -1,6 +1,6 @@
 //! What every run is put to, whatever its scenario expects.
 
-use crate::judge::{FindingKind, Verdict, verdict};
+use crate::judge::{FindingKind, Snapshots, Verdict, verdict};
 use crate::mptcp::{EventKind, MptcpInfo};
 use crate::recording::{Integrity, LostWhat, Moment, Observation, Side, StepOutcome};
 use crate::scenario::model::{
@@ -20,7 +20,7 @@ fn lost_events_and_packets_are_errors() {
         let mut run = Run::good();
         run.push(Observation::Lost { namespace: "client".to_owned(), what, count: Some(3) });
         assert_eq!(run.kinds(), [FindingKind::Incomplete]);
-        assert!(matches!(verdict(&run.scenario, &run.recording), Verdict::Error(_)));
+        assert!(matches!(verdict(&run.scenario, &run.recording, Snapshots::Compare), Verdict::Error(_)));
     }
 }
 
@@ -47,7 +47,7 @@ fn only_warnings_of_the_kernel_count() {
     assert_eq!(run.kinds(), []);
     run.push(Observation::KernelLog { line: "WARNING: CPU: 0 PID: 1 at net/mptcp/protocol.c:1".to_owned() });
     assert_eq!(run.kinds(), [FindingKind::Kernel]);
-    assert!(matches!(verdict(&run.scenario, &run.recording), Verdict::Failed(_)));
+    assert!(matches!(verdict(&run.scenario, &run.recording, Snapshots::Compare), Verdict::Failed(_)));
 }
 
 #[test]
@@ -364,5 +364,5 @@ fn a_wait_that_ran_out_is_a_failure_not_an_error() {
     let wait = Action::Wait { conditions: Vec::new(), deadline: DEADLINE };
     let seen = StepOutcome::TimedOut { waited_for: "2 subflows".to_owned(), seen: "1".to_owned(), after: None };
     run.step_ending(wait, seen, |_| {});
-    assert!(matches!(verdict(&run.scenario, &run.recording), Verdict::Failed(_)));
+    assert!(matches!(verdict(&run.scenario, &run.recording, Snapshots::Compare), Verdict::Failed(_)));
 }
