@@ -13,9 +13,20 @@ use crate::sys::ethtool::{self, Offload};
 use super::expected::{self, Actual};
 use super::{Namespace, NamespaceError, TestbedError, sysctl};
 
-/// The longest that the kernel's work queues may take for what it has acknowledged. Milliseconds are usual, tens of
-/// them on a loaded machine; what takes longer than this never comes.
+/// The longest that the kernel's work queues may take for what it has acknowledged, while the kernel answers at once.
+/// Milliseconds are usual, tens of them on a loaded machine; what takes longer than this never comes.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long the kernel's work queues may take where `left` things are missing and its slowest answer took that long.
+///
+/// What completes an address or a link comes from a work queue that takes the same lock as our requests do
+/// (`addrconf_dad_work`, net/ipv6/addrconf.c, and `linkwatch_event`, net/core/link_watch.c: `rtnl_lock`). A request that
+/// changes something waits for whoever holds it: so the answers measure how long a turn takes, and each thing that is
+/// missing needs one, two if somebody else is quicker.
+fn patience(slowest: Duration, left: usize) -> Duration {
+    let turns = u32::try_from(left).unwrap_or(u32::MAX).saturating_mul(2);
+    PATIENCE.max(slowest.saturating_mul(turns))
+}
 
 /// A network namespace of a testbed.
 #[derive(Debug)]
@@ -203,16 +214,23 @@ impl Node {
 
     /// Waits until there is nothing more to complain about.
     pub(super) fn settle(&self, complaints: impl Fn(&Actual) -> Vec<String>) -> Result<(), TestbedError> {
-        let deadline = Instant::now() + PATIENCE;
+        let begin = Instant::now();
+        let mut slowest = Duration::ZERO;
+        let mut waited = true;
         loop {
+            let asked = Instant::now();
             let differences = complaints(&self.actual()?);
+            slowest = slowest.max(asked.elapsed());
             if differences.is_empty() {
                 return Ok(());
             }
-            let changed = self.monitor.changed(deadline);
-            if !changed.map_err(|error| Cause::Io(error).of(format!("watch the links of {}", self.name)))? {
+            let patience = patience(slowest, differences.len());
+            // The last look comes after the deadline: whoever wasn't scheduled in time finds what came meanwhile.
+            if !waited && asked.saturating_duration_since(begin) >= patience {
                 return Err(TestbedError::Differs { namespace: self.name.clone(), differences });
             }
+            let changed = self.monitor.changed(begin + patience);
+            waited = changed.map_err(|error| Cause::Io(error).of(format!("watch the links of {}", self.name)))?;
         }
     }
 
@@ -226,5 +244,18 @@ impl Node {
             routes: self.route.routes()?,
             queues: self.route.queues()?,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_work_queues_get_the_turns_that_our_own_requests_had_to_wait_for() {
+        assert_eq!(patience(Duration::from_millis(3), 24), PATIENCE);
+        assert_eq!(patience(Duration::from_secs(5), 4), Duration::from_secs(40));
+        assert_eq!(patience(Duration::from_secs(5), 0), PATIENCE);
+        assert_eq!(patience(Duration::MAX, usize::MAX), Duration::MAX, "nothing overflows");
     }
 }
