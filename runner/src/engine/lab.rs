@@ -57,9 +57,9 @@ impl<'a> Lab<'a> {
         home: &Arc<Home>,
         kernel: &Surroundings,
         recorder: Rc<Recorder>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, NotDone> {
         let sockets = 2 * connects(scenario);
-        let testbed = testbed::build(home, &plan.setup, sockets).map_err(|error| error.to_string())?;
+        let testbed = testbed::build(home, &plan.setup, sockets)?;
         let starting = paths::prepare(scenario, &testbed)?;
         let mut opened = Vec::new();
         for namespace in &scenario.world.namespaces {
@@ -96,7 +96,7 @@ impl<'a> Lab<'a> {
         Ok(lab)
     }
 
-    async fn configure(&mut self, plan: &Plan) -> Result<(), String> {
+    async fn configure(&mut self, plan: &Plan) -> Result<(), NotDone> {
         let names: Vec<String> = self.nodes.keys().cloned().collect();
         for name in &names {
             self.take_counters(name, &Moment::Start)?;
@@ -105,7 +105,7 @@ impl<'a> Lab<'a> {
         self.take_path_totals(&Moment::Start)?;
         for setup in &plan.setup {
             if let Setup::Operation(operation) = setup {
-                self.perform(operation).await.map_err(NotDone::message)?;
+                self.perform(operation).await?;
             }
         }
         self.observe_now();

@@ -14,6 +14,8 @@ mod recorder;
 mod settle;
 mod state;
 mod step;
+mod transfer;
+mod userspace;
 mod wait;
 
 use std::collections::BTreeSet;
@@ -33,6 +35,7 @@ use crate::testbed::Home;
 use kernel_log::LogWatch;
 use lab::Lab;
 pub use node::NamespaceFrames;
+use operation::NotDone;
 use recorder::Recorder;
 
 /// What is known of the kernel that a scenario runs on, as far as it asks for it.
@@ -132,8 +135,11 @@ async fn take_steps(
     let plan = plan(scenario).with_patience(kernel.patience);
     let mut lab = match Lab::build(scenario, &plan, home, kernel, Rc::clone(recorder)).await {
         Ok(lab) => lab,
-        Err(message) => {
-            recorder.note(Observation::SetupFailed { message });
+        Err(not_done) => {
+            recorder.note(match not_done {
+                NotDone::Contradicted(contradiction) => Observation::SetupContradicted(contradiction),
+                other => Observation::SetupFailed { message: other.message() },
+            });
             return Vec::new();
         }
     };
@@ -173,7 +179,11 @@ fn may_go_on(outcome: &StepOutcome, action: &Action) -> bool {
             Action::Connect(plan) => matches!(&plan.outcome, ConnectionOutcome::Error(expected) if expected == error),
             _ => false,
         },
-        StepOutcome::TimedOut { .. } | StepOutcome::NotQuiet { .. } | StepOutcome::Failed { .. } => false,
+        StepOutcome::Contradicted(_)
+        | StepOutcome::Application(_)
+        | StepOutcome::TimedOut { .. }
+        | StepOutcome::NotQuiet { .. }
+        | StepOutcome::Failed { .. } => false,
     }
 }
 

@@ -3,17 +3,17 @@
 //! What the kernel accepts is read back and compared: it drops unknown endpoint flags without an error, for example
 //! (`mptcp_pm_parse_entry`, net/mptcp/pm_netlink.c).
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::lab::Lab;
 use super::step::failed;
 use super::wait::Watch;
 use crate::mptcp::{Endpoint, EndpointFlags};
-use crate::netlink::NetlinkError;
 use crate::netlink::pm::EndpointSelector;
-use crate::recording::{Side, StepOutcome};
-use crate::scenario::model::{FlagChange, Operation, TokenChoice, WhichEndpoints};
+use crate::netlink::{Cause, NetlinkError};
+use crate::recording::{Contradiction, StepOutcome};
+use crate::scenario::model::{FlagChange, Operation, WhichEndpoints};
 use crate::testbed::TestbedError;
 
 /// Why an operation was not done.
@@ -28,37 +28,69 @@ pub(super) enum NotDone {
         /// All that is known about it.
         report: String,
     },
+    /// The kernel accepted it, and shows something else.
+    Contradicted(Contradiction),
+    /// What had to come of it did not come in time.
+    TimedOut {
+        /// What was waited for.
+        waited_for: String,
+        /// What was seen instead.
+        seen: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
     /// Anything else.
     Failed(String),
 }
 
 impl From<NetlinkError> for NotDone {
     fn from(error: NetlinkError) -> Self {
-        match error.refusal() {
-            Some(refusal) => {
-                Self::Refused { error: refusal.symbol(), message: refusal.message.clone(), report: error.to_string() }
-            }
-            None => Self::Failed(error.to_string()),
+        match error {
+            NetlinkError { operation, cause: Cause::Different(shown) } => Self::contradicted(operation, [shown]),
+            error => match error.refusal() {
+                Some(refusal) => Self::Refused {
+                    error: refusal.symbol(),
+                    message: refusal.message.clone(),
+                    report: error.to_string(),
+                },
+                None => Self::Failed(error.to_string()),
+            },
         }
     }
 }
 
 impl From<TestbedError> for NotDone {
     fn from(error: TestbedError) -> Self {
-        match error.symbol() {
-            Some(symbol) => {
-                Self::Refused { error: symbol, message: error.message().map(str::to_owned), report: error.to_string() }
-            }
-            None => Self::Failed(error.to_string()),
+        match error.into_contradiction() {
+            Ok(contradiction) => Self::Contradicted(contradiction),
+            Err(TestbedError::Netlink(error)) => error.into(),
+            Err(error) => match error.symbol() {
+                Some(symbol) => Self::Refused {
+                    error: symbol,
+                    message: error.message().map(str::to_owned),
+                    report: error.to_string(),
+                },
+                None => Self::Failed(error.to_string()),
+            },
         }
     }
 }
 
 impl NotDone {
+    /// The kernel acknowledged a request over netlink, and then shows this.
+    pub(super) fn contradicted(asked: impl Into<String>, shown: impl IntoIterator<Item = String>) -> Self {
+        let shown = shown.into_iter().collect();
+        Self::Contradicted(Contradiction { asked: asked.into(), answered: "an ACK".to_owned(), shown })
+    }
+
     /// In words.
     pub(super) fn message(self) -> String {
         match self {
             Self::Refused { report, .. } => report,
+            Self::Contradicted(Contradiction { asked, answered, shown }) => {
+                format!("{asked}: the kernel answered {answered}, but {}", shown.join("; "))
+            }
+            Self::TimedOut { waited_for, seen, .. } => format!("timed out waiting for {waited_for}; {seen}"),
             Self::Failed(message) => message,
         }
     }
@@ -79,6 +111,8 @@ impl Lab<'_> {
         match self.perform(operation).await {
             Ok(()) => StepOutcome::Done,
             Err(NotDone::Refused { error, message, .. }) => StepOutcome::Refused { error, message },
+            Err(NotDone::Contradicted(contradiction)) => StepOutcome::Contradicted(contradiction),
+            Err(NotDone::TimedOut { waited_for, seen, after }) => StepOutcome::timed_out(waited_for, seen, after),
             Err(NotDone::Failed(message)) => failed(message),
         }
     }
@@ -95,18 +129,30 @@ impl Lab<'_> {
             Operation::SetLimits { namespace, subflows, add_addr_accepted } => {
                 self.set_limits(namespace, *subflows, *add_addr_accepted).await
             }
-            Operation::SetSysctl { .. }
-            | Operation::SetLink { .. }
-            | Operation::AddAddress { .. }
-            | Operation::DeleteAddress { .. }
-            | Operation::AddRoute { .. }
-            | Operation::DeleteRoute { .. } => self.change_network(operation),
-            Operation::Announce { .. }
-            | Operation::RemoveAddress { .. }
-            | Operation::CreateSubflow { .. }
-            | Operation::DestroySubflow { .. }
-            | Operation::SetSubflowBackup { .. }
-            | Operation::GetEndpoint { .. } => self.command_path_manager(operation).await,
+            Operation::SetSysctl { namespace, name, value } => {
+                Ok(self.testbed.node(namespace)?.set_sysctl(name, value)?)
+            }
+            Operation::SetLink { namespace, device, up } => self.set_link(namespace, device, *up),
+            Operation::AddAddress { namespace, device, address } => {
+                Ok(self.testbed.add_address(namespace, device, *address)?)
+            }
+            Operation::DeleteAddress { namespace, device, address } => {
+                Ok(self.testbed.node(namespace)?.delete_address(device, *address)?)
+            }
+            Operation::AddRoute { namespace, route } => Ok(self.testbed.node(namespace)?.add_route(route)?),
+            Operation::DeleteRoute { namespace, route } => Ok(self.testbed.node(namespace)?.delete_route(route)?),
+            Operation::Announce { namespace, token, endpoint } => self.announce(namespace, token, endpoint).await,
+            Operation::RemoveAddress { namespace, token, id } => self.remove_address(namespace, token, *id).await,
+            Operation::CreateSubflow { namespace, token, endpoint, remote, remote_port } => {
+                self.create_subflow(namespace, token, endpoint, (*remote, *remote_port)).await
+            }
+            Operation::DestroySubflow { namespace, token, local, local_port, remote, remote_port } => {
+                self.destroy_subflow(namespace, token, (*local, *local_port), (*remote, *remote_port)).await
+            }
+            Operation::SetSubflowBackup { namespace, token, local, remote, backup } => {
+                self.set_subflow_backup(namespace, token, (*local, *remote), *backup).await
+            }
+            Operation::GetEndpoint { namespace, token, id } => self.get_endpoint(namespace, token.as_ref(), *id).await,
             Operation::AddFilter(filter) => self.add_filter(filter),
             Operation::RemoveFilter { namespace, name } => self.remove_filter(namespace, name),
         }
@@ -116,70 +162,53 @@ impl Lab<'_> {
         let pm = &self.node(namespace)?.pm;
         pm.add_endpoint(endpoint).await?;
         let dump = pm.dump_endpoints(None).await?;
-        let same_port = |shown: &Endpoint| shown.port.unwrap_or(0) == endpoint.port.unwrap_or(0);
-        let shown = dump
-            .iter()
-            .find(|shown| shown.address.to_canonical() == endpoint.address.to_canonical() && same_port(shown))
-            .ok_or_else(|| format!("the kernel accepted endpoint {endpoint} in {namespace} but does not show it"))?;
+        let asked = || format!("add endpoint {endpoint} in {namespace}");
+        let shown = dump.iter().find(|shown| is_at(shown, endpoint.address, endpoint.port.or(Some(0))));
+        let Some(shown) = shown else { return Err(NotDone::contradicted(asked(), shows(&dump))) };
         let named = EndpointFlags::from_bits_retain(endpoint.flags.bits() & NAMED_FLAGS.bits());
         let lost = named.difference(shown.flags);
         let wrong_id = endpoint.id.is_some_and(|id| shown.id != Some(id));
         if !lost.is_empty() || wrong_id || endpoint.dev != shown.dev {
-            return Err(NotDone::Failed(format!(
-                "the kernel accepted endpoint `{endpoint}` in {namespace} but shows `{shown}`"
-            )));
+            return Err(NotDone::contradicted(asked(), shows([shown])));
         }
         Ok(())
     }
 
     async fn delete_endpoint(&mut self, namespace: &str, which: &WhichEndpoints) -> Result<(), NotDone> {
-        if *which == WhichEndpoints::All {
-            return self.delete_all_endpoints(namespace).await;
-        }
-        let pm = &self.node(namespace)?.pm;
         let (id, address) = match which {
+            WhichEndpoints::All => return self.delete_all_endpoints(namespace).await,
             WhichEndpoints::Id { id, address } => (*id, *address),
             WhichEndpoints::Address { address, port } => (self.endpoint_id(namespace, *address, *port).await?, None),
-            WhichEndpoints::All => return Ok(()),
         };
+        let pm = &self.node(namespace)?.pm;
         pm.delete_endpoint(id, address).await?;
-        let left = pm.dump_endpoints(None).await?.into_iter().find(|shown| id != 0 && shown.id == Some(id));
-        match left {
-            Some(left) => {
-                Err(NotDone::Failed(format!("endpoint `{left}` of {namespace} was deleted but is still shown")))
-            }
-            None => Ok(()),
-        }
+        // Address ID 0 is the initial subflow's, and no endpoint.
+        let left = pm.dump_endpoints(None).await?.into_iter().filter(|shown| id != 0 && shown.id == Some(id));
+        no_more(format!("delete endpoint {id} in {namespace}"), left)
     }
 
     /// One after the other: the kernel has a single slot for a REMOVE_ADDR, a second one before the first was sent
     /// is dropped (`mptcp_pm_remove_addr`, net/mptcp/pm.c).
     async fn delete_all_endpoints(&mut self, namespace: &str) -> Result<(), NotDone> {
         let dump = self.node(namespace)?.pm.dump_endpoints(None).await?;
+        let deadline = REMOVE_ADDR_DEADLINE.saturating_mul(self.patience);
         for id in dump.iter().filter_map(|endpoint| endpoint.id) {
             self.node(namespace)?.pm.delete_endpoint(id, None).await?;
             let watch = Watch::RemovalsProcessed { sender: namespace.to_owned() };
-            self.wait_for(&watch, REMOVE_ADDR_DEADLINE).await.map_err(|seen| {
-                NotDone::Failed(format!(
-                    "delete endpoint {id} of {namespace}: no peer processed the REMOVE_ADDR within \
-                     {REMOVE_ADDR_DEADLINE:?}: {seen}"
-                ))
+            self.wait_for(&watch, deadline).await.map_err(|seen| NotDone::TimedOut {
+                waited_for: format!("the peers to process the REMOVE_ADDR of endpoint {id} of {namespace}"),
+                seen,
+                after: deadline,
             })?;
         }
-        match self.node(namespace)?.pm.dump_endpoints(None).await?.first() {
-            Some(left) => {
-                Err(NotDone::Failed(format!("endpoint `{left}` of {namespace} was deleted but is still shown")))
-            }
-            None => Ok(()),
-        }
+        let left = self.node(namespace)?.pm.dump_endpoints(None).await?;
+        no_more(format!("delete all endpoints in {namespace}"), left)
     }
 
     async fn endpoint_id(&self, namespace: &str, address: IpAddr, port: Option<u16>) -> Result<u8, NotDone> {
         let dump = self.node(namespace)?.pm.dump_endpoints(None).await?;
         dump.iter()
-            .find(|shown| {
-                shown.address.to_canonical() == address.to_canonical() && (port.is_none() || shown.port == port)
-            })
+            .find(|shown| is_at(shown, address, port))
             .and_then(|shown| shown.id)
             .ok_or_else(|| NotDone::Failed(format!("{namespace} has no endpoint {address}")))
     }
@@ -207,18 +236,17 @@ impl Lab<'_> {
         };
         for selector in selectors {
             pm.set_flags(selector, flags).await?;
-            for shown in pm.dump_endpoints(None).await? {
-                let concerned = match selector {
-                    EndpointSelector::Id(id) => shown.id == Some(id),
-                    EndpointSelector::Address(address, port) => {
-                        shown.address.to_canonical() == address.to_canonical() && (port.is_none() || shown.port == port)
-                    }
-                };
-                if concerned && shown.flags.intersection(changeable) != flags {
-                    return Err(NotDone::Failed(format!(
-                        "endpoint of {namespace} was changed to `{flags}` but the kernel shows `{shown}`"
-                    )));
+            // The kernel changes the first one that fits (`mptcp_pm_nl_set_flags`, net/mptcp/pm_netlink.c).
+            let dump = pm.dump_endpoints(None).await?;
+            let changed = dump.iter().find(|shown| match selector {
+                EndpointSelector::Id(id) => shown.id == Some(id),
+                EndpointSelector::Address(address, port) => {
+                    is_at(shown, address, None) && shown.port.is_none_or(|own| own == port.unwrap_or(0))
                 }
+            });
+            if changed.is_none_or(|shown| shown.flags.intersection(changeable) != flags) {
+                let asked = format!("change {} to the flags [{flags}] in {namespace}", words(selector));
+                return Err(NotDone::contradicted(asked, shows(changed.map_or(&dump[..], std::slice::from_ref))));
             }
         }
         Ok(())
@@ -227,12 +255,7 @@ impl Lab<'_> {
     async fn flush_endpoints(&self, namespace: &str) -> Result<(), NotDone> {
         let pm = &self.node(namespace)?.pm;
         pm.flush().await?;
-        match pm.dump_endpoints(None).await?.first() {
-            Some(left) => {
-                Err(NotDone::Failed(format!("the endpoints of {namespace} were flushed but `{left}` is still shown")))
-            }
-            None => Ok(()),
-        }
+        no_more(format!("flush the endpoints in {namespace}"), pm.dump_endpoints(None).await?)
     }
 
     async fn set_limits(
@@ -248,113 +271,40 @@ impl Lab<'_> {
         if same(subflows, shown.subflows) && same(add_addr_accepted, shown.add_addr_accepted) {
             return Ok(());
         }
-        Err(NotDone::Failed(format!("the limits of {namespace} were set but the kernel shows `{shown}`")))
+        let asked = [("subflows", subflows), ("add_addr_accepted", add_addr_accepted)]
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("{name} {}", value?)));
+        let asked = format!("set the limits {} in {namespace}", asked.collect::<Vec<_>>().join(" "));
+        Err(NotDone::contradicted(asked, [format!("it shows `{shown}`")]))
     }
+}
 
-    /// Commands of a userspace path manager; they bear a token.
-    async fn command_path_manager(&self, operation: &Operation) -> Result<(), NotDone> {
-        match operation {
-            Operation::Announce { namespace, token, endpoint } => {
-                let token = self.token(namespace, token)?;
-                self.node(namespace)?.pm.announce(token, endpoint).await?;
-            }
-            Operation::RemoveAddress { namespace, token, id } => {
-                let token = self.token(namespace, token)?;
-                self.node(namespace)?.pm.remove(token, *id).await?;
-            }
-            Operation::CreateSubflow { namespace, token, endpoint, remote, remote_port } => {
-                let port = match remote_port {
-                    Some(port) => *port,
-                    None => self.first_remote_port(namespace, token)?,
-                };
-                let token = self.token(namespace, token)?;
-                self.node(namespace)?.pm.create_subflow(token, endpoint, SocketAddr::new(*remote, port)).await?;
-            }
-            Operation::DestroySubflow { namespace, token, local, local_port, remote, remote_port } => {
-                let (local, remote) =
-                    self.subflow_addresses(namespace, token, (*local, *local_port), (*remote, *remote_port))?;
-                let token = self.token(namespace, token)?;
-                self.node(namespace)?.pm.destroy_subflow(token, local, remote).await?;
-            }
-            Operation::SetSubflowBackup { namespace, token, local, remote, backup } => {
-                let (local, remote) = self.subflow_addresses(namespace, token, (*local, None), (*remote, None))?;
-                let token = self.token(namespace, token)?;
-                let flags = if *backup { EndpointFlags::BACKUP } else { EndpointFlags::empty() };
-                self.node(namespace)?.pm.set_subflow_flags(token, local, remote, flags).await?;
-            }
-            Operation::GetEndpoint { namespace, token, id } => {
-                let token = token.as_ref().map(|token| self.token(namespace, token)).transpose()?;
-                let shown = self.node(namespace)?.pm.get_endpoint(*id, token).await?;
-                let listed = self.node(namespace)?.pm.dump_endpoints(token).await?;
-                if shown.id != Some(*id) || !listed.contains(&shown) {
-                    let listed: Vec<String> = listed.iter().map(ToString::to_string).collect();
-                    let listed = listed.join(", ");
-                    return Err(NotDone::Failed(format!(
-                        "asked {namespace} for endpoint {id}, got `{shown}`; the whole list is: {listed}"
-                    )));
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
+/// An endpoint is at this address; and at this port, if one is given.
+fn is_at(shown: &Endpoint, address: IpAddr, port: Option<u16>) -> bool {
+    shown.address.to_canonical() == address.to_canonical() && port.is_none_or(|port| shown.port.unwrap_or(0) == port)
+}
 
-    /// The token that a command in this namespace bears.
-    pub(super) fn token(&self, namespace: &str, choice: &TokenChoice) -> Result<u32, NotDone> {
-        match choice {
-            TokenChoice::Number(token) => Ok(*token),
-            TokenChoice::Connection(name) => {
-                let connection =
-                    self.connections.get(name).ok_or_else(|| format!("there is no connection `{name}`"))?;
-                connection
-                    .side_in(namespace)
-                    .and_then(|side| connection.token(side))
-                    .ok_or_else(|| NotDone::Failed(format!("connection `{name}` has no token in {namespace}")))
-            }
-        }
+fn words(selector: EndpointSelector) -> String {
+    match selector {
+        EndpointSelector::Id(id) => format!("endpoint {id}"),
+        EndpointSelector::Address(address, Some(port)) => format!("endpoint {address} port {port}"),
+        EndpointSelector::Address(address, None) => format!("endpoint {address}"),
     }
+}
 
-    fn first_remote_port(&self, namespace: &str, choice: &TokenChoice) -> Result<u16, NotDone> {
-        let TokenChoice::Connection(name) = choice else {
-            return Err(NotDone::Failed("a token that is no connection's needs a `remote_port`".to_owned()));
-        };
-        let connection = self.connections.get(name).ok_or_else(|| format!("there is no connection `{name}`"))?;
-        match connection.side_in(namespace) {
-            Some(Side::Client) => Ok(connection.server_address.port()),
-            Some(Side::Server) => Ok(connection.client_address.port()),
-            None => Err(NotDone::Failed(format!("connection `{name}` has no side in {namespace}"))),
-        }
-    }
+/// What the kernel shows, in words.
+fn shows<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Vec<String> {
+    let shown: Vec<String> = endpoints.into_iter().map(|endpoint| format!("it shows `{endpoint}`")).collect();
+    if shown.is_empty() { vec!["it shows no endpoint".to_owned()] } else { shown }
+}
 
-    /// The full addresses of a subflow: ports that the scenario doesn't give are looked up in the subflow set.
-    fn subflow_addresses(
-        &self,
-        namespace: &str,
-        choice: &TokenChoice,
-        local: (IpAddr, Option<u16>),
-        remote: (IpAddr, Option<u16>),
-    ) -> Result<(SocketAddr, SocketAddr), NotDone> {
-        if let (Some(local_port), Some(remote_port)) = (local.1, remote.1) {
-            return Ok((SocketAddr::new(local.0, local_port), SocketAddr::new(remote.0, remote_port)));
-        }
-        let token = self.token(namespace, choice)?;
-        let fits = |address: SocketAddr, wanted: (IpAddr, Option<u16>)| {
-            address.ip().to_canonical() == wanted.0.to_canonical() && wanted.1.is_none_or(|port| port == address.port())
-        };
-        let subflows = self.subflows(namespace, token)?;
-        subflows
-            .iter()
-            .find(|subflow| fits(subflow.local, local) && fits(subflow.remote, remote))
-            .map(|subflow| {
-                (SocketAddr::new(local.0, subflow.local.port()), SocketAddr::new(remote.0, subflow.remote.port()))
-            })
-            .ok_or_else(|| {
-                NotDone::Failed(format!(
-                    "there is no subflow from {} to {} in {namespace} to look its ports up: give them",
-                    local.0, remote.0
-                ))
-            })
-    }
+/// Endpoints that were deleted must not be shown any more. The kernel may have made *implicit* ones since, of the same
+/// address and even with the same id: the peer joins an address that was announced before (`mptcp_pm_nl_get_local_id`,
+/// net/mptcp/pm_netlink.c). No user can add such a one, so it isn't the one that was deleted.
+fn no_more(asked: String, shown: impl IntoIterator<Item = Endpoint>) -> Result<(), NotDone> {
+    let is_implicit = |endpoint: &Endpoint| endpoint.flags.contains(EndpointFlags::IMPLICIT);
+    let left: Vec<Endpoint> = shown.into_iter().filter(|endpoint| !is_implicit(endpoint)).collect();
+    if left.is_empty() { Ok(()) } else { Err(NotDone::contradicted(asked, shows(&left))) }
 }
 
 /// The flags that ip-mptcp(8) names. A raw bit may vanish: that is what a scenario with one is about.
@@ -363,3 +313,32 @@ const NAMED_FLAGS: EndpointFlags = EndpointFlags::SIGNAL
     .union(EndpointFlags::BACKUP)
     .union(EndpointFlags::FULLMESH)
     .union(EndpointFlags::LAMINAR);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn endpoint(flags: EndpointFlags) -> Endpoint {
+        Endpoint { address: IpAddr::from([10, 0, 2, 1]), id: Some(5), port: None, flags, dev: None }
+    }
+
+    #[test]
+    fn an_implicit_endpoint_is_not_the_one_that_was_deleted() {
+        assert!(no_more(String::new(), [endpoint(EndpointFlags::IMPLICIT)]).is_ok());
+        let Err(NotDone::Contradicted(found)) = no_more("delete".to_owned(), [endpoint(EndpointFlags::SIGNAL)]) else {
+            panic!("a signal endpoint that is still there contradicts the ACK");
+        };
+        assert_eq!(found.shown, ["it shows `10.0.2.1 id 5 signal`"]);
+    }
+
+    #[test]
+    fn what_differs_when_read_back_contradicts_the_kernel() {
+        let netlink = || Cause::Different("rule 2".to_owned()).of("add filter x");
+        for error in [NotDone::from(netlink()), NotDone::from(TestbedError::Netlink(netlink()))] {
+            let NotDone::Contradicted(found) = error else { panic!("{error:?}") };
+            assert_eq!((found.asked.as_str(), found.shown.as_slice()), ("add filter x", &["rule 2".to_owned()][..]));
+        }
+        let refused = Cause::Refused(crate::netlink::Refusal::from_errno(22)).of("add filter x");
+        assert!(matches!(NotDone::from(refused), NotDone::Refused { .. }));
+    }
+}

@@ -8,12 +8,11 @@ use tokio::task::JoinHandle;
 
 use super::lab::Lab;
 use super::recorder::{self, Recorder};
-use super::step::failed;
 use crate::forward::{Forwarder, News, Prepared, Starting};
 use crate::path::Path;
 use crate::plan::rings;
-use crate::recording::{LostWhat, Moment, Observation, StepOutcome};
-use crate::scenario::model::{Action, LinkEnd, PathChange, PathRule, Scenario};
+use crate::recording::{LostWhat, Moment, Observation};
+use crate::scenario::model::{LinkEnd, PathChange, PathRule, Scenario};
 use crate::sys::readiness::watch;
 use crate::testbed::Testbed;
 
@@ -27,8 +26,17 @@ struct Live {
     task: JoinHandle<()>,
     /// The rules that are installed.
     rules: RefCell<Vec<String>>,
-    /// What had been dropped between each end and its inner side, when it was last known to be no loss.
-    dropped: Cell<[u64; 2]>,
+    /// How each end was when its drops were last looked at.
+    ends: Cell<[EndState; 2]>,
+}
+
+/// What tells whether packets that an end sent were lost before they reached the path.
+#[derive(Clone, Copy, Default)]
+struct EndState {
+    /// Packets that its interface has dropped until now.
+    dropped: u64,
+    /// It has a carrier.
+    running: bool,
 }
 
 /// What forwards, and where its news go.
@@ -66,11 +74,11 @@ impl Paths {
             let link = scenario.world.links.iter().find(|link| link.name == plan.link);
             let link = link.ok_or_else(|| format!("there is no link {}", plan.link))?;
             let path = LivePath { forwarder, ends: link.ends.clone(), recorder: Rc::clone(recorder) };
-            let dropped = Cell::new(path.dropped(testbed)?);
+            let ends = Cell::new(path.end_states(testbed)?);
             let path = Rc::new(path);
             let task = path.listen().map_err(|error| format!("listen to the path of {}: {error}", plan.link))?;
             let rules = RefCell::new(plan.rules.iter().map(|rule| rule.name.clone()).collect());
-            paths.insert(plan.link.clone(), Live { path, task, rules, dropped });
+            paths.insert(plan.link.clone(), Live { path, task, rules, ends });
         }
         Ok(Self(paths))
     }
@@ -122,7 +130,7 @@ impl LivePath {
                         segment: deed.segment,
                     },
                 ),
-                News::Lost { from, count } => self.lost(from, count),
+                News::Lost { from, count, what } => self.lost(from, what, count),
                 News::Failed(message) => self.recorder.note(Observation::SetupFailed {
                     message: format!("forward the packets of {}: {message}", self.forwarder.link()),
                 }),
@@ -130,8 +138,8 @@ impl LivePath {
         }
     }
 
-    fn lost(&self, from: usize, count: Option<u64>) {
-        let lost = Observation::Lost { namespace: self.sender(from), what: LostWhat::Forwarding, count };
+    fn lost(&self, from: usize, what: LostWhat, count: Option<u64>) {
+        let lost = Observation::Lost { namespace: self.sender(from), what, count };
         self.recorder.observe(recorder::now(), lost);
     }
 
@@ -139,16 +147,16 @@ impl LivePath {
         self.ends.get(from).map(|end| end.namespace.clone()).unwrap_or_default()
     }
 
-    /// How many packets the kernel has dropped between each end and its inner side: the backlog of a processor was full
-    /// (`enqueue_to_backlog`, net/core/dev.c), or there was nobody to receive them.
-    fn dropped(&self, testbed: &Testbed) -> Result<[u64; 2], String> {
-        let mut dropped = [0; 2];
-        for (dropped, end) in dropped.iter_mut().zip(&self.ends) {
+    /// What the interfaces of both ends have dropped, and whether they have a carrier.
+    fn end_states(&self, testbed: &Testbed) -> Result<[EndState; 2], String> {
+        let mut states = [EndState::default(); 2];
+        for (state, end) in states.iter_mut().zip(&self.ends) {
             let node = testbed.node(&end.namespace).map_err(|error| error.to_string())?;
             let links = node.route().links().map_err(|error| error.to_string())?;
-            *dropped = links.iter().find(|link| link.name == end.device).map_or(0, |link| link.tx_dropped);
+            let link = links.iter().find(|link| link.name == end.device);
+            *state = link.map_or(*state, |link| EndState { dropped: link.tx_dropped, running: link.running });
         }
-        Ok(dropped)
+        Ok(states)
     }
 
     fn with<T: Send + 'static>(&self, act: impl FnOnce(&mut Path) -> T + Send + 'static) -> Result<T, String> {
@@ -159,19 +167,8 @@ impl LivePath {
 }
 
 impl Lab<'_> {
-    /// A step about a path.
-    pub(super) fn treat_path(&self, action: &Action) -> StepOutcome {
-        let done = match action {
-            Action::SetPath(change) => self.set_path(change),
-            Action::AddRule { link, rule } => self.add_rule(link, rule),
-            Action::RemoveRule { link, rule } => self.remove_rule(link, rule),
-            Action::Release { link, rule } => self.release(link, rule),
-            _ => Err("this is no step about a path".to_owned()),
-        };
-        done.map_or_else(failed, |()| StepOutcome::Done)
-    }
-
-    fn set_path(&self, change: &PathChange) -> Result<(), String> {
+    /// Changes the conditions of a path.
+    pub(super) fn set_path(&self, change: &PathChange) -> Result<(), String> {
         let conditions = change.conditions.clone();
         self.paths.get(&change.link)?.path.with(move |path| {
             for (from, conditions) in conditions.iter().enumerate() {
@@ -182,14 +179,16 @@ impl Lab<'_> {
         })
     }
 
-    fn add_rule(&self, link: &str, rule: &PathRule) -> Result<(), String> {
+    /// Adds a rule at the end of a path's rules.
+    pub(super) fn add_rule(&self, link: &str, rule: &PathRule) -> Result<(), String> {
         let live = self.paths.get(link)?;
         live.rules.borrow_mut().push(rule.name.clone());
         let rule = rule.clone();
         live.path.with(move |path| path.add_rule(&rule))
     }
 
-    fn remove_rule(&self, link: &str, rule: &str) -> Result<(), String> {
+    /// Removes a rule, and records how often it matched.
+    pub(super) fn remove_rule(&self, link: &str, rule: &str) -> Result<(), String> {
         let live = self.paths.get(link)?;
         let name = rule.to_owned();
         let segments = live.path.with(move |path| path.remove_rule(&name))?;
@@ -199,7 +198,8 @@ impl Lab<'_> {
         Ok(())
     }
 
-    fn release(&self, link: &str, rule: &str) -> Result<(), String> {
+    /// Lets go what a rule holds.
+    pub(super) fn release(&self, link: &str, rule: &str) -> Result<(), String> {
         let name = rule.to_owned();
         match self.paths.get(link)?.path.with(move |path| path.release(&name))? {
             None => Err(no_rule(link, rule)),
@@ -256,30 +256,63 @@ impl Lab<'_> {
         Ok(())
     }
 
-    /// Looks for packets that never reached their path. Before and after a link is set up or down: what was dropped in
-    /// between found nobody to receive it, as on any link, and is no loss.
+    /// Looks for packets that never reached their path though the link had a carrier: the backlog of a processor was full
+    /// (`enqueue_to_backlog`, net/core/dev.c; `veth_xmit` counts it in `tx_dropped`).
+    ///
+    /// Called before and after a link is set up or down, so that each stretch in between has a carrier or has none. Without
+    /// one, the interface drops what it should send, and counts that in `tx_dropped`, too (`noop_enqueue`,
+    /// net/sched/sch_generic.c): that is what a link is expected to do that is down, and not a loss of ours.
     pub(super) fn count_drops(&self) -> Result<(), String> {
         for live in self.paths.0.values() {
-            let now = live.path.dropped(&self.testbed)?;
-            for (from, (now, before)) in now.into_iter().zip(live.dropped.get()).enumerate() {
-                if now > before {
-                    live.path.lost(from, Some(now - before));
+            let (before, now) = (live.ends.get(), live.path.end_states(&self.testbed)?);
+            for (from, count) in lost_on_the_way(before, now).into_iter().enumerate() {
+                if count > 0 {
+                    live.path.lost(from, LostWhat::Backlog, Some(count));
                 }
             }
-            live.dropped.set(now);
+            live.ends.set(now);
         }
         Ok(())
     }
 
-    /// What was dropped until now is no loss.
+    /// What was dropped until now is no loss: the link was being set up or down.
     pub(super) fn forgive_drops(&self) -> Result<(), String> {
         for live in self.paths.0.values() {
-            live.dropped.set(live.path.dropped(&self.testbed)?);
+            live.ends.set(live.path.end_states(&self.testbed)?);
         }
         Ok(())
     }
 }
 
+/// How many packets of each end its interface dropped though the link had a carrier all the time.
+fn lost_on_the_way(before: [EndState; 2], now: [EndState; 2]) -> [u64; 2] {
+    let had_carrier = before.iter().chain(&now).all(|end| end.running);
+    let [first, second] = [0, 1].map(|from| {
+        let count = |states: &[EndState; 2]| states.get(from).map_or(0, |end| end.dropped);
+        count(&now).saturating_sub(count(&before))
+    });
+    if had_carrier { [first, second] } else { [0; 2] }
+}
+
 fn no_rule(link: &str, rule: &str) -> String {
     format!("the path of {link} has no rule {rule}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ends(dropped: [u64; 2], running: [bool; 2]) -> [EndState; 2] {
+        let [(first, up), (second, peer_up)] = [(dropped[0], running[0]), (dropped[1], running[1])];
+        [EndState { dropped: first, running: up }, EndState { dropped: second, running: peer_up }]
+    }
+
+    #[test]
+    fn only_what_is_dropped_with_a_carrier_is_lost() {
+        let (up, down) = ([true; 2], [false; 2]);
+        assert_eq!(lost_on_the_way(ends([1, 2], up), ends([1, 5], up)), [0, 3]);
+        for (before, now) in [(down, down), (down, up), (up, down), ([true, false], up)] {
+            assert_eq!(lost_on_the_way(ends([1, 2], before), ends([7, 5], now)), [0, 0]);
+        }
+    }
 }

@@ -1,22 +1,20 @@
 //! Taking one step.
 
-use std::time::Duration;
+use std::rc::Rc;
 
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::lab::Lab;
-use crate::recording::{Connection, Integrity, Moment, Observation, Side, StepOutcome};
-use crate::scenario::model::{Action, CloseHow, ConnectPlan, ConnectionOutcome, TransferPlan};
-use crate::traffic::{self, CloseError, Deliveries, Delivery, LiveConnection, SocketError};
+use crate::recording::{CallEnd, Connection, Got, Moment, Observation, Side, SocketCall, StepOutcome};
+use crate::scenario::model::{Action, ConnectPlan, ConnectionOutcome};
+use crate::traffic::{self, LiveConnection, SocketError, Tell};
 
 impl Lab<'_> {
     /// Takes one step.
     pub(super) async fn take_step(&mut self, index: usize, action: &Action) -> StepOutcome {
         match action {
-            Action::Listen(plan) => match self.listen(plan.clone()) {
-                Ok(()) => StepOutcome::Done,
-                Err(error) => failed(error),
-            },
+            Action::Listen(plan) => done_or_failed(self.listen(plan.clone())),
             Action::StopListening { namespace, port, address } => self.stop_listening(namespace, *port, *address),
             Action::Connect(plan) => self.connect(plan).await,
             Action::Transfer(plan) if plan.background => self.start_transfer(plan),
@@ -25,13 +23,11 @@ impl Lab<'_> {
             Action::Wait { conditions, deadline } => self.wait(conditions, *deadline).await,
             Action::Quiet { period, deadline } => self.quiet(*period, *deadline).await,
             Action::Close { connection, by, how, deadline } => self.close(connection, *by, *how, *deadline).await,
-            Action::Check(_) => match self.take_check(index).await {
-                Ok(()) => StepOutcome::Done,
-                Err(message) => failed(message),
-            },
-            Action::SetPath(_) | Action::AddRule { .. } | Action::RemoveRule { .. } | Action::Release { .. } => {
-                self.treat_path(action)
-            }
+            Action::Check(_) => done_or_failed(self.take_check(index).await),
+            Action::SetPath(change) => done_or_failed(self.set_path(change)),
+            Action::AddRule { link, rule } => done_or_failed(self.add_rule(link, rule)),
+            Action::RemoveRule { link, rule } => done_or_failed(self.remove_rule(link, rule)),
+            Action::Release { link, rule } => done_or_failed(self.release(link, rule)),
             Action::Do(operation) | Action::ExpectError { operation, .. } => self.operate(operation).await,
         }
     }
@@ -73,38 +69,62 @@ impl Lab<'_> {
     async fn open_connection(&mut self, plan: &ConnectPlan) -> StepOutcome {
         let connecting = match self.inside(&plan.from, || traffic::connect(plan.address, plan.source, plan.protocol)) {
             Ok(Ok(connecting)) => connecting,
-            Ok(Err(error)) => return Self::connect_error(plan, &error),
+            Ok(Err(error)) => return Self::socket_error(plan, &error),
             Err(message) => return failed(message),
         };
         let client = match connecting.await {
             Ok(client) => client,
-            Err(error) => return Self::connect_error(plan, &error),
+            Err(error) => return self.connect_error(plan, &error),
         };
         if let ConnectionOutcome::Error(_) = &plan.outcome {
             // It should have failed: the judge says so.
             return StepOutcome::Done;
         }
-        let opened = async {
-            let address = client.local_addr().map_err(|error| error.to_string())?;
-            let listener = self.listener_for(&plan.to, plan.address)?;
-            let translated = self.scenario.nat_addresses();
-            let accepted = traffic::accept_from(listener, address, &translated).await;
-            let server = accepted.map_err(|error| error.to_string())?;
-            let namespaces = (plan.from.clone(), plan.to.clone());
-            LiveConnection::new(plan.name.clone(), namespaces, client, server).map_err(|error| error.to_string())
-        };
-        match opened.await {
+        match self.accept(plan, client).await {
             Ok(connection) => self.begin(plan, connection).await,
-            Err(message) => failed(message),
+            Err(outcome) => outcome,
         }
     }
 
-    /// A failed connect, which may be what the scenario wants: the judge compares.
-    fn connect_error(plan: &ConnectPlan, error: &SocketError) -> StepOutcome {
+    /// The server's side of a connection.
+    async fn accept(&self, plan: &ConnectPlan, client: TcpStream) -> Result<LiveConnection, StepOutcome> {
+        let address = client.local_addr().map_err(failed)?;
+        let listener = self.listener_for(&plan.to, plan.address).map_err(failed)?;
+        let translated = self.scenario.nat_addresses();
+        let server = match traffic::accept_from(listener, address, &translated).await {
+            Ok(server) => server,
+            Err(error) if error.is_answer() => {
+                return Err(self.call_failed(plan, Side::Server, SocketCall::Accept, &error));
+            }
+            Err(error) => return Err(failed(format!("in {}: {error}", plan.to))),
+        };
+        let namespaces = (plan.from.clone(), plan.to.clone());
+        let recorder = Rc::clone(&self.recorder);
+        let tell = Tell::to(move |end| recorder.note(Observation::Application(end)));
+        LiveConnection::new(plan.name.clone(), namespaces, client, server, tell).map_err(failed)
+    }
+
+    /// The socket could not be made or bound, which may be what the scenario wants: the judge compares.
+    fn socket_error(plan: &ConnectPlan, error: &SocketError) -> StepOutcome {
         match &plan.outcome {
             ConnectionOutcome::Error(_) => StepOutcome::Refused { error: error.symbol(), message: None },
             _ => failed(format!("in {}: {error}", plan.from)),
         }
+    }
+
+    /// connect() failed, which may be what the scenario wants: the judge compares.
+    fn connect_error(&self, plan: &ConnectPlan, error: &SocketError) -> StepOutcome {
+        match &plan.outcome {
+            ConnectionOutcome::Error(_) => StepOutcome::Refused { error: error.symbol(), message: None },
+            _ => self.call_failed(plan, Side::Client, SocketCall::Connect, error),
+        }
+    }
+
+    fn call_failed(&self, plan: &ConnectPlan, side: Side, call: SocketCall, error: &SocketError) -> StepOutcome {
+        let got = Got::Error(error.symbol());
+        let end = CallEnd { connection: plan.name.clone(), side, call, got, bytes: 0 };
+        self.recorder.note(Observation::Application(end.clone()));
+        StepOutcome::Application(end)
     }
 
     /// A byte each way: the client is fully established only when something came from the server
@@ -128,118 +148,13 @@ impl Lab<'_> {
         if !plan.handshake {
             return StepOutcome::Done;
         }
-        match self.greet(&plan.name).await {
-            Ok(()) => StepOutcome::Done,
-            Err(message) => failed(format!("the first byte each way on `{}`: {message}", plan.name)),
-        }
-    }
-
-    async fn greet(&self, name: &str) -> Result<(), String> {
-        let connection = self.connections.get(name).ok_or("there is no such connection")?;
-        let (there, back) = connection.greet().await.map_err(|error| error.to_string())?;
-        if [there, back].iter().all(|delivery| integrity(delivery) == Integrity::Intact) {
-            Ok(())
-        } else {
-            Err(format!("{there:?} from the client, {back:?} from the server"))
-        }
-    }
-
-    async fn transfer(&mut self, plan: &TransferPlan) -> StepOutcome {
-        let Some(connection) = self.connections.get(&plan.connection) else {
-            return failed(format!("there is no connection `{}`", plan.connection));
-        };
-        match timeout(plan.deadline, connection.transfer(plan)).await {
-            Err(_) => self.stuck(&plan.connection, plan.deadline),
-            Ok(Err(error)) => failed(format!("transfer on `{}`: {error}", plan.connection)),
-            Ok(Ok(deliveries)) => self.note_deliveries(&plan.connection, deliveries),
-        }
-    }
-
-    fn start_transfer(&mut self, plan: &TransferPlan) -> StepOutcome {
-        let Some(connection) = self.connections.get_mut(&plan.connection) else {
-            return failed(format!("there is no connection `{}`", plan.connection));
-        };
-        match connection.start_transfer(plan) {
-            Ok(()) => StepOutcome::Done,
-            Err(error) => failed(format!("transfer on `{}`: {error}", plan.connection)),
-        }
-    }
-
-    async fn finish_transfer(&mut self, name: &str, deadline: Duration) -> StepOutcome {
-        let Some(connection) = self.connections.get_mut(name) else {
-            return failed(format!("there is no connection `{name}`"));
-        };
-        match timeout(deadline, connection.finish_transfer()).await {
-            Err(_) => self.stuck(name, deadline),
-            Ok(None) => failed(format!("no transfer runs in the background on `{name}`")),
-            Ok(Some(Err(error))) => failed(format!("transfer on `{name}`: {error}")),
-            Ok(Some(Ok(deliveries))) => self.note_deliveries(name, deliveries),
-        }
-    }
-
-    fn stuck(&self, name: &str, deadline: Duration) -> StepOutcome {
-        let seen = self.connections.get(name).map_or_else(String::new, |connection| {
-            let side = |sender| {
-                let progress = connection.progress(sender);
-                format!("{} sent, {} received", progress.sent(), progress.received())
-            };
-            format!("bytes from the client: {}; from the server: {}", side(Side::Client), side(Side::Server))
-        });
-        StepOutcome::timed_out(format!("the end of the transfer on `{name}`"), seen, deadline)
-    }
-
-    fn note_deliveries(&self, name: &str, deliveries: Deliveries) -> StepOutcome {
-        for (sender, delivery) in [(Side::Client, deliveries.0), (Side::Server, deliveries.1)] {
-            match delivery {
-                None => {}
-                Some(Err(error)) => return failed(format!("transfer on `{name}`: {error}")),
-                Some(Ok(delivery)) => self.recorder.note(Observation::Transferred {
-                    connection: name.to_owned(),
-                    sender,
-                    bytes: delivery.bytes,
-                    integrity: integrity(&delivery),
-                    took: Some(u64::try_from(delivery.took.as_nanos()).unwrap_or(u64::MAX)),
-                }),
-            }
-        }
-        StepOutcome::Done
-    }
-
-    async fn close(&mut self, name: &str, by: Side, how: CloseHow, deadline: Duration) -> StepOutcome {
-        if how != CloseHow::HalfClose
-            && let Err(message) = self.take_sockets(name, &Moment::BeforeClose)
-        {
-            return failed(message);
-        }
-        let Some(connection) = self.connections.get_mut(name) else {
-            return failed(format!("there is no connection `{name}`"));
-        };
-        let closed = timeout(deadline, async {
-            match how {
-                CloseHow::Graceful => connection.close_gracefully(by).await,
-                CloseHow::Abrupt => connection.close_abruptly(by).await,
-                CloseHow::HalfClose => connection.half_close(by).await,
-            }
-        });
-        match closed.await {
-            Err(_) => StepOutcome::timed_out(
-                format!("the peer to see the end of `{name}`"),
-                "its socket shows nothing",
-                deadline,
-            ),
-            Ok(Ok(())) => StepOutcome::Done,
-            Ok(Err(CloseError::Io(error))) => failed(format!("close `{name}`: {error}")),
-            Ok(Err(CloseError::Unexpected(what))) => failed(format!("close `{name}`: {what}")),
-        }
+        self.greet(&plan.name).await
     }
 }
 
-fn integrity(delivery: &Delivery) -> Integrity {
-    match delivery.comparison.first {
-        Some(first) => Integrity::Corrupt { first, count: delivery.comparison.wrong },
-        None if delivery.bytes < delivery.expected => Integrity::Short { expected: delivery.expected },
-        None => Integrity::Intact,
-    }
+/// It is done, or could not be done.
+fn done_or_failed(result: Result<(), String>) -> StepOutcome {
+    result.map_or_else(failed, |()| StepOutcome::Done)
 }
 
 /// The step could not be done.

@@ -9,7 +9,7 @@ use super::recorder;
 use super::step::failed;
 use crate::judge;
 use crate::mptcp::{SubflowState, TCP_ESTABLISHED, tcp_state_word};
-use crate::recording::{Direction, Entry, Observation, Side, StepOutcome};
+use crate::recording::{CallEnd, Direction, Entry, Observation, Side, StepOutcome};
 use crate::scenario::model::{Condition, WirePattern};
 use crate::text;
 use crate::wire::MptcpOption;
@@ -44,10 +44,13 @@ impl Lab<'_> {
     pub(super) async fn wait(&mut self, conditions: &[Condition], deadline: Duration) -> StepOutcome {
         match self.wait_for(&Watch::All(conditions), deadline).await {
             Ok(()) => StepOutcome::Done,
-            Err(seen) => {
-                let wanted: Vec<String> = conditions.iter().map(crate::plan::awaited).collect();
-                StepOutcome::timed_out(wanted.join(" and "), seen, deadline)
-            }
+            Err(seen) => self.ended_transfer(conditions).map_or_else(
+                || {
+                    let wanted: Vec<String> = conditions.iter().map(crate::plan::awaited).collect();
+                    StepOutcome::timed_out(wanted.join(" and "), seen, deadline)
+                },
+                StepOutcome::Application,
+            ),
         }
     }
 
@@ -60,13 +63,25 @@ impl Lab<'_> {
             if unmet.is_empty() {
                 return Ok(());
             }
-            if Instant::now() >= deadline {
+            let in_vain = matches!(watch, Watch::All(conditions) if self.ended_transfer(conditions).is_some());
+            if Instant::now() >= deadline || in_vain {
                 return Err(unmet.join("; "));
             }
             let next = deadline.min(Instant::now() + TICK);
             // Either something was observed, or it is time to look again.
             let _ = timeout_at(next, self.recorder.changed()).await;
         }
+    }
+
+    /// What ended a transfer in the background of which more bytes are waited for: they never come.
+    fn ended_transfer(&self, conditions: &[Condition]) -> Option<CallEnd> {
+        conditions.iter().find_map(|condition| match condition {
+            Condition::Transferred { connection, sender, bytes } => {
+                let connection = self.connections.get(connection)?;
+                connection.stopped().filter(|_| connection.progress(*sender).received_of_transfer() < *bytes)
+            }
+            _ => None,
+        })
     }
 
     /// What doesn't hold yet, each with what is there instead.

@@ -21,6 +21,7 @@ use thiserror::Error;
 use crate::netlink::route::RouteClient;
 use crate::path::{Deed, Path};
 use crate::plan::{Frames, INNER_DEVICES, Rings};
+use crate::recording::LostWhat;
 use crate::sys::port::{Port, PortError, Unbound};
 use crate::testbed::{Node, TestbedError};
 
@@ -35,6 +36,8 @@ pub enum News {
         from: usize,
         /// How many, where it is known.
         count: Option<u64>,
+        /// How.
+        what: LostWhat,
     },
     /// The thread can't go on: nothing is forwarded any more.
     Failed(String),

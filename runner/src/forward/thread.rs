@@ -17,6 +17,7 @@ use super::{Answer, Job, News, Shared};
 use crate::netlink::route::RouteClient;
 use crate::path::{Deed, Path};
 use crate::plan::INNER_DEVICES;
+use crate::recording::LostWhat;
 use crate::sys::port::{BATCH, Frame, Offload, Port};
 
 /// How long the thread looks for more frames before it sleeps, in nanoseconds: to be woken takes longer.
@@ -108,7 +109,11 @@ impl Worker {
             });
         }
         let faulty = faulty.into_iter().enumerate().filter(|(_, count)| *count > 0);
-        self.shared.publish(faulty.map(|(from, count)| News::Lost { from, count: Some(count) }));
+        self.shared.publish(faulty.map(|(from, count)| News::Lost {
+            from,
+            count: Some(count),
+            what: LostWhat::Unreadable,
+        }));
         taken
     }
 
@@ -121,7 +126,8 @@ impl Worker {
             let Self { ports, route, outboxes, .. } = self;
             let outcome = outboxes[to].flush(&ports[to], || has_carrier(route, to));
             if let Flushed::Lost(count) = outcome {
-                self.shared.publish([News::Lost { from: 1 - to, count: Some(count) }].into_iter());
+                let lost = News::Lost { from: 1 - to, count: Some(count), what: LostWhat::Sending };
+                self.shared.publish([lost].into_iter());
             }
         }
         let waiting = self.outboxes.iter().any(|outbox| !outbox.is_empty());
@@ -135,7 +141,8 @@ impl Worker {
                     Ok(0) => {}
                     count => {
                         let count = count.ok().map(u64::from);
-                        self.shared.publish([News::Lost { from, count }].into_iter());
+                        let lost = News::Lost { from, count, what: LostWhat::Forwarding };
+                        self.shared.publish([lost].into_iter());
                     }
                 }
             }

@@ -1,14 +1,11 @@
 //! The neighbourhood of a moment in the time line, as text: what all namespaces did and sent around it.
 
-use std::fmt::Write as _;
-use std::time::Duration;
-
 use crate::mptcp::EventKind;
 use crate::recording::{Direction, Observation, StepOutcome};
-use crate::text;
 use crate::wire::{MptcpOption, Segment};
 
 use super::names::Names;
+use super::outcome::{call_words, contradiction_words, outcome_words};
 use super::render;
 
 /// How many entries before and after.
@@ -70,6 +67,8 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         Observation::Transferred { connection, sender, bytes, integrity, .. } => {
             format!("{connection}: {bytes} bytes from the {} arrived: {integrity:?}", super::names::side_word(*sender))
         }
+        Observation::Application(end) => call_words(end),
+        Observation::SetupContradicted(contradiction) => contradiction_words(contradiction),
         Observation::Lost { namespace, what, count } => {
             format!("{namespace}: {what:?} lost{}", count.map(|count| format!(": {count}")).unwrap_or_default())
         }
@@ -95,33 +94,6 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
 /// The segment carries an MPTCP option besides a DSS that maps or acknowledges data.
 fn is_telling(segment: &Segment) -> bool {
     segment.options.iter().any(|option| !matches!(option, MptcpOption::Dss { data_fin: false, .. }))
-}
-
-/// How a step ended, in words.
-pub(super) fn outcome_words(outcome: &StepOutcome) -> String {
-    match outcome {
-        StepOutcome::Done => "done".to_owned(),
-        StepOutcome::Refused { error, message } => {
-            let mut text = format!("refused with {error}");
-            if let Some(message) = message {
-                _ = write!(text, ": {message}");
-            }
-            text
-        }
-        StepOutcome::TimedOut { waited_for, seen, after } => {
-            format!("timed out{} waiting for {waited_for}; {seen}", after_words(*after))
-        }
-        StepOutcome::NotQuiet { seen, after } => format!("did not become quiet{}; last: {seen}", within_words(*after)),
-        StepOutcome::Failed { message } => message.clone(),
-    }
-}
-
-fn after_words(after: Option<u64>) -> String {
-    after.map(|after| format!(" after {}", text::duration(Duration::from_nanos(after)))).unwrap_or_default()
-}
-
-fn within_words(after: Option<u64>) -> String {
-    after.map(|after| format!(" within {}", text::duration(Duration::from_nanos(after)))).unwrap_or_default()
 }
 
 /// How a step ended, shortly: what it waited for is said elsewhere.

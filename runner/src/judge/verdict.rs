@@ -73,6 +73,10 @@ pub enum FindingKind {
     SnapshotChanged,
     /// There is no snapshot yet.
     SnapshotNew,
+    /// The kernel shows something else than it has accepted.
+    Contradiction,
+    /// A call of an application failed, or got something else than it must.
+    Application,
     /// Events or packets were lost, the recording is cut off.
     Incomplete,
     /// Something could not be set up.
@@ -106,6 +110,8 @@ impl FindingKind {
             Self::Path => "path",
             Self::SnapshotChanged => "snapshot_changed",
             Self::SnapshotNew => "snapshot_new",
+            Self::Contradiction => "contradiction",
+            Self::Application => "application",
             Self::Incomplete => "incomplete",
             Self::Setup => "setup",
             Self::Kernel => "kernel",

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,8 +10,10 @@ use crate::mptcp::{Endpoint, Limits, MptcpInfo, PmEvent, SubflowState};
 use crate::wire::Segment;
 
 mod jsonl;
+mod outcome;
 
 pub use jsonl::{RecordingError, read, write};
+pub use outcome::{CallEnd, Contradiction, Got, SocketCall, StepOutcome};
 
 /// What a run observed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -196,6 +197,8 @@ pub enum Observation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         took: Option<u64>,
     },
+    /// A call of an application ended otherwise than with the bytes that it was made for.
+    Application(CallEnd),
     /// Something was lost on the way into the recording: it is not complete, whatever else it says.
     Lost {
         /// The namespace.
@@ -254,6 +257,8 @@ pub enum Observation {
         /// What was attempted, on what, what the kernel said, what to do.
         message: String,
     },
+    /// During the set-up, the kernel showed something else than it had accepted: nothing else was judged.
+    SetupContradicted(Contradiction),
     /// A line of the kernel log that appeared during the run.
     KernelLog {
         /// The line.
@@ -261,61 +266,6 @@ pub enum Observation {
     },
     /// The run ended. A recording without it was cut off.
     Ended,
-}
-
-/// How a step ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "result", rename_all = "snake_case")]
-pub enum StepOutcome {
-    /// As it should.
-    Done,
-    /// The kernel refused the operation. Only an `expect_error` step may end so.
-    Refused {
-        /// The symbolic errno: `EINVAL`.
-        error: String,
-        /// The kernel's own words (extended ACK), if there were any.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        message: Option<String>,
-    },
-    /// A deadline passed.
-    TimedOut {
-        /// What was waited for: fits after "waiting for".
-        waited_for: String,
-        /// What was seen instead.
-        seen: String,
-        /// The timeout in nanoseconds. Recordings of older versions have it in `waited_for`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        after: Option<u64>,
-    },
-    /// Something was observed while it had to be quiet, until the deadline.
-    NotQuiet {
-        /// The last thing.
-        seen: String,
-        /// The timeout in nanoseconds. Recordings of older versions lack it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        after: Option<u64>,
-    },
-    /// It could not be done at all: the run is in error.
-    Failed {
-        /// What was attempted, on what, what the kernel said, what to do.
-        message: String,
-    },
-}
-
-impl StepOutcome {
-    /// The timeout passed.
-    pub fn timed_out(waited_for: impl Into<String>, seen: impl Into<String>, after: Duration) -> Self {
-        Self::TimedOut { waited_for: waited_for.into(), seen: seen.into(), after: Some(nanoseconds(after)) }
-    }
-
-    /// It did not become quiet until the timeout passed.
-    pub fn not_quiet(seen: impl Into<String>, after: Duration) -> Self {
-        Self::NotQuiet { seen: seen.into(), after: Some(nanoseconds(after)) }
-    }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Left or entered an interface.
@@ -344,6 +294,15 @@ impl Side {
         match self {
             Self::Client => "client",
             Self::Server => "server",
+        }
+    }
+
+    /// The other one.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::Client => Self::Server,
+            Self::Server => Self::Client,
         }
     }
 }
@@ -466,8 +425,15 @@ pub enum LostWhat {
     Events,
     /// The capture's ring overflowed.
     Packets,
-    /// The ring of a path overflowed: packets were lost that had to be forwarded.
+    /// The receive ring of a path overflowed (`tp_drops` of `PACKET_STATISTICS`): packets were lost that had to be
+    /// forwarded.
     Forwarding,
+    /// The kernel dropped packets between an interface and its path, though the link had a carrier.
+    Backlog,
+    /// The kernel had no room for packets that a path sent, for as long as the path waited.
+    Sending,
+    /// A path got frames that it can't forward: cut off, or with a checksum that nobody completes.
+    Unreadable,
 }
 
 impl Recording {

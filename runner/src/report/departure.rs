@@ -1,7 +1,7 @@
 //! Where a failing run departs from a passing one of the same scenario: what one wants to know of a failure that does
 //! not always happen.
 
-use crate::judge::canonical;
+use crate::judge::{canonical, outcome_words};
 use crate::recording::{Observation, Recording, StepOutcome};
 use crate::scenario::model::Scenario;
 use crate::text;
@@ -87,6 +87,7 @@ fn words(outcome: &StepOutcome) -> String {
         StepOutcome::Refused { error, .. } => format!("refused: {error}"),
         StepOutcome::TimedOut { waited_for, seen, .. } => format!("timed out waiting for {waited_for}; {seen}"),
         StepOutcome::NotQuiet { seen, .. } => format!("not quiet: {seen}"),
+        StepOutcome::Contradicted(_) | StepOutcome::Application(_) => outcome_words(outcome),
         StepOutcome::Failed { message } => format!("failed: {message}"),
     };
     text::one_line(&words)

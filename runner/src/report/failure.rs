@@ -56,7 +56,8 @@ fn snippet(scenario: &Scenario, place: Place, style: Style) -> Option<String> {
 /// What one can do about it, where there is something that isn't plain.
 fn hint(kind: FindingKind) -> Option<&'static str> {
     match kind {
-        FindingKind::Incomplete => Some("nothing can be concluded from this run: run it again on a less busy machine"),
+        FindingKind::Incomplete => Some("nothing can be concluded from this run"),
+        FindingKind::Contradiction => Some("this is a finding about the kernel: it contradicts itself"),
         FindingKind::Filter => Some("a filter that may stay unused says so with `may_be_unused: true`"),
         FindingKind::Kernel => {
             Some("the kernel's own log says more: `dmesg`; that of a virtual machine: `--kernel-log FILE`")
@@ -84,6 +85,8 @@ pub(super) fn kind_word(kind: FindingKind) -> &'static str {
         FindingKind::Path => "path",
         FindingKind::SnapshotChanged => "snapshot changed",
         FindingKind::SnapshotNew => "snapshot new",
+        FindingKind::Contradiction => "contradiction",
+        FindingKind::Application => "application",
         FindingKind::Incomplete => "incomplete",
         FindingKind::Setup => "set-up",
         FindingKind::Kernel => "kernel",

@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::netlink::NetlinkError;
+use crate::recording::Contradiction;
 
 use super::NamespaceError;
 use super::sysctl::SysctlError;
@@ -47,6 +48,16 @@ pub enum TestbedError {
         /// Bits per second.
         rate: u64,
     },
+    /// The kernel took the request to switch an offload off, but it is on.
+    #[error("ethtool -K {device} {offload} off in {namespace}: the kernel took it, but it is on")]
+    OffloadStays {
+        /// The namespace.
+        namespace: String,
+        /// The interface.
+        device: String,
+        /// As ethtool(8) calls it.
+        offload: &'static str,
+    },
     /// An offload can't be switched off.
     #[error("ethtool -K {device} {offload} off in {namespace}: {source}")]
     Offload {
@@ -70,6 +81,32 @@ pub enum TestbedError {
 }
 
 impl TestbedError {
+    /// The contradiction, if what the kernel shows contradicts what it answered; the error itself otherwise.
+    ///
+    /// # Errors
+    ///
+    /// It is another one.
+    pub fn into_contradiction(self) -> Result<Contradiction, Self> {
+        Ok(match self {
+            Self::Differs { namespace, differences } => Contradiction {
+                asked: format!("configure the links, addresses and routes of {namespace}"),
+                answered: "an ACK to each request".to_owned(),
+                shown: differences,
+            },
+            Self::Sysctl { namespace, source: SysctlError::Differs { name, value, read } } => Contradiction {
+                asked: format!("set sysctl {name}={value} in {namespace}"),
+                answered: "that it is written".to_owned(),
+                shown: vec![format!("it reads {read}")],
+            },
+            Self::OffloadStays { namespace, device, offload } => Contradiction {
+                asked: format!("ethtool -K {device} {offload} off in {namespace}"),
+                answered: "success".to_owned(),
+                shown: vec!["the offload is on".to_owned()],
+            },
+            other => return Err(other),
+        })
+    }
+
     /// The symbolic errno of the kernel's refusal (`EEXIST`), if that is what it was.
     pub fn symbol(&self) -> Option<String> {
         match self {

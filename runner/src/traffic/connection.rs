@@ -2,21 +2,22 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::pin::pin;
 use std::rc::Rc;
 
-use nix::sys::socket::{Shutdown, shutdown};
-use std::os::fd::AsRawFd;
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, Shutdown, send, shutdown};
 use tokio::net::TcpStream;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 
-use super::payload::Payload;
-use super::transfer::{Delivery, Progress, transfer};
-use crate::recording::Side;
+use super::socket::symbol;
+use super::transfer::{Delivery, Flow, Progress, Tell, poll_once};
+use crate::recording::{CallEnd, Got, Side, SocketCall};
 use crate::scenario::model::TransferPlan;
 
 /// What the two directions of a transfer came to, the client's bytes first; `None`: nothing was to be sent that way.
-pub type Deliveries = (Option<io::Result<Delivery>>, Option<io::Result<Delivery>>);
+pub type Deliveries = [Option<Delivery>; 2];
 
 /// A connection whose two ends are both held by the runner.
 #[derive(Debug)]
@@ -39,23 +40,73 @@ pub struct LiveConnection {
     server: Option<Rc<TcpStream>>,
     from_client: Progress,
     from_server: Progress,
-    background: Option<JoinHandle<Deliveries>>,
+    background: Option<Background>,
+    tell: Tell,
+}
+
+/// The directions of a transfer, the client's bytes first.
+struct Flows([Option<Flow>; 2]);
+
+/// A transfer that goes on while further steps are taken.
+struct Background {
+    task: JoinHandle<()>,
+    flows: Rc<Flows>,
 }
 
 /// A close did not go as it must.
 #[derive(Debug, thiserror::Error)]
 pub enum CloseError {
-    /// A socket operation failed.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// The other side saw something else.
-    #[error("{0}")]
-    Unexpected(String),
+    /// A call of one of the two applications got something else than it must.
+    #[error("a call of the {} got something else than it must", if .0.side == Side::Client { "client" } else { "server" })]
+    Application(CallEnd),
+    /// It is closed already.
+    #[error("it is closed already")]
+    Closed,
+}
+
+impl Flows {
+    /// Until all bytes have arrived, or one direction has failed.
+    async fn run(&self) {
+        let [up, down] = self.0.each_ref().map(|flow| async move {
+            match flow {
+                None => true,
+                Some(flow) => flow.run().await,
+            }
+        });
+        let (mut up, mut down) = (pin!(up), pin!(down));
+        tokio::select! {
+            biased;
+            good = &mut up => if good { down.await; } else { see_the_same(down).await },
+            good = &mut down => if good { up.await; } else { see_the_same(up).await },
+        }
+    }
+
+    fn deliveries(&self) -> Deliveries {
+        self.0.each_ref().map(|flow| flow.as_ref().map(|flow| flow.delivery.borrow().clone()))
+    }
+}
+
+/// One direction has failed; what ended it may have ended the other one, too, which then says so.
+async fn see_the_same<T>(other: std::pin::Pin<&mut impl Future<Output = T>>) {
+    yield_now().await;
+    poll_once(other).await;
+}
+
+impl std::fmt::Debug for Background {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Background").field("task", &self.task).field("flows", &self.flows.deliveries()).finish()
+    }
 }
 
 impl LiveConnection {
-    /// Takes over the two sockets.
-    pub fn new(name: String, namespaces: (String, String), client: TcpStream, server: TcpStream) -> io::Result<Self> {
+    /// Takes over the two sockets. `tell` is told at once how calls end that get no bytes, or the wrong ones.
+    pub fn new(
+        name: String,
+        namespaces: (String, String),
+        client: TcpStream,
+        server: TcpStream,
+        tell: Tell,
+    ) -> io::Result<Self> {
         Ok(Self {
             name,
             client_namespace: namespaces.0,
@@ -69,6 +120,7 @@ impl LiveConnection {
             from_client: Progress::default(),
             from_server: Progress::default(),
             background: None,
+            tell,
         })
     }
 
@@ -132,17 +184,23 @@ impl LiveConnection {
 
     /// Sends bytes both ways, or one way, and compares what arrives.
     pub async fn transfer(&self, plan: &TransferPlan) -> io::Result<Deliveries> {
-        Ok(self.transfer_future(plan)?.await)
+        let flows = self.flows(plan.from_client, plan.from_server, plan.pace)?;
+        flows.run().await;
+        Ok(flows.deliveries())
     }
 
     /// Sends a byte to the server, and then one back.
-    pub async fn greet(&self) -> io::Result<(Delivery, Delivery)> {
-        let (client, server) = (self.open_stream(Side::Client)?, self.open_stream(Side::Server)?);
-        let there = Payload::of(&self.name, Side::Client);
-        let there = transfer(&client, &server, there, 1, None, &self.from_client).await?;
-        let back = Payload::of(&self.name, Side::Server);
-        let back = transfer(&server, &client, back, 1, None, &self.from_server).await?;
-        Ok((there, back))
+    pub async fn greet(&self) -> io::Result<Deliveries> {
+        let there = self.flows(1, 0, None)?;
+        there.run().await;
+        let [up, _] = there.deliveries();
+        if up.as_ref().is_some_and(|up| up.bytes < up.expected) {
+            return Ok([up, None]);
+        }
+        let back = self.flows(0, 1, None)?;
+        back.run().await;
+        let [_, down] = back.deliveries();
+        Ok([up, down])
     }
 
     /// Starts a transfer that goes on while further steps are taken. At most one at a time.
@@ -150,104 +208,126 @@ impl LiveConnection {
         if self.background.is_some() {
             return Err(io::Error::other("a transfer in the background is already running on it"));
         }
-        self.background = Some(tokio::task::spawn_local(self.transfer_future(plan)?));
+        let flows = Rc::new(self.flows(plan.from_client, plan.from_server, plan.pace)?);
+        let running = Rc::clone(&flows);
+        let task = tokio::task::spawn_local(async move { running.run().await });
+        self.background = Some(Background { task, flows });
         Ok(())
     }
 
     /// Waits for the transfer in the background, if there is one.
     pub async fn finish_transfer(&mut self) -> Option<io::Result<Deliveries>> {
         let running = self.background.as_mut()?;
-        let result = running.await;
+        let ended = (&mut running.task).await;
+        let deliveries = running.flows.deliveries();
         self.background = None;
-        Some(result.map_err(io::Error::other))
+        Some(ended.map(|()| deliveries).map_err(io::Error::other))
     }
 
-    fn transfer_future(&self, plan: &TransferPlan) -> io::Result<impl Future<Output = Deliveries> + 'static> {
-        let (client, server) = (self.open_stream(Side::Client)?, self.open_stream(Side::Server)?);
-        let (up, down) = (self.from_client.clone(), self.from_server.clone());
-        up.begin();
-        down.begin();
-        let (upload, download) = (Payload::of(&self.name, Side::Client), Payload::of(&self.name, Side::Server));
-        let (up_length, down_length, pace) = (plan.from_client, plan.from_server, plan.pace);
-        Ok(async move {
-            tokio::join!(
-                async {
-                    match up_length {
-                        0 => None,
-                        length => Some(transfer(&client, &server, upload, length, pace, &up).await),
-                    }
-                },
-                async {
-                    match down_length {
-                        0 => None,
-                        length => Some(transfer(&server, &client, download, length, pace, &down).await),
-                    }
-                }
-            )
-        })
+    /// Ends the transfer in the background, if there is one, wherever it is; its sockets are the connection's alone then.
+    async fn abort_transfer(&mut self) -> Option<Deliveries> {
+        let Background { task, flows } = self.background.take()?;
+        task.abort();
+        // That it was cancelled is no news.
+        let _ = task.await;
+        Some(flows.deliveries())
+    }
+
+    /// What has ended the transfer in the background before all bytes had arrived.
+    pub fn stopped(&self) -> Option<CallEnd> {
+        let running = self.background.as_ref().filter(|running| running.task.is_finished())?;
+        let short = |delivery: Delivery| delivery.stopped.filter(|_| delivery.bytes < delivery.expected);
+        running.flows.deliveries().into_iter().flatten().find_map(short)
+    }
+
+    fn flows(&self, from_client: u64, from_server: u64, pace: Option<u64>) -> io::Result<Flows> {
+        let both = from_client > 0 && from_server > 0;
+        let flow = |from: Side, length: u64, progress: &Progress| {
+            let (sender, receiver) = (self.open_stream(from)?, self.open_stream(from.other())?);
+            progress.begin();
+            let (progress, tell, one_way) = (progress.clone(), self.tell.clone(), !both);
+            let (connection, delivery) = (self.name.clone(), Rc::default());
+            let flow = Flow { connection, from, sender, receiver, length, pace, one_way, progress, tell, delivery };
+            Ok::<_, io::Error>((length > 0).then_some(flow))
+        };
+        Ok(Flows([
+            flow(Side::Client, from_client, &self.from_client)?,
+            flow(Side::Server, from_server, &self.from_server)?,
+        ]))
     }
 
     /// Closes one side when everything is read; the other side when it has seen the end.
     pub async fn close_gracefully(&mut self, by: Side) -> Result<(), CloseError> {
         drop(self.take(by));
-        let Some(other) = self.take(opposite(by)) else { return Ok(()) };
-        let mut rest = [0; 64];
+        let Some(other) = self.take(by.other()) else { return Ok(()) };
+        self.expect_end(by.other(), &other).await
+    }
+
+    /// Closes one side while bytes of the other are unread there: the kernel answers with MP_FASTCLOSE
+    /// (`__mptcp_close`, net/mptcp/protocol.c). The other side must see a reset. A transfer in the background ends, wherever
+    /// it is: what it came to.
+    pub async fn close_abruptly(&mut self, by: Side) -> Result<Option<Deliveries>, CloseError> {
+        let cut_off = self.abort_transfer().await;
+        let (Some(closing), Some(other)) = (self.take(by), self.take(by.other())) else {
+            return Err(CloseError::Closed);
+        };
+        self.leave_unread(by, &closing, &other).await?;
+        drop(closing);
+        let mut rest = [0; 4096];
         loop {
-            other.readable().await?;
-            match other.try_read(&mut rest) {
-                Ok(0) => return Ok(()),
-                Ok(count) => {
-                    return Err(CloseError::Unexpected(format!("{count} bytes came that no transfer asked for")));
+            match read(&other, &mut rest).await {
+                Ok(0) => return Err(self.failed(by.other(), SocketCall::Read, Got::EndOfStream)),
+                Ok(_) => {}
+                Err(error) => {
+                    let failed = self.failed(by.other(), SocketCall::Read, Got::Error(symbol(&error)));
+                    let is_reset = matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
+                    return if is_reset { Ok(cut_off) } else { Err(failed) };
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    /// Closes one side while bytes of the other are unread there: the kernel answers with MP_FASTCLOSE
-    /// (`__mptcp_close`, net/mptcp/protocol.c). The other side must see a reset.
-    pub async fn close_abruptly(&mut self, by: Side) -> Result<(), CloseError> {
-        let (Some(closing), Some(other)) = (self.take(by), self.take(opposite(by))) else {
-            return Err(CloseError::Unexpected("the connection is already closed".to_owned()));
-        };
-        other.writable().await?;
-        other.try_write(b"left unread")?;
-        closing.readable().await?;
-        if closing.peek(&mut [0; 1]).await? == 0 {
-            return Err(CloseError::Unexpected("the stream ended before the close".to_owned()));
+    /// Makes sure that there are bytes in the socket that is about to be closed: those of a transfer that was cut off, or
+    /// some that the other side writes. Where it can't write, bytes are on their way already.
+    async fn leave_unread(&self, by: Side, closing: &TcpStream, other: &TcpStream) -> Result<(), CloseError> {
+        // Not through tokio, which has to see first that there is room.
+        let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
+        match send(other.as_raw_fd(), b"left unread", flags) {
+            Ok(_) | Err(Errno::EAGAIN) => {}
+            Err(errno) => return Err(self.failed(by.other(), SocketCall::Write, Got::Error(symbol(&errno.into())))),
         }
-        drop(closing);
-        let mut rest = [0; 64];
-        loop {
-            other.readable().await?;
-            match other.try_read(&mut rest) {
-                Ok(0) => {
-                    return Err(CloseError::Unexpected("the peer saw the end of the stream, not a reset".to_owned()));
-                }
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) if matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe) => {
-                    return Ok(());
-                }
-                Err(error) => return Err(error.into()),
-            }
+        match closing.peek(&mut [0; 1]).await {
+            Ok(0) => Err(self.failed(by, SocketCall::Read, Got::EndOfStream)),
+            Ok(_) => Ok(()),
+            Err(error) => Err(self.failed(by, SocketCall::Read, Got::Error(symbol(&error)))),
         }
     }
 
     /// Ends one direction; the other side sees the end of the stream, and both stay open.
     pub async fn half_close(&mut self, by: Side) -> Result<(), CloseError> {
-        let (closing, other) = (self.open_stream(by)?, self.open_stream(opposite(by))?);
-        shutdown(closing.as_raw_fd(), Shutdown::Write).map_err(io::Error::from)?;
-        loop {
-            other.readable().await?;
-            match other.try_read(&mut [0; 1]) {
-                Ok(0) => return Ok(()),
-                Ok(_) => return Err(CloseError::Unexpected("bytes came that no transfer asked for".to_owned())),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(error.into()),
-            }
+        let closed = |_| CloseError::Closed;
+        let (closing, other) = (self.open_stream(by).map_err(closed)?, self.open_stream(by.other()).map_err(closed)?);
+        if let Err(errno) = shutdown(closing.as_raw_fd(), Shutdown::Write) {
+            return Err(self.failed(by, SocketCall::Shutdown, Got::Error(symbol(&errno.into()))));
         }
+        self.expect_end(by.other(), &other).await
+    }
+
+    /// The next thing that this side reads must be the end of the stream.
+    async fn expect_end(&self, side: Side, stream: &TcpStream) -> Result<(), CloseError> {
+        let got = match read(stream, &mut [0; 64]).await {
+            Ok(0) => return Ok(()),
+            Ok(count) => Got::Bytes(count as u64),
+            Err(error) => Got::Error(symbol(&error)),
+        };
+        Err(self.failed(side, SocketCall::Read, got))
+    }
+
+    /// Tells how a call ended.
+    fn failed(&self, side: Side, call: SocketCall, got: Got) -> CloseError {
+        let end = CallEnd { connection: self.name.clone(), side, call, got, bytes: 0 };
+        self.tell.tell(end.clone());
+        CloseError::Application(end)
     }
 
     fn take(&mut self, side: Side) -> Option<Rc<TcpStream>> {
@@ -261,15 +341,18 @@ impl LiveConnection {
 impl Drop for LiveConnection {
     fn drop(&mut self) {
         if let Some(running) = self.background.take() {
-            running.abort();
+            running.task.abort();
         }
     }
 }
 
-/// The other side.
-fn opposite(side: Side) -> Side {
-    match side {
-        Side::Client => Side::Server,
-        Side::Server => Side::Client,
+/// One read() that waits.
+async fn read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        stream.readable().await?;
+        match stream.try_read(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            got => return got,
+        }
     }
 }

@@ -8,4 +8,4 @@ mod transfer;
 pub use connection::{CloseError, Deliveries, LiveConnection};
 pub use payload::{Comparison, Payload};
 pub use socket::{SocketError, accept_from, connect, listen};
-pub use transfer::{Delivery, Progress, transfer};
+pub use transfer::{Delivery, Progress, Tell};

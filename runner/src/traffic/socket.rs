@@ -10,6 +10,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::mptcp::IPPROTO_MPTCP;
+use crate::netlink::errno_symbol;
 use crate::scenario::model::{ListenPlan, SocketProtocol};
 
 /// A socket operation failed.
@@ -25,10 +26,18 @@ pub struct SocketError {
 impl SocketError {
     /// The symbol of the errno: `ECONNREFUSED`.
     pub fn symbol(&self) -> String {
-        self.source
-            .raw_os_error()
-            .map_or_else(|| "unknown error".to_owned(), |errno| format!("{:?}", Errno::from_raw(errno)))
+        symbol(&self.source)
     }
+
+    /// It is the kernel's answer, and not something that was noticed here.
+    pub fn is_answer(&self) -> bool {
+        self.source.raw_os_error().is_some()
+    }
+}
+
+/// The symbol of an error's errno, or the error in words if it has none.
+pub(super) fn symbol(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), errno_symbol)
 }
 
 fn describe(error: &io::Error) -> String {

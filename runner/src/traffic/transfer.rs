@@ -1,14 +1,26 @@
 //! One direction of a transfer: writing the payload at one end, reading and comparing it at the other.
+//!
+//! Writer and reader are two applications. What ends one of them ends the transfer: it is told at once ([`Tell`]), with
+//! the errno, and nobody waits for bytes that can't come any more.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
+use std::os::fd::AsRawFd;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::socket::{MsgFlags, recv};
+use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::payload::{Comparison, Payload};
+use super::socket::symbol;
+use crate::recording::{CallEnd, Got, Side, SocketCall};
 
 /// How far one direction of a connection is. Shared between a transfer in the background and whoever waits for it.
 #[derive(Debug, Clone, Default)]
@@ -50,16 +62,55 @@ impl Progress {
 }
 
 /// What one direction of a transfer came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delivery {
     /// Bytes that arrived.
     pub bytes: u64,
     /// Those that should have.
     pub expected: u64,
+    /// Bytes that the kernel took from the writer.
+    pub sent: u64,
     /// How they compare.
     pub comparison: Comparison,
-    /// From the first write to the last read.
-    pub took: Duration,
+    /// From the first write to the last read; `None` if it was cut off.
+    pub took: Option<Duration>,
+    /// What ended it before all had arrived: the first call that failed, or the end of the stream.
+    pub stopped: Option<CallEnd>,
+}
+
+/// Who is told at once how a call ended that got no bytes, or the wrong ones.
+#[derive(Clone)]
+pub struct Tell(Rc<dyn Fn(CallEnd)>);
+
+impl Tell {
+    /// Calls this.
+    pub fn to(act: impl Fn(CallEnd) + 'static) -> Self {
+        Self(Rc::new(act))
+    }
+
+    /// Nobody.
+    pub fn nobody() -> Self {
+        Self::to(drop)
+    }
+
+    pub(super) fn tell(&self, end: CallEnd) {
+        (self.0)(end);
+    }
+}
+
+impl std::fmt::Debug for Tell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tell")
+    }
+}
+
+/// Gives a future one chance to go on.
+pub(super) async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) {
+    poll_fn(|context| {
+        let _ = future.as_mut().poll(context);
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// The size of one read or write. Large enough for the kernel to build full segments.
@@ -68,88 +119,195 @@ const CHUNK: usize = 64 * 1024;
 /// How often a paced writer gets its share.
 const PACE_TICK: Duration = Duration::from_millis(10);
 
-/// Sends `length` bytes from `sender` to `receiver`, and compares them as they arrive.
-///
-/// `pace` is in bytes per second. Ends when all has arrived, or the receiver sees the end of the stream or an error.
-pub async fn transfer(
-    sender: &TcpStream,
-    receiver: &TcpStream,
-    payload: Payload,
-    length: u64,
-    pace: Option<u64>,
-    progress: &Progress,
-) -> io::Result<Delivery> {
-    let begin = Instant::now();
-    let reading = async {
-        let delivery = read(receiver, payload, length, progress).await;
-        delivery.map(|delivery| Delivery { took: begin.elapsed(), ..delivery })
-    };
-    let (written, delivery) = tokio::join!(write(sender, payload, length, pace, progress), reading);
-    let delivery = delivery?;
-    // A writer's error matters only if something is missing at the other end: the reader tells.
-    if delivery.bytes < length {
-        written?;
-    }
-    Ok(delivery)
+/// One direction of a transfer.
+pub(super) struct Flow {
+    pub(super) connection: String,
+    /// Who sends.
+    pub(super) from: Side,
+    pub(super) sender: Rc<TcpStream>,
+    pub(super) receiver: Rc<TcpStream>,
+    pub(super) length: u64,
+    /// In bytes per second.
+    pub(super) pace: Option<u64>,
+    /// Nobody reads from the sender's socket meanwhile: an error of that socket has nobody else who would get it.
+    pub(super) one_way: bool,
+    pub(super) progress: Progress,
+    pub(super) tell: Tell,
+    /// What it has come to until now.
+    pub(super) delivery: Rc<RefCell<Delivery>>,
 }
 
-async fn write(
-    stream: &TcpStream,
-    payload: Payload,
-    length: u64,
-    pace: Option<u64>,
-    progress: &Progress,
-) -> io::Result<()> {
-    let mut pacer = pace.map(|rate| {
-        let mut ticks = interval_at(Instant::now(), PACE_TICK);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        (ticks, usize::try_from((rate / 100).max(1)).unwrap_or(CHUNK))
-    });
-    let mut buffer = vec![0; CHUNK.min(usize::try_from(length).unwrap_or(CHUNK))];
-    let mut left = length;
-    while left > 0 {
-        let mut size = buffer.len().min(usize::try_from(left).unwrap_or(CHUNK));
-        if let Some((ticks, share)) = &mut pacer {
-            ticks.tick().await;
-            size = size.min(*share);
+impl Flow {
+    /// Sends all bytes and compares them as they arrive. Ends when all have arrived, or as soon as they can't any more: the
+    /// reader got an error or the end of the stream; or the writer got an error, and nothing is left to be read.
+    ///
+    /// Returns whether all have arrived.
+    pub(super) async fn run(&self) -> bool {
+        let begin = Instant::now();
+        self.delivery.borrow_mut().expected = self.length;
+        if self.is_cut_short().await {
+            self.read_queued();
         }
-        let chunk = &mut buffer[..size];
-        payload.fill(progress.sent(), chunk);
-        let mut rest = &chunk[..];
+        let mut delivery = self.delivery.borrow_mut();
+        delivery.took = Some(begin.elapsed());
+        delivery.bytes == self.length
+    }
+
+    /// Until the reader is done, or nothing more can be written: then `true`.
+    async fn is_cut_short(&self) -> bool {
+        let mut writing = pin!(self.write());
+        let mut reading = pin!(self.read());
+        let all_written = tokio::select! {
+            biased;
+            () = &mut reading => {
+                // What the writer gets of the same event, if it gets it now.
+                poll_once(writing).await;
+                return false;
+            }
+            all_written = &mut writing => all_written,
+        };
+        if !all_written {
+            return true;
+        }
+        tokio::select! {
+            biased;
+            () = &mut reading => false,
+            () = self.fail_of_sender() => true,
+        }
+    }
+
+    /// Whether the kernel took everything.
+    async fn write(&self) -> bool {
+        let mut pacer = self.pace.map(|rate| {
+            let mut ticks = interval_at(Instant::now(), PACE_TICK);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            (ticks, usize::try_from((rate / 100).max(1)).unwrap_or(CHUNK))
+        });
+        let payload = Payload::of(&self.connection, self.from);
+        let mut buffer = vec![0; CHUNK.min(usize::try_from(self.length).unwrap_or(CHUNK))];
+        let mut left = self.length;
+        while left > 0 {
+            let mut size = buffer.len().min(usize::try_from(left).unwrap_or(CHUNK));
+            if let Some((ticks, share)) = &mut pacer {
+                ticks.tick().await;
+                size = size.min(*share);
+            }
+            let chunk = &mut buffer[..size];
+            payload.fill(self.progress.sent(), chunk);
+            match self.write_all(chunk).await {
+                Ok(()) => left -= chunk.len() as u64,
+                Err(error) => {
+                    self.stop(self.from, SocketCall::Write, Got::Error(symbol(&error)));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    async fn write_all(&self, mut rest: &[u8]) -> io::Result<()> {
         while !rest.is_empty() {
-            stream.writable().await?;
-            match stream.try_write(rest) {
+            self.sender.writable().await?;
+            match self.sender.try_write(rest) {
                 Ok(count) => {
-                    rest = &rest[count..];
-                    progress.add_sent(count);
-                    left -= count as u64;
+                    rest = rest.get(count..).unwrap_or_default();
+                    self.progress.add_sent(count);
+                    self.delivery.borrow_mut().sent += count as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
-    Ok(())
-}
 
-async fn read(stream: &TcpStream, payload: Payload, length: u64, progress: &Progress) -> io::Result<Delivery> {
-    let mut delivery = Delivery { bytes: 0, expected: length, comparison: Comparison::default(), took: Duration::ZERO };
-    let mut buffer = vec![0; CHUNK.min(usize::try_from(length).unwrap_or(CHUNK))];
-    while delivery.bytes < length {
-        stream.readable().await?;
-        let size = buffer.len().min(usize::try_from(length - delivery.bytes).unwrap_or(CHUNK));
-        match stream.try_read(&mut buffer[..size]) {
-            Ok(0) => break,
-            Ok(count) => {
-                delivery.comparison.add(payload.compare(progress.received(), &buffer[..count]));
-                progress.add_received(count);
-                delivery.bytes += count as u64;
+    /// Reads until all has come, or nothing more will.
+    async fn read(&self) {
+        let mut buffer = vec![0; CHUNK.min(usize::try_from(self.length).unwrap_or(CHUNK))];
+        while self.left() > 0 {
+            let size = buffer.len().min(usize::try_from(self.left()).unwrap_or(CHUNK));
+            let got = match self.receiver.readable().await {
+                Ok(()) => self.receiver.try_read(&mut buffer[..size]),
+                Err(error) => Err(error),
+            };
+            match got {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                got => {
+                    if !self.take(&buffer, got) {
+                        return;
+                    }
+                }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
         }
     }
-    Ok(delivery)
+
+    /// Reads what is in the socket already. The writer has failed: nobody retransmits what isn't there.
+    fn read_queued(&self) {
+        let mut buffer = vec![0; CHUNK];
+        while self.left() > 0 {
+            let size = buffer.len().min(usize::try_from(self.left()).unwrap_or(CHUNK));
+            // Not through tokio, which learns only at its next turn that there is something to be read.
+            let got = recv(self.receiver.as_raw_fd(), &mut buffer[..size], MsgFlags::MSG_DONTWAIT);
+            match got {
+                Err(Errno::EAGAIN) => return,
+                Err(Errno::EINTR) => {}
+                got => {
+                    if !self.take(&buffer, got.map_err(io::Error::from)) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Compares what read() got. `false`: it was no bytes.
+    fn take(&self, buffer: &[u8], got: io::Result<usize>) -> bool {
+        let got = match got {
+            Ok(0) => Got::EndOfStream,
+            Err(error) => Got::Error(symbol(&error)),
+            Ok(count) => {
+                let payload = Payload::of(&self.connection, self.from);
+                let received = buffer.get(..count).unwrap_or_default();
+                let comparison = payload.compare(self.progress.received(), received);
+                self.progress.add_received(count);
+                let mut delivery = self.delivery.borrow_mut();
+                delivery.comparison.add(comparison);
+                delivery.bytes += count as u64;
+                return true;
+            }
+        };
+        self.stop(self.from.other(), SocketCall::Read, got);
+        false
+    }
+
+    fn left(&self) -> u64 {
+        self.length.saturating_sub(self.delivery.borrow().bytes)
+    }
+
+    /// Everything is written; the sender's socket may fail all the same, before it has delivered it. Ends when it does.
+    async fn fail_of_sender(&self) {
+        if !self.one_way {
+            return std::future::pending().await;
+        }
+        let take_error = || match self.sender.take_error() {
+            Ok(Some(error)) | Err(error) => Ok(error),
+            Ok(None) => Err(io::Error::from(io::ErrorKind::WouldBlock)),
+        };
+        let error = self.sender.async_io(Interest::ERROR, take_error).await.unwrap_or_else(|error| error);
+        self.stop(self.from, SocketCall::SocketError, Got::Error(symbol(&error)));
+    }
+
+    /// Tells how a call ended; the first one is what stopped the transfer.
+    fn stop(&self, side: Side, call: SocketCall, got: Got) {
+        let mut delivery = self.delivery.borrow_mut();
+        let bytes = if call == SocketCall::Read { delivery.bytes } else { delivery.sent };
+        let end = CallEnd { connection: self.connection.clone(), side, call, got, bytes };
+        if delivery.stopped.is_none() {
+            delivery.stopped = Some(end.clone());
+        }
+        drop(delivery);
+        self.tell.tell(end);
+    }
 }
 
 #[cfg(test)]

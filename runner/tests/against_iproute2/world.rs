@@ -13,7 +13,7 @@ use mptcplab::recording::SourceText;
 use mptcplab::scenario;
 use mptcplab::scenario::model::{ListenPlan, SocketProtocol};
 use mptcplab::testbed::{self, Home, Node, Testbed};
-use mptcplab::traffic::{self, LiveConnection};
+use mptcplab::traffic::{self, LiveConnection, Tell};
 use tokio::net::TcpListener;
 
 /// Four links between client and server, nothing configured.
@@ -64,7 +64,7 @@ pub async fn connect(client: &Node, listener: &TcpListener, to: SocketAddr) -> R
     let socket = connecting.await?;
     let server = traffic::accept_from(listener, socket.local_addr()?, &[]).await?;
     let namespaces = ("client".to_owned(), "server".to_owned());
-    let connection = LiveConnection::new("main".to_owned(), namespaces, socket, server)?;
+    let connection = LiveConnection::new("main".to_owned(), namespaces, socket, server, Tell::nobody())?;
     connection.greet().await?;
     Ok(connection)
 }

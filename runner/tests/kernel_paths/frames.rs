@@ -47,7 +47,7 @@ impl Lab {
     pub fn lost(&self, end: usize) -> Result<u64, Failed> {
         self.totals()?;
         let lost = |news: &News| match news {
-            News::Lost { from, count } if *from == end => *count,
+            News::Lost { from, count, .. } if *from == end => *count,
             _ => None,
         };
         Ok(self.forwarder.take_news().iter().filter_map(lost).sum())

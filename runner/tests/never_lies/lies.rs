@@ -345,7 +345,6 @@ steps:
   - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
   - transfer: { on: main, each_way: 1 KiB }
   - close: { on: main, by: client }
-expect: {}
 ";
 
 fn mptcp_though_tcp_is_expected(workshop: &Workshop) -> Result<(), Failed> {

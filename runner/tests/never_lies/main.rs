@@ -9,6 +9,7 @@
 mod lies;
 mod recordings;
 mod stored;
+mod truths;
 mod workshop;
 
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ fn main() -> ExitCode {
         .into_iter()
         .chain(recordings::all())
         .chain(stored::all())
+        .chain(truths::all())
         .map(|(name, test)| {
             let workshop = workshop.clone();
             Trial::ignorable_test(name, move || match &workshop {

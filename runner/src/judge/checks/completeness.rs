@@ -2,6 +2,7 @@
 //! did not complain.
 
 use crate::judge::names::Names;
+use crate::judge::outcome::contradiction_words;
 use crate::judge::render::indented;
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind};
@@ -20,17 +21,17 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
     for entry in entries {
         match &entry.what {
             Observation::Lost { namespace, what, count } => {
-                let (what, why) = match what {
-                    LostWhat::Events => ("events", "the buffer of the event socket overflowed"),
-                    LostWhat::Packets => ("segments", "the ring of the capture overflowed"),
-                    LostWhat::Forwarding => ("packets", "the ring of a path overflowed, and the peer never saw them"),
-                };
+                let (what, why) = lost_words(*what);
                 let count = count.map_or_else(String::new, |count| format!("{count} "));
                 let summary = format!("{count}{what} of {namespace} were lost: {why}; the recording can't be trusted");
                 findings.push(Finding::new(FindingKind::Incomplete, summary).at(Some(entry.at)));
             }
             Observation::SetupFailed { message } => {
                 findings.push(Finding::new(FindingKind::Setup, message.clone()).at(Some(entry.at)));
+            }
+            Observation::SetupContradicted(contradiction) => {
+                let summary = format!("set-up: {}", contradiction_words(contradiction));
+                findings.push(Finding::new(FindingKind::Contradiction, summary).at(Some(entry.at)));
             }
             Observation::KernelLog { line } => kernel_log.push((entry.at, line)),
             _ => {}
@@ -50,6 +51,21 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
         );
     }
     findings
+}
+
+/// What was lost, and how.
+fn lost_words(what: LostWhat) -> (&'static str, &'static str) {
+    match what {
+        LostWhat::Events => ("events", "the buffer of the event socket overflowed"),
+        LostWhat::Packets => ("segments", "the ring of the capture overflowed"),
+        LostWhat::Forwarding => ("packets", "the receive ring of a path overflowed, and the peer never saw them"),
+        LostWhat::Backlog => (
+            "packets",
+            "the kernel dropped them on the way to a path (`tx_dropped` of the interface), though the link had a carrier",
+        ),
+        LostWhat::Sending => ("packets", "the kernel had no room for what a path sent, and the peer never saw them"),
+        LostWhat::Unreadable => ("packets", "a path can't forward such frames, and the peer never saw them"),
+    }
 }
 
 /// The kernel reports each ADD_ADDR that arrives and counts it right after (`mptcp_incoming_options`,

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::judge::names::{Names, side_word};
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind};
-use crate::recording::{Integrity, Observation, Side};
+use crate::recording::{Integrity, Observation, Side, StepOutcome};
 use crate::scenario::model::{Action, CloseHow, Step, TransferPlan};
 
 use super::steps::Progress;
@@ -46,7 +46,9 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
         if let Some(slot) = has_result.get_mut(number) {
             *slot = true;
         }
-        if let Some(problem) = problem(direction, *bytes, integrity) {
+        // Why is said by the call that failed.
+        let is_told = matches!(integrity, Integrity::Short { .. }) && has_failed(names, connection);
+        if !is_told && let Some(problem) = problem(direction, *bytes, integrity) {
             findings.push(
                 Finding::new(FindingKind::Integrity, format!("{whose}: {problem}"))
                     .placed(direction.step.place)
@@ -65,6 +67,14 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
         Finding::new(FindingKind::Incomplete, summary).placed(direction.step.place)
     }));
     findings
+}
+
+/// A step ended because a call on this connection failed.
+fn has_failed(names: &Names<'_>, connection: &str) -> bool {
+    names.recording().entries.iter().any(|entry| match &entry.what {
+        Observation::StepFinished { outcome: StepOutcome::Application(end), .. } => end.connection == connection,
+        _ => false,
+    })
 }
 
 fn directions<'a>(names: &Names<'a>) -> Vec<Direction<'a>> {

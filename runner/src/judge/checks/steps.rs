@@ -1,10 +1,11 @@
 //! How each step ended, against what it is: a step is to be done, an `expect_error` step is to be refused.
 
 use crate::judge::names::Names;
-use crate::judge::time_line::{around, outcome_words};
+use crate::judge::outcome::outcome_words;
+use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{Observation, StepOutcome};
-use crate::scenario::model::{Action, ConnectionOutcome, Step};
+use crate::scenario::model::{Action, CloseHow, ConnectionOutcome, Step};
 
 /// How far the run came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +29,10 @@ impl Progress {
 /// How far the run came, and what is wrong with its steps.
 pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
     let steps = &names.scenario().steps;
+    if names.recording().entries.iter().any(|entry| is_failed_setup(&entry.what)) {
+        // That is a finding of its own, and no step was begun.
+        return (Progress::CutShort(0), Vec::new());
+    }
     let mut outcomes: Vec<Option<(usize, &StepOutcome)>> = vec![None; steps.len()];
     let mut findings = Vec::new();
     for (entry, what) in names.recording().entries.iter().enumerate().map(|(index, entry)| (index, &entry.what)) {
@@ -67,6 +72,10 @@ pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
         }
     }
     (progress, findings)
+}
+
+fn is_failed_setup(what: &Observation) -> bool {
+    matches!(what, Observation::SetupContradicted(_))
 }
 
 fn unfinished(names: &Names<'_>, index: usize, step: &Step) -> Finding {
@@ -119,6 +128,21 @@ fn problem(step: &Step, outcome: &StepOutcome) -> Option<(FindingKind, String)> 
         (StepOutcome::TimedOut { .. } | StepOutcome::NotQuiet { .. }, _) => {
             Some((FindingKind::Deadline, outcome_words(outcome)))
         }
+        (StepOutcome::Contradicted(_), _) => Some((FindingKind::Contradiction, outcome_words(outcome))),
+        (StepOutcome::Application(_), _) => {
+            let words = outcome_words(outcome);
+            let needed = needed(&step.action).map_or(words.clone(), |needed| format!("{words}; expected {needed}"));
+            Some((FindingKind::Application, needed))
+        }
         (StepOutcome::Failed { .. }, _) => Some((FindingKind::Setup, outcome_words(outcome))),
+    }
+}
+
+/// What a step needs from the last call that it makes, where that isn't bytes.
+fn needed(action: &Action) -> Option<&'static str> {
+    match action {
+        Action::Close { how: CloseHow::Abrupt, .. } => Some("the peer's read() to get ECONNRESET"),
+        Action::Close { how: CloseHow::Graceful | CloseHow::HalfClose, .. } => Some("the end of the stream"),
+        _ => None,
     }
 }

@@ -6,7 +6,10 @@ use proptest::prelude::*;
 
 use crate::judge::{canonical, judge};
 use crate::mptcp::{EventKind, MptcpInfo, PmEvent, SubflowFlags, SubflowState};
-use crate::recording::{Connection, Direction, Entry, Integrity, LostWhat, Moment, Observation, Side, StepOutcome};
+use crate::recording::{
+    CallEnd, Connection, Contradiction, Direction, Entry, Got, Integrity, LostWhat, Moment, Observation, Side,
+    SocketCall, StepOutcome,
+};
 use crate::wire::{AddAddrBody, DssMapping, MptcpOption, Segment, TcpFlags};
 
 use super::fixture::Run;
@@ -154,7 +157,7 @@ fn subflow() -> impl Strategy<Value = SubflowState> {
 
 fn observation() -> impl Strategy<Value = Observation> {
     // Each kind is as likely as any other.
-    prop_oneof![2 => of_a_step(), 4 => of_a_connection(), 5 => of_a_place(), 1 => Just(Observation::Ended)]
+    prop_oneof![2 => of_a_step(), 5 => of_a_connection(), 5 => of_a_place(), 1 => Just(Observation::Ended)]
 }
 
 fn of_a_step() -> impl Strategy<Value = Observation> {
@@ -162,11 +165,38 @@ fn of_a_step() -> impl Strategy<Value = Observation> {
         Just(StepOutcome::Done),
         Just(StepOutcome::Refused { error: "EINVAL".to_owned(), message: None }),
         Just(StepOutcome::NotQuiet { seen: String::new(), after: None }),
+        call_end().prop_map(StepOutcome::Application),
+        contradiction().prop_map(StepOutcome::Contradicted),
     ];
     prop_oneof![
         step().prop_map(|step| Observation::StepStarted { step, text: "text".to_owned() }),
         (step(), outcome).prop_map(|(step, outcome)| Observation::StepFinished { step, outcome }),
+        contradiction().prop_map(Observation::SetupContradicted),
     ]
+}
+
+fn contradiction() -> impl Strategy<Value = Contradiction> {
+    prop::collection::vec(name(), 0..3).prop_map(|shown| Contradiction {
+        asked: "add it".to_owned(),
+        answered: "an ACK".to_owned(),
+        shown,
+    })
+}
+
+fn call_end() -> impl Strategy<Value = CallEnd> {
+    let got = prop_oneof![
+        Just(Got::EndOfStream),
+        any::<u64>().prop_map(Got::Bytes),
+        Just(Got::Error("ECONNRESET".to_owned()))
+    ];
+    let call = prop_oneof![Just(SocketCall::Read), Just(SocketCall::Write), Just(SocketCall::Accept)];
+    (name(), side(), call, got, any::<u64>()).prop_map(|(connection, side, call, got, bytes)| CallEnd {
+        connection,
+        side,
+        call,
+        got,
+        bytes,
+    })
 }
 
 fn of_a_connection() -> impl Strategy<Value = Observation> {
@@ -198,6 +228,7 @@ fn of_a_connection() -> impl Strategy<Value = Observation> {
             }
         ),
         (name(), event()).prop_map(|(namespace, event)| Observation::Event { namespace, event }),
+        call_end().prop_map(Observation::Application),
     ]
 }
 

@@ -2,7 +2,9 @@
 
 use crate::judge::{FindingKind, Snapshots, Verdict, verdict};
 use crate::mptcp::{EventKind, MptcpInfo};
-use crate::recording::{Integrity, LostWhat, Moment, Observation, Side, StepOutcome};
+use crate::recording::{
+    CallEnd, Contradiction, Got, Integrity, LostWhat, Moment, Observation, Side, SocketCall, StepOutcome,
+};
 use crate::scenario::model::{
     Action, CloseHow, ConnectionOutcome, CounterExpectation, Filter, FilterAction, FilterHook, Operation, TransferPlan,
 };
@@ -76,11 +78,84 @@ pub(super) fn set_outcome(run: &mut Run, wanted: usize, new: &StepOutcome) {
     });
 }
 
+fn contradiction() -> Contradiction {
+    Contradiction {
+        asked: "delete endpoint 5 in server".to_owned(),
+        answered: "an ACK".to_owned(),
+        shown: vec!["it shows `10.0.2.1 id 5 signal`".to_owned()],
+    }
+}
+
+fn call_end() -> CallEnd {
+    CallEnd {
+        connection: "main".to_owned(),
+        side: Side::Client,
+        call: SocketCall::Read,
+        got: Got::Error("ECONNRESET".to_owned()),
+        bytes: 7,
+    }
+}
+
+/// It is a finding about the kernel: the verdict is "failed", and a bisection takes it for "bad".
+#[test]
+fn a_contradiction_in_the_set_up_is_a_failure_and_no_error() {
+    let mut run = Run::good();
+    run.recording.entries.clear();
+    run.push(Observation::SetupContradicted(contradiction()));
+    run.push(Observation::Ended);
+    let findings = run.findings();
+    let [finding] = findings.as_slice() else { panic!("{findings:#?}") };
+    assert!(!finding.kind.is_error());
+    assert_eq!(
+        finding.summary,
+        "set-up: delete endpoint 5 in server: the kernel answered an ACK, but it shows `10.0.2.1 id 5 signal`"
+    );
+}
+
+/// That bytes are missing follows from the call that failed.
+#[test]
+fn bytes_that_are_missing_after_a_failed_call_are_not_told_again() {
+    let mut run = Run::good();
+    let transfer = run.scenario.steps.iter().position(|step| matches!(step.action, Action::Transfer(_))).unwrap();
+    run.change(|what| match what {
+        Observation::Transferred { sender: Side::Client, bytes, integrity, .. } => {
+            (*bytes, *integrity) = (7, Integrity::Short { expected: 1000 });
+            true
+        }
+        _ => false,
+    });
+    assert_eq!(run.kinds(), [FindingKind::Integrity]);
+    set_outcome(&mut run, transfer, &StepOutcome::Application(call_end()));
+    run.remove(|what| match what {
+        Observation::StepStarted { step, .. } | Observation::StepFinished { step, .. } => *step > transfer,
+        _ => false,
+    });
+    assert_eq!(run.kinds(), [FindingKind::Application]);
+}
+
+/// Recordings go to JSON lines and back; those of before, which have less to say, can still be read.
+#[test]
+fn outcomes_are_stored_and_read() {
+    let mut run = Run::good();
+    run.push(Observation::Application(call_end()));
+    run.push(Observation::SetupContradicted(contradiction()));
+    for outcome in [StepOutcome::Application(call_end()), StepOutcome::Contradicted(contradiction())] {
+        run.push(Observation::StepFinished { step: 0, outcome });
+    }
+    let mut stored = Vec::new();
+    crate::recording::write(&run.recording, &mut stored).unwrap();
+    assert_eq!(crate::recording::read(stored.as_slice()).unwrap(), run.recording);
+    let lost = r#"{"type":"lost","namespace":"client","what":"forwarding","count":6}"#;
+    assert!(serde_json::from_str::<Observation>(lost).is_ok());
+}
+
 #[test]
 fn a_failed_step_is_the_only_finding_of_a_run_that_it_cut_short() {
     let timed_out = StepOutcome::TimedOut { waited_for: "an event".to_owned(), seen: "none".to_owned(), after: None };
     let cases = [
         (timed_out, FindingKind::Deadline),
+        (StepOutcome::Contradicted(contradiction()), FindingKind::Contradiction),
+        (StepOutcome::Application(call_end()), FindingKind::Application),
         (StepOutcome::NotQuiet { seen: "a segment".to_owned(), after: None }, FindingKind::Deadline),
         (StepOutcome::Failed { message: "no such device".to_owned() }, FindingKind::Setup),
         (StepOutcome::Refused { error: "EPERM".to_owned(), message: None }, FindingKind::Refusal),

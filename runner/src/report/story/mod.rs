@@ -6,7 +6,8 @@ mod flight;
 mod ladder;
 mod words;
 
-use crate::recording::{Integrity, LostWhat, Moment, Observation, PathDeed, Recording, StepOutcome};
+use crate::judge::{call_words, contradiction_words};
+use crate::recording::{Entry, Integrity, LostWhat, Moment, Observation, PathDeed, Recording, StepOutcome};
 use crate::scenario::model::Scenario;
 use crate::text;
 use crate::wire::Segment;
@@ -132,10 +133,24 @@ fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Opti
             let good = *integrity == Integrity::Intact;
             transferred_words(what).and_then(|words| note(words, good))
         }
+        Observation::Application(end) => {
+            let is_end = |entry: &Entry| match &entry.what {
+                Observation::StepFinished { outcome: StepOutcome::Application(other), .. } => other == end,
+                _ => false,
+            };
+            note(text::one_line(&call_words(end)), !recording.entries.iter().any(is_end))
+        }
+        Observation::SetupContradicted(contradiction) => {
+            note(text::one_line(&contradiction_words(contradiction)), false)
+        }
         Observation::Lost { namespace, what, count } => {
             let what = match what {
                 LostWhat::Events => "events",
-                LostWhat::Packets | LostWhat::Forwarding => "packets",
+                LostWhat::Packets
+                | LostWhat::Forwarding
+                | LostWhat::Backlog
+                | LostWhat::Sending
+                | LostWhat::Unreadable => "packets",
             };
             let count = count.map(|count| format!("{count} ")).unwrap_or_default();
             note(format!("{count}{what} of {} were lost: this story is not complete", text::one_line(namespace)), false)
@@ -174,12 +189,14 @@ fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Opti
 /// How a step ended, unless it is just done.
 fn outcome_words(outcome: &StepOutcome) -> Option<(String, bool)> {
     match outcome {
-        StepOutcome::Done => None,
+        // How a call ended was told when it did.
+        StepOutcome::Done | StepOutcome::Application(_) => None,
         StepOutcome::Refused { error, message } => {
             let message = message.as_ref().map(|text| format!(" “{}”", text::one_line(text))).unwrap_or_default();
             Some((format!("the kernel refused it: {}{message}", text::one_line(error)), true))
         }
         StepOutcome::TimedOut { seen, .. } => Some((format!("timed out: {}", text::one_line(seen)), false)),
+        StepOutcome::Contradicted(contradiction) => Some((text::one_line(&contradiction_words(contradiction)), false)),
         StepOutcome::NotQuiet { seen, .. } => Some((format!("not quiet: {}", text::one_line(seen)), false)),
         StepOutcome::Failed { message } => Some((text::one_line(message), false)),
     }

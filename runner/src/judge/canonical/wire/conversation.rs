@@ -121,7 +121,7 @@ impl<'a> Conversation<'a> {
     /// Whether an option that arrived is a repetition.
     pub(super) fn received_again(&mut self, flow: usize, from_initiator: bool, option: &MptcpOption) -> bool {
         let side = self.side(flow, from_initiator);
-        self.received.entry(other(side)).or_default().taken_back(option);
+        self.received.entry(side.other()).or_default().taken_back(option);
         self.received.entry(side).or_default().again(option)
     }
 
@@ -168,7 +168,7 @@ impl<'a> Conversation<'a> {
             MptcpOption::RemoveAddr { address_ids } => {
                 self.remove(side, stretch, address_ids);
                 self.sides.entry(side).or_default().announcements.again(option);
-                self.sides.entry(other(side)).or_default().announcements.taken_back(option);
+                self.sides.entry(side.other()).or_default().announcements.taken_back(option);
                 false
             }
             MptcpOption::MpFastclose { .. } => {
@@ -211,7 +211,7 @@ impl<'a> Conversation<'a> {
             talk.items.push(Item { stretch, key: (1, text), uses });
         }
         // The address may be announced and echoed anew.
-        let answer = self.sides.entry(other(side)).or_default();
+        let answer = self.sides.entry(side.other()).or_default();
         for id in ids {
             answer.last.remove(&Thing::Echoed(*id));
         }
@@ -242,12 +242,5 @@ impl<'a> Conversation<'a> {
             }
         }
         text
-    }
-}
-
-fn other(side: Side) -> Side {
-    match side {
-        Side::Client => Side::Server,
-        Side::Server => Side::Client,
     }
 }

@@ -1,0 +1,132 @@
+//! The steps that send bytes, and those that close.
+
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::lab::Lab;
+use super::step::failed;
+use crate::recording::{CallEnd, Integrity, Moment, Observation, Side, StepOutcome};
+use crate::scenario::model::{CloseHow, TransferPlan};
+use crate::traffic::{CloseError, Deliveries, Delivery};
+
+impl Lab<'_> {
+    /// The first byte each way.
+    pub(super) async fn greet(&self, name: &str) -> StepOutcome {
+        let Some(connection) = self.connections.get(name) else { return no_connection(name) };
+        let deliveries = match connection.greet().await {
+            Ok(deliveries) => deliveries,
+            Err(error) => return failed(format!("the first byte each way on `{name}`: {error}")),
+        };
+        // Only what isn't as it must be is told: each connection begins like this.
+        if deliveries.iter().flatten().all(|delivery| integrity(delivery) == Integrity::Intact) {
+            StepOutcome::Done
+        } else {
+            self.note_deliveries(name, deliveries)
+        }
+    }
+
+    pub(super) async fn transfer(&mut self, plan: &TransferPlan) -> StepOutcome {
+        let Some(connection) = self.connections.get(&plan.connection) else { return no_connection(&plan.connection) };
+        match timeout(plan.deadline, connection.transfer(plan)).await {
+            Err(_) => self.stuck(&plan.connection, plan.deadline),
+            Ok(Err(error)) => failed(format!("transfer on `{}`: {error}", plan.connection)),
+            Ok(Ok(deliveries)) => self.note_deliveries(&plan.connection, deliveries),
+        }
+    }
+
+    pub(super) fn start_transfer(&mut self, plan: &TransferPlan) -> StepOutcome {
+        let Some(connection) = self.connections.get_mut(&plan.connection) else {
+            return no_connection(&plan.connection);
+        };
+        match connection.start_transfer(plan) {
+            Ok(()) => StepOutcome::Done,
+            Err(error) => failed(format!("transfer on `{}`: {error}", plan.connection)),
+        }
+    }
+
+    pub(super) async fn finish_transfer(&mut self, name: &str, deadline: Duration) -> StepOutcome {
+        let Some(connection) = self.connections.get_mut(name) else { return no_connection(name) };
+        match timeout(deadline, connection.finish_transfer()).await {
+            Err(_) => self.stuck(name, deadline),
+            Ok(None) => failed(format!("no transfer runs in the background on `{name}`")),
+            Ok(Some(Err(error))) => failed(format!("transfer on `{name}`: {error}")),
+            Ok(Some(Ok(deliveries))) => self.note_deliveries(name, deliveries),
+        }
+    }
+
+    fn stuck(&self, name: &str, deadline: Duration) -> StepOutcome {
+        let seen = self.connections.get(name).map_or_else(String::new, |connection| {
+            let side = |sender| {
+                let progress = connection.progress(sender);
+                format!("{} sent, {} received", progress.sent(), progress.received())
+            };
+            format!("bytes from the client: {}; from the server: {}", side(Side::Client), side(Side::Server))
+        });
+        StepOutcome::timed_out(format!("the end of the transfer on `{name}`"), seen, deadline)
+    }
+
+    /// Records what each direction came to. A call that failed before all bytes had arrived is the outcome; at the end of a
+    /// stream, the other direction goes on.
+    fn note_deliveries(&self, name: &str, deliveries: Deliveries) -> StepOutcome {
+        let mut outcome = StepOutcome::Done;
+        for (sender, delivery) in [Side::Client, Side::Server].into_iter().zip(deliveries) {
+            let Some(delivery) = delivery else { continue };
+            let is_short = delivery.bytes < delivery.expected;
+            let failure = delivery.stopped.clone().filter(|end: &CallEnd| is_short && end.error().is_some());
+            if let (Some(end), StepOutcome::Done) = (failure, &outcome) {
+                outcome = StepOutcome::Application(end);
+            }
+            self.recorder.note(Observation::Transferred {
+                connection: name.to_owned(),
+                sender,
+                bytes: delivery.bytes,
+                integrity: integrity(&delivery),
+                took: delivery.took.map(|took| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
+            });
+        }
+        outcome
+    }
+
+    pub(super) async fn close(&mut self, name: &str, by: Side, how: CloseHow, deadline: Duration) -> StepOutcome {
+        if how != CloseHow::HalfClose
+            && let Err(message) = self.take_sockets(name, &Moment::BeforeClose)
+        {
+            return failed(message);
+        }
+        let Some(connection) = self.connections.get_mut(name) else { return no_connection(name) };
+        let closed = timeout(deadline, async {
+            match how {
+                CloseHow::Graceful => connection.close_gracefully(by).await.map(|()| None),
+                CloseHow::Abrupt => connection.close_abruptly(by).await,
+                CloseHow::HalfClose => connection.half_close(by).await.map(|()| None),
+            }
+        });
+        match closed.await {
+            Err(_) => StepOutcome::timed_out(
+                format!("the peer to see the end of `{name}`"),
+                "its socket shows nothing",
+                deadline,
+            ),
+            Ok(Ok(cut_off)) => {
+                // That a transfer is cut off is what such a close is for.
+                cut_off.map(|deliveries| self.note_deliveries(name, deliveries));
+                StepOutcome::Done
+            }
+            Ok(Err(CloseError::Application(end))) => StepOutcome::Application(end),
+            Ok(Err(CloseError::Closed)) => failed(format!("close `{name}`: it is closed already")),
+        }
+    }
+}
+
+fn no_connection(name: &str) -> StepOutcome {
+    failed(format!("there is no connection `{name}`"))
+}
+
+fn integrity(delivery: &Delivery) -> Integrity {
+    match delivery.comparison.first {
+        Some(first) => Integrity::Corrupt { first, count: delivery.comparison.wrong },
+        None if delivery.bytes < delivery.expected => Integrity::Short { expected: delivery.expected },
+        None => Integrity::Intact,
+    }
+}

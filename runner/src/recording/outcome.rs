@@ -1,0 +1,133 @@
+//! How steps end, and what applications get from their sockets.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Side;
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
+pub enum StepOutcome {
+    /// As it should.
+    Done,
+    /// The kernel refused the operation. Only an `expect_error` step may end so.
+    Refused {
+        /// The symbolic errno: `EINVAL`.
+        error: String,
+        /// The kernel's own words (extended ACK), if there were any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
+    /// The kernel accepted the operation, and then shows something else.
+    Contradicted(Contradiction),
+    /// An application of the scenario got something else from a call than the step needs.
+    Application(CallEnd),
+    /// A deadline passed.
+    TimedOut {
+        /// What was waited for: fits after "waiting for".
+        waited_for: String,
+        /// What was seen instead.
+        seen: String,
+        /// The timeout in nanoseconds. Recordings of older versions have it in `waited_for`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+    },
+    /// Something was observed while it had to be quiet, until the deadline.
+    NotQuiet {
+        /// The last thing.
+        seen: String,
+        /// The timeout in nanoseconds. Recordings of older versions lack it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        after: Option<u64>,
+    },
+    /// It could not be done at all: the run is in error.
+    Failed {
+        /// What was attempted, on what, what the kernel said, what to do.
+        message: String,
+    },
+}
+
+impl StepOutcome {
+    /// The timeout passed.
+    pub fn timed_out(waited_for: impl Into<String>, seen: impl Into<String>, after: Duration) -> Self {
+        Self::TimedOut { waited_for: waited_for.into(), seen: seen.into(), after: Some(nanoseconds(after)) }
+    }
+
+    /// It did not become quiet until the timeout passed.
+    pub fn not_quiet(seen: impl Into<String>, after: Duration) -> Self {
+        Self::NotQuiet { seen: seen.into(), after: Some(nanoseconds(after)) }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// What the kernel shows contradicts what it answered before.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contradiction {
+    /// What it was asked for, on what: `delete endpoint 5 in server`.
+    pub asked: String,
+    /// What it answered: `an ACK`.
+    pub answered: String,
+    /// What it shows, one sentence each.
+    pub shown: Vec<String>,
+}
+
+/// How a call of an application on a socket of a connection ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallEnd {
+    /// The name of the connection.
+    pub connection: String,
+    /// Whose call it was.
+    pub side: Side,
+    /// The call.
+    pub call: SocketCall,
+    /// What it got.
+    pub got: Got,
+    /// Bytes that this side had read or written by calls of this kind before, in the same step.
+    #[serde(default)]
+    pub bytes: u64,
+}
+
+/// A call of the socket interface.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SocketCall {
+    /// connect()
+    Connect,
+    /// accept()
+    Accept,
+    /// read()
+    Read,
+    /// write()
+    Write,
+    /// shutdown()
+    Shutdown,
+    /// getsockopt(`SO_ERROR`), asked when poll() reports an error of a socket on which no other call waits.
+    SocketError,
+}
+
+/// What a call got.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Got {
+    /// The end of the stream.
+    EndOfStream,
+    /// Bytes that no transfer asked for.
+    Bytes(u64),
+    /// An errno, by its symbol: `ECONNRESET`.
+    Error(String),
+}
+
+impl CallEnd {
+    /// The symbol of the errno, if it is one.
+    pub fn error(&self) -> Option<&str> {
+        match &self.got {
+            Got::Error(symbol) => Some(symbol),
+            Got::EndOfStream | Got::Bytes(_) => None,
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! Scenarios in which nothing is wrong, though it may look like it: what is found in them would be a lie.
+//!
+//! And those in which an application's call fails: that is what must be found, at once, and nothing else.
+
+use std::time::{Duration, Instant};
+
+use libtest_mimic::Failed;
+use mptcplab::judge::{FindingKind, judge};
+use mptcplab::recording::Observation;
+
+use super::workshop::{Desk, Test, Workshop, assert_found};
+
+/// A link with a path flaps while data flow: what its interface drops without a carrier is no loss of the runner's.
+const FLAP: &str = "\
+title: A link with a path goes down and up while data flow
+about: x
+topology: two-links
+paths: { link1: { both: { delay: 5 ms } } }
+namespaces:
+  client: { limits: { subflows: 1 }, endpoints: [{ address: 10.0.2.2, flags: [subflow], dev: eth2 }] }
+  server: { limits: { subflows: 1 } }
+steps:
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
+  - wait: { subflows: { main: 2 } }
+  - quiet: 50 ms
+  - transfer: { on: main, from_server: 1 MiB, pace: 8 Mbit/s, background: on }
+  - wait: { transferred: { on: main, by: server, bytes: 128 KiB } }
+  - link_down: { in: client, device: eth1 }
+  - wait: { transferred: { on: main, by: server, bytes: 384 KiB } }
+  - link_up: { in: client, device: eth1 }
+  - finish_transfer: { on: main, deadline: 20 s }
+  - close: { on: main, by: client }
+";
+
+/// An endpoint is deleted while the peer's join makes an implicit one of the same address.
+const IMPLICIT: &str = "\
+title: An endpoint is deleted while the peer joins it
+about: x
+topology: two-links
+paths: { link1: {}, link2: {} }
+namespaces:
+  client: { limits: { subflows: 2, add_addr_accepted: 2 } }
+  server: { limits: { subflows: 2 } }
+steps:
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
+  - add_endpoint: { in: server, address: 10.0.2.1, flags: [signal], id: 5 }
+  - delete_endpoint: { in: server, id: 5 }
+  - quiet: 100 ms
+  - close: { on: main, by: client }
+";
+
+/// A socket is closed abruptly while both sides send.
+const CUT_OFF: &str = "\
+title: An abrupt close in the middle of a transfer
+about: x
+topology: two-links
+namespaces: { client: {}, server: {} }
+steps:
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
+  - transfer: { on: main, each_way: 64 MiB, background: on }
+  - wait: { transferred: { on: main, by: client, bytes: 64 KiB } }
+  - close: { on: main, by: server, how: abrupt, deadline: 5 s }
+expect: { counters: { server: { MPTcpExtMPFastcloseTx: 1 } } }
+";
+
+/// Two routes to one prefix differ only in their source address: one of them is deleted.
+const TWO_ROUTES: &str = "\
+title: One of two routes to the same prefix is deleted
+about: x
+topology: two-links
+namespaces: { client: {}, server: {} }
+steps:
+  - add_route: { in: client, to: 10.9.0.0/16, via: 10.0.1.1, metric: 5 }
+  - add_route: { in: client, to: 10.9.0.0/16, via: 10.0.1.1, metric: 6 }
+  - delete_route: { in: client, to: 10.9.0.0/16, via: 10.0.1.1, metric: 5 }
+";
+
+const TRUTHS: [(&str, &str); 4] = [
+    ("truth::a_link_with_a_path_flaps_while_data_flow", FLAP),
+    ("truth::an_endpoint_is_deleted_while_the_peer_joins_it", IMPLICIT),
+    ("truth::an_abrupt_close_cuts_a_transfer_off", CUT_OFF),
+    ("truth::one_of_two_routes_is_deleted", TWO_ROUTES),
+];
+
+/// A firewall resets the only subflow in the middle of a transfer of this size and direction. The kernel keeps the
+/// connection for net.mptcp.close_timeout, so that another subflow could go on with it (`mptcp_worker`,
+/// net/mptcp/protocol.c); then read() gets an error, and which one depends on the kernel.
+fn reset(transfer: &str) -> String {
+    format!(
+        "\
+title: A reset on the way
+about: x
+topology: two-links
+paths: {{ link1: {{}} }}
+namespaces:
+  client: {{ sysctls: {{ net.mptcp.close_timeout: 1 }} }}
+  server: {{ sysctls: {{ net.mptcp.close_timeout: 1 }} }}
+steps:
+  - connect: {{ name: main, from: client, to: server, address: 10.0.1.1 }}
+  - add_rule: {{ link: link1, name: reset, from: server, payload: \">=1\", nth: 20, action: {{ inject: {{ reset: forward }} }} }}
+{transfer}"
+    )
+}
+
+/// The application's error is found, and long before the deadline.
+fn told_at_once(workshop: &Workshop, text: &str, words: &str) -> Result<(), Failed> {
+    let begin = Instant::now();
+    let scenario = Desk::new(text)?.load()?;
+    let recording = workshop.record(&scenario)?;
+    let findings = judge(&scenario, &recording);
+    let [finding] = findings.as_slice() else {
+        return Err(format!("one finding was to be made: {findings:#?}").into());
+    };
+    if finding.kind != FindingKind::Application || !finding.summary.contains(words) {
+        return Err(format!("`{words}` was to be found, but it was {finding:#?}").into());
+    }
+    if !recording.entries.iter().any(|entry| matches!(entry.what, Observation::Application(_))) {
+        return Err("what the call got is not in the recording".into());
+    }
+    // The deadlines are a minute.
+    if begin.elapsed() > Duration::from_secs(30) {
+        return Err(format!("it took {:?} to be told", begin.elapsed()).into());
+    }
+    Ok(())
+}
+
+fn a_reset_in_a_transfer(workshop: &Workshop) -> Result<(), Failed> {
+    let text = reset("  - transfer: { on: main, from_server: 64 MiB, deadline: 60 s }\n");
+    told_at_once(workshop, &text, "the client's read() on main got E")
+}
+
+fn a_reset_while_something_is_waited_for(workshop: &Workshop) -> Result<(), Failed> {
+    let text = reset(
+        "  - transfer: { on: main, from_server: 64 MiB, background: on }
+  - wait: { transferred: { on: main, by: server, bytes: 63 MiB }, deadline: 60 s }
+  - finish_transfer: { on: main, deadline: 60 s }\n",
+    );
+    told_at_once(workshop, &text, "the client's read() on main got E")
+}
+
+/// All packets are lost from now on; the writer's kernel gives up, and the reader would wait for ever.
+fn a_writer_that_times_out(workshop: &Workshop) -> Result<(), Failed> {
+    let text = "\
+title: All subflows time out
+about: x
+topology: two-links
+paths: { link1: {} }
+namespaces:
+  client: { sysctls: { net.ipv4.tcp_retries2: 2, net.mptcp.close_timeout: 1 } }
+  server: {}
+steps:
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
+  - transfer: { on: main, from_client: 8 MiB, pace: 10 Mbit/s, background: on }
+  - wait: { transferred: { on: main, by: client, bytes: 64 KiB } }
+  - set_path: { link: link1, loss: 100 % }
+  - finish_transfer: { on: main, deadline: 60 s }
+";
+    told_at_once(workshop, text, "the client's write() on main got E")
+}
+
+fn a_connect_that_is_refused(workshop: &Workshop) -> Result<(), Failed> {
+    let text = "\
+title: Nobody listens
+about: x
+topology: two-links
+namespaces: { client: {}, server: {} }
+steps:
+  - listen: { in: server, port: 8080 }
+  - add_filter: { name: refuse, in: server, hook: input, option: mp_capable, action: reject_reset }
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1, deadline: 60 s }
+";
+    told_at_once(workshop, text, "the client's connect() on main got ECONNREFUSED")
+}
+
+fn holds(workshop: &Workshop, text: &str) -> Result<(), Failed> {
+    assert_found(&workshop.verdict(&Desk::new(text)?)?, FindingKind::SnapshotNew, "there is no snapshot")
+}
+
+/// Each of them.
+pub fn all() -> Vec<(&'static str, Test)> {
+    let truths = TRUTHS.into_iter().map(|(name, text)| {
+        let test: Test = Box::new(move |workshop| holds(workshop, text));
+        (name, test)
+    });
+    let errors: [(&'static str, Test); 4] = [
+        ("application::a_reset_in_a_transfer", Box::new(a_reset_in_a_transfer)),
+        ("application::a_reset_while_something_is_waited_for", Box::new(a_reset_while_something_is_waited_for)),
+        ("application::a_writer_that_times_out", Box::new(a_writer_that_times_out)),
+        ("application::a_connect_that_is_refused", Box::new(a_connect_that_is_refused)),
+    ];
+    truths.chain(errors).collect()
+}
