@@ -174,7 +174,11 @@ static TRANSFER: Record = Record::plain(
         scalar("from_client", Kind::Size, "Bytes from the client to the server."),
         scalar("from_server", Kind::Size, "Bytes from the server to the client."),
         scalar("pace", Kind::Rate, "The rate in each direction; as fast as it goes unless given."),
-        scalar("background", Kind::Switch, "The step ends at once; `finish_transfer` or `close` waits for the end."),
+        scalar(
+            "background",
+            Kind::Switch,
+            "The step ends at once. A `finish_transfer` step waits for the end of the transfer, or `close: { how: abrupt }` cuts it off.",
+        ),
         scalar("tolerate_corrupt", Kind::Integer(0, 1 << 30), "So many bytes may arrive damaged."),
         DEADLINE.doc("The longest it may take; 10 s unless given."),
     ],

@@ -9,7 +9,7 @@ use super::super::model::{
 };
 use super::super::scalar::{self, Parsed, Problem};
 use super::super::yaml::Node;
-use super::scope::{ConnectionDetails, KnownConnection, KnownListener, Scope};
+use super::scope::{ConnectionDetails, KnownConnection, KnownListener, KnownTransfer, Scope};
 use super::step::{LONG, SHORT};
 use super::{Fields, Read, Reader};
 use crate::recording::Side;
@@ -282,7 +282,7 @@ pub(super) fn transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) 
     }
     let background = background?;
     if background && let Some(known) = scope.connections.iter_mut().find(|known| known.name == connection) {
-        known.background = Some((from_client, from_server));
+        known.background = Some(KnownTransfer { place: fields.place(), from_client, from_server });
     }
     Ok(TransferPlan {
         connection,
@@ -326,6 +326,7 @@ pub(super) fn close(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> 
     known.live(reader, node.place)?;
     let (name, by) = (known.name.clone(), by.and_then(|node| side(reader, known, node))?);
     let how = how?;
+    check_background(reader, fields.place(), known, by, how)?;
     if how != CloseHow::HalfClose
         && let Some(known) = scope.connections.iter_mut().find(|known| known.name == name)
     {
@@ -333,6 +334,36 @@ pub(super) fn close(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> 
         known.background = None;
     }
     Ok(Action::Close { connection: name, by, how, deadline: deadline? })
+}
+
+/// A close() while a transfer is running in the background. A graceful one comes after all bytes; an abrupt one may cut
+/// them off.
+fn check_background(reader: &Reader, place: Place, known: &KnownConnection, by: Side, how: CloseHow) -> Read<()> {
+    let Some(transfer) = known.background else { return Ok(()) };
+    let message = match how {
+        CloseHow::Abrupt => return Ok(()),
+        CloseHow::HalfClose if transfer.from(by) == 0 => return Ok(()),
+        CloseHow::HalfClose => format!("`{}` can't end a direction in which a background transfer sends", known.name),
+        CloseHow::Graceful => format!("a background transfer of `{}` is still running", known.name),
+    };
+    Err(reader.report(
+        Diagnostic::new(place, message)
+            .context(transfer.place, "it was started here")
+            .help("wait for its end with a `finish_transfer` step, or cut it off with `how: abrupt`"),
+    ))
+}
+
+/// Each background transfer must have been waited for or cut off: what it came to would be known to nobody.
+pub(super) fn check_finished(reader: &Reader, scope: &Scope) -> Read<()> {
+    let unfinished = |known: &KnownConnection| {
+        let transfer = known.background?;
+        let message = format!("nothing waits for the end of this background transfer of `{}`", known.name);
+        Some(reader.report(Diagnostic::new(transfer.place, message).help(format!(
+            "add `finish_transfer: {{ on: {0} }}`, or cut it off with `close: {{ on: {0}, by: client, how: abrupt }}`",
+            known.name
+        ))))
+    };
+    scope.connections.iter().filter_map(unfinished).last().map_or(Ok(()), Err)
 }
 
 /// The side that a scalar names.

@@ -349,7 +349,9 @@ fn read_steps(reader: &Reader, node: &Node, scope: &mut scope::Scope) -> Read<Ve
     }
     scope.foresee(items);
     let mut room = MOST_STEPS;
-    repeat::steps(reader, items, scope, &mut room)
+    let steps = repeat::steps(reader, items, scope, &mut room)?;
+    connection::check_finished(reader, scope)?;
+    Ok(steps)
 }
 
 fn lines<T>(fields: &Fields<'_>, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<Vec<T>> {

@@ -53,8 +53,26 @@ pub struct KnownConnection {
     pub details: Option<ConnectionDetails>,
     /// The step that closed it.
     pub closed: Option<Place>,
-    /// Bytes of the background transfer that runs: from the client, from the server.
-    pub background: Option<(u64, u64)>,
+    /// The background transfer that runs.
+    pub background: Option<KnownTransfer>,
+}
+
+/// A transfer in the background.
+#[derive(Debug, Clone, Copy)]
+pub struct KnownTransfer {
+    pub place: Place,
+    pub from_client: u64,
+    pub from_server: u64,
+}
+
+impl KnownTransfer {
+    /// The bytes that this side sends.
+    pub fn from(&self, sender: Side) -> u64 {
+        match sender {
+            Side::Client => self.from_client,
+            Side::Server => self.from_server,
+        }
+    }
 }
 
 #[derive(Debug, Clone)]

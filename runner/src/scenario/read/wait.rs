@@ -200,13 +200,13 @@ fn transferred(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
     known.live(reader, on.place)?;
     let sender = by.and_then(|node| connection::side(reader, known, node))?;
     let bytes = bytes?;
-    let Some((from_client, from_server)) = known.background else {
+    let Some(transfer) = known.background else {
         return Err(reader.report(
             Diagnostic::new(on.place, format!("no background transfer of `{}` is running", known.name))
                 .help("`transfer: { …, background: on }` starts one"),
         ));
     };
-    let all = if sender == Side::Client { from_client } else { from_server };
+    let all = transfer.from(sender);
     if bytes > all {
         let message = format!("that never happens: the transfer has {all} bytes in this direction");
         return Err(reader.error(fields.place_of("bytes"), message));
