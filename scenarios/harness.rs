@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
     let folder = folder.canonicalize().unwrap_or(folder);
     let mut trials = match scenario::find(std::slice::from_ref(&folder)) {
-        Ok(files) => files.iter().flat_map(|file| trials(&folder, file, &session)).collect(),
+        Ok(found) => found.files.iter().flat_map(|file| trials(&folder, file, &session)).collect(),
         Err(error) => vec![Trial::test("scenarios", move || Err(Failed::from(error.to_string())))],
     };
     trials.push(Trial::test("harness::only_a_pass_completes", only_a_pass_completes));

@@ -23,6 +23,7 @@ use crate::testbed::{Home, NamespaceError};
 /// ([`crate::sys::privilege::enter`]).
 #[derive(Debug)]
 pub struct Session {
+    _counted: engine::Counted,
     home: Arc<Home>,
     known: Mutex<BTreeMap<Feature, Availability>>,
     /// Read by each run, written by those that must be alone, so that they are whoever calls.
@@ -44,6 +45,7 @@ impl Session {
     pub fn open() -> Result<Self, NamespaceError> {
         let log = KernelLog::open().map(|log| Mutex::new(Log { log, told: HashSet::new() }));
         Ok(Self {
+            _counted: engine::Counted::new(),
             home: Home::create()?,
             known: Mutex::default(),
             machine: RwLock::default(),
@@ -113,6 +115,9 @@ impl Session {
 
     /// Runs a scenario, without judging it, and keeps everything that the run has left behind.
     pub fn run(&self, scenario: &Scenario) -> Result<Run, String> {
+        if engine::abandoned() {
+            return Err(engine::INTERRUPTED.to_owned());
+        }
         let kernel = self.surroundings(scenario)?;
         let scenario = scenario.on_kernel(|feature| kernel.lacks.contains(feature));
         let (_alone, _together);
@@ -123,6 +128,9 @@ impl Session {
         }
         self.nobody_listens(scenario)?;
         let run = self.at_home(|| engine::run(scenario, &self.home, &kernel))?;
+        if engine::abandoned() {
+            return Err(engine::INTERRUPTED.to_owned());
+        }
         self.nobody_listens(scenario)?;
         if let (Ok(log), Ok(lines)) = (&self.log, &run.kernel_log) {
             let troubles = lines.iter().filter(|line| line.trouble().is_some()).cloned();

@@ -86,6 +86,85 @@ fn a_bad_scenario_has_exit_code_2_and_is_named() {
     }
 }
 
+/// Everything that isn't a regular file is refused at once: a pipe would wait for a writer, a device has no end.
+#[test]
+fn only_regular_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    nix::unistd::mkfifo(path("pipe.yaml").as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(path("socket.yaml")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", path("zeros.yaml")).unwrap();
+    let hole = std::fs::File::create(path("hole.yaml")).unwrap();
+    hole.set_len(1 << 40).unwrap();
+    std::fs::create_dir(path("folder.yaml")).unwrap();
+    std::fs::write(path("scenario.yaml"), "title: x\nabout: x\ntopology: pipe\nsteps: []\n").unwrap();
+    std::fs::create_dir(path("topologies")).unwrap();
+    nix::unistd::mkfifo(path("topologies/pipe.yaml").as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let said = |arguments: &[&str]| {
+        let output = mptcplab(arguments);
+        assert!(matches!(output.status.code(), Some(2 | 3)), "{arguments:?}: {:?}", output.status);
+        stderr(&output)
+    };
+    let kinds = [
+        ("pipe", "it is a pipe, not a regular file; write its content to a file first"),
+        ("socket", "it is a socket, not a regular file"),
+        ("zeros", "it is a device, not a regular file"),
+        ("hole", "the file is too large: 1099511627776 bytes or more"),
+    ];
+    for (name, expected) in kinds {
+        let file = path(&format!("{name}.yaml"));
+        for command in ["check", "run", "judge", "matrix"] {
+            let err = said(&[command, &file]);
+            assert!(err.contains(expected), "{command}: {err}");
+        }
+        let err = said(&["vm", "--kernel", &file, "scenarios/fullmesh.yaml"]);
+        // It is only looked at once the scenarios have been read.
+        assert!(err.contains(expected) || err.contains("scenarios/fullmesh.yaml"), "{err}");
+    }
+    assert!(said(&["judge", &path("folder.yaml")]).contains("it is a folder"));
+    // A topology is looked for among regular files.
+    assert!(said(&["check", &path("scenario.yaml")]).contains("pipe"));
+}
+
+/// A file that isn't taken is named: nobody shall believe that it was checked.
+#[test]
+fn what_is_left_out_of_a_folder_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("more")).unwrap();
+    std::os::unix::fs::symlink(path("more"), path("link")).unwrap();
+    std::fs::write(path(".draft.yaml"), "").unwrap();
+    let output = mptcplab(&["check", folder.path().to_str().unwrap()]);
+    let err = stderr(&output);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err.contains(".draft.yaml: hidden\n") && err.contains("link: a symbolic link to a folder\n"), "{err}");
+}
+
+#[test]
+fn address_space_that_is_too_small_is_said() {
+    let program = env!("CARGO_BIN_EXE_mptcplab");
+    let output = Command::new("sh").args(["-c", &format!("ulimit -v 50000; exec {program} schema")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let err = stderr(&output);
+    assert!(err.starts_with("error: mptcplab needs 64 MiB of address space, and is limited to "), "{err}");
+    assert!(err.contains("hint: `ulimit -v unlimited`"), "{err}");
+}
+
+/// Before there are scenarios that run, there is nothing to tidy up, but an exit code to give.
+#[test]
+fn a_signal_before_the_first_run_gives_exit_code_130() {
+    use nix::sys::signal::{Signal, kill};
+    use std::io::Read as _;
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mptcplab"));
+        let mut child = command.arg("schema").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // The schema is larger than a pipe takes: when the first byte is here, the program waits for us.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        kill(nix::unistd::Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
+    }
+}
+
 #[test]
 fn completions_are_made_for_each_shell() {
     for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {

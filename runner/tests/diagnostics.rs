@@ -263,6 +263,21 @@ fn files_that_are_no_files_are_refused() {
     assert!(start.elapsed() < Duration::from_secs(1), "the file was read");
 }
 
+/// A run has its time, whatever the scenario says: what takes longer for certain is refused, at the step that is too much.
+#[test]
+fn quiet_periods_that_no_run_has_time_for_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("long.yaml");
+    let head = "title: long\nabout: x\nnamespaces: { client: {} }\nsteps:\n";
+    let diagnostics = |steps: usize| {
+        std::fs::write(&path, format!("{head}{}", "  - quiet: 10 min\n".repeat(steps))).expect("a file");
+        scenario::load(&path).err().map(|all| all.iter().map(|one| one.message().to_owned()).collect::<Vec<_>>())
+    };
+    let message = "up to this step the quiet periods take 2400 s; a run may take 1800 s";
+    assert_eq!(diagnostics(9_000), Some(vec![message.to_owned()]));
+    assert_eq!(diagnostics(3), None);
+}
+
 /// The most that can be written into a file of 1 MiB is dealt with in bounded time, and not with one line for each.
 #[test]
 fn many_errors_are_counted_not_shown() {

@@ -23,12 +23,18 @@ const SCENARIO: &str = "fullmesh.yaml";
 const SKIPPED: &str = include_str!("program/skipped.yaml");
 
 fn main() -> ExitCode {
+    let only_root = (!nix::unistd::geteuid().is_root()).then_some("only root can mount");
     program::run_tests(&[
         ("a_failure_leaves_evidence", None, false, a_failure_leaves_evidence),
         ("a_stored_failure_is_judged_alike", None, false, a_stored_failure_is_judged_alike),
         ("a_pass_leaves_nothing", None, false, a_pass_leaves_nothing),
         ("an_interruption_tells_what_is_known", None, false, an_interruption_tells_what_is_known),
         ("a_second_interruption_ends_at_once", None, false, a_second_interruption_ends_at_once),
+        ("a_run_that_is_given_up_is_tidied_up", None, false, a_run_that_is_given_up_is_tidied_up),
+        ("no_foreign_folder_is_deleted", None, false, no_foreign_folder_is_deleted),
+        ("there_are_as_many_jobs_as_fit_in", None, false, there_are_as_many_jobs_as_fit_in),
+        ("too_few_open_files_are_said", None, false, too_few_open_files_are_said),
+        ("read_only_sysctls_are_not_the_kernels_fault", only_root, false, read_only_sysctls_are_not_the_kernels_fault),
     ])
 }
 
@@ -145,7 +151,7 @@ fn signal(child: &Child, signal: Signal) {
 }
 
 fn an_interruption_tells_what_is_known() -> Result<(), Failed> {
-    for which in [Signal::SIGINT, Signal::SIGTERM] {
+    for which in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
         let folder = folder_with("nothing is replaced", "");
         let (child, out) = endless(folder.path(), &[]);
         signal(&child, which);
@@ -181,5 +187,91 @@ fn a_second_interruption_ends_at_once() -> Result<(), Failed> {
     assert!(line.starts_with("interrupted: waiting for "), "{line}");
     signal(&child, Signal::SIGINT);
     assert_eq!(child.wait()?.code(), Some(130));
+    Ok(())
+}
+
+/// The listener of an endpoint with a port belongs to the kernel, and holds its namespace until the endpoint is deleted.
+fn a_run_that_is_given_up_is_tidied_up() -> Result<(), Failed> {
+    for which in [Signal::SIGTERM, Signal::SIGHUP] {
+        let folder = folder_with("quiet: 50 ms", "quiet: { period: 200 s, deadline: 300 s }");
+        fs::write(folder.path().join("a-skipped.yaml"), SKIPPED)?;
+        let mut child = mptcplab(folder.path(), &["--format", "json", "a-skipped.yaml", SCENARIO])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let mut out = BufReader::new(child.stdout.take().ok_or("no standard output")?);
+        let mut line = String::new();
+        out.read_line(&mut line)?;
+        signal(&child, which);
+        let mut err = BufReader::new(child.stderr.take().ok_or("no standard error")?);
+        err.read_line(&mut String::new())?;
+        signal(&child, which);
+        // Each run comes to an end of its own, and says so.
+        let given_up = out.lines().map_while(Result::ok).filter(|line| line.contains("interrupted before its end"));
+        assert_eq!(given_up.count(), 2);
+        assert_eq!(child.wait()?.code(), Some(130));
+    }
+    Ok(())
+}
+
+fn no_foreign_folder_is_deleted() -> Result<(), Failed> {
+    let folder = folder_with("nothing is replaced", "");
+    let precious = folder.path().join("scenarios/precious.yaml");
+    fs::create_dir(folder.path().join("scenarios"))?;
+    fs::write(&precious, "mine")?;
+    let output = mptcplab(folder.path(), &["--results", ".", SCENARIO]).output()?;
+    has_code(&output, 3)?;
+    assert!(text(&output.stderr).contains("name a new or an empty folder"), "{}", text(&output.stderr));
+    assert_eq!(fs::read_to_string(&precious)?, "mine");
+    for _ in 0..2 {
+        // Its own results are replaced.
+        has_code(&mptcplab(folder.path(), &["--results", "results", SCENARIO]).output()?, 0)?;
+    }
+    Ok(())
+}
+
+fn there_are_as_many_jobs_as_fit_in() -> Result<(), Failed> {
+    let folder = folder_with("nothing is replaced", "");
+    let output = mptcplab(folder.path(), &["-j", "40000", SCENARIO]).output()?;
+    has_code(&output, 0)?;
+    let err = text(&output.stderr);
+    assert!(err.contains("scenarios at a time, not 40000: "), "{err}");
+    Ok(())
+}
+
+/// The program by way of a shell that does something first.
+fn after(preparation: &str, folder: &Path) -> Result<std::process::Output, Failed> {
+    let program = mptcplab(folder, &[]);
+    let line = format!("{preparation}; exec {} --no-evidence {SCENARIO}", program.get_program().display());
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", &line]).current_dir(folder).stdin(Stdio::null());
+    command.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    Ok(command.output()?)
+}
+
+fn too_few_open_files_are_said() -> Result<(), Failed> {
+    let folder = folder_with("nothing is replaced", "");
+    for (limit, expected) in [
+        ("ulimit -n 40", "error: running scenarios needs 96 open files, and is limited to 40 (RLIMIT_NOFILE)\n"),
+        ("ulimit -v 300000", "error: running scenarios needs 512 MiB of address space, and is limited to "),
+    ] {
+        let output = after(limit, folder.path())?;
+        has_code(&output, 3)?;
+        assert!(text(&output.stderr).starts_with(expected), "{}", text(&output.stderr));
+    }
+    Ok(())
+}
+
+fn read_only_sysctls_are_not_the_kernels_fault() -> Result<(), Failed> {
+    let folder = folder_with("nothing is replaced", "");
+    let mount = "mount --bind /proc/sys /proc/sys && mount -o remount,ro,bind /proc/sys";
+    let line = format!("{mount} && exec {} {SCENARIO}", env!("CARGO_BIN_EXE_mptcplab"));
+    let output = std::process::Command::new("unshare")
+        .args(["--mount", "sh", "-c", &line])
+        .current_dir(folder.path())
+        .output()?;
+    has_code(&output, 3)?;
+    let err = text(&output.stderr);
+    assert!(err.contains("/proc/sys is mounted read-only") && !err.contains("this kernel lacks"), "{err}");
     Ok(())
 }

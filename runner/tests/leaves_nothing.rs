@@ -37,10 +37,11 @@ const TOPOLOGY: &str = include_str!("../../fixtures/topologies/two-links.yaml");
 type Test = fn() -> Result<Completion, Failed>;
 
 fn main() -> ExitCode {
-    let tests: [(&str, Test); 3] = [
+    let tests: [(&str, Test); 4] = [
         ("nothing_is_left_after_sigkill", nothing_is_left_after_sigkill),
         ("the_network_outside_stays_as_it_is", the_network_outside_stays_as_it_is),
         ("an_ordinary_user_can_run_it", an_ordinary_user_can_run_it),
+        ("threads_that_can_not_be_made_are_no_panic", threads_that_can_not_be_made_are_no_panic),
     ];
     let trials = tests.map(|(name, test)| Trial::ignorable_test(name, test));
     // One after the other: they look at the same machine.
@@ -286,21 +287,54 @@ fn without_lifetimes(line: &str) -> String {
     kept.join(" ")
 }
 
-fn an_ordinary_user_can_run_it() -> Result<Completion, Failed> {
+/// Why nothing can be tried as an ordinary user.
+fn no_ordinary_user() -> Option<String> {
     if !nix::unistd::geteuid().is_root() {
-        return Ok(Completion::ignored_with("only root can become somebody else"));
+        return Some("only root can become somebody else".to_owned());
     }
-    let as_user = |mut command: Command| command.uid(ORDINARY_USER).gid(ORDINARY_USER).output();
     // Asked of another program: a refusal of ours must not excuse itself.
     let mut unshare = Command::new("unshare");
     unshare.args(["--user", "--map-root-user", "--net", "true"]);
-    match as_user(unshare) {
+    match unshare.uid(ORDINARY_USER).gid(ORDINARY_USER).output() {
         Ok(output) if !output.status.success() => {
             let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-            return Ok(Completion::ignored_with(format!("user namespaces are forbidden here: {reason}")));
+            Some(format!("user namespaces are forbidden here: {reason}"))
         }
-        _ => {}
+        _ => None,
     }
+}
+
+/// Root is not bound by the limit.
+fn threads_that_can_not_be_made_are_no_panic() -> Result<Completion, Failed> {
+    /// Nobody else's processes count.
+    const LONELY_USER: u32 = 64_321;
+    if let Some(obstacle) = no_ordinary_user() {
+        return Ok(Completion::ignored_with(obstacle));
+    }
+    let place = Place::new("threads")?;
+    let mut refused = 0;
+    for threads in 1..10 {
+        let program = place.command();
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nproc={threads}")).arg(program.get_program()).args(program.get_args());
+        command.arg("--no-evidence");
+        command.current_dir(place.path("work")).uid(LONELY_USER).gid(LONELY_USER).stdin(Stdio::null());
+        let output = command.output()?;
+        let told = told(&output);
+        assert!(!told.contains("panicked"), "{threads} threads: {told}");
+        // With enough of them it runs, and there is no snapshot yet.
+        assert!(matches!(output.status.code(), Some(1 | 3)), "{threads} threads: {told}");
+        refused += u32::from(output.status.code() == Some(3) && told.contains("thread"));
+    }
+    assert!(refused > 1, "the limit was never in the way");
+    Ok(Completion::Completed)
+}
+
+fn an_ordinary_user_can_run_it() -> Result<Completion, Failed> {
+    if let Some(obstacle) = no_ordinary_user() {
+        return Ok(Completion::ignored_with(obstacle));
+    }
+    let as_user = |mut command: Command| command.uid(ORDINARY_USER).gid(ORDINARY_USER).output();
     let place = Place::new("user")?;
     if let Some(obstacle) = place.accept()? {
         return Ok(Completion::ignored_with(obstacle));

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::report::Printer;
 use crate::scenario::model::Scenario;
-use crate::scenario::{self, FindError};
+use crate::scenario::{self, FindError, Found};
 use crate::text;
 
 use super::args::CheckArgs;
@@ -25,7 +25,7 @@ pub(super) fn execute(args: &CheckArgs, lab: &dyn Lab, printer: &mut Printer) ->
 
 /// All scenarios of these paths. What is wrong with them is written to standard error, for all files at once.
 pub(super) fn load(paths: &[PathBuf], lab: &dyn Lab, printer: &mut Printer) -> Result<Vec<Scenario>, Exit> {
-    let files = scenario::find(paths).map_err(|error| {
+    let Found { files, left_out } = scenario::find(paths).map_err(|error| {
         complain(printer, &error.to_string());
         if let FindError::Unreadable { path, source } = &error
             && source.kind() == std::io::ErrorKind::NotFound
@@ -33,8 +33,12 @@ pub(super) fn load(paths: &[PathBuf], lab: &dyn Lab, printer: &mut Printer) -> R
         {
             hint(printer, "`mptcplab --help` lists the commands; anything else is a file or a folder to run");
         }
+        if let FindError::Empty { left_out, .. } = &error {
+            tell_left_out(left_out, printer);
+        }
         Exit::Usage
     })?;
+    tell_left_out(&left_out, printer);
     let colour = printer.error_style().colour;
     let mut scenarios = Vec::new();
     let mut bad = 0;
@@ -52,4 +56,15 @@ pub(super) fn load(paths: &[PathBuf], lab: &dyn Lab, printer: &mut Printer) -> R
         return Err(Exit::Usage);
     }
     Ok(scenarios)
+}
+
+/// What looks like a scenario and isn't taken: nobody shall believe that it ran.
+fn tell_left_out(left_out: &[String], printer: &mut Printer) {
+    const SHOWN: usize = 5;
+    for line in left_out.iter().take(SHOWN) {
+        printer.note(&format!("left out: {}", text::printable(line)));
+    }
+    if let Some(more @ 1..) = left_out.len().checked_sub(SHOWN) {
+        printer.note(&format!("left out: {more} more; name them to use them"));
+    }
 }

@@ -24,7 +24,13 @@ pub(super) fn execute(lab: &dyn Lab, printer: &mut Printer) -> Exit {
         }
     }
     let wanted = Feature::PLAIN.iter().map(|(_, feature)| feature.clone()).collect();
-    let found = lab.probe(&wanted);
+    let found = match lab.probe(&wanted) {
+        Ok(found) => found,
+        Err(trouble) => {
+            report_trouble(printer, &trouble);
+            return Exit::Environment;
+        }
+    };
     let mut can_run = false;
     for (word, feature) in &Feature::PLAIN {
         let unknown = Availability::No("it was not probed".to_owned());

@@ -90,14 +90,14 @@ impl Lab for Fake {
         Ok("root".to_owned())
     }
 
-    fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability> {
+    fn probe(&self, features: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, Trouble> {
         let availability = |feature: &Feature| match feature {
             Feature::Laminar if self.is_new() => Availability::Yes,
             Feature::Laminar => Availability::No("the flag is not kept".to_owned()),
             Feature::Mptcp if self.no_mptcp => Availability::No("EPROTONOSUPPORT".to_owned()),
             _ => Availability::Yes,
         };
-        features.iter().map(|feature| (feature.clone(), availability(feature))).collect()
+        Ok(features.iter().map(|feature| (feature.clone(), availability(feature))).collect())
     }
 
     fn be_patient(&self, _factor: Option<NonZeroU32>) {}

@@ -45,8 +45,8 @@ pub trait Lab: Sync {
     fn schema(&self) -> serde_json::Value;
     /// Gets the privileges, as root or in a user namespace; says in words which. Called while there is one thread.
     fn enter(&self) -> Result<String, Trouble>;
-    /// Tries which of these features there are.
-    fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability>;
+    /// Tries which of these features there are. Trouble if it can't be tried: that says nothing of the kernel.
+    fn probe(&self, features: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, Trouble>;
     /// Gives everything so many times as long, if that was asked for. Called after `enter`.
     fn be_patient(&self, factor: Option<NonZeroU32>);
     /// How many scenarios run at a time by default, if that isn't for this machine to say. Called after `enter`.
@@ -121,14 +121,8 @@ impl Lab for Kernel {
         })
     }
 
-    fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability> {
-        match self.session().and_then(|session| session.features(features).map_err(Trouble::new)) {
-            Ok(found) => found,
-            Err(trouble) => {
-                let no = Availability::No(trouble.message);
-                features.iter().map(|feature| (feature.clone(), no.clone())).collect()
-            }
-        }
+    fn probe(&self, features: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, Trouble> {
+        self.session()?.features(features).map_err(Trouble::new)
     }
 
     fn be_patient(&self, factor: Option<NonZeroU32>) {

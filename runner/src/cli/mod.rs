@@ -15,6 +15,7 @@ mod human;
 mod interrupt;
 mod judge;
 mod lab;
+mod limits;
 mod matrix;
 mod output;
 mod pool;
@@ -48,8 +49,12 @@ pub fn main() -> std::process::ExitCode {
         crate::vm::guest::main();
     }
     program::end_with_parent();
+    interrupt::end_by_signal();
     // What goes wrong before the arguments are understood counts, too.
     let bisecting = std::env::args_os().any(|argument| argument == "--bisect");
+    if bisecting {
+        interrupt::end_with(Exit::Undecided);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) if bisecting && error.use_stderr() => {
@@ -60,6 +65,10 @@ pub fn main() -> std::process::ExitCode {
         Err(error) => error.exit(),
     };
     let mut printer = Printer::standard();
+    if let Err(trouble) = limits::check_program() {
+        report_trouble(&mut printer, &trouble);
+        return if bisecting { Exit::Undecided } else { Exit::Environment }.into();
+    }
     if bisecting {
         bisect::guarded(cli, &mut printer)
     } else {
@@ -84,6 +93,8 @@ fn execute(cli: Cli, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Print
     };
     match printer.finish() {
         Ok(()) => exit,
+        // Whoever has ended it may have closed the other end of the pipe.
+        Err(_) if exit == Exit::Interrupted => exit,
         Err(error) => {
             complain(printer, &format!("the results could not be written to standard output: {error}"));
             Exit::Environment

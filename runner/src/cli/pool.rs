@@ -1,5 +1,6 @@
 //! Doing work on several threads, and hearing on this one how it goes.
 
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{self, Receiver, Sender};
 
@@ -47,6 +48,12 @@ impl<R: Send + 'static> Pool<R> {
     /// this thread. After a break no further job is begun; what was begun is told to its end. Returns whether there was
     /// a break.
     ///
+    /// Where not so many threads can be made, there are fewer workers.
+    ///
+    /// # Errors
+    ///
+    /// Not one thread can be made.
+    ///
     /// Jobs are handed out here, not taken by the workers: none begins before the end of the one before was heard.
     pub(super) fn work<J: Send>(
         &self,
@@ -54,7 +61,7 @@ impl<R: Send + 'static> Pool<R> {
         workers: usize,
         work: impl Fn(J) -> R + Sync,
         mut hear: impl FnMut(Event<R>) -> ControlFlow<()>,
-    ) -> ControlFlow<()> {
+    ) -> io::Result<ControlFlow<()>> {
         std::thread::scope(|scope| {
             let mut flow = ControlFlow::Continue(());
             let mut tell = |event, flow: &mut ControlFlow<()>| {
@@ -62,7 +69,15 @@ impl<R: Send + 'static> Pool<R> {
                     *flow = ControlFlow::Break(());
                 }
             };
-            let desks: Vec<Sender<(usize, J)>> = (0..workers).map(|worker| self.spawn(scope, worker, &work)).collect();
+            let mut desks: Vec<Sender<(usize, J)>> = Vec::new();
+            for worker in 0..workers {
+                match self.spawn(scope, worker, &work) {
+                    Ok(desk) => desks.push(desk),
+                    Err(error) if desks.is_empty() => return Err(error),
+                    Err(_) => break,
+                }
+            }
+            let workers = desks.len();
             let mut idle: Vec<usize> = (0..workers).collect();
             loop {
                 // What has been said already comes before the next job.
@@ -79,7 +94,7 @@ impl<R: Send + 'static> Pool<R> {
                     message = self.receiver.try_recv().ok();
                 }
                 if message.is_none() && idle.len() == workers {
-                    return flow;
+                    return Ok(flow);
                 }
                 match message.map_or_else(|| self.receiver.recv(), Ok) {
                     Ok(Message::Ended { worker, number, result }) => {
@@ -88,7 +103,7 @@ impl<R: Send + 'static> Pool<R> {
                     }
                     Ok(Message::Interrupted) => tell(Event::Interrupted, &mut flow),
                     // Never: a sender is ours.
-                    Err(_) => return flow,
+                    Err(_) => return Ok(flow),
                 }
             }
         })
@@ -100,16 +115,16 @@ impl<R: Send + 'static> Pool<R> {
         scope: &'scope std::thread::Scope<'scope, '_>,
         worker: usize,
         work: &'scope (impl Fn(J) -> R + Sync),
-    ) -> Sender<(usize, J)> {
+    ) -> io::Result<Sender<(usize, J)>> {
         let (desk, jobs) = mpsc::channel::<(usize, J)>();
         let sender = self.sender.clone();
-        scope.spawn(move || {
+        std::thread::Builder::new().spawn_scoped(scope, move || {
             for (number, job) in jobs {
                 // The receiver outlives this scope.
                 let _ = sender.send(Message::Ended { worker, number, result: work(job) });
             }
-        });
-        desk
+        })?;
+        Ok(desk)
     }
 }
 
@@ -138,7 +153,7 @@ mod tests {
         ended.sort_unstable();
         assert_eq!(begun, (0..100).collect::<Vec<_>>());
         assert_eq!(ended, (0..100).map(|job| (job, job * 2)).collect::<Vec<_>>());
-        assert!(flow.is_continue());
+        assert!(flow.unwrap().is_continue());
     }
 
     #[test]
@@ -164,7 +179,7 @@ mod tests {
         begun.sort_unstable();
         ended.sort_unstable();
         assert_eq!(begun, ended);
-        assert!(flow.is_break());
+        assert!(flow.unwrap().is_break());
     }
 
     #[test]
@@ -181,7 +196,7 @@ mod tests {
                 ControlFlow::Break(())
             },
         );
-        assert!(flow.is_break());
+        assert!(flow.unwrap().is_break());
         assert_eq!(heard, [Event::Interrupted]);
     }
 
@@ -189,6 +204,6 @@ mod tests {
     fn without_jobs_nothing_happens() {
         let flow =
             Pool::<()>::new().work(std::iter::empty::<(usize, ())>(), 4, |()| (), |_| panic!("called without a job"));
-        assert!(flow.is_continue());
+        assert!(flow.unwrap().is_continue());
     }
 }

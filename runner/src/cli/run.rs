@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::files::Folder;
@@ -18,7 +19,7 @@ use super::pool::Pool;
 use super::schedule::Schedule;
 use super::tally::Tally;
 use super::work::{Done, carry_out};
-use super::{Exit, bisect, check, complain, hint, interrupt, report_trouble, select};
+use super::{Exit, bisect, check, complain, hint, interrupt, limits, report_trouble, select};
 
 /// A scenario waits for two thirds of its time, for the kernel's timers and for quiet. So many for each processor keep
 /// it busy; more only wait for the locks of the kernel's network configuration.
@@ -118,6 +119,10 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
         report_trouble(printer, &trouble);
         Exit::Environment
     })?;
+    limits::check_run().map_err(|trouble| {
+        report_trouble(printer, &trouble);
+        Exit::Environment
+    })?;
     lab.be_patient(args.patience);
     let pool: Pool<Done> = Pool::new();
     lab.watch_interruptions(Box::new(pool.interrupter())).map_err(|trouble| {
@@ -125,7 +130,7 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
         Exit::Environment
     })?;
     let features = probe(args, scenarios, lab, printer)?;
-    let workers = args.jobs.map(NonZeroUsize::get).or_else(|| lab.jobs()).unwrap_or_else(default_jobs);
+    let workers = jobs(args.jobs.map(NonZeroUsize::get), lab, printer);
     let rounds = match args.repeat {
         Some(times) => Some(times.get()),
         None if args.until_fail => None,
@@ -139,15 +144,26 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
     };
     let mut tally = Tally::new(args, &schedule, one_file, results, printer);
     tally.begin();
+    let mut no_thread = None;
     for batch in schedule.batches() {
         let work = |scenario: &Scenario| carry_out(scenario, &features, args, lab);
-        if pool.work(batch.runs(), batch.workers(), work, |event| tally.hear(event)).is_break() {
-            break;
+        match pool.work(batch.runs(), batch.workers(), work, |event| tally.hear(event)) {
+            Ok(ControlFlow::Continue(())) => {}
+            Ok(ControlFlow::Break(())) => break,
+            Err(error) => {
+                no_thread = Some(error);
+                break;
+            }
         }
     }
     let late_trouble = lab.late_trouble();
     let exit = tally.finish(late_trouble);
     tell_notes(lab, printer);
+    if let Some(error) = no_thread {
+        complain(printer, &format!("can't start a thread to run scenarios on: {error}"));
+        hint(printer, "`ulimit -u` and the limits of the control group (pids.max) say how many threads there may be");
+        return Err(Exit::Environment);
+    }
     Ok(exit)
 }
 
@@ -179,6 +195,16 @@ fn is_of_the_moment(feature: &Feature) -> bool {
     *feature == Feature::NoEventListener
 }
 
+/// How many scenarios run at a time: as many as were asked for, if they fit in.
+fn jobs(asked: Option<usize>, lab: &dyn Lab, printer: &mut Printer) -> usize {
+    let (most, bound) = limits::most_jobs();
+    let wanted = asked.or_else(|| lab.jobs()).unwrap_or_else(default_jobs);
+    if asked.is_some() && wanted > most {
+        printer.note(&format!("running {most} scenarios at a time, not {wanted}: {bound}"));
+    }
+    wanted.min(most)
+}
+
 fn default_jobs() -> usize {
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
     (processors * JOBS_FOR_A_PROCESSOR).min(MOST_JOBS)
@@ -203,7 +229,11 @@ fn probe(
     let known = args.results.iter().flat_map(|_| Feature::PLAIN.iter().map(|(_, feature)| feature.clone()));
     let of_the_kernel = known.filter(|feature| !is_of_the_moment(feature));
     let wanted = asked.chain(required.iter().cloned()).chain(of_the_kernel).chain([Feature::Mptcp]).collect();
-    let features = lab.probe(&wanted);
+    let features = lab.probe(&wanted).map_err(|trouble| {
+        complain(printer, &format!("can't find out what this kernel has: {}", trouble.message));
+        trouble.hints.iter().for_each(|advice| hint(printer, advice));
+        Exit::Environment
+    })?;
     let mut incomplete = false;
     for feature in required.iter().chain([&Feature::Mptcp]) {
         if let Some(reason) = missing(feature, &features) {

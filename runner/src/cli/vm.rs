@@ -158,17 +158,17 @@ impl Lab for Remote {
         Ok("root in a machine of its own".to_owned())
     }
 
-    fn probe(&self, features: &BTreeSet<Feature>) -> BTreeMap<Feature, Availability> {
+    fn probe(&self, features: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, Trouble> {
         let found = match self.ask(&Question::probe(features)) {
             Ok(Answer::Probed(found)) => found,
-            Ok(_) => return all_missing(features, &confused()),
-            Err(trouble) => return all_missing(features, &trouble),
+            Ok(_) => return Err(confused()),
+            Err(trouble) => return Err(trouble),
         };
         let availability = |missing: Option<String>| missing.map_or(Availability::Yes, Availability::No);
-        found
+        Ok(found
             .into_iter()
             .filter_map(|(word, missing)| Some((Feature::from_word(&word)?, availability(missing))))
-            .collect()
+            .collect())
     }
 
     /// It was told when the guest got ready.
@@ -219,9 +219,4 @@ impl Lab for Remote {
     fn notes(&self) -> Vec<String> {
         self.guest.get().map(Guest::notes).unwrap_or_default()
     }
-}
-
-fn all_missing(features: &BTreeSet<Feature>, trouble: &Trouble) -> BTreeMap<Feature, Availability> {
-    let no = Availability::No(trouble.message.clone());
-    features.iter().map(|feature| (feature.clone(), no.clone())).collect()
 }

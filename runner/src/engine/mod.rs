@@ -6,6 +6,7 @@
 
 mod kernel_log;
 mod lab;
+mod limit;
 mod network;
 mod node;
 mod operation;
@@ -34,6 +35,9 @@ use crate::testbed::Home;
 
 use kernel_log::LogWatch;
 use lab::Lab;
+use limit::Limit;
+pub use limit::abandon_all;
+pub(crate) use limit::{Counted, INTERRUPTED, abandoned};
 pub use node::NamespaceFrames;
 use operation::NotDone;
 use recorder::Recorder;
@@ -133,6 +137,7 @@ async fn take_steps(
     recorder: &Rc<Recorder>,
 ) -> Vec<NamespaceFrames> {
     let plan = plan(scenario).with_patience(kernel.patience);
+    let limit = Limit::of(&plan, kernel.patience.get());
     let mut lab = match Lab::build(scenario, &plan, home, kernel, Rc::clone(recorder)).await {
         Ok(lab) => lab,
         Err(not_done) => {
@@ -143,18 +148,21 @@ async fn take_steps(
             return Vec::new();
         }
     };
-    go_through(&mut lab, &plan, recorder).await;
+    go_through(&mut lab, &plan, &limit, recorder).await;
     lab.tear_down().await
 }
 
-async fn go_through(lab: &mut Lab<'_>, plan: &Plan, recorder: &Recorder) {
+async fn go_through(lab: &mut Lab<'_>, plan: &Plan, limit: &Limit, recorder: &Recorder) {
     for (index, step) in plan.steps.iter().enumerate() {
         recorder.note(Observation::StepStarted { step: index, text: crate::plan::describe(&step.action) });
-        let outcome = lab.take_step(index, &step.action).await;
+        let outcome = limit.keep(lab.take_step(index, &step.action)).await;
         let goes_on = may_go_on(&outcome, &step.action);
         // What the step brought about belongs before its end.
         lab.observe_now();
         recorder.note(Observation::StepFinished { step: index, outcome });
+        if abandoned() {
+            return;
+        }
         if !goes_on {
             lab.take_what_is_left().await;
             return;

@@ -96,7 +96,12 @@ impl CaptureSocket {
     /// several namespaces together. The runtime needs to have I/O enabled.
     pub async fn start(self, ring_bytes: usize) -> Result<Capture, CaptureError> {
         let watch = |error| CaptureError::Open { call: "epoll_ctl", error };
-        let ring = tokio::task::spawn_blocking(move || Ring::new(self.0.into(), ring_bytes))
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        // Not tokio's threads: it panics where it can't make the first one.
+        let work = move || drop(sender.send(Ring::new(self.0.into(), ring_bytes)));
+        let thread = std::thread::Builder::new().name("capture".to_owned()).spawn(work);
+        thread.map_err(|error| CaptureError::Open { call: "pthread_create", error })?;
+        let ring = receiver
             .await
             .map_err(|error| watch(io::Error::other(error)))?
             .map_err(|RingError { call, error }| CaptureError::Open { call, error })?;

@@ -1,8 +1,9 @@
 //! More time for everything, for slow machines: an emulated one takes ten times as long for the same thing.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
-use crate::scenario::model::Action;
+use crate::scenario::model::{Action, LONGEST_RUN};
 
 use super::{Plan, Setup};
 
@@ -10,7 +11,18 @@ use super::{Plan, Setup};
 /// one second (`testbed::baseline`).
 const ADD_ADDR_TIMEOUT: &str = "net.mptcp.add_addr_timeout";
 
+/// What a run may take beside its steps: set-up, the final state, and how late a loaded machine is.
+const MARGIN: Duration = Duration::from_secs(30);
+
 impl Plan {
+    /// How long a run with this plan may take, which has been given `factor` times the time: the deadlines of all steps,
+    /// at most [`LONGEST_RUN`], and a margin.
+    pub fn time_limit(&self, factor: u32) -> Duration {
+        let steps = self.steps.iter().map(|step| step.action.most_time());
+        let all = steps.fold(Duration::ZERO, Duration::saturating_add);
+        all.min(LONGEST_RUN.saturating_mul(factor)).saturating_add(MARGIN.saturating_mul(factor))
+    }
+
     /// The same plan with this many times the time: deadlines, the quiet periods in which nothing may come, and the time
     /// after which an ADD_ADDR is repeated, unless the scenario says how long that is. A machine that stands still for a
     /// second would see one more than there is to be seen.
@@ -72,8 +84,6 @@ fn stretch(action: &mut Action, factor: u32) {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::plan::{example, plan};
     use crate::scenario::model::Scenario;
@@ -101,6 +111,17 @@ mod tests {
         let factor = NonZeroU32::new(3).unwrap();
         let thrice = durations(&plan(&example::scenario()).with_patience(factor));
         assert_eq!(thrice, once.iter().map(|duration| *duration * 3).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_run_has_a_time_limit_however_many_steps_it_has() {
+        let mut plan = plan(&example::scenario());
+        let sum: Duration = plan.steps.iter().map(|step| step.action.most_time()).sum();
+        assert_eq!(plan.time_limit(1), sum + MARGIN);
+        let quiet = Action::Quiet { period: Duration::from_secs(600), deadline: Duration::from_secs(600) };
+        plan.steps = vec![example::step(quiet); 9_000];
+        assert_eq!(plan.time_limit(1), LONGEST_RUN + MARGIN);
+        assert_eq!(plan.time_limit(4), (LONGEST_RUN + MARGIN) * 4);
     }
 
     #[test]

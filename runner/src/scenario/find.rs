@@ -1,5 +1,6 @@
 //! From paths to scenario files: a folder stands for all that are below it.
 
+use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -22,32 +23,49 @@ pub enum FindError {
         source: io::Error,
     },
     /// A folder without a scenario.
-    #[error("no scenario (`*.yaml`) in `{0}`")]
-    Empty(PathBuf),
+    #[error("no scenario (`*.yaml`) in `{folder}`")]
+    Empty {
+        /// The folder.
+        folder: PathBuf,
+        /// As in [`Found::left_out`].
+        left_out: Vec<String>,
+    },
     /// Deeper than any real tree.
     #[error("the folders below `{0}` are nested too deeply")]
     TooDeep(PathBuf),
 }
 
-/// The scenario files of these paths, in the order of the arguments, those of a folder sorted by name. A file that is named twice comes once.
-pub fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, FindError> {
-    let mut files: Vec<PathBuf> = Vec::new();
-    for path in paths {
-        let metadata = fs::metadata(path).map_err(|source| unreadable(path, source))?;
-        let found = if metadata.is_dir() { in_folder(path, 0)? } else { vec![path.clone()] };
-        if found.is_empty() {
-            return Err(FindError::Empty(path.clone()));
-        }
-        for file in found {
-            if !files.contains(&file) {
-                files.push(file);
-            }
-        }
-    }
-    Ok(files)
+/// What there is in some paths.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The scenario files, in the order of the arguments, those of a folder sorted by name. A file that is named twice
+    /// comes once.
+    pub files: Vec<PathBuf>,
+    /// What looks like scenarios but isn't taken, and why: `x/.draft.yaml: hidden`.
+    pub left_out: Vec<String>,
 }
 
-fn in_folder(folder: &Path, depth: usize) -> Result<Vec<PathBuf>, FindError> {
+/// The scenario files of these paths.
+pub fn find(paths: &[PathBuf]) -> Result<Found, FindError> {
+    let mut all = Found::default();
+    let mut known = HashSet::new();
+    for path in paths {
+        let metadata = fs::metadata(path).map_err(|source| unreadable(path, source))?;
+        let files = if metadata.is_dir() { in_folder(path, 0, &mut all.left_out)? } else { vec![path.clone()] };
+        if files.is_empty() {
+            return Err(FindError::Empty { folder: path.clone(), left_out: all.left_out });
+        }
+        all.files.extend(files.into_iter().filter(|file| known.insert(file.clone())));
+    }
+    Ok(all)
+}
+
+/// `*.yaml`, or the same with the shorter ending.
+fn is_named_like_a_scenario(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
+}
+
+fn in_folder(folder: &Path, depth: usize, left_out: &mut Vec<String>) -> Result<Vec<PathBuf>, FindError> {
     if depth > MAX_DEPTH {
         return Err(FindError::TooDeep(folder.to_owned()));
     }
@@ -61,16 +79,29 @@ fn in_folder(folder: &Path, depth: usize) -> Result<Vec<PathBuf>, FindError> {
     let mut files = Vec::new();
     for (path, kind) in entries {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let mut leave_out = |why: &str| left_out.push(format!("{}: {why}", path.display()));
         if name.starts_with('.') {
-            continue;
-        }
-        if kind.is_dir() {
-            if !NOT_SCENARIOS.contains(&name.as_str()) {
-                files.extend(in_folder(&path, depth + 1)?);
+            // insta's configuration isn't meant.
+            if is_named_like_a_scenario(&path) && name != ".insta.yaml" {
+                leave_out("hidden");
             }
-        } else if path.extension().is_some_and(|extension| extension == "yaml") && path.is_file() {
-            // `is_file` follows symbolic links; those to folders are left alone, they may lead in circles.
-            files.push(path);
+        } else if kind.is_dir() {
+            if !NOT_SCENARIOS.contains(&name.as_str()) {
+                files.extend(in_folder(&path, depth + 1, left_out)?);
+            }
+        } else if kind.is_symlink() && path.is_dir() {
+            // They may lead in circles, or anywhere.
+            leave_out("a symbolic link to a folder");
+        } else if is_named_like_a_scenario(&path) {
+            if !path.is_file() {
+                leave_out("not a regular file");
+            } else if path.extension().is_some_and(|extension| extension == "yml")
+                && path.with_extension("yaml").exists()
+            {
+                leave_out("beside a `.yaml` of the same name, whose snapshot it would have");
+            } else {
+                files.push(path);
+            }
         }
     }
     Ok(files)
@@ -104,18 +135,33 @@ mod tests {
             ".git/x.yaml",
             "README.md",
             "plain.yaml",
+            "short.yml",
+            "plain.yml",
+            "signal/.draft.yaml",
+            ".insta.yaml",
         ]);
+        nix::unistd::mkfifo(&root.path().join("pipe.yaml"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         std::os::unix::fs::symlink(root.path(), root.path().join("signal/loop")).unwrap();
-        let files = find(&[root.path().to_owned(), root.path().join("plain.yaml")]).unwrap();
-        let names: Vec<_> =
-            files.iter().map(|file| file.strip_prefix(root.path()).unwrap().display().to_string()).collect();
-        assert_eq!(names, ["plain.yaml", "signal/a.yaml", "signal/b.yaml"]);
+        let found = find(&[root.path().to_owned(), root.path().join("plain.yaml")]).unwrap();
+        let below = |path: &str| path.strip_prefix(&format!("{}/", root.path().display())).unwrap().to_owned();
+        let names: Vec<_> = found.files.iter().map(|file| below(&file.display().to_string())).collect();
+        assert_eq!(names, ["plain.yaml", "short.yml", "signal/a.yaml", "signal/b.yaml"]);
+        let left_out: Vec<_> = found.left_out.iter().map(|line| below(line)).collect();
+        assert_eq!(
+            left_out,
+            [
+                "pipe.yaml: not a regular file",
+                "plain.yml: beside a `.yaml` of the same name, whose snapshot it would have",
+                "signal/.draft.yaml: hidden",
+                "signal/loop: a symbolic link to a folder",
+            ]
+        );
     }
 
     #[test]
     fn a_folder_without_scenarios_is_an_error() {
         let root = tree(&["README.md"]);
-        assert!(matches!(find(&[root.path().to_owned()]), Err(FindError::Empty(_))));
+        assert!(matches!(find(&[root.path().to_owned()]), Err(FindError::Empty { .. })));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 mod diagnostic;
 mod file;
@@ -22,12 +23,13 @@ mod variable;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, snippet};
-pub use find::{FindError, find};
+pub use find::{FindError, Found, find};
 pub use kernels::load_kernels;
 pub use schema::json_schema;
 
 use crate::recording::SourceText;
-use model::{Feature, Gates, Scenario};
+use crate::text;
+use model::{Feature, Gates, LONGEST_RUN, Scenario, Step};
 use yaml::Node;
 
 /// So many errors are enough: further variants of a matrix are not read.
@@ -107,6 +109,19 @@ fn subsets(features: &BTreeSet<Feature>) -> Vec<BTreeSet<Feature>> {
     subsets
 }
 
+/// Quiet periods that no run has the time for. Steps that wait for something else end as soon as it comes: those are
+/// given up when the run's time is over.
+fn too_long(steps: &[Step]) -> Option<Diagnostic> {
+    let mut sum = Duration::ZERO;
+    let step = steps.iter().find(|step| {
+        sum = sum.saturating_add(step.action.least_time());
+        sum > LONGEST_RUN
+    })?;
+    let (sum, most) = (text::duration(sum), text::duration(LONGEST_RUN));
+    let message = format!("up to this step the quiet periods take {sum}; a run may take {most}");
+    Some(Diagnostic::new(step.place, message).help("split the scenario, or let it be quiet for a shorter time"))
+}
+
 /// Where a topology comes from.
 enum Topology {
     /// From a file beside the scenario, or above it.
@@ -150,6 +165,9 @@ impl Reading<'_> {
         }
         if self.found.is_empty() {
             self.found.extend(read::check_whole(&root));
+        }
+        if let Some(diagnostic) = forms.iter().find_map(|form| too_long(&form.steps)) {
+            self.found.push(diagnostic);
         }
         if !self.found.is_empty() || self.unresolved || forms.is_empty() {
             return None;

@@ -2,7 +2,7 @@
 //! `unsafe`: [`child`] (a process that ends with us), [`mod@env`] (environment variables), [`ethtool`] (offloads),
 //! [`full_info`] (the one socket option that holds pointers), [`port`] (a packet socket that forwards), [`privilege`] (a
 //! user namespace of our own), [`readiness`] (waiting for a descriptor), [`ring`] (the receive ring of a packet socket
-//! that observes) and [`sockopt`] (socket options as bytes).
+//! that observes), [`signals`] (an exit code for those that end the program) and [`sockopt`] (socket options as bytes).
 
 #![allow(unsafe_code, reason = "the one place for it")]
 
@@ -14,4 +14,5 @@ pub mod port;
 pub mod privilege;
 pub mod readiness;
 pub mod ring;
+pub mod signals;
 pub mod sockopt;

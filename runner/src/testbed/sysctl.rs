@@ -69,7 +69,9 @@ fn answer(error: &io::Error) -> String {
     let Some(errno) = error.raw_os_error() else { return error.to_string() };
     let advice = match error.kind() {
         io::ErrorKind::NotFound => "; this kernel doesn't have it, or not per network namespace",
-        io::ErrorKind::ReadOnlyFilesystem => "; /proc/sys is mounted read-only, as in an unprivileged container",
+        io::ErrorKind::ReadOnlyFilesystem => {
+            "; /proc/sys is mounted read-only, as in an unprivileged container: use one with `--privileged`"
+        }
         _ => "",
     };
     format!("{}: {error}{advice}", errno_symbol(errno))

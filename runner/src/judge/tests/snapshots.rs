@@ -138,7 +138,7 @@ fn insta_reads_what_was_written() {
 #[test]
 fn the_files_are_those_that_insta_would_write() {
     let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
-    for file in crate::scenario::find(&[scenarios]).unwrap() {
+    for file in crate::scenario::find(&[scenarios]).unwrap().files {
         for scenario in crate::scenario::load(&file).map_err(|errors| errors.render(false)).unwrap() {
             let path = snapshot_path(&scenario);
             let kept = fs::read_to_string(&path).unwrap();

@@ -7,6 +7,7 @@ mod kernels;
 mod operation;
 mod path;
 mod step;
+mod time;
 mod world;
 
 pub use expect::{
@@ -24,6 +25,7 @@ pub use path::{
 pub use step::{
     Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ListenPlan, SocketProtocol, Step, TransferPlan,
 };
+pub use time::LONGEST_RUN;
 pub use world::{Address, Link, LinkEnd, Namespace, Route, World};
 
 use crate::recording::SourceText;
