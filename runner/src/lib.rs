@@ -2,7 +2,7 @@
 //!
 //! Data flows one way: a scenario file is parsed into a [`scenario::model::Scenario`], planned into a
 //! [`plan::Plan`], run into a [`recording::Recording`], judged into a [`judge::Verdict`], and reported.
-//! Only [`netlink`], [`testbed`], [`traffic`], [`observe`], [`forward`] and [`engine`] touch the kernel.
+//! Only [`netlink`], [`testbed`], [`traffic`], [`observe`], [`forward`], [`processors`] and [`engine`] touch the kernel.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -13,12 +13,14 @@ pub mod engine;
 pub mod evidence;
 mod files;
 pub mod forward;
+pub mod instances;
 pub mod judge;
 pub mod mptcp;
 pub mod netlink;
 pub mod observe;
 pub mod path;
 pub mod plan;
+pub mod processors;
 pub mod recording;
 pub mod report;
 pub mod results;

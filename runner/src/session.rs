@@ -2,20 +2,27 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use crate::engine::{self, Run, Surroundings};
+use crate::instances::Instances;
 use crate::judge::{self, Snapshots, Verdict};
 use crate::observe::{KernelLog, LogLine};
+use crate::processors::Processors;
 use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
-use crate::testbed::probe::{Availability, probe};
+use crate::testbed::probe::{Availability, probe, watch_listeners};
 use crate::testbed::{Home, NamespaceError};
+
+/// How long other mptcplabs on this machine are waited for. Their longest runs take some minutes.
+const OTHERS: Duration = Duration::from_secs(600);
 
 /// Runs scenarios, from as many threads at the same time as one likes.
 ///
@@ -30,6 +37,7 @@ pub struct Session {
     machine: RwLock<()>,
     log: Result<Mutex<Log>, String>,
     patience: OnceLock<NonZeroU32>,
+    processors: Arc<Processors>,
 }
 
 /// The kernel's log since the session began.
@@ -51,6 +59,7 @@ impl Session {
             machine: RwLock::default(),
             log: log.map_err(|error| error.to_string()),
             patience: OnceLock::new(),
+            processors: Arc::new(Processors::watched()),
         })
     }
 
@@ -84,6 +93,8 @@ impl Session {
         // True at one moment only, and never while a run of ours is on.
         let moment = Feature::NoEventListener;
         let _alone = wanted.contains(&moment).then(|| self.machine.write().unwrap_or_else(PoisonError::into_inner));
+        // Others that don't go away are as good a reason to find somebody.
+        let _others = wanted.contains(&moment).then(|| Instances::alone(OTHERS));
         known.remove(&moment);
         let unknown: BTreeSet<Feature> =
             wanted.iter().filter(|feature| !known.contains_key(feature)).cloned().collect();
@@ -126,12 +137,13 @@ impl Session {
         } else {
             _together = self.machine.read().unwrap_or_else(PoisonError::into_inner);
         }
-        self.nobody_listens(scenario)?;
-        let run = self.at_home(|| engine::run(scenario, &self.home, &kernel))?;
+        let others = if scenario.alone { Instances::alone(OTHERS) } else { Instances::among_others(OTHERS) };
+        let _others = others.map_err(|busy| busy.to_string())?;
+        let run = || self.at_home(|| engine::run(scenario, &self.home, &kernel));
+        let run = if scenario.requires.contains(&Feature::NoEventListener) { self.unheard(run)? } else { run()? };
         if engine::abandoned() {
             return Err(engine::INTERRUPTED.to_owned());
         }
-        self.nobody_listens(scenario)?;
         if let (Ok(log), Ok(lines)) = (&self.log, &run.kernel_log) {
             let troubles = lines.iter().filter(|line| line.trouble().is_some()).cloned();
             log.lock().unwrap_or_else(PoisonError::into_inner).told.extend(troubles);
@@ -145,7 +157,8 @@ impl Session {
         let userspace = scenario.world.namespaces.iter().any(|namespace| namespace.userspace_path_manager);
         let features = self.features(&asked.chain(userspace.then_some(Feature::TokenDump)).collect())?;
         let patience = *self.patience.get().unwrap_or(&NonZeroU32::MIN);
-        let mut kernel = Surroundings { patience, ..Surroundings::default() };
+        let processors = Some(Arc::clone(&self.processors));
+        let mut kernel = Surroundings { patience, processors, ..Surroundings::default() };
         for (feature, availability) in features {
             let side = if availability == Availability::Yes { &mut kernel.has } else { &mut kernel.lacks };
             side.insert(feature);
@@ -153,18 +166,28 @@ impl Session {
         Ok(kernel)
     }
 
-    /// Where a scenario depends on it: another process may begin to listen at any moment, so it is looked at right
-    /// before the run, and again right after it.
-    fn nobody_listens(&self, scenario: &Scenario) -> Result<(), String> {
-        let moment = Feature::NoEventListener;
-        if !scenario.requires.contains(&moment) {
-            return Ok(());
-        }
-        match self.at_home(|| self.probe(&BTreeSet::from([moment.clone()])))??.remove(&moment) {
-            Some(Availability::Yes) => Ok(()),
-            Some(Availability::No(reason)) => Err(format!("nothing can be concluded from this run: {reason}")),
-            None => Err(format!("`{}` was not probed", moment.word())),
-        }
+    /// Runs while it is watched that nobody listens to path-manager events: another process may begin to at any moment,
+    /// and what the kernel did then says nothing about the scenario.
+    fn unheard(&self, run: impl FnOnce() -> Result<Run, String>) -> Result<Run, String> {
+        let over = AtomicBool::new(false);
+        let (tell, begun) = mpsc::channel();
+        thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let runtime = Builder::new_current_thread().enable_all().build();
+                let runtime = runtime.map_err(|error| format!("start the event loop: {error}"))?;
+                let begun = move || {
+                    // Who waits for it is there until it comes.
+                    let _ = tell.send(());
+                };
+                self.at_home(|| LocalSet::new().block_on(&runtime, watch_listeners(&self.home, begun, &over)))?
+            });
+            // It has ended already if there is nothing to hear.
+            let run = begun.recv().is_ok().then(run);
+            over.store(true, Ordering::Release);
+            let watched = watch.join().unwrap_or_else(|_| Err("the watch for listeners failed".to_owned()));
+            watched.map_err(|reason| format!("nothing can be concluded from this run: {reason}"))?;
+            run.unwrap_or_else(|| Err("it was not watched for listeners".to_owned()))
+        })
     }
 
     /// On a thread of its own that lives in the home namespace: the caller's stays where it is.

@@ -45,6 +45,21 @@ pub(crate) fn duration(duration: Duration) -> String {
     scaled(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX), 1000, &["us", "ms", "s"])
 }
 
+/// A measured time of so many nanoseconds: `41 ms`, `1.31 s`.
+pub(crate) fn seconds(nanoseconds: u64) -> String {
+    let milliseconds = nanoseconds / 1_000_000;
+    if milliseconds < 1000 {
+        format!("{milliseconds} ms")
+    } else {
+        format!("{}.{:02} s", milliseconds / 1000, milliseconds % 1000 / 10)
+    }
+}
+
+/// A measured time: `41 ms`, `1.31 s`.
+pub(crate) fn measured(duration: Duration) -> String {
+    seconds(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+}
+
 /// A count with its noun: `1 subflow`, `3 subflows`.
 pub(crate) fn count(number: impl Into<u64>, noun: &str) -> String {
     match number.into() {

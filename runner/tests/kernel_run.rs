@@ -35,6 +35,9 @@ fn main() -> ExitCode {
         ("there_are_as_many_jobs_as_fit_in", None, false, there_are_as_many_jobs_as_fit_in),
         ("too_few_open_files_are_said", None, false, too_few_open_files_are_said),
         ("read_only_sysctls_are_not_the_kernels_fault", only_root, false, read_only_sysctls_are_not_the_kernels_fault),
+        ("a_run_that_was_stopped_is_no_failure", None, false, a_run_that_was_stopped_is_no_failure),
+        ("instances_wait_for_one_another", None, false, instances_wait_for_one_another),
+        ("a_listener_during_a_run_is_an_error", None, false, a_listener_during_a_run_is_an_error),
     ])
 }
 
@@ -210,6 +213,27 @@ fn a_run_that_is_given_up_is_tidied_up() -> Result<(), Failed> {
         let given_up = out.lines().map_while(Result::ok).filter(|line| line.contains("interrupted before its end"));
         assert_eq!(given_up.count(), 2);
         assert_eq!(child.wait()?.code(), Some(130));
+
+/// What fails fails; what fails after the program was stopped for a while, and so noticed too late whatever came, does
+/// not.
+fn a_run_that_was_stopped_is_no_failure() -> Result<(), Failed> {
+    let folder = failing();
+    let arguments = ["--no-evidence", "--repeat", "8", "--jobs", "2", SCENARIO];
+    let mut child = mptcplab(folder.path(), &arguments).stdout(Stdio::piped()).spawn()?;
+    let process = Pid::from_raw(i32::try_from(child.id())?);
+    let mut stopped = 0;
+    // In the middle of runs, several times: one of them at least has taken its first step and not its last.
+    while child.try_wait()?.is_none() && stopped < 6 {
+        std::thread::park_timeout(std::time::Duration::from_millis(150));
+        kill(process, Signal::SIGSTOP)?;
+        std::thread::park_timeout(std::time::Duration::from_millis(400));
+        kill(process, Signal::SIGCONT)?;
+        stopped += 1;
+    }
+    let output = child.wait_with_output()?;
+    let shown = text(&output.stdout);
+    if !shown.contains("by a stall)") || !shown.contains("was not scheduled for") && !shown.contains("did not wake") {
+        return Err(format!("no stall is told:\n{shown}").into());
     }
     Ok(())
 }
@@ -273,5 +297,43 @@ fn read_only_sysctls_are_not_the_kernels_fault() -> Result<(), Failed> {
     has_code(&output, 3)?;
     let err = text(&output.stderr);
     assert!(err.contains("/proc/sys is mounted read-only") && !err.contains("this kernel lacks"), "{err}");
+    Ok(())
+}
+
+/// A scenario that needs the machine for itself, beside another instance whose scenarios listen all the time.
+fn instances_wait_for_one_another() -> Result<(), Failed> {
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let listening = ["--no-evidence", "-q", "--repeat", "6", "endpoints"];
+    let mut other = mptcplab(&scenarios, &listening).stdout(Stdio::null()).spawn()?;
+    let alone = ["--no-evidence", "-q", "--repeat", "3", "--require", "all", "userspace/no-echo.yaml"];
+    let output = mptcplab(&scenarios, &alone).output()?;
+    other.kill()?;
+    other.wait()?;
+    has_code(&output, 0)
+}
+
+/// Somebody who listens for a moment only: `ip mptcp monitor`, and mptcplab's own locks don't know of it.
+fn a_listener_during_a_run_is_an_error() -> Result<(), Failed> {
+    let scenarios = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
+    let arguments = ["--no-evidence", "-q", "--repeat", "20", "--require", "all", "userspace/no-echo.yaml"];
+    let mut child = mptcplab(&scenarios, &arguments).stdout(Stdio::piped()).spawn()?;
+    let mut moments = 0;
+    while child.try_wait()?.is_none() {
+        std::thread::park_timeout(std::time::Duration::from_millis(70));
+        let Ok(mut monitor) = std::process::Command::new("ip").args(["mptcp", "monitor"]).stdout(Stdio::null()).spawn()
+        else {
+            // Without iproute2, nobody listens.
+            break;
+        };
+        std::thread::park_timeout(std::time::Duration::from_millis(60));
+        monitor.kill()?;
+        monitor.wait()?;
+        moments += 1;
+    }
+    let output = child.wait_with_output()?;
+    let shown = text(&output.stdout);
+    if shown.contains("FAIL ") {
+        return Err(format!("a failure, with {moments} moments of listening:\n{shown}").into());
+    }
     Ok(())
 }

@@ -36,6 +36,9 @@ impl Bisection {
             Verdict::Skipped { reason } => {
                 self.undecided.get_or_insert(format!("{label} was skipped: {}", text::one_line(reason)));
             }
+            Verdict::Error(_) if verdict.is_stalled() => {
+                self.undecided.get_or_insert(format!("{label} came too late to be judged"));
+            }
             Verdict::Error(_) => {
                 self.undecided.get_or_insert(format!("{label} could not be run, or not be trusted"));
             }

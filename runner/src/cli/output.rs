@@ -78,6 +78,9 @@ impl<'a> Output<'a> {
                 if let Some(reason) = cut_short(ending) {
                     printer.line(&tap_bail_out(reason));
                 }
+                if ending.totals.stalled > 0 {
+                    printer.line(&tap_comment(&format!("errors because of a stall: {}", ending.totals.stalled)));
+                }
                 printer.line(&tap_totals(&ending.totals));
                 printer.note(&totals);
             }

@@ -13,6 +13,7 @@ mod operation;
 mod paths;
 mod recorder;
 mod settle;
+mod stalls;
 mod state;
 mod step;
 mod transfer;
@@ -29,6 +30,7 @@ use tokio::task::LocalSet;
 
 use crate::observe::LogLine;
 use crate::plan::{Plan, plan};
+use crate::processors::{Processors, Seat};
 use crate::recording::{Header, Moment, Observation, Recording, StepOutcome};
 use crate::scenario::model::{Action, ConnectionOutcome, Feature, Scenario};
 use crate::testbed::Home;
@@ -41,6 +43,7 @@ pub(crate) use limit::{Counted, INTERRUPTED, abandoned};
 pub use node::NamespaceFrames;
 use operation::NotDone;
 use recorder::Recorder;
+use stalls::Stalls;
 
 /// What is known of the kernel that a scenario runs on, as far as it asks for it.
 #[derive(Debug, Clone)]
@@ -51,12 +54,14 @@ pub struct Surroundings {
     pub lacks: BTreeSet<Feature>,
     /// How many times as long everything may take.
     pub patience: NonZeroU32,
+    /// The processors that runs share.
+    pub processors: Option<Arc<Processors>>,
 }
 
 impl Default for Surroundings {
     /// Nothing is known, and nothing takes longer than elsewhere.
     fn default() -> Self {
-        Self { has: BTreeSet::new(), lacks: BTreeSet::new(), patience: NonZeroU32::MIN }
+        Self { has: BTreeSet::new(), lacks: BTreeSet::new(), patience: NonZeroU32::MIN, processors: None }
     }
 }
 
@@ -78,10 +83,11 @@ pub struct Run {
 /// What the kernel was found to have goes into the header.
 pub fn run(scenario: &Scenario, home: &Arc<Home>, kernel: &Surroundings) -> Run {
     let recorder = Rc::new(Recorder::new());
+    let seat = kernel.processors.as_ref().and_then(|processors| processors.seat());
     let (frames, kernel_log) = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let local = LocalSet::new();
-            let left = local.block_on(&runtime, run_in(scenario, home, kernel, &recorder));
+            let left = local.block_on(&runtime, run_in(scenario, home, kernel, seat.as_ref(), &recorder));
             // Tasks hold sockets: they end before the runtime does, and the namespaces go with the last of them.
             drop(local);
             left
@@ -118,14 +124,17 @@ async fn run_in(
     scenario: &Scenario,
     home: &Arc<Home>,
     kernel: &Surroundings,
+    seat: Option<&Seat>,
     recorder: &Rc<Recorder>,
 ) -> (Vec<NamespaceFrames>, Result<Vec<LogLine>, String>) {
     let log = LogWatch::start(recorder);
+    let stalls = Stalls::watch(recorder);
     let frames = take_steps(scenario, home, kernel, recorder).await;
     let lines = match log {
         Ok(log) => log.finish().await,
         Err(reason) => Err(reason),
     };
+    stalls.finish(seat, recorder);
     recorder.note(Observation::Ended);
     (frames, lines)
 }

@@ -11,7 +11,7 @@ use super::recorder::{self, Recorder};
 use crate::forward::{Forwarder, News, Prepared, Starting};
 use crate::path::Path;
 use crate::plan::rings;
-use crate::recording::{LostWhat, Moment, Observation};
+use crate::recording::{LostWhat, Moment, Observation, Stalled};
 use crate::scenario::model::{LinkEnd, PathChange, PathRule, Scenario};
 use crate::sys::readiness::watch;
 use crate::testbed::Testbed;
@@ -131,6 +131,10 @@ impl LivePath {
                     },
                 ),
                 News::Lost { from, count, what } => self.lost(from, what, count),
+                News::Late { late, waited } => {
+                    let link = self.forwarder.link().to_owned();
+                    self.recorder.stalled(Stalled::Path { link }, late, waited);
+                }
                 News::Failed(message) => self.recorder.note(Observation::SetupFailed {
                     message: format!("forward the packets of {}: {message}", self.forwarder.link()),
                 }),

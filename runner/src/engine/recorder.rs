@@ -1,11 +1,15 @@
 //! The recorder: gathers observations from all observers of a run, and wakes up whoever waits for one.
 
 use std::cell::{Cell, RefCell};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::Notify;
 
-use crate::recording::{Entry, Header, Observation, Recording};
+use crate::processors::Late;
+use crate::recording::{Entry, Header, Observation, Recording, Stalled};
+
+/// A recording has so many stalls: more of them would say nothing new.
+const MOST_STALLS: usize = 256;
 
 /// Gathers observations. One for each run, shared by its tasks on one thread.
 #[derive(Debug)]
@@ -14,6 +18,7 @@ pub struct Recorder {
     entries: RefCell<Vec<Entry>>,
     last_activity: Cell<u64>,
     changed: Notify,
+    stalls: Cell<usize>,
 }
 
 /// Nanoseconds since the epoch. Packets bear time stamps of the same clock (`CLOCK_REALTIME`).
@@ -25,7 +30,13 @@ impl Recorder {
     /// Begins a recording now.
     pub fn new() -> Self {
         let start = now();
-        Self { start, entries: RefCell::default(), last_activity: Cell::new(start), changed: Notify::new() }
+        Self {
+            start,
+            entries: RefCell::default(),
+            last_activity: Cell::new(start),
+            changed: Notify::new(),
+            stalls: Cell::new(0),
+        }
     }
 
     /// Records what the runner itself did or read, with the present time.
@@ -39,6 +50,27 @@ impl Recorder {
         self.entries.borrow_mut().push(Entry { at: at.saturating_sub(self.start), what });
         self.last_activity.set(self.last_activity.get().max(at));
         self.changed.notify_waiters();
+    }
+
+    /// Records that something came late. That is no observation of the test world: it ends no quiet period.
+    pub fn stalled(&self, whose: Stalled, late: Late, waited: Option<Duration>) {
+        self.stalls.set(self.stalls.get().saturating_add(1));
+        if self.stalls.get() > MOST_STALLS {
+            return;
+        }
+        let waited = waited.map(|waited| u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+        let what = Observation::Stalled { whose, lasted: late.lasted, waited };
+        self.entries.borrow_mut().push(Entry { at: late.from.saturating_sub(self.start), what });
+    }
+
+    /// How many stalls there were, and how many of them are not recorded.
+    pub fn stalls(&self) -> (usize, usize) {
+        (self.stalls.get(), self.stalls.get().saturating_sub(MOST_STALLS))
+    }
+
+    /// When the recording began, in nanoseconds since the epoch.
+    pub fn start(&self) -> u64 {
+        self.start
     }
 
     /// When something was last observed, in nanoseconds since the epoch.

@@ -25,9 +25,11 @@ impl Lab<'_> {
         let most = DEADLINE.saturating_mul(self.patience);
         let deadline = Instant::now() + most;
         loop {
+            self.observe_now();
             let looked = Instant::now();
-            let look = self.look_around();
-            if !look.busy && self.at_rest()? || self.quiet_for(begin, look) >= STILL.saturating_mul(self.patience) {
+            if self.paths.busy().is_none() && self.at_rest()?
+                || self.quiet_for(begin) >= STILL.saturating_mul(self.patience)
+            {
                 return Ok(());
             }
             if Instant::now() >= deadline {

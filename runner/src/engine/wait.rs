@@ -18,15 +18,6 @@ use crate::wire::MptcpOption;
 /// segment was observed, and at least this often.
 const TICK: Duration = Duration::from_millis(2);
 
-/// When the observers were last asked, and what was in flight then.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Look {
-    /// A packet was in flight on a path.
-    pub(super) busy: bool,
-    /// Nanoseconds since the epoch.
-    at: u64,
-}
-
 /// What can be waited for: the conditions of the language, and those that the engine itself needs.
 #[derive(Debug)]
 pub(super) enum Watch<'a> {
@@ -220,10 +211,10 @@ impl Lab<'_> {
         let begin = recorder::now();
         let deadline = Instant::now() + deadline;
         loop {
-            let look = self.look_around();
-            let quiet_for = self.quiet_for(begin, look);
+            self.observe_now();
+            let quiet_for = self.quiet_for(begin);
             let Some(mut left) = period.checked_sub(quiet_for).filter(|left| !left.is_zero()) else { return Ok(true) };
-            if look.busy {
+            if self.paths.busy().is_some() {
                 // What arrives may be nothing that is observed.
                 left = left.min(TICK);
             }
@@ -244,25 +235,13 @@ impl Lab<'_> {
         }
     }
 
-    /// Takes in what the observers have seen. The time is taken first: what comes while they are asked belongs to the next
-    /// look. The paths are asked before them: a packet that has left a path by then is seen.
-    pub(super) fn look_around(&self) -> Look {
-        let look = Look { busy: self.paths.busy().is_some(), at: recorder::now() };
-        self.observe_now();
-        look
+    /// How long nothing has been observed, from that time on. While something is under way on a path, it isn't quiet.
+    pub(super) fn quiet_for(&self, begin: u64) -> Duration {
+        if self.paths.busy().is_some() {
+            return Duration::ZERO;
+        }
+        Duration::from_nanos(recorder::now().saturating_sub(self.recorder.last_activity().max(begin)))
     }
-
-    /// How long nothing had been observed when a look was taken, from `begin` on. With a packet in flight on a path, it
-    /// isn't quiet.
-    pub(super) fn quiet_for(&self, begin: u64, look: Look) -> Duration {
-        if look.busy { Duration::ZERO } else { quiet_at(look.at, self.recorder.last_activity().max(begin)) }
-    }
-}
-
-/// How long it had been quiet at the time of a look. The runner may have been kept from its next line for as long as a
-/// quiet period takes: what happened meanwhile hasn't been seen, so that time is not part of the quiet.
-fn quiet_at(look: u64, last_activity: u64) -> Duration {
-    Duration::from_nanos(look.saturating_sub(last_activity))
 }
 
 fn wire_count(entries: &[Entry], pattern: &WirePattern) -> usize {
@@ -296,18 +275,5 @@ fn observed(what: &Observation) -> Option<String> {
         }
         Observation::Path { link, sender, .. } => Some(format!("what the path {link} did to a packet of {sender}")),
         _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn quiet_ends_with_the_look_not_with_what_comes_after_it() {
-        let quiet = |look: u64, last: u64| quiet_at(look * 1_000_000, last * 1_000_000);
-        assert_eq!(quiet(130, 100), Duration::from_millis(30));
-        // Something that is younger than the look was observed while it was taken.
-        assert_eq!(quiet(130, 131), Duration::ZERO);
     }
 }

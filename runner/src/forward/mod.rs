@@ -6,6 +6,7 @@
 //! reported ([`News::Lost`]). The thread holds descriptors only: when the process ends, however it does, nothing is left.
 
 mod clock;
+mod lateness;
 mod outbox;
 mod thread;
 
@@ -14,13 +15,14 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use thiserror::Error;
 
-use crate::netlink::route::RouteClient;
 use crate::path::{Deed, Path};
 use crate::plan::{Frames, INNER_DEVICES, Rings};
+use crate::processors::Late;
 use crate::recording::LostWhat;
 use crate::sys::port::{Port, PortError, Unbound};
 use crate::testbed::{Node, TestbedError};
@@ -38,6 +40,13 @@ pub enum News {
         count: Option<u64>,
         /// How.
         what: LostWhat,
+    },
+    /// The thread came late: packets waited meanwhile that should have gone on.
+    Late {
+        /// When, and for how long.
+        late: Late,
+        /// How long of it the thread waited for a processor, where it is known.
+        waited: Option<Duration>,
     },
     /// The thread can't go on: nothing is forwarded any more.
     Failed(String),
@@ -115,7 +124,6 @@ pub struct Forwarder {
 pub struct Prepared {
     link: String,
     sides: [Side; 2],
-    route: RouteClient,
 }
 
 /// An inner side, before frames are taken from it.
@@ -148,8 +156,7 @@ impl Prepared {
         };
         let [first, second] = INNER_DEVICES;
         let sides = [open(first)?, open(second)?];
-        let route = node.run(|| RouteClient::open(node.name()))?.map_err(TestbedError::from)?;
-        Ok(Self { link: link.to_owned(), sides, route })
+        Ok(Self { link: link.to_owned(), sides })
     }
 
     /// Starts the thread. It binds the inner sides itself: that takes the kernel some 10 ms each, and there may be more
@@ -159,7 +166,7 @@ impl Prepared {
     ///
     /// [`ForwardError::Start`]
     pub fn start(self, path: Path) -> Result<Starting, ForwardError> {
-        let Self { link, sides, route } = self;
+        let Self { link, sides } = self;
         let error = |error| ForwardError::Start { link: link.clone(), error };
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
         let shared = Shared {
@@ -177,7 +184,7 @@ impl Prepared {
             Ok(ports) => {
                 // Who started it may be gone: then it is over, too.
                 let _ = tell.send(Ok(()));
-                thread::work(ports, route, path, thread_shared, &received);
+                thread::work(ports, path, thread_shared, &received);
             }
             Err(error) => drop(tell.send(Err(error))),
         };

@@ -22,6 +22,8 @@ pub(super) struct Outbox {
     frames: VecDeque<std::ops::Range<usize>>,
     /// Since when the kernel has no room.
     blocked: Option<Instant>,
+    /// For how long it had none, the last time.
+    was_blocked: Option<Duration>,
 }
 
 /// What came of an attempt to send everything.
@@ -58,7 +60,7 @@ impl Outbox {
             match port.send(frames.map(|frame| self.bytes.get(frame.clone()).unwrap_or_default())) {
                 Ok(sent) => {
                     self.frames.drain(..sent.min(self.frames.len()));
-                    self.blocked = None;
+                    self.go_on();
                 }
                 Err(error) => match error.raw_os_error().map(Errno::from_raw) {
                     Some(Errno::ENETDOWN | Errno::ENXIO) => return self.discard(Flushed::Down),
@@ -87,7 +89,18 @@ impl Outbox {
     fn discard(&mut self, outcome: Flushed) -> Flushed {
         self.frames.clear();
         self.bytes.clear();
-        self.blocked = None;
+        self.go_on();
         outcome
+    }
+
+    fn go_on(&mut self) {
+        if let Some(since) = self.blocked.take() {
+            self.was_blocked = Some(since.elapsed());
+        }
+    }
+
+    /// For how long the kernel had no room, if it had none and has some again.
+    pub(super) fn take_blocked(&mut self) -> Option<Duration> {
+        self.was_blocked.take()
     }
 }

@@ -12,11 +12,12 @@ use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::time::TimeSpec;
 
 use super::clock::{Clock, Now};
+use super::lateness::Lateness;
 use super::outbox::{Flushed, Outbox, RETRY};
 use super::{Answer, Job, News, Shared};
-use crate::netlink::route::RouteClient;
 use crate::path::{Deed, Path};
 use crate::plan::INNER_DEVICES;
+use crate::processors::{self, Late, NOTED};
 use crate::recording::LostWhat;
 use crate::sys::port::{BATCH, Frame, Offload, Port};
 
@@ -30,22 +31,26 @@ const ROUND: usize = 2 * BATCH;
 const BEFORE_JOB: usize = 100_000;
 
 /// Forwards until it is over.
-pub(super) fn work(ports: [Port; 2], route: RouteClient, path: Path, shared: Arc<Shared>, jobs: &Receiver<Job>) {
-    let (clock, outboxes) = (Clock::start(), Default::default());
-    Worker { ports, route, path, clock, outboxes, losing: [false; 2], shared }.work(jobs);
+pub(super) fn work(ports: [Port; 2], path: Path, shared: Arc<Shared>, jobs: &Receiver<Job>) {
+    let (clock, outboxes, lateness) = (Clock::start(), Default::default(), Lateness::default());
+    let pinned = processors::only_one().is_some();
+    Worker { ports, path, clock, outboxes, losing: [false; 2], lateness, shares: pinned, shared }.work(jobs);
 }
 
 /// What the thread works with.
 struct Worker {
     /// The inner sides, in the order of the link's ends.
     ports: [Port; 2],
-    route: RouteClient,
     path: Path,
     clock: Clock,
     /// What goes out through each side.
     outboxes: [Outbox; 2],
     /// The kernel has had no slot for frames of this side.
     losing: [bool; 2],
+    lateness: Lateness,
+    /// The thread has its processor together with its run's: looking for what only that one can bring would keep it from
+    /// bringing it.
+    shares: bool,
     shared: Arc<Shared>,
 }
 
@@ -58,6 +63,7 @@ impl Worker {
             let taken = self.take_frames(now, ROUND);
             self.due(now);
             self.send(now);
+            self.tell_lateness(now);
             if taken == 0
                 && let Err(error) = self.wait()
             {
@@ -69,8 +75,21 @@ impl Worker {
         }
     }
 
+    /// Tells if it came late for what it has just done.
+    fn tell_lateness(&mut self, now: Now) {
+        let waited_before = self.outboxes.each_mut().map(Outbox::take_blocked);
+        if let Some((late, waited)) = self.lateness.take(now.path) {
+            self.shared.publish([News::Late { late: Late::until_now(late), waited }].into_iter());
+        }
+        let blocked = waited_before.into_iter().flatten().filter(|blocked| *blocked >= NOTED);
+        self.shared.publish(blocked.map(|blocked| News::Late { late: Late::until_now(blocked), waited: None }));
+    }
+
     /// What is due now is sent.
     fn due(&mut self, now: Now) {
+        if let Some(due) = self.path.next_deadline() {
+            self.lateness.add(now.path, due);
+        }
         let Self { ports, path, outboxes, .. } = self;
         // What was made or kept here is complete.
         let offload = ports.each_ref().map(|port| port.is_whole().then(Offload::default));
@@ -79,7 +98,7 @@ impl Worker {
 
     /// Takes frames from both sides in the order of their coming, at most so many, and says how many there were.
     fn take_frames(&mut self, now: Now, limit: usize) -> usize {
-        let Self { ports, path, outboxes, losing, .. } = self;
+        let Self { ports, path, outboxes, losing, lateness, .. } = self;
         let mut faulty = [0; 2];
         let mut taken = 0;
         while taken < limit {
@@ -94,6 +113,7 @@ impl Worker {
             taken += port.receive(1, |frame: Frame<'_>| {
                 losing[from] |= frame.losing;
                 let at = now.arrival(frame.at_ns);
+                lateness.add(now.path, at);
                 let out = &mut |to, bytes: &[u8]| post(outboxes, to, frame.offload, bytes);
                 let gso_size = frame.offload.and_then(|offload| offload.gso_size());
                 let entered = match gso_size {
@@ -123,8 +143,8 @@ impl Worker {
         self.shared.publish(deeds.map(|deed| News::Deed(Deed { at: now.real(deed.at), ..deed })));
         self.count_losses();
         for to in [0, 1] {
-            let Self { ports, route, outboxes, .. } = self;
-            let outcome = outboxes[to].flush(&ports[to], || has_carrier(route, to));
+            let Self { ports, outboxes, .. } = self;
+            let outcome = outboxes[to].flush(&ports[to], || has_carrier(ports, to));
             if let Flushed::Lost(count) = outcome {
                 let lost = News::Lost { from: 1 - to, count: Some(count), what: LostWhat::Sending };
                 self.shared.publish([lost].into_iter());
@@ -157,6 +177,9 @@ impl Worker {
     /// Looks for frames until that time (of the path's clock), while nobody else needs the processor. `true`: there are
     /// some.
     fn look_until(&self, until: u64) -> bool {
+        if self.shares {
+            return !self.is_idle();
+        }
         while self.clock.now() < until {
             if !self.is_idle() {
                 return true;
@@ -176,7 +199,7 @@ impl Worker {
         let now = self.clock.now();
         let left = due.map(|due| due.saturating_sub(now));
         // The kernel wakes a thread late: by the time that an idle processor needs to begin. So it shall be early.
-        let due = left.map(|left| left - EARLY.min(left / 10));
+        let due = left.map(|left| if self.shares { left } else { left - EARLY.min(left / 10) });
         let blocked = self.outboxes.iter().any(|outbox| !outbox.is_empty());
         let retry = blocked.then(|| u64::try_from(RETRY.as_nanos()).unwrap_or(u64::MAX));
         let timeout = due.into_iter().chain(retry).min();
@@ -215,6 +238,7 @@ impl Worker {
                 taken => left -= taken,
             }
             self.send(now);
+            self.tell_lateness(now);
         }
         self.due(now);
         let answer: Answer = job(&mut self.path);
@@ -231,9 +255,10 @@ fn post(outboxes: &mut [Outbox; 2], to: usize, offload: Option<Offload>, frame: 
     }
 }
 
-/// The kernel says so, or can't say.
-fn has_carrier(route: &RouteClient, side: usize) -> bool {
-    let device = INNER_DEVICES.get(side);
-    let links = route.links().unwrap_or_default();
-    links.iter().find(|link| Some(&link.name.as_str()) == device).is_none_or(|link| link.up && link.running)
+/// The kernel says so, or can't say. It is asked while packets wait, so it must not be asked in a way that itself waits.
+fn has_carrier(ports: &[Port; 2], side: usize) -> bool {
+    match (ports.get(side), INNER_DEVICES.get(side)) {
+        (Some(port), Some(device)) => port.has_carrier(device).unwrap_or(true),
+        _ => true,
+    }
 }

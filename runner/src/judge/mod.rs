@@ -16,6 +16,7 @@ mod render;
 mod retransmitted;
 mod sequence;
 mod snapshot;
+mod stall;
 mod time_line;
 mod verdict;
 

@@ -261,6 +261,24 @@ pub fn snapshot_difference(scenario: &Scenario, canonical: &str) -> Option<Strin
     (kept != canonical).then(|| unified_diff(&kept, &canonical))
 }
 
+/// What a canonical form that isn't the snapshot's would be found to be, without writing anything; `None` if there is no
+/// difference, or the snapshot can't be read.
+pub(super) fn snapshot_finding(scenario: &Scenario, canonical: &str) -> Option<Finding> {
+    let (path, canonical) = (snapshot_path(scenario), normalized(canonical));
+    match file::read(&path).ok()? {
+        Some(text) if normalized(&text) == canonical => None,
+        Some(text) => {
+            let summary = format!("snapshot {} differs", path.display());
+            let detail = unified_diff(&normalized(&text), &canonical);
+            Some(Finding::new(FindingKind::SnapshotChanged, summary).detailed(detail))
+        }
+        None => {
+            let summary = format!("there is no snapshot {} yet", path.display());
+            Some(Finding::new(FindingKind::SnapshotNew, summary))
+        }
+    }
+}
+
 /// The end of a line is `\n`, the end of the text doesn't count.
 fn normalized(text: &str) -> String {
     text.trim_end().replace("\r\n", "\n")

@@ -6,7 +6,7 @@ use crate::wire::{MptcpOption, Segment};
 
 use super::names::Names;
 use super::outcome::{call_words, contradiction_words, outcome_words};
-use super::render;
+use super::{render, stall};
 
 /// How many entries before and after.
 const REACH: usize = 10;
@@ -78,6 +78,9 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         Observation::RuleHits { link, rule, segments } => format!("{link}: rule {rule} matched {segments} segments"),
         Observation::SetupFailed { message } => format!("the set-up failed: {message}"),
         Observation::KernelLog { line } => format!("kernel log: {line}"),
+        Observation::Stalled { whose, lasted, .. } => {
+            format!("{} for {}", stall::came_late(whose), text::seconds(*lasted))
+        }
         Observation::Ended => "the run ended".to_owned(),
         Observation::Packet { .. }
         | Observation::Counters { .. }
@@ -87,7 +90,8 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         | Observation::ConnectionEndpoints { .. }
         | Observation::LinkBytes { .. }
         | Observation::Path { .. }
-        | Observation::PathTotals { .. } => return None,
+        | Observation::PathTotals { .. }
+        | Observation::Busy(_) => return None,
     })
 }
 

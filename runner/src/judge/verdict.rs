@@ -3,7 +3,9 @@
 use crate::recording::Recording;
 use crate::scenario::model::{Place, Scenario};
 
-use super::{Candidate, Reason, Snapshots, judge};
+use super::names::Names;
+use super::snapshot::snapshot_finding;
+use super::{Candidate, Reason, Snapshots, canonical, judge, stall};
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,12 +85,14 @@ pub enum FindingKind {
     Setup,
     /// The kernel log has a warning.
     Kernel,
+    /// Something came so late that the other findings may come of it.
+    Stalled,
 }
 
 impl FindingKind {
     /// The run itself went wrong, or its recording can't be trusted: neither a pass nor a failure of the kernel.
     pub fn is_error(self) -> bool {
-        matches!(self, Self::Incomplete | Self::Setup)
+        matches!(self, Self::Incomplete | Self::Setup | Self::Stalled)
     }
 
     /// The word used in machine-readable reports.
@@ -115,6 +119,7 @@ impl FindingKind {
             Self::Incomplete => "incomplete",
             Self::Setup => "setup",
             Self::Kernel => "kernel",
+            Self::Stalled => "stalled",
         }
     }
 }
@@ -159,18 +164,43 @@ pub(super) fn on_its_kernel<'a>(scenario: &'a Scenario, recording: &Recording) -
 pub fn verdict(scenario: &Scenario, recording: &Recording, snapshots: Snapshots) -> Verdict {
     let scenario = on_its_kernel(scenario, recording);
     let findings = judge(scenario, recording);
+    let names = Names::new(scenario, recording);
     if findings.iter().any(|finding| finding.kind.is_error()) {
         return Verdict::Error(findings);
     }
     if !findings.is_empty() {
-        return Verdict::Failed(findings);
+        return unless_stalled(&names, findings);
     }
     if snapshots == Snapshots::Ignore {
         return Verdict::Passed;
+    }
+    // Before the snapshot is settled: what is observed in a run that stalled must not wait to be accepted.
+    if let Some(finding) = snapshot_finding(scenario, &canonical(scenario, recording))
+        && let Some(stalled) = stall::explanation(&names, std::slice::from_ref(&finding))
+    {
+        return Verdict::Error(vec![stalled, finding]);
     }
     match Candidate::of(scenario, recording).settle(snapshots) {
         Ok(()) => Verdict::Passed,
         Err(finding) if finding.kind.is_error() => Verdict::Error(vec![finding]),
         Err(finding) => Verdict::Failed(vec![finding]),
+    }
+}
+
+/// A failure, or the stall that explains it.
+fn unless_stalled(names: &Names<'_>, mut findings: Vec<Finding>) -> Verdict {
+    match stall::explanation(names, &findings) {
+        Some(stalled) => {
+            findings.insert(0, stalled);
+            Verdict::Error(findings)
+        }
+        None => Verdict::Failed(findings),
+    }
+}
+
+impl Verdict {
+    /// It is an error because of a stall.
+    pub fn is_stalled(&self) -> bool {
+        matches!(self, Self::Error(findings) if findings.iter().any(|finding| finding.kind == FindingKind::Stalled))
     }
 }

@@ -264,8 +264,58 @@ pub enum Observation {
         /// The line.
         line: String,
     },
+    /// Something that the run needs came late: the time of the entry is when it should have gone on. What is shorter than
+    /// [`crate::processors::NOTED`] isn't noted.
+    Stalled {
+        /// What came late.
+        whose: Stalled,
+        /// For how many nanoseconds.
+        lasted: u64,
+        /// How many of them it could have run, but waited for a processor; `None` if that isn't known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waited: Option<u64>,
+    },
+    /// How busy the machine was during a run in which something came late.
+    Busy(Busy),
     /// The run ended. A recording without it was cut off.
     Ended,
+}
+
+/// What can come late.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Stalled {
+    /// The thread of the run: its applications didn't read and write meanwhile, and no step was taken.
+    Run,
+    /// The thread of a path: packets didn't go on.
+    Path {
+        /// The link.
+        link: String,
+    },
+    /// A thread that only sleeps, on the processor of the run: what the kernel does there may have come late, too.
+    Processor {
+        /// Its number.
+        number: usize,
+    },
+}
+
+/// How busy the machine was during a run. Nanoseconds; `None` where the kernel doesn't tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Busy {
+    /// Stalls that are not in the recording, since there are so many.
+    #[serde(default)]
+    pub left_out: u64,
+    /// While some task of the machine waited for a processor (`/proc/pressure/cpu`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<u64>,
+    /// In which the hypervisor gave the processors to others (`/proc/stat`, summed up over all of them).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stolen: Option<u64>,
+    /// In which the process's control group was held back by its own limit (`cpu.stat`, summed up over all processors).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub throttled: Option<u64>,
+    /// How long the run took.
+    pub of: u64,
 }
 
 /// Left or entered an interface.

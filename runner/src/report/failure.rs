@@ -58,6 +58,7 @@ fn hint(kind: FindingKind) -> Option<&'static str> {
     match kind {
         FindingKind::Incomplete => Some("nothing can be concluded from this run"),
         FindingKind::Contradiction => Some("this is a finding about the kernel: it contradicts itself"),
+        FindingKind::Stalled => Some("run it again on a less busy machine, or fewer runs at a time: `--jobs N`"),
         FindingKind::Filter => Some("a filter that may stay unused says so with `may_be_unused: true`"),
         FindingKind::Kernel => {
             Some("the kernel's own log says more: `dmesg`; that of a virtual machine: `--kernel-log FILE`")
@@ -90,5 +91,6 @@ pub(super) fn kind_word(kind: FindingKind) -> &'static str {
         FindingKind::Incomplete => "incomplete",
         FindingKind::Setup => "set-up",
         FindingKind::Kernel => "kernel",
+        FindingKind::Stalled => "stalled",
     }
 }

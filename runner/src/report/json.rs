@@ -17,6 +17,8 @@ struct JsonRun<'a> {
     verdict: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<&'a str>,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    stalled: bool,
     findings: Vec<JsonFinding<'a>>,
     duration_ms: u64,
     transfers: Vec<JsonTransfer<'a>>,
@@ -55,7 +57,8 @@ struct JsonFinding<'a> {
 
 /// The object, without a line feed at its end.
 ///
-/// `verdict` is `passed`, `failed`, `skipped` or `error`; `reason` says why it was skipped; `at_ns` are nanoseconds
+/// `verdict` is `passed`, `failed`, `skipped` or `error`; `reason` says why it was skipped; `stalled` is
+/// there, and true, if it is an error because something came too late; `at_ns` are nanoseconds
 /// since the start of the run. `snapshot` is `not_compared` with `--no-snapshot`. `transfers` tells the payload that arrived, and how fast.
 pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
     let (verdict, reason, findings) = match run.verdict {
@@ -71,6 +74,7 @@ pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
         variant: run.scenario.variant.as_deref(),
         verdict,
         reason,
+        stalled: run.verdict.is_stalled(),
         findings: findings.iter().map(|finding| json_finding(run.scenario, finding)).collect(),
         duration_ms: u64::try_from(run.duration.as_millis()).unwrap_or(u64::MAX),
         transfers: run.rates.iter().map(json_transfer).collect(),

@@ -11,6 +11,9 @@ use crate::judge::{Finding, Verdict};
 use super::failure::kind_word;
 use super::{RunReport, Style, TransferRate, failure};
 
+/// The property of a test case that is an error because of a stall, and, of a suite, how many there are.
+const STALLED: &str = "stalled";
+
 /// A report that grows with each run.
 #[derive(Debug, Default)]
 pub struct Junit {
@@ -36,7 +39,17 @@ impl Junit {
         if let Some(folder) = evidence {
             case.set_system_err(format!("evidence: {folder}"));
         }
-        self.suite(&suite).add_test_case(case);
+        let suite = self.suite(&suite);
+        suite.add_test_case(case);
+        if run.verdict.is_stalled() {
+            let stalled = |case: &&TestCase| case.properties.iter().any(|property| *property.name == *STALLED);
+            if let Some(case) = suite.test_cases.last_mut() {
+                case.add_property((STALLED, "true"));
+            }
+            let count = suite.test_cases.iter().filter(stalled).count();
+            suite.properties.retain(|property| *property.name != *STALLED);
+            suite.add_property((STALLED, count.to_string().as_str()));
+        }
     }
 
     /// Adds what is wrong with the whole: it was cut short, or the kernel complained while nothing ran.

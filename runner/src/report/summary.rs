@@ -64,7 +64,11 @@ pub fn repetition_line(runs: &Repetitions, scenario: &Scenario, style: Style) ->
     let all = text::count((runs.passed + runs.failed + runs.errors) as u64, "run");
     let (shortest, longest) = (milliseconds(runs.shortest), milliseconds(runs.longest));
     let times = if shortest == longest { shortest } else { format!("{shortest} to {longest}") };
-    let rest = format!("({} of {all} passed, {times})  {}", runs.passed, text::one_line(&scenario.title));
+    let stalled = match runs.stalled {
+        0 => String::new(),
+        stalled => format!(", {stalled} stalled"),
+    };
+    let rest = format!("({} of {all} passed{stalled}, {times})  {}", runs.passed, text::one_line(&scenario.title));
     let label = text::one_line(&scenario.label());
     style.finish(format!("{} {label} {}", style.paint(role, word), style.paint(Role::Faint, rest)))
 }
@@ -78,6 +82,8 @@ pub struct Repetitions {
     pub failed: usize,
     /// Could not be run, or not be trusted.
     pub errors: usize,
+    /// How many of these errors come of a stall.
+    pub stalled: usize,
     /// Why it was skipped, if it was.
     pub skipped: Option<String>,
     /// The quickest of them took so long.
@@ -92,6 +98,7 @@ impl Repetitions {
         let first = self.passed + self.failed + self.errors == 0;
         self.shortest = if first { took } else { self.shortest.min(took) };
         self.longest = self.longest.max(took);
+        self.stalled += usize::from(verdict.is_stalled());
         match verdict {
             Verdict::Passed => self.passed += 1,
             Verdict::Failed(_) => self.failed += 1,
@@ -110,6 +117,8 @@ pub struct Totals {
     pub failed: usize,
     /// Could not be run, or not be trusted.
     pub errors: usize,
+    /// How many of these errors come of a stall.
+    pub stalled: usize,
     /// Not run: a feature is missing.
     pub skipped: usize,
     /// Not run: an earlier one failed and `--fail-fast` was given, or the run was interrupted.
@@ -123,6 +132,7 @@ pub struct Totals {
 impl Totals {
     /// Count one more.
     pub fn add(&mut self, verdict: &Verdict) {
+        self.stalled += usize::from(verdict.is_stalled());
         match verdict {
             Verdict::Passed => self.passed += 1,
             Verdict::Failed(_) => self.failed += 1,
@@ -141,10 +151,14 @@ impl Totals {
         let left_out =
             if self.interrupted { "left out by the interruption" } else { "left out after the first failure" };
         let passed = if self.without_snapshot { "passed without a snapshot" } else { "passed" };
+        let in_error = match self.stalled {
+            0 => "in error".to_owned(),
+            stalled => format!("in error ({stalled} by a stall)"),
+        };
         let parts = [
             (self.passed, passed, Role::Good),
             (self.failed, "failed", Role::Bad),
-            (self.errors, "in error", Role::Bad),
+            (self.errors, in_error.as_str(), Role::Bad),
             (self.skipped, "skipped", Role::Warning),
             (self.left_out, left_out, Role::Warning),
         ];

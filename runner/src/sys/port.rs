@@ -205,6 +205,26 @@ impl Port {
         packet::dropped(self.socket.as_fd())
     }
 
+    /// Whether the interface of that name, in the socket's namespace, is up and has a carrier, as far as the kernel has taken
+    /// notice of it (`SIOCGIFFLAGS`). Unlike rtnetlink, this doesn't wait for the lock of the network configuration, which
+    /// others may hold for seconds (`dev_ioctl`, net/core/dev_ioctl.c).
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV`: there is no such interface.
+    pub fn has_carrier(&self, interface: &str) -> io::Result<bool> {
+        let mut request = FlagsRequest { name: [0; libc::IFNAMSIZ], flags: 0, padding: [0; 22] };
+        // The name ends with a zero.
+        let room = request.name.iter_mut().take(libc::IFNAMSIZ - 1);
+        room.zip(interface.as_bytes()).for_each(|(place, byte)| *place = *byte);
+        // SAFETY: `request` is laid out as `struct ifreq` and as large, and lives for the whole call; the kernel reads the
+        // name and writes within the structure.
+        let result = unsafe { libc::ioctl(self.socket.as_raw_fd(), libc::SIOCGIFFLAGS, &raw mut request) };
+        Errno::result(result)?;
+        let wanted = libc::IFF_UP | libc::IFF_RUNNING;
+        Ok(i32::from(request.flags) & wanted == wanted)
+    }
+
     /// Takes away the error that the socket reports until it is asked for: `ENETDOWN` when the interface went down.
     ///
     /// # Errors
@@ -220,6 +240,14 @@ impl AsFd for Port {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
     }
+}
+
+/// `struct ifreq` with the flags of its union, padded to its size.
+#[repr(C)]
+struct FlagsRequest {
+    name: [u8; libc::IFNAMSIZ],
+    flags: libc::c_short,
+    padding: [u8; 22],
 }
 
 /// A message of one part, to whom the socket is bound to.

@@ -7,10 +7,11 @@ use indexmap::IndexMap;
 
 use crate::netlink::route::{Request, RouteClient, RouteMonitor, TokenBucket};
 use crate::plan::{Hardware, INNER_DEVICES, Setup};
+use crate::processors;
 use crate::scenario::model::{Address, LinkEnd, Route};
 
 use super::expected::{self, Expected, ExpectedLink};
-use super::sysctl::SysctlError;
+use super::sysctl::{self, SysctlError};
 use super::world::path_place;
 use super::{Home, Namespace, Node, Testbed, TestbedError, baseline, neighbours};
 
@@ -60,6 +61,24 @@ fn build_all(home: &Arc<Home>, setup: &[Setup]) -> Result<Testbed, TestbedError>
     builder.flush()?;
     builder.introduce()?;
     builder.verify()
+}
+
+/// Has the interfaces that are made in the namespace of the calling thread put what they receive into the backlog of the
+/// thread's processor, if it stays on one, whichever processor the sender runs on. Otherwise a frame that one processor
+/// has sent may be overtaken by one that another has: a thread that was moved, or a timer of TCP, which runs wherever there
+/// is time (`netif_rx_internal` and `get_rps_cpu`, net/core/dev.c; `rx_queue_default_mask`, net/core/net-sysfs.c).
+///
+/// Kernels before 6.3 and those without CONFIG_RPS lack the sysctl: there, that the threads stay has to be enough.
+fn keep_order() {
+    if let Some(number) = processors::only_one() {
+        let _ = sysctl::write("net.core.rps_default_mask", &cpu_mask(number));
+    }
+}
+
+/// As cpumask_parse() reads it (lib/bitmap-str.c): hexadecimal, in words of 32 bits with commas between them.
+fn cpu_mask(number: usize) -> String {
+    let first = format!("{:x}", 1_u32 << (number % 32));
+    std::iter::once(first).chain(std::iter::repeat_n("00000000".to_owned(), number / 32)).collect::<Vec<_>>().join(",")
 }
 
 /// A testbed in the making.
@@ -115,6 +134,7 @@ impl Builder<'_> {
         let namespace = Namespace::create(self.home).map_err(namespace_error)?;
         let prepare = || -> Result<_, TestbedError> {
             baseline().map_err(sysctl_error)?;
+            keep_order();
             Ok((RouteClient::open(name)?, RouteMonitor::open(name)?))
         };
         let (route, monitor) = namespace.run(prepare).map_err(namespace_error)??;
@@ -302,5 +322,16 @@ impl Builder<'_> {
             self.testbed.place(name)?.settle(|actual| expected.differences(actual))?;
         }
         Ok(self.testbed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_mask_has_one_bit() {
+        assert_eq!(
+            [0, 5, 31, 32, 70].map(super::cpu_mask),
+            ["1", "20", "80000000", "1,00000000", "40,00000000,00000000"]
+        );
     }
 }

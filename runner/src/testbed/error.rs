@@ -71,13 +71,19 @@ pub enum TestbedError {
         source: std::io::Error,
     },
     /// The kernel acknowledged everything, but what there is now isn't what was asked for.
-    #[error("what was configured isn't what is read back in {namespace}:\n  {}", differences.join("\n  "))]
+    #[error("what was configured isn't what is read back in {namespace}:\n  {}", told(differences, held.as_deref()))]
     Differs {
         /// The namespace.
         namespace: String,
         /// One sentence each.
         differences: Vec<String>,
+        /// What held the kernel up, if that was seen.
+        held: Option<String>,
     },
+}
+
+fn told(differences: &[String], held: Option<&str>) -> String {
+    differences.iter().map(String::as_str).chain(held).collect::<Vec<_>>().join("\n  ")
 }
 
 impl TestbedError {

@@ -8,23 +8,65 @@ use crate::netlink::{Cause, DeviceNames, NetlinkError};
 use crate::plan::Hardware;
 use crate::scenario::model::{Address, Route};
 use crate::sys::ethtool::{self, Offload};
+use crate::text;
 
 use super::expected::{self, Actual};
 use super::{Namespace, NamespaceError, TestbedError, sysctl};
 
-/// The longest that the kernel's work queues may take for what it has acknowledged, while the kernel answers at once.
-/// Milliseconds are usual, tens of them on a loaded machine; what takes longer than this never comes.
+/// The longest that the kernel's work queues may take for what it has acknowledged. Milliseconds are usual, tens of
+/// them on a loaded machine; what takes longer than this never comes.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long the kernel's work queues may take where `left` things are missing and its slowest answer took that long.
-///
-/// What completes an address or a link comes from a work queue that takes the same lock as our requests do
-/// (`addrconf_dad_work`, net/ipv6/addrconf.c, and `linkwatch_event`, net/core/link_watch.c: `rtnl_lock`). A request that
-/// changes something waits for whoever holds it: so the answers measure how long a turn takes, and each thing that is
-/// missing needs one, two if somebody else is quicker.
-fn patience(slowest: Duration, left: usize) -> Duration {
-    let turns = u32::try_from(left).unwrap_or(u32::MAX).saturating_mul(2);
-    PATIENCE.max(slowest.saturating_mul(turns))
+/// Time for the kernel's work queues. What the kernel takes to answer is not charged: it holds the work queues up as well,
+/// since both need RTNL, the one lock of the machine's network configuration (`rtnl_lock`, net/core/rtnetlink.c). Neither
+/// is more than a part of the waiting at a time, for in what is longer the thread was not scheduled.
+#[derive(Debug)]
+struct Patience {
+    left: Duration,
+    /// How long the kernel's answers took altogether, and the longest of them.
+    held: (Duration, Duration),
+    asked: Duration,
+}
+
+/// The longest that is waited before looking again.
+const PART: Duration = Duration::from_millis(500);
+
+impl Patience {
+    fn new(left: Duration) -> Self {
+        Self { left, held: (Duration::ZERO, Duration::ZERO), asked: Duration::ZERO }
+    }
+
+    /// An answer took so long.
+    fn asked(&mut self, took: Duration) {
+        let (all, longest) = self.held;
+        self.held = (all + took, longest.max(took));
+        self.asked = took;
+    }
+
+    /// How long to wait now; nothing when it is over.
+    fn next_part(&self) -> Duration {
+        self.left.min(PART)
+    }
+
+    /// So long was asked and waited.
+    fn waited(&mut self, both: Duration) {
+        // At least a little, so that it ends however often something changes.
+        let waited = both.saturating_sub(self.asked).clamp(Duration::from_micros(100), PART);
+        self.left = self.left.saturating_sub(waited);
+    }
+
+    /// What held the kernel up, if that is a reason.
+    fn held(&self) -> Option<String> {
+        let (all, longest) = self.held;
+        (longest >= PART).then(|| {
+            format!(
+                "the kernel's answers took {} altogether, one of them {}: they wait for RTNL, the one lock of the machine's \
+                 network configuration, which others hold",
+                text::measured(all),
+                text::measured(longest)
+            )
+        })
+    }
 }
 
 /// A network namespace of a testbed.
@@ -225,23 +267,22 @@ impl Node {
 
     /// Waits until there is nothing more to complain about.
     pub(super) fn settle(&self, complaints: impl Fn(&Actual) -> Vec<String>) -> Result<(), TestbedError> {
-        let begin = Instant::now();
-        let mut slowest = Duration::ZERO;
-        let mut waited = true;
+        let mut patience = Patience::new(PATIENCE);
         loop {
-            let asked = Instant::now();
+            let begin = Instant::now();
             let differences = complaints(&self.actual()?);
-            slowest = slowest.max(asked.elapsed());
+            patience.asked(begin.elapsed());
             if differences.is_empty() {
                 return Ok(());
             }
-            let patience = patience(slowest, differences.len());
-            // The last look comes after the deadline: whoever wasn't scheduled in time finds what came meanwhile.
-            if !waited && asked.saturating_duration_since(begin) >= patience {
-                return Err(TestbedError::Differs { namespace: self.name.clone(), differences });
+            let part = patience.next_part();
+            if part.is_zero() {
+                let namespace = self.name.clone();
+                return Err(TestbedError::Differs { namespace, differences, held: patience.held() });
             }
-            let changed = self.monitor.changed(begin + patience);
-            waited = changed.map_err(|error| Cause::Io(error).of(format!("watch the links of {}", self.name)))?;
+            let changed = self.monitor.changed(Instant::now() + part);
+            changed.map_err(|error| Cause::Io(error).of(format!("watch the links of {}", self.name)))?;
+            patience.waited(begin.elapsed());
         }
     }
 
@@ -263,10 +304,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_work_queues_get_the_turns_that_our_own_requests_had_to_wait_for() {
-        assert_eq!(patience(Duration::from_millis(3), 24), PATIENCE);
-        assert_eq!(patience(Duration::from_secs(5), 4), Duration::from_secs(40));
-        assert_eq!(patience(Duration::from_secs(5), 0), PATIENCE);
-        assert_eq!(patience(Duration::MAX, usize::MAX), Duration::MAX, "nothing overflows");
+    fn a_stall_and_a_slow_answer_are_not_charged_and_it_ends_all_the_same() {
+        let mut patience = Patience::new(Duration::from_secs(1));
+        patience.asked(Duration::from_secs(60));
+        patience.waited(Duration::from_secs(61));
+        assert_eq!(patience.next_part(), PART);
+        assert!(patience.held().unwrap().contains("60.00 s"), "{:?}", patience.held());
+        patience.asked(Duration::from_millis(1));
+        patience.waited(Duration::from_secs(3600));
+        assert_eq!(patience.next_part(), Duration::ZERO);
+        let mut patience = Patience::new(Duration::from_millis(1));
+        (0..10).for_each(|_| patience.waited(Duration::ZERO));
+        assert_eq!((patience.next_part(), patience.held()), (Duration::ZERO, None));
     }
 }

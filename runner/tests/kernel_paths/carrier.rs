@@ -16,6 +16,11 @@ use super::lab::{Lab, SPLICED};
 const A_SECOND: Duration = Duration::from_millis(900);
 
 impl Lab {
+    /// What the path has told since the last call, but for how late its thread came: that is up to the machine.
+    pub fn news(&self) -> Vec<News> {
+        self.forwarder.take_news().into_iter().filter(|news| !matches!(news, News::Late { .. })).collect()
+    }
+
     /// Whether the end of the spliced link in that namespace is up, and has a carrier.
     fn carrier(&self, namespace: &str) -> Result<(bool, bool), Failed> {
         let links = self.testbed.node(namespace)?.route().links()?;
@@ -47,7 +52,7 @@ fn down_and_up(lab: &Lab) -> Result<(), Failed> {
     assert_eq!((lab.carrier("client")?, lab.carrier("server")?), ((false, false), (true, false)));
     lab.testbed.set_link("client", "eth2", true)?;
     lab.pair(SPLICED, Protocol::TCP);
-    assert_eq!(lab.forwarder.take_news(), []);
+    assert_eq!(lab.news(), []);
     Ok(())
 }
 
@@ -71,7 +76,7 @@ pub fn a_dead_link_loses_packets_without_a_report(home: &Arc<Home>) -> Result<Co
         assert!(receiver.recv(&mut [0]).is_err());
         let after = lab.forwarder.with(|path| path.totals(0))?;
         assert_eq!(after.entered, after.left, "it has left");
-        let news = lab.forwarder.take_news();
+        let news = lab.news();
         assert!(!news.iter().any(|news| !matches!(news, News::Deed(_))), "{news:?}");
         lab.testbed.set_link(end, "eth2", true)?;
     }

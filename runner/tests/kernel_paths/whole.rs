@@ -103,7 +103,7 @@ pub fn an_open_path_carries_frames_whole(home: &Arc<Home>) -> Result<Completion,
                 "{name}: {frames} bytes in frames that somebody has cut: {totals:?}"
             );
         }
-        assert_eq!(lab.forwarder.take_news(), []);
+        assert_eq!(lab.news(), []);
     }
     Ok(Completion::Completed)
 }

@@ -15,4 +15,5 @@ mod robustness;
 mod sequences;
 mod shown;
 mod snapshots;
+mod stalls;
 mod verdicts;

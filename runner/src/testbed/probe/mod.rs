@@ -1,6 +1,7 @@
 //! Finding out what the kernel can do, by trying it in a scratch namespace. Versions say nothing: distributions
 //! backport.
 
+mod listeners;
 mod mptcp;
 mod path_manager;
 
@@ -14,6 +15,7 @@ use crate::plan::Setup;
 use crate::scenario::model::Feature;
 
 use super::{Home, Node, TestbedError, build, sysctl};
+pub use listeners::watch_listeners;
 
 /// Whether the kernel has a feature.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +61,7 @@ async fn try_feature(node: &Node, feature: &Feature) -> Result<(), String> {
         Feature::SubflowDevice => path_manager::subflow_device(node).await,
         Feature::EndpointErrnos => path_manager::endpoint_errnos(node).await,
         Feature::Info(field) => mptcp::info(node, field),
-        Feature::NoEventListener => mptcp::no_event_listener(node).await,
+        Feature::NoEventListener => listeners::no_event_listener(node).await,
         Feature::Nftables => text(node.run(NftClient::available))?,
         Feature::Tbf => tbf(node),
         Feature::Counter(name) => counter(node, name),

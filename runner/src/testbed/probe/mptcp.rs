@@ -3,7 +3,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -11,8 +11,8 @@ use socket2::{Domain, Protocol, Socket, Type};
 use crate::mptcp::{Endpoint, EndpointFlags, EventKind, IPPROTO_MPTCP};
 use crate::netlink::events::{EventSocket, Received};
 use crate::netlink::pm::PmClient;
-use crate::observe::Counters;
 use crate::observe::sockets::mptcp_info;
+use crate::processors::in_parts;
 use crate::testbed::Node;
 
 use super::text;
@@ -122,39 +122,11 @@ pub(super) async fn mixed_families(node: &Node) -> Result<(), String> {
             }
         }
     };
-    match tokio::time::timeout(PATIENCE, joined).await {
-        Ok(Ok(true)) => Ok(()),
-        Ok(Ok(false)) | Err(_) => Err("this kernel doesn't mix IPv4 and IPv6 subflows".to_owned()),
-        Ok(Err(error)) => Err(error),
+    match in_parts(PATIENCE, joined).await {
+        Some(Ok(true)) => Ok(()),
+        Some(Ok(false)) | None => Err("this kernel doesn't mix IPv4 and IPv6 subflows".to_owned()),
+        Some(Err(error)) => Err(error),
     }
-}
-
-/// Has a userspace path manager's connection receive an ADD_ADDR: the kernel echoes it if somebody listens to the
-/// events, wherever on the machine, and drops it otherwise (`mptcp_pm_add_addr_received`, net/mptcp/pm.c).
-pub(super) async fn no_event_listener(node: &Node) -> Result<(), String> {
-    text(node.set_sysctl("net.mptcp.pm_type", "1"))?;
-    let path_manager = path_manager(node)?;
-    let mut counters = text(text(node.run(Counters::open))?)?;
-    let [_listener, _client, server] = connect(node, Domain::IPV6)?;
-    let info = text(mptcp_info(server.as_fd()))?.ok_or("the connection on lo fell back to TCP")?;
-    let announced = endpoint(Ipv4Addr::new(192, 0, 2, 1).into(), EndpointFlags::SIGNAL);
-    text(path_manager.announce(info.token, &announced).await)?;
-    let mut ticks = tokio::time::interval(Duration::from_millis(1));
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        ticks.tick().await;
-        let values = text(counters.read())?;
-        let moved = |name| values.get(name).is_some_and(|value| *value > 0);
-        if moved("MPTcpExtAddAddrDrop") {
-            return Ok(());
-        }
-        if moved("MPTcpExtEchoAdd") {
-            return Err("somebody on this machine listens to path-manager events: `ip mptcp monitor`, mptcpd, or \
-                        another mptcplab?"
-                .to_owned());
-        }
-    }
-    Err("an ADD_ADDR on lo was neither echoed nor dropped".to_owned())
 }
 
 /// A connection on `lo` over IPv4 between sockets of this domain; a byte has gone each way. Returns what must stay

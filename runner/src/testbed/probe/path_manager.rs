@@ -10,6 +10,7 @@ use crate::mptcp::{Endpoint, EndpointFlags, EventKind, MptcpInfo, PmEvent};
 use crate::netlink::events::{EventSocket, Received};
 use crate::netlink::pm::PmClient;
 use crate::observe::sockets::mptcp_info;
+use crate::processors::in_parts;
 use crate::testbed::Node;
 
 use super::mptcp::{PATIENCE, connect, endpoint, events, path_manager};
@@ -109,5 +110,5 @@ async fn wait_for(events: &mut EventSocket, wanted: impl Fn(&PmEvent) -> bool) -
             }
         }
     };
-    tokio::time::timeout(PATIENCE, came).await.unwrap_or_else(|_| Err("no subflow came up on lo".to_owned()))
+    in_parts(PATIENCE, came).await.unwrap_or_else(|| Err("no subflow came up on lo".to_owned()))
 }

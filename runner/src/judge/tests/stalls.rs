@@ -1,0 +1,144 @@
+//! A failure beside a stall is an error, and nothing passes because of one.
+
+use crate::judge::{FindingKind, Snapshots, Verdict, verdict};
+use crate::recording::{Busy, Entry, Integrity, Observation, Stalled, StepOutcome};
+
+use super::fixture::Run;
+use super::verdicts::set_outcome;
+
+const MILLISECOND: u64 = 1_000_000;
+
+/// A run in which something came late, `from` milliseconds after its first step began.
+fn stalled(run: &mut Run, whose: Stalled, from: u64, lasted: u64, waited: Option<u64>) {
+    let entries = &mut run.recording.entries;
+    let begin = entries.iter().find(|entry| matches!(entry.what, Observation::StepStarted { .. })).unwrap().at;
+    let what = Observation::Stalled { whose, lasted: lasted * MILLISECOND, waited: waited.map(|ms| ms * MILLISECOND) };
+    entries.push(Entry { at: begin + from * MILLISECOND, what });
+    entries.sort_by_key(|entry| entry.at);
+}
+
+/// A wait that ran out.
+fn failing() -> Run {
+    let mut run = Run::good();
+    let (waited_for, seen) = ("3 subflows".to_owned(), "2".to_owned());
+    set_outcome(&mut run, 2, &StepOutcome::TimedOut { waited_for, seen, after: None });
+    run
+}
+
+fn outcome(run: &Run) -> Verdict {
+    verdict(&run.scenario, &run.recording, Snapshots::Review)
+}
+
+#[track_caller]
+fn fails(run: &Run) {
+    assert!(matches!(outcome(run), Verdict::Failed(_)), "{:?}", outcome(run));
+}
+
+/// The summary of the stall; what failed stands below it.
+#[track_caller]
+fn is_stalled(run: &Run) -> String {
+    match outcome(run) {
+        Verdict::Error(findings) => {
+            assert!(findings.len() > 1, "{findings:?}");
+            assert_eq!(findings[0].kind, FindingKind::Stalled);
+            format!("{}\n{}", findings[0].summary, findings[0].detail)
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_failure_without_a_stall_is_a_failure() {
+    fails(&failing());
+}
+
+#[test]
+fn a_failure_beside_a_small_stall_is_a_failure() {
+    let mut run = failing();
+    stalled(&mut run, Stalled::Run, 0, 150, Some(150));
+    fails(&run);
+    // The same time once more adds nothing.
+    stalled(&mut run, Stalled::Processor { number: 0 }, 0, 150, None);
+    fails(&run);
+    let mut run = failing();
+    stalled(&mut run, Stalled::Path { link: "one".to_owned() }, 0, 15, None);
+    fails(&run);
+}
+
+#[test]
+fn a_failure_beside_a_stall_is_an_error_that_shows_both() {
+    let path = Stalled::Path { link: "one".to_owned() };
+    for (whose, lasted) in [(Stalled::Run, 190), (path, 20), (Stalled::Processor { number: 1 }, 190)] {
+        let mut run = failing();
+        stalled(&mut run, whose, 1, lasted, None);
+        is_stalled(&run);
+    }
+    let mut run = failing();
+    stalled(&mut run, Stalled::Run, 2, 1310, None);
+    run.push(Observation::Busy(Busy { throttled: Some(5_100_000_000), of: 9_000_000_000, ..Busy::default() }));
+    insta::assert_snapshot!(is_stalled(&run));
+}
+
+#[test]
+fn small_stalls_within_a_second_add_up() {
+    let mut run = failing();
+    for from in [0, 1, 2] {
+        stalled(&mut run, Stalled::Run, 150 * from, 100, Some(100));
+    }
+    let at =
+        run.recording.entries.iter_mut().find(|entry| matches!(entry.what, Observation::StepFinished { step: 2, .. }));
+    at.unwrap().at += 1000 * MILLISECOND;
+    run.recording.entries.sort_by_key(|entry| entry.at);
+    assert!(is_stalled(&run).contains("in parts"), "{}", is_stalled(&run));
+}
+
+#[test]
+fn what_the_thread_did_not_wait_for_a_processor_counts_only_if_it_is_long() {
+    let mut run = failing();
+    stalled(&mut run, Stalled::Run, 0, 150, Some(5));
+    fails(&run);
+    stalled(&mut run, Stalled::Run, 1, 200, Some(5));
+    is_stalled(&run);
+}
+
+#[test]
+fn a_stall_explains_nothing_before_the_first_step_or_after_the_failure() {
+    let mut run = failing();
+    run.recording
+        .entries
+        .insert(0, Entry { at: 0, what: Observation::Stalled { whose: Stalled::Run, lasted: 1, waited: None } });
+    fails(&run);
+    stalled(&mut run, Stalled::Run, 5000, 1000, None);
+    fails(&run);
+}
+
+#[test]
+fn a_damaged_byte_is_never_a_stall() {
+    let mut run = Run::good();
+    run.change(|what| match what {
+        Observation::Transferred { integrity, .. } => {
+            *integrity = Integrity::Corrupt { first: 3, count: 1 };
+            true
+        }
+        _ => false,
+    });
+    stalled(&mut run, Stalled::Run, 0, 5000, None);
+    fails(&run);
+}
+
+#[test]
+fn a_snapshot_that_differs_beside_a_stall_is_an_error_and_nothing_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Run::good();
+    run.scenario.file = folder.path().join("demo.yaml");
+    stalled(&mut run, Stalled::Run, 0, 300, None);
+    is_stalled(&run);
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_stall_finds_nothing_by_itself() {
+    let mut run = Run::good();
+    stalled(&mut run, Stalled::Run, 0, 5000, None);
+    assert_eq!(run.findings(), []);
+}
