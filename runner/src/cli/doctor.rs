@@ -4,7 +4,7 @@ use crate::report::{Printer, Role, Style};
 use crate::scenario::model::Feature;
 use crate::text;
 
-use super::lab::{Availability, Lab};
+use super::lab::{Availability, Lab, Trouble};
 use super::{Exit, hint, report_trouble};
 
 pub(super) fn execute(lab: &dyn Lab, printer: &mut Printer) -> Exit {
@@ -19,7 +19,9 @@ pub(super) fn execute(lab: &dyn Lab, printer: &mut Printer) -> Exit {
         Err(trouble) => {
             let missing = Availability::No(String::new());
             printer.line(&row("privileges", &missing, "needed to make network namespaces", style));
-            report_trouble(printer, &trouble);
+            // It is `doctor` itself that tells.
+            let hints = trouble.hints.iter().filter(|hint| !hint.contains("mptcplab doctor")).cloned().collect();
+            report_trouble(printer, &Trouble { hints, ..trouble });
             return Exit::Environment;
         }
     }

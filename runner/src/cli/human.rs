@@ -18,6 +18,32 @@ const MANY: usize = 20;
 /// How many of the slowest are told.
 const SLOWEST: usize = 5;
 
+/// From so many failures alike on, the first one is shown in full, and the others by name. Fewer are all shown.
+const GROUPED: usize = 3;
+
+/// Failures that are alike: the first one, with the others.
+fn alike<'r, 'a>(failures: &'r [Row<'a>]) -> Vec<(&'r Row<'a>, Vec<&'r Row<'a>>)> {
+    let form = |row: &Row<'_>| match &row.verdict {
+        Verdict::Failed(findings) => Some(report::normal_form(findings)),
+        // What could not be run or trusted is shown one by one.
+        _ => None,
+    };
+    let forms: Vec<_> = failures.iter().map(form).collect();
+    let mut groups: Vec<(&Row<'_>, Vec<&Row<'_>>)> = Vec::new();
+    let mut shown = std::collections::BTreeSet::new();
+    for (index, (row, form)) in failures.iter().zip(&forms).enumerate() {
+        let same: Vec<usize> =
+            (0..forms.len()).filter(|other| form.is_some() && forms.get(*other) == Some(form)).collect();
+        if same.len() < GROUPED {
+            groups.push((row, Vec::new()));
+        } else if shown.insert(form) {
+            let others = same.iter().filter(|other| **other != index).filter_map(|other| failures.get(*other));
+            groups.push((row, others.collect()));
+        }
+    }
+    groups
+}
+
 /// Whose story is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stories {
@@ -122,7 +148,8 @@ impl<'a> Human<'a> {
             }
         }
         let alone = self.planned == Some(1);
-        for (index, row) in self.failures.iter().enumerate() {
+        let groups = alike(&self.failures);
+        for (index, (row, others)) in groups.iter().enumerate() {
             if !alone && (index > 0 || !self.detail.quiet) {
                 printer.line("");
             }
@@ -132,6 +159,11 @@ impl<'a> Human<'a> {
             }
             if let Some(folder) = &row.evidence {
                 show_indented(printer, &format!("evidence: {}", text::one_line(&folder.display().to_string())));
+            }
+            if !others.is_empty() {
+                let names: Vec<String> = others.iter().map(|other| other.report().label()).collect();
+                let line = format!("and {} more with the same differences: {}", others.len(), names.join(", "));
+                show_indented(printer, &line);
             }
         }
         for line in &ending.updates {

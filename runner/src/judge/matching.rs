@@ -73,14 +73,14 @@ pub fn segment_matches(pattern: &WirePattern, segment: &Segment) -> bool {
 
 /// What a pattern can ask of an option.
 #[derive(Default)]
-struct OptionFields {
-    address: Option<IpAddr>,
-    port: Option<u16>,
-    ids: Vec<u8>,
-    backup: Option<bool>,
-    flags: Option<u8>,
-    reason: Option<u8>,
-    checksum: Option<bool>,
+pub(super) struct OptionFields {
+    pub(super) address: Option<IpAddr>,
+    pub(super) port: Option<u16>,
+    pub(super) ids: Vec<u8>,
+    pub(super) backup: Option<bool>,
+    pub(super) flags: Option<u8>,
+    pub(super) reason: Option<u8>,
+    pub(super) checksum: Option<bool>,
 }
 
 /// Whether an option is like the pattern, the addresses of its segment aside.
@@ -88,7 +88,7 @@ pub fn option_matches(pattern: &WirePattern, option: &MptcpOption) -> bool {
     if !option.is_called(&pattern.option) {
         return false;
     }
-    let fields = fields_of(option);
+    let fields = option_fields(option);
     // On the wire an IPv4 address and its v4-mapped form are not the same: 4 bytes or 16.
     field(pattern.address.as_ref(), fields.address.as_ref())
         && field(pattern.port.as_ref(), fields.port.as_ref())
@@ -99,7 +99,8 @@ pub fn option_matches(pattern: &WirePattern, option: &MptcpOption) -> bool {
         && field(pattern.checksum.as_ref(), fields.checksum.as_ref())
 }
 
-fn fields_of(option: &MptcpOption) -> OptionFields {
+/// The fields of an option.
+pub(super) fn option_fields(option: &MptcpOption) -> OptionFields {
     let none = OptionFields::default();
     match option {
         MptcpOption::MpCapable { flags, .. } => OptionFields { flags: Some(*flags), ..none },

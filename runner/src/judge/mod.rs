@@ -10,6 +10,7 @@ mod checks;
 mod index;
 mod matching;
 mod names;
+mod nearest;
 mod outcome;
 mod reasons;
 mod render;

@@ -5,6 +5,7 @@
 //! All are pure functions to text; none looks at the kernel. A [`Style`] says whether the text may have colours and
 //! box-drawing characters. The [`Printer`] alone writes, to standard output and standard error.
 
+mod alike;
 mod comparison;
 mod departure;
 mod failure;
@@ -27,6 +28,7 @@ use std::time::Duration;
 use crate::judge::Verdict;
 use crate::scenario::model::Scenario;
 
+pub use alike::normal_form;
 pub use comparison::{comparison_json, comparison_markdown, comparison_text};
 pub use departure::departure;
 pub use failure::failure;

@@ -34,6 +34,19 @@ pub enum SysctlError {
         /// The kernel's answer.
         source: io::Error,
     },
+    /// The sysctl is there, and the value is one that this kernel doesn't know (`mptcp_set_scheduler`, net/mptcp/ctrl.c:
+    /// ENOENT).
+    #[error("set sysctl {name}={value}: {}: this kernel has the sysctl, but it knows no `{value}`{available}", errno_symbol(*.errno))]
+    Value {
+        /// Its name.
+        name: String,
+        /// The text.
+        value: String,
+        /// The errno of the kernel's answer.
+        errno: i32,
+        /// The values that it does know, with some words before them; empty if it doesn't say.
+        available: String,
+    },
     /// What was written isn't what is read.
     #[error("set sysctl {name}={value}: the kernel took it, but it reads {read}")]
     Differs {
@@ -51,6 +64,7 @@ impl SysctlError {
     pub fn symbol(&self) -> Option<String> {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => source.raw_os_error().map(errno_symbol),
+            Self::Value { errno, .. } => Some(errno_symbol(*errno)),
             Self::Name(_) | Self::Differs { .. } => None,
         }
     }
@@ -59,7 +73,7 @@ impl SysctlError {
     pub fn is_missing(&self) -> bool {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => source.kind() == io::ErrorKind::NotFound,
-            Self::Name(_) | Self::Differs { .. } => false,
+            Self::Name(_) | Self::Value { .. } | Self::Differs { .. } => false,
         }
     }
 }
@@ -111,10 +125,12 @@ pub fn read(name: &str) -> Result<String, SysctlError> {
 ///
 /// [`SysctlError`]; also if it can't be read back, as it is with those that only trigger something.
 pub fn write(name: &str, value: &str) -> Result<(), SysctlError> {
-    files::kernel::write(path(name)?, value).map_err(|source| SysctlError::Write {
-        name: name.to_owned(),
-        value: value.to_owned(),
-        source,
+    let file = path(name)?;
+    files::kernel::write(&file, value).map_err(|source| match source.raw_os_error() {
+        Some(errno) if source.kind() == io::ErrorKind::NotFound && file.exists() => {
+            SysctlError::Value { name: name.to_owned(), value: value.to_owned(), errno, available: available(name) }
+        }
+        _ => SysctlError::Write { name: name.to_owned(), value: value.to_owned(), source },
     })?;
     let read = read(name)?;
     if same(value, &read) {
@@ -122,6 +138,17 @@ pub fn write(name: &str, value: &str) -> Result<(), SysctlError> {
     } else {
         Err(SysctlError::Differs { name: name.to_owned(), value: value.to_owned(), read })
     }
+}
+
+/// What this kernel says of the values that a sysctl may have.
+fn available(name: &str) -> String {
+    let list = match name {
+        "net.mptcp.scheduler" => "net.mptcp.available_schedulers",
+        "net.mptcp.path_manager" => "net.mptcp.available_path_managers",
+        "net.ipv4.tcp_congestion_control" => "net.ipv4.tcp_available_congestion_control",
+        _ => return String::new(),
+    };
+    read(list).map(|values| format!("; {list}: {values}")).unwrap_or_default()
 }
 
 /// Writes a sysctl unless it has that value already: reading is cheaper.
@@ -142,6 +169,20 @@ fn same(written: &str, read: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_value_that_is_missing_is_no_missing_sysctl() {
+        let (name, value) = ("net.mptcp.scheduler".to_owned(), "bpf_rr".to_owned());
+        let available = "; net.mptcp.available_schedulers: default".to_owned();
+        let error = SysctlError::Value { name, value, errno: 2, available };
+        assert_eq!(
+            error.to_string(),
+            "set sysctl net.mptcp.scheduler=bpf_rr: ENOENT: this kernel has the sysctl, but it knows no `bpf_rr`; \
+             net.mptcp.available_schedulers: default"
+        );
+        assert!(!error.is_missing());
+        assert_eq!(error.symbol().as_deref(), Some("ENOENT"));
+    }
 
     #[test]
     fn names_become_paths() {

@@ -1,6 +1,6 @@
 //! Endpoint dumps and limits.
 
-use crate::judge::{Finding, FindingKind, render};
+use crate::judge::{Finding, FindingKind, nearest, render};
 use crate::mptcp::{Endpoint, canonical};
 use crate::recording::Observation;
 use crate::scenario::model::{EndpointsExpectation, LimitsExpectation};
@@ -37,18 +37,29 @@ pub(super) fn endpoints(scope: &Scope<'_, '_>, expected: &EndpointsExpectation) 
         return None;
     }
     let missing = expected.endpoints.iter().zip(&pairs).filter(|(_, pair)| pair.is_none());
-    let missing = missing.map(|(endpoint, _)| format!("  - missing: {endpoint}\n"));
+    let mut first = None;
+    let missing = missing.map(|(endpoint, _)| {
+        let free = dump.iter().enumerate().filter(|(index, _)| !pairs.contains(&Some(*index)));
+        let nearest = nearest::nearest(free.map(|(_, dumped)| (dumped, nearest::of_endpoint(endpoint, dumped))));
+        let differs = nearest.map(|(dumped, differences)| {
+            let differences = differences.join(", ");
+            first.get_or_insert_with(|| format!(": {differences}"));
+            format!("; nearest: {dumped} ({differences})")
+        });
+        format!("  - missing: {endpoint}{}\n", differs.unwrap_or_default())
+    });
     let dumped = dump.iter().enumerate().map(|(index, endpoint)| {
         let sign = if pairs.contains(&Some(index)) { "    as expected:" } else { "  + not expected:" };
         format!("{sign} {endpoint}\n")
     });
     let detail: String = missing.chain(dumped).collect();
     let summary = format!(
-        "endpoints of {whose} {}: expected {}, there are {}, {} of them as expected",
+        "endpoints of {whose} {}: expected {}, there are {}, {} of them as expected{}",
         scope.when,
         expected.endpoints.len(),
         dump.len(),
-        pairs.iter().flatten().count()
+        pairs.iter().flatten().count(),
+        first.unwrap_or_default()
     );
     Some(Finding::new(FindingKind::Endpoints, summary).placed(expected.place).detailed(detail).at(scope.at()))
 }

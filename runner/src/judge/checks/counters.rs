@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::judge::canonical::is_timing;
 use crate::judge::retransmitted::Retransmitted;
-use crate::judge::{Finding, FindingKind, render};
+use crate::judge::{Finding, FindingKind, render, time_line};
 use crate::recording::{Moment, Observation};
 use crate::scenario::model::{BytesExpectation, CounterExpectation, Expectation, Feature, Place};
 
@@ -92,7 +92,8 @@ fn counter(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> Option<Findi
         scope.when,
         render::range(&expected.range)
     );
-    let detail = if detail.len() > 1 { render::indented(detail.into_iter()) } else { String::new() };
+    let mut detail = if detail.len() > 1 { render::indented(detail.into_iter()) } else { String::new() };
+    detail.push_str(&nearest_counters(scope, expected));
     Some(Finding::new(FindingKind::Counter, summary).placed(expected.place).detailed(detail).at(scope.at()))
 }
 
@@ -104,6 +105,48 @@ fn of_late_echoes(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> i128 
     };
     all(&expected.name) - expected.less.as_deref().map_or(0, all)
 }
+
+/// The same counter where nothing is expected of it, and the stretch of the time line with the option that it counts.
+fn nearest_counters(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> String {
+    let namespaces = scope.names.scenario().world.namespaces.iter();
+    let others = namespaces.filter(|namespace| !expected.namespaces.contains(&namespace.name));
+    let elsewhere = others.filter_map(|namespace| match moved(scope, &namespace.name, &expected.name) {
+        Ok(0) | Err(_) => None,
+        Ok(value) => Some(format!("{}: {} {value}", namespace.name, expected.name)),
+    });
+    let elsewhere = render::indented(elsewhere);
+    let elsewhere = if elsewhere.is_empty() { elsewhere } else { format!("elsewhere:\n{elsewhere}") };
+    let option = OPTIONS.iter().find(|(part, _)| expected.name.starts_with(part)).map(|(_, option)| *option);
+    let carries = |what: &Observation| match what {
+        Observation::Packet { segment, .. } => {
+            segment.options.iter().any(|carried| option.is_some_and(|option| carried.is_called(option)))
+        }
+        _ => false,
+    };
+    let entries = scope.names.recording().entries.iter().take(scope.until);
+    let last = entries.enumerate().rfind(|(_, entry)| carries(&entry.what));
+    let around = last.map(|(index, _)| time_line::around(scope.names, index)).unwrap_or_default();
+    format!("{elsewhere}{around}")
+}
+
+/// Beginnings of counters' names, and the option that they count.
+const OPTIONS: [(&str, &str); 15] = [
+    ("MPTcpExtMPJoinSynAck", "mp_join_synack"),
+    ("MPTcpExtMPJoinPortSynAck", "mp_join_synack"),
+    ("MPTcpExtMPJoinAck", "mp_join_ack"),
+    ("MPTcpExtMPJoinPortAck", "mp_join_ack"),
+    ("MPTcpExtMPJoin", "mp_join_syn"),
+    ("MPTcpExtMPCapable", "mp_capable"),
+    ("MPTcpExtEchoAdd", "add_addr_echo"),
+    ("MPTcpExtAddAddr", "add_addr"),
+    ("MPTcpExtPortAdd", "add_addr"),
+    ("MPTcpExtRmAddr", "remove_addr"),
+    ("MPTcpExtMPPrio", "mp_prio"),
+    ("MPTcpExtMPFail", "mp_fail"),
+    ("MPTcpExtMPFastclose", "mp_fastclose"),
+    ("MPTcpExtMPRst", "mp_tcprst"),
+    ("MPTcpExtInfiniteMap", "infinite_mapping"),
+];
 
 /// A kernel without this counter is as good.
 fn may_be_missing(scope: &Scope<'_, '_>, name: &str) -> bool {

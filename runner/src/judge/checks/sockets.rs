@@ -2,7 +2,7 @@
 
 use crate::judge::matching::{is_usable, subflow_matches};
 use crate::judge::names::side_word;
-use crate::judge::{Finding, FindingKind, render};
+use crate::judge::{Finding, FindingKind, nearest, render};
 use crate::scenario::model::{InfoExpectation, SubflowsExpectation};
 
 use super::scope::Scope;
@@ -18,10 +18,21 @@ pub(super) fn subflows(scope: &Scope<'_, '_>, expected: &SubflowsExpectation) ->
     if usable.len() == expected.subflows.len() && pairs.iter().all(Option::is_some) {
         return None;
     }
-    let missing = expected.subflows.iter().zip(&pairs).filter(|(_, pair)| pair.is_none());
-    let missing: Vec<String> =
-        missing.map(|(pattern, _)| format!("  - missing: {}", render::subflow_pattern(pattern))).collect();
     let paired: Vec<usize> = pairs.iter().flatten().copied().collect();
+    let missing = expected.subflows.iter().zip(&pairs).filter(|(_, pair)| pair.is_none());
+    let mut first = None;
+    let missing: Vec<String> = missing
+        .map(|(pattern, _)| {
+            let free = usable.iter().enumerate().filter(|(index, _)| !paired.contains(index));
+            let nearest = nearest::nearest(free.map(|(_, subflow)| (*subflow, nearest::of_subflow(pattern, subflow))));
+            let differs = nearest.map(|(subflow, differences)| {
+                let differences = differences.join(", ");
+                first.get_or_insert_with(|| format!(": {differences}"));
+                format!("; nearest: {} ({differences})", render::subflow(subflow))
+            });
+            format!("  - missing: {}{}", render::subflow_pattern(pattern), differs.unwrap_or_default())
+        })
+        .collect();
     let lines = all.iter().map(|subflow| {
         let position = usable.iter().position(|usable| std::ptr::eq(*usable, subflow));
         let sign = match position {
@@ -33,11 +44,12 @@ pub(super) fn subflows(scope: &Scope<'_, '_>, expected: &SubflowsExpectation) ->
     });
     let detail: Vec<String> = missing.into_iter().chain(lines).collect();
     let summary = format!(
-        "subflows of {whose}, {}: expected {}, {} are up, {} of them as expected",
+        "subflows of {whose}, {}: expected {}, {} are up, {} of them as expected{}",
         scope.when,
         expected.subflows.len(),
         usable.len(),
-        paired.len()
+        paired.len(),
+        first.unwrap_or_default()
     );
     Some(
         Finding::new(FindingKind::Subflows, summary)

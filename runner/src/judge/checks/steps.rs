@@ -3,9 +3,10 @@
 use crate::judge::names::Names;
 use crate::judge::outcome::outcome_words;
 use crate::judge::time_line::around;
-use crate::judge::{Finding, FindingKind};
-use crate::recording::{Observation, StepOutcome};
+use crate::judge::{Finding, FindingKind, render};
+use crate::recording::{Direction, Observation, StepOutcome};
 use crate::scenario::model::{Action, CloseHow, ConnectionOutcome, Step};
+use crate::text;
 
 /// How far the run came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,7 +64,11 @@ pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
             };
             let finding = Finding::new(kind, summary);
             let at = names.recording().entries.get(*entry).map(|entry| entry.at);
-            findings.push(finding.placed(step.place).detailed(around(names, *entry)).at(at));
+            let mut detail = around(names, *entry);
+            if let StepOutcome::NotQuiet { .. } = outcome {
+                detail.insert_str(0, &disturbances(names, index, *entry));
+            }
+            findings.push(finding.placed(step.place).detailed(detail).at(at));
             let is_last = outcomes.iter().skip(index.saturating_add(1)).all(Option::is_none);
             if is_last {
                 progress = Progress::CutShort(index);
@@ -77,6 +82,45 @@ pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
 fn is_failed_setup(what: &Observation) -> bool {
     matches!(what, Observation::SetupContradicted(_))
 }
+
+/// What was seen between the start of a quiet step and its end: what is alike is counted.
+fn disturbances(names: &Names<'_>, index: usize, end: usize) -> String {
+    let entries = names.recording().entries.iter().take(end);
+    let started = |what: &Observation| matches!(what, Observation::StepStarted { step, .. } if *step == index);
+    let mut seen: Vec<(String, usize, u64)> = Vec::new();
+    for entry in entries.skip_while(|entry| !started(&entry.what)) {
+        let words = match &entry.what {
+            Observation::Event { namespace, event } => {
+                format!("{namespace}: event {}", render::event(names, namespace, event))
+            }
+            Observation::Packet { namespace, direction: Direction::Out, segment, .. } => {
+                let options: Vec<&str> = segment.options.iter().map(render::option_word).collect();
+                let (source, destination) = (text::socket(segment.source), text::socket(segment.destination));
+                format!("{namespace}: segment {source} > {destination} <{}>", options.join(" "))
+            }
+            Observation::Path { link, sender, .. } => format!("path {link}: a packet of {sender}"),
+            _ => continue,
+        };
+        match seen.iter_mut().find(|(known, ..)| *known == words) {
+            Some((_, count, last)) => (*count, *last) = (*count + 1, entry.at),
+            None => seen.push((words, 1, entry.at)),
+        }
+        // A step that is disturbed by more kinds of things than that is not understood by a list of them.
+        if seen.len() >= MOST_DISTURBANCES {
+            break;
+        }
+    }
+    if seen.is_empty() {
+        return String::new();
+    }
+    let lines = seen.iter().map(|(words, count, last)| {
+        format!("{count} × {words}, the last at {}.{:03} ms", last / 1_000_000, last / 1_000 % 1_000)
+    });
+    format!("what disturbed it:\n{}", render::indented(lines))
+}
+
+/// How many kinds of disturbances are listed.
+const MOST_DISTURBANCES: usize = 20;
 
 fn unfinished(names: &Names<'_>, index: usize, step: &Step) -> Finding {
     let started = |what: &Observation| matches!(what, Observation::StepStarted { step, .. } if *step == index);

@@ -2,10 +2,10 @@
 
 use crate::judge::matching::{impossible_field, segment_matches};
 use crate::judge::retransmitted::Retransmitted;
-use crate::judge::{Finding, FindingKind, render, time_line};
+use crate::judge::{Finding, FindingKind, nearest, render, time_line};
 use crate::mptcp::canonical;
 use crate::recording::{Direction, Observation};
-use crate::scenario::model::WireExpectation;
+use crate::scenario::model::{WireExpectation, WirePattern};
 
 use super::scope::Scope;
 
@@ -50,7 +50,38 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option
     }
     let summary =
         format!("wire {}: expected `{}`, {count} segments carried it", scope.when, render::wire_expectation(expected));
+    if *expected.range.start() > count
+        && let Some((detail, entry)) = nearest_misses(scope, pattern)
+    {
+        return Some(found(summary).detailed(format!("{detail}{}", time_line::around(scope.names, entry))));
+    }
     let listed = render::indented(matching.iter().take(20).map(|(_, segment)| render::segment(segment)));
     let around = matching.last().map_or(scope.until, |(index, _)| *index);
     Some(found(summary).detailed(format!("{listed}{}", time_line::around(scope.names, around))))
+}
+
+/// How many near misses are listed.
+const MISSES: usize = 5;
+
+/// The segments that look most like the pattern and don't match it, whoever sent them, with the entry of the nearest one.
+fn nearest_misses(scope: &Scope<'_, '_>, pattern: &WirePattern) -> Option<(String, usize)> {
+    let entries = scope.names.recording().entries.iter().enumerate().take(scope.until);
+    let mut misses: Vec<_> = entries
+        .filter_map(|(index, entry)| {
+            let Observation::Packet { namespace, direction: Direction::Out, segment, .. } = &entry.what else {
+                return None;
+            };
+            // A forwarded segment was sent by somebody else.
+            let forwarded = scope.names.owner(canonical(segment.source.ip())).is_some_and(|owner| owner != namespace);
+            let differences = nearest::of_segment(pattern, namespace, segment).filter(|_| !forwarded)?;
+            (!differences.is_empty()).then_some((index, namespace, segment, differences))
+        })
+        .collect();
+    // The sort is stable: of those that differ alike, the first come first.
+    misses.sort_by_key(|(.., differences)| differences.len());
+    let entry = misses.first().map(|(index, ..)| *index)?;
+    let lines = misses.iter().take(MISSES).map(|(_, namespace, segment, differences)| {
+        format!("{namespace}: {}: {}", render::segment(segment), differences.join(", "))
+    });
+    Some((format!("nearest misses:\n{}", render::indented(lines)), entry))
 }

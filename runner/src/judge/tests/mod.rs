@@ -8,6 +8,7 @@ mod fallbacks;
 mod fixture;
 mod kernels;
 mod missing;
+mod nearest;
 mod paths;
 mod reasons;
 mod retransmitted;

@@ -134,6 +134,10 @@ impl Reader {
         }
         let names = record.all_keys().map(|key| key.name);
         let message = format!("{} has no key `{key}`", record.what);
+        if let Some(help) = instead(record.name, key) {
+            scope::unknown(self, *place, message, Some(help));
+            return None;
+        }
         scope::unknown(self, *place, message, suggestion(key, names.clone()));
         nearest(key, names)
     }
@@ -354,19 +358,36 @@ fn read_steps(reader: &Reader, node: &Node, scope: &mut scope::Scope) -> Read<Ve
     Ok(steps)
 }
 
+/// What to write instead of a key that is no slip of the pen.
+fn instead(record: &str, key: &str) -> Option<String> {
+    if record == "step" && matches!(key, "sleep" | "delay" | "pause" | "usleep" | "timeout") {
+        let help = "`wait` waits for a condition, `quiet` until nothing moves for a while: a fixed time is too short \
+                    on a busy machine";
+        return Some(help.to_owned());
+    }
+    key.starts_with('$').then(|| "a variable can be a key if an axis of the matrix defines it".to_owned())
+}
+
 fn lines<T>(fields: &Fields<'_>, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<Vec<T>> {
     let Some(node) = fields.get(key) else { return Ok(Vec::new()) };
     let items = fields.reader.list(node, &format!("`{key}`"))?;
     all(items.iter().map(|item| fields.reader.scalar(item, &parse)))
 }
 
+/// Fields of `struct mptcp_info` (`include/uapi/linux/mptcp.h`) that aren't read: moments in time, and a limit.
+const UNREAD_INFO: [&str; 4] = ["last_data_sent", "last_data_recv", "last_ack_recv", "endp_fullmesh_max"];
+
 /// A field of `struct mptcp_info`.
 fn info_field(text: &str) -> Parsed<String> {
     if MptcpInfo::FIELDS.contains(&text) {
         return Ok(text.to_owned());
     }
+    if UNREAD_INFO.contains(&text) {
+        let message = format!("`{text}` of `struct mptcp_info` can't be expected: mptcplab does not read it");
+        return Err(Problem { message, help: None });
+    }
     let help = suggestion(text, MptcpInfo::FIELDS.iter().copied());
-    Err(Problem { message: format!("`struct mptcp_info` has no field `{text}`"), help })
+    Err(Problem { message: format!("`info` has no field `{text}`"), help })
 }
 
 /// A word of `requires:`.

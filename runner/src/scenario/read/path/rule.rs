@@ -3,7 +3,8 @@
 use super::super::super::diagnostic::Diagnostic;
 use super::super::super::grammar;
 use super::super::super::model::{Injected, PacketPattern, PathRule, Range, Rewrite, RuleAction, WirePattern};
-use super::super::super::scalar;
+use super::super::super::nearest::suggestion;
+use super::super::super::scalar::{self, Parsed, Problem};
 use super::super::super::yaml::{Entry, Node, Value};
 use super::super::event::wire_pattern;
 use super::super::scope::Scope;
@@ -91,9 +92,23 @@ fn flag(word: &str) -> TcpFlags {
     }
 }
 
+/// An action that is a word alone. All actions are named if it is none of them.
+fn plain_action(text: &str) -> Parsed<&'static str> {
+    if let Some(word) = grammar::PLAIN_ACTIONS.iter().find(|word| **word == text) {
+        return Ok(word);
+    }
+    if let Some(key) = grammar::ACTION.one_of.iter().find(|key| key.name == text) {
+        let message = format!("the action `{text}` needs a value");
+        return Err(Problem { message, help: Some(format!("write it as `{{ {text}: … }}`: {}", key.doc)) });
+    }
+    let long = grammar::ACTION.one_of.iter().map(|key| key.name);
+    let all = grammar::PLAIN_ACTIONS.iter().copied().chain(long.filter(|name| *name != "corrupt"));
+    Err(Problem { message: format!("there is no action `{text}`"), help: suggestion(text, all) })
+}
+
 fn action(reader: &Reader, node: &Node) -> Read<RuleAction> {
     if !matches!(node.value, Value::Map(_)) {
-        return Ok(match reader.scalar(node, scalar::word(&grammar::PLAIN_ACTIONS))? {
+        return Ok(match reader.scalar(node, plain_action)? {
             "duplicate" => RuleAction::Duplicate,
             "hold" => RuleAction::Hold,
             "corrupt" => RuleAction::Corrupt { offset: 0 },
