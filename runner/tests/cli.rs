@@ -121,7 +121,8 @@ fn only_regular_files_are_read() {
         // It is only looked at once the scenarios have been read.
         assert!(err.contains(expected) || err.contains("scenarios/fullmesh.yaml"), "{err}");
     }
-    assert!(said(&["judge", &path("folder.yaml")]).contains("it is a folder"));
+    // A folder stands for the recordings in it.
+    assert!(said(&["judge", &path("folder.yaml")]).contains("no recording (`*.jsonl`) in"));
     // A topology is looked for among regular files.
     assert!(said(&["check", &path("scenario.yaml")]).contains("pipe"));
 }
