@@ -83,9 +83,19 @@ pub(super) struct RunArgs {
     /// `snapshots` or `topologies`.
     #[arg(value_name = "PATH", required = true)]
     pub(super) paths: Vec<PathBuf>,
-    /// Only scenarios with this text in their label or title
+    /// Only scenarios with this text in their label or title; can be repeated, for either
+    ///
+    /// With `*` (any text) or `?` (any character) in it, the text must match the whole label or title. Case doesn't matter.
     #[arg(long, value_name = "TEXT")]
-    pub(super) filter: Option<String>,
+    pub(super) filter: Vec<String>,
+    /// Run the good scenarios although some files have errors; exit with 2 all the same, unless one fails
+    ///
+    /// By default nothing runs: an error in a file is found at once, not after minutes, and never overlooked.
+    #[arg(long, conflicts_with = "bisect")]
+    pub(super) keep_going: bool,
+    /// Remove orphaned snapshots: those that no scenario of the given folders makes
+    #[arg(long, conflicts_with_all = ["list", "dry_run"])]
+    pub(super) prune_snapshots: bool,
     /// Only the K-th of N parts, for as many machines
     ///
     /// Which part a scenario belongs to follows from its label alone.
@@ -124,8 +134,8 @@ pub(super) struct RunArgs {
     pub(super) results: Option<PathBuf>,
     /// Exit as `git bisect run` wants it: 0 good, 1 bad, 125 can't tell
     ///
-    /// Good: all scenarios passed. Bad: one failed. Anything else can't tell good from bad: a scenario was skipped, could
-    /// not be set up, or has no snapshot to compare with.
+    /// Good: all scenarios passed that the kernel has the features for, and there was one. Bad: one failed. Anything else
+    /// can't tell good from bad: all were skipped, or a scenario could not be set up, or has no snapshot to compare with.
     #[arg(long, conflicts_with_all = ["update", "list", "dry_run"])]
     pub(super) bisect: bool,
     /// How to print the results
@@ -147,7 +157,7 @@ pub(super) struct RunArgs {
     /// Keep no evidence
     #[arg(long, conflicts_with = "evidence")]
     pub(super) no_evidence: bool,
-    /// Print failures only
+    /// Print failures and skips only
     #[arg(short, long, conflicts_with = "verbose")]
     pub(super) quiet: bool,
     /// Tell the story of each scenario; the one of a single file is told anyway
@@ -415,6 +425,9 @@ pub(super) struct CheckArgs {
     /// Print nothing if there is no error
     #[arg(short, long)]
     pub(super) quiet: bool,
+    /// Remove orphaned snapshots: those that no scenario of the given folders makes
+    #[arg(long)]
+    pub(super) prune_snapshots: bool,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each one is an option of the command line")]

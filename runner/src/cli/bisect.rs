@@ -18,6 +18,9 @@ pub(super) struct Bisection {
     good: usize,
     bad: Option<String>,
     undecided: Option<String>,
+    skipped: usize,
+    /// The first of those that were skipped, and why.
+    skip: Option<String>,
 }
 
 impl Bisection {
@@ -34,7 +37,8 @@ impl Bisection {
                 self.bad.get_or_insert(format!("{label} failed"));
             }
             Verdict::Skipped { reason } => {
-                self.undecided.get_or_insert(format!("{label} was skipped: {}", text::one_line(reason)));
+                self.skipped += 1;
+                self.skip.get_or_insert(format!("{label} was skipped: {}", text::one_line(reason)));
             }
             Verdict::Error(_) if verdict.is_stalled() => {
                 self.undecided.get_or_insert(format!("{label} came too late to be judged"));
@@ -55,9 +59,15 @@ impl Bisection {
             (_, Some(reason), _) => (Exit::Failed, format!("bad: {reason}")),
             (_, None, Some(reason)) => (Exit::Undecided, format!("can't tell: {reason}")),
             (Exit::Passed, None, None) if self.good > 0 => {
-                (Exit::Passed, format!("good: {} passed", text::count(self.good as u64, "run")))
+                // What a kernel lacks, it was probed for: the others have judged it.
+                let skipped = self.skip.as_ref().map(|reason| format!(", {} skipped ({reason})", self.skipped));
+                let passed = text::count(self.good as u64, "run");
+                (Exit::Passed, format!("good: {passed} passed{}", skipped.unwrap_or_default()))
             }
-            _ => (Exit::Undecided, "can't tell: nothing was run, or not all could be written".to_owned()),
+            _ => match &self.skip {
+                Some(reason) if self.good == 0 => (Exit::Undecided, format!("can't tell: {reason}")),
+                _ => (Exit::Undecided, "can't tell: nothing was run, or not all could be written".to_owned()),
+            },
         };
         printer.note(&format!("bisect: {why}"));
         code

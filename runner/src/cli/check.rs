@@ -9,11 +9,12 @@ use crate::text;
 
 use super::args::CheckArgs;
 use super::lab::Lab;
-use super::{Exit, complain, hint};
+use super::{Exit, complain, hint, orphans};
 
 pub(super) fn execute(args: &CheckArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
     match load(&args.paths, lab, printer) {
         Ok(scenarios) => {
+            orphans::settle(&args.paths, &scenarios, args.prune_snapshots, args.quiet, printer);
             if !args.quiet {
                 printer.line(&format!("{} without errors", text::count(scenarios.len() as u64, "scenario")));
             }
@@ -25,6 +26,17 @@ pub(super) fn execute(args: &CheckArgs, lab: &dyn Lab, printer: &mut Printer) ->
 
 /// All scenarios of these paths. What is wrong with them is written to standard error, for all files at once.
 pub(super) fn load(paths: &[PathBuf], lab: &dyn Lab, printer: &mut Printer) -> Result<Vec<Scenario>, Exit> {
+    load_good(paths, false, lab, printer).map(|(scenarios, _)| scenarios)
+}
+
+/// The same, with the number of files that can't be used. Such files are an error unless `keep_going` is given, and there are
+/// others.
+pub(super) fn load_good(
+    paths: &[PathBuf],
+    keep_going: bool,
+    lab: &dyn Lab,
+    printer: &mut Printer,
+) -> Result<(Vec<Scenario>, usize), Exit> {
     let Found { files, left_out } = scenario::find(paths).map_err(|error| {
         complain(printer, &error.to_string());
         if let FindError::Unreadable { path, source } = &error
@@ -53,9 +65,11 @@ pub(super) fn load(paths: &[PathBuf], lab: &dyn Lab, printer: &mut Printer) -> R
     }
     if bad > 0 {
         complain(printer, &format!("{bad} of {} can't be used", text::count(files.len() as u64, "scenario file")));
-        return Err(Exit::Usage);
+        if !keep_going || scenarios.is_empty() {
+            return Err(Exit::Usage);
+        }
     }
-    Ok(scenarios)
+    Ok((scenarios, bad))
 }
 
 /// What looks like a scenario and isn't taken: nobody shall believe that it ran.

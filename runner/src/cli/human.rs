@@ -116,7 +116,9 @@ impl<'a> Human<'a> {
             let (_, runs) =
                 self.repetitions.entry(row.position).or_insert_with(|| (row.scenario, Repetitions::default()));
             runs.add(&row.verdict, row.duration);
-        } else if !self.detail.quiet && (self.planned != Some(1) || !row.is_bad()) {
+        } else if (!self.detail.quiet || matches!(row.verdict, Verdict::Skipped { .. }))
+            && (self.planned != Some(1) || !row.is_bad())
+        {
             // A single failure is shown in full, at once.
             printer.line(&report::summary_line(&row.report(), printer.style()));
         }
@@ -142,7 +144,7 @@ impl<'a> Human<'a> {
         let style = printer.style();
         if self.detail.repeats {
             for (scenario, runs) in self.repetitions.values() {
-                if !self.detail.quiet || runs.failed + runs.errors > 0 {
+                if !self.detail.quiet || runs.failed + runs.errors > 0 || runs.skipped.is_some() {
                     printer.line(&report::repetition_line(runs, scenario, style));
                 }
             }

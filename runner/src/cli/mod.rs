@@ -17,6 +17,7 @@ mod judge;
 mod lab;
 mod limits;
 mod matrix;
+mod orphans;
 mod output;
 mod pool;
 mod present;

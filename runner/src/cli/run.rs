@@ -19,7 +19,7 @@ use super::pool::Pool;
 use super::schedule::Schedule;
 use super::tally::Tally;
 use super::work::{Done, carry_out};
-use super::{Exit, bisect, check, complain, hint, interrupt, limits, report_trouble, select};
+use super::{Exit, bisect, check, complain, hint, interrupt, limits, orphans, report_trouble, select};
 
 /// A scenario waits for two thirds of its time, for the kernel's timers and for quiet. So many for each processor keep
 /// it busy; more only wait for the locks of the kernel's network configuration.
@@ -36,8 +36,8 @@ pub(super) fn execute(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> E
 fn carry_out_all(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
     prepare(args, lab, printer).map_or_else(
         |exit| exit,
-        |scenarios| {
-            if args.list {
+        |(scenarios, bad)| {
+            let exit = if args.list {
                 list(&scenarios, printer);
                 Exit::Passed
             } else if args.dry_run {
@@ -45,19 +45,31 @@ fn carry_out_all(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
                 Exit::Passed
             } else {
                 run(args, &scenarios, lab, printer).unwrap_or_else(|exit| exit)
+            };
+            match exit {
+                // Files that can't be used are not forgotten over those that can.
+                Exit::Passed | Exit::Skipped | Exit::Environment if bad > 0 => {
+                    complain(printer, &format!("{} can't be used", text::count(bad as u64, "scenario file")));
+                    Exit::Usage
+                }
+                exit => exit,
             }
         },
     )
 }
 
-/// The scenarios that are asked for.
-fn prepare(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<Vec<Scenario>, Exit> {
-    let mut scenarios = check::load(&args.paths, lab, printer)?;
+/// The scenarios that are asked for, and how many files can't be used.
+fn prepare(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<(Vec<Scenario>, usize), Exit> {
+    let (mut scenarios, bad) = check::load_good(&args.paths, args.keep_going, lab, printer)?;
+    if !args.list && !args.dry_run && bad == 0 {
+        orphans::settle(&args.paths, &scenarios, args.prune_snapshots, args.quiet, printer);
+    }
     let all = text::count(scenarios.len() as u64, "scenario");
-    if let Some(filter) = &args.filter {
-        scenarios.retain(|scenario| select::matches(scenario, filter));
+    if !args.filter.is_empty() {
+        scenarios.retain(|scenario| args.filter.iter().any(|filter| select::matches(scenario, filter)));
         if scenarios.is_empty() {
-            complain(printer, &format!("none of {all} has `{filter}` in its label or title"));
+            let filters: Vec<String> = args.filter.iter().map(|filter| format!("`{filter}`")).collect();
+            complain(printer, &format!("none of {all} has {} in its label or title", filters.join(" or ")));
             hint(printer, "`--list` lists them");
             return Err(Exit::Usage);
         }
@@ -69,7 +81,7 @@ fn prepare(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<Vec<S
             printer.note(&format!("none of {all} is in this part"));
         }
     }
-    Ok(scenarios)
+    Ok((scenarios, bad))
 }
 
 /// The folder for recordings is made before anything runs: for several scenarios, or where the name says so.

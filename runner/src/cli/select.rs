@@ -35,10 +35,40 @@ impl Partition {
     }
 }
 
-/// Whether the text is in the label or the title, in whatever case.
+/// Whether the text is in the label or the title, or as a pattern matches one of them, in whatever case.
 pub(super) fn matches(scenario: &Scenario, filter: &str) -> bool {
     let wanted = filter.to_lowercase();
-    scenario.label().to_lowercase().contains(&wanted) || scenario.title.to_lowercase().contains(&wanted)
+    let fits = |text: &str| {
+        let text = text.to_lowercase();
+        if wanted.contains(['*', '?']) { glob(&wanted, &text) } else { text.contains(&wanted) }
+    };
+    fits(&scenario.label()) || fits(&scenario.title)
+}
+
+/// Whether a pattern matches a whole text. `*` is any text, slashes included; `?` any character. In time that grows with the
+/// product of both lengths at most: after a mismatch only the last `*` takes one more character.
+fn glob(pattern: &str, text: &str) -> bool {
+    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (mut at, mut in_text) = (0, 0);
+    let mut star = None;
+    while in_text < text.len() {
+        match pattern.get(at) {
+            Some('*') => {
+                star = Some((at, in_text));
+                at += 1;
+            }
+            Some(letter) if *letter == '?' || text.get(in_text) == Some(letter) => {
+                at += 1;
+                in_text += 1;
+            }
+            _ => {
+                let Some((before, taken)) = star else { return false };
+                star = Some((before, taken + 1));
+                (at, in_text) = (before + 1, taken + 1);
+            }
+        }
+    }
+    pattern.iter().skip(at).all(|letter| *letter == '*')
 }
 
 #[cfg(test)]
@@ -57,6 +87,17 @@ mod tests {
             sizes[having[0]] += 1;
         }
         assert!(sizes.iter().all(|size| *size > 15), "{sizes:?}");
+    }
+
+    #[test]
+    fn patterns_match_the_whole() {
+        let yes =
+            [("*", ""), ("a*", "a"), ("*/signal/*@ipv6", "s/signal/port@ipv6"), ("a?c", "abc"), ("*a*b", "xaxbxab")];
+        let no =
+            [("?", ""), ("a*", "ba"), ("*/signal/*@ipv6", "s/signal/port@ipv4"), ("a?c", "ac"), ("*a*b", "xaxbxa")];
+        assert!(yes.iter().all(|(pattern, text)| glob(pattern, text)));
+        assert!(no.iter().all(|(pattern, text)| !glob(pattern, text)));
+        assert!(!glob(&"*a".repeat(500), &"a".repeat(5_000).replace("aaaa", "aaab")[..4_000]));
     }
 
     #[test]

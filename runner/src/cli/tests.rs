@@ -20,10 +20,10 @@ fn a_folder_gives_a_line_for_each_scenario() {
 }
 
 #[test]
-fn quiet_shows_failures_only() {
+fn quiet_shows_failures_and_skips_only() {
     let (exit, out, _) = mptcplab(&["run", "-q", "FOLDER"], &MIXED);
     assert_eq!(exit, Exit::Failed);
-    assert!(out.starts_with("FAIL b_fail") && out.lines().count() == 2, "{out}");
+    assert!(out.starts_with("SKIP c_skip (needs `laminar`") && out.lines().count() == 3, "{out}");
     assert_eq!(mptcplab(&["-q", "FOLDER"], &["a.yaml"]), (Exit::Passed, String::new(), String::new()));
 }
 
@@ -70,6 +70,8 @@ fn a_dry_run_needs_no_privileges() {
 fn filters_look_at_labels_and_titles() {
     let (_, out, _) = mptcplab(&["--list", "--filter", "IPV6", "FOLDER"], &MIXED);
     assert_eq!(out, "a_two@ipv6  the title of a_two\n");
+    let (_, out, _) = mptcplab(&["--list", "--filter", "*@IPV4", "--filter", "?_alone", "FOLDER"], &MIXED);
+    assert_eq!(out, "a_two@ipv4  the title of a_two\nd_alone     the title of d_alone\n");
     let (exit, _, err) = mptcplab(&["--filter", "zebra", "FOLDER"], &MIXED);
     assert_eq!(exit, Exit::Usage);
     assert!(err.starts_with("error: none of 5 scenarios has `zebra`"), "{err}");
@@ -88,6 +90,19 @@ fn all_bad_files_are_reported_and_nothing_runs() {
             ");
         }
     }
+}
+
+#[test]
+fn good_files_run_where_that_is_asked_for() {
+    let files = ["a.yaml", "bad1.yaml"];
+    let (exit, out, err) = mptcplab(&["run", "--keep-going", "FOLDER"], &files);
+    assert_eq!(exit, Exit::Usage);
+    assert!(out.contains("PASS a "), "{out}");
+    assert!(err.starts_with("error: bad1 has an unknown key\nerror: 1 of 2 scenario files can't be used\n"), "{err}");
+    assert!(err.ends_with("error: 1 scenario file can't be used\n"), "{err}");
+    // What has failed has failed.
+    assert_eq!(mptcplab(&["run", "--keep-going", "FOLDER"], &["a_fail.yaml", "bad1.yaml"]).0, Exit::Failed);
+    assert_eq!(mptcplab(&["run", "--keep-going", "FOLDER"], &["bad1.yaml"]).0, Exit::Usage);
 }
 
 #[test]

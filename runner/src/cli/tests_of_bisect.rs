@@ -44,12 +44,19 @@ fn a_single_failure_of_many_runs_is_bad() {
 fn what_was_not_judged_can_not_tell() {
     let lacking = "can't tell: c_skip was skipped: needs `laminar`: the flag is not kept";
     assert_eq!(bisect(&["c_skip.yaml"]), said(Exit::Undecided, lacking));
-    assert_eq!(bisect(&["a.yaml", "c_skip.yaml"]), said(Exit::Undecided, lacking));
     let broken = "can't tell: c_trouble could not be run, or not be trusted";
     assert_eq!(bisect(&["a.yaml", "c_trouble.yaml"]), said(Exit::Undecided, broken));
     assert_eq!(bisect(&["c_panic.yaml"]).0, Exit::Undecided);
     let new = "can't tell: c_new has no snapshot yet";
     assert_eq!(bisect(&["a.yaml", "c_new.yaml"]), said(Exit::Undecided, new));
+}
+
+#[test]
+fn a_missing_feature_leaves_the_verdict_to_the_others() {
+    let good = "good: 1 run passed, 2 skipped (b_two_skip@ipv4 was skipped: needs `laminar`: the flag is not kept)";
+    assert_eq!(bisect(&["a.yaml", "b_two_skip.yaml"]), said(Exit::Passed, good));
+    assert_eq!(bisect(&["a.yaml", "b_skip.yaml", "c_trouble.yaml"]).0, Exit::Undecided);
+    assert_eq!(bisect(&["a_fail.yaml", "b_skip.yaml"]).0, Exit::Failed);
 }
 
 #[test]

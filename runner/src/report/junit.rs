@@ -1,5 +1,5 @@
-//! The XML that JUnit made popular, in the form that nextest gives it: a test suite for each scenario file, a test case
-//! for each run of a variant.
+//! The XML that JUnit made popular, in the form that nextest gives it: a test suite for each folder with scenarios, a test
+//! case for each run of a variant.
 
 use std::time::Duration;
 
@@ -33,7 +33,8 @@ impl Junit {
             Verdict::Failed(findings) => non_success(NonSuccessKind::Failure, run, findings),
             Verdict::Error(findings) => non_success(NonSuccessKind::Error, run, findings),
         };
-        let suite = run.scenario.file.with_extension("").display().to_string();
+        let folder = run.scenario.file.parent().filter(|folder| *folder != std::path::Path::new(""));
+        let suite = folder.map_or_else(|| ".".to_owned(), |folder| folder.display().to_string());
         let mut case = TestCase::new(run.label(), status);
         case.set_classname(suite.as_str()).set_time(run.duration).set_system_out(output(run));
         if let Some(folder) = evidence {

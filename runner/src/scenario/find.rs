@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The files of a folder are not looked for here: what they contain belongs to scenarios, but isn't one.
 const NOT_SCENARIOS: [&str; 2] = ["snapshots", "topologies"];
@@ -51,6 +51,7 @@ pub fn find(paths: &[PathBuf]) -> Result<Found, FindError> {
     let mut known = HashSet::new();
     for path in paths {
         let metadata = fs::metadata(path).map_err(|source| unreadable(path, source))?;
+        let path = &normal(path).map_err(|source| unreadable(path, source))?;
         let files = if metadata.is_dir() { in_folder(path, 0, &mut all.left_out)? } else { vec![path.clone()] };
         if files.is_empty() {
             return Err(FindError::Empty { folder: path.clone(), left_out: all.left_out });
@@ -107,6 +108,28 @@ fn in_folder(folder: &Path, depth: usize, left_out: &mut Vec<String>) -> Result<
     Ok(files)
 }
 
+/// A path from the working directory, if it is below that, however it was written: `./a`, `a//b`, `/work/a` in `/work`. Labels
+/// of results follow from it.
+pub fn normal(path: &Path) -> io::Result<PathBuf> {
+    if path.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir)) {
+        return Ok(or_here(path.components().filter(|component| *component != Component::CurDir).collect()));
+    }
+    // A link that the path itself names stays what it was called.
+    let absolute = match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) if folder != Path::new("") => folder.canonicalize()?.join(name),
+        _ => path.canonicalize()?,
+    };
+    let here = std::env::current_dir().and_then(|here| here.canonicalize());
+    Ok(match here.as_ref().ok().and_then(|here| absolute.strip_prefix(here).ok()) {
+        Some(below) => or_here(below.to_owned()),
+        None => absolute,
+    })
+}
+
+fn or_here(path: PathBuf) -> PathBuf {
+    if path == Path::new("") { PathBuf::from(".") } else { path }
+}
+
 fn unreadable(path: &Path, source: io::Error) -> FindError {
     FindError::Unreadable { path: path.to_owned(), source }
 }
@@ -156,6 +179,19 @@ mod tests {
                 "signal/loop: a symbolic link to a folder",
             ]
         );
+    }
+
+    #[test]
+    fn a_path_has_one_name() {
+        let here = std::env::current_dir().unwrap();
+        for path in ["src/lib.rs", "./src/lib.rs", "src//./lib.rs", "src/../src/lib.rs", "tests/../src/lib.rs"] {
+            assert_eq!(normal(Path::new(path)).unwrap(), Path::new("src/lib.rs"), "{path}");
+            assert_eq!(normal(&here.join(path)).unwrap(), Path::new("src/lib.rs"), "{path}");
+        }
+        for path in [Path::new("."), Path::new("./"), &here, Path::new("src/..")] {
+            assert_eq!(normal(path).unwrap(), Path::new("."));
+        }
+        assert_eq!(normal(Path::new("/proc/../proc/self")).unwrap(), Path::new("/proc/self"));
     }
 
     #[test]

@@ -23,7 +23,7 @@ mod variable;
 mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, snippet};
-pub use find::{FindError, Found, find};
+pub use find::{FindError, Found, find, normal};
 pub use kernels::load_kernels;
 pub use schema::json_schema;
 
