@@ -192,7 +192,7 @@ fn choose<'a>(mended: &'a [Scenario], recorded: &Scenario) -> Result<&'a Scenari
 
 /// What a scenario does, in words: its commands, and its steps without what they expect.
 fn course(scenario: &Scenario) -> (String, usize) {
-    (crate::plan::shell(&crate::plan::plan(scenario)), scenario.steps.len())
+    (crate::plan::shell("", "", &crate::plan::plan(scenario)), scenario.steps.len())
 }
 
 /// The recordings of these paths: a folder stands for all `*.jsonl` files below it.

@@ -113,10 +113,7 @@ fn dry_run(scenarios: &[Scenario], printer: &mut Printer) {
         if index > 0 {
             printer.line("");
         }
-        printer.line(&format!("# {}", text::one_line(&scenario.label())));
-        printer.line(&format!("# {}", text::one_line(&scenario.title)));
-        printer.line("");
-        printer.out(&plan::shell(&plan::plan(scenario)));
+        printer.out(&plan::shell(&scenario.label(), &scenario.title, &plan::plan(scenario)));
     }
 }
 

@@ -20,7 +20,7 @@ const STYLE: Style = Style { colour: false, unicode: true };
 pub(super) fn files(case: &Case<'_>) -> Vec<(&'static str, String)> {
     let mut files = vec![
         ("failure.txt", failure(case)),
-        ("plan.sh", plan::shell(&plan::plan(case.scenario))),
+        ("plan.sh", plan::shell(&case.scenario.label(), &case.scenario.title, &plan::plan(case.scenario))),
         ("versions.txt", versions(case)),
     ];
     if let Some(run) = case.run {

@@ -1,7 +1,7 @@
 //! A plan as the commands that a person would type, as root, to get the same world: `ip`, `sysctl`, `tc` and `nft`.
 //!
 //! The commands are for reading and for pasting; the runner itself speaks netlink. The namespaces are named here, so
-//! that one can look into them, and the last block deletes them.
+//! that one can look into them, and the last block, in comments, deletes them.
 
 mod filter;
 mod operation;
@@ -9,16 +9,45 @@ mod path;
 mod quote;
 mod traffic;
 
-use std::fmt::Write as _;
-
 use crate::scenario::model::{Action, LinkEnd, Step};
-use crate::text;
 
 use super::{Hardware, Plan, Setup, words};
 use quote::quote;
 
-/// The commands, one a line.
-pub fn shell(plan: &Plan) -> String {
+/// The commands, one a line, of a scenario with this label and title.
+pub fn shell(label: &str, title: &str, plan: &Plan) -> String {
+    let mut script = Script::default();
+    script.comment(label);
+    script.comment(title);
+    script.blank();
+    let body = body(plan);
+    for line in needs(&body) {
+        script.comment(&line);
+    }
+    script.blank();
+    script.0 += &body;
+    script.0
+}
+
+/// What the commands take.
+fn needs(body: &str) -> Vec<String> {
+    let tools = [
+        (" sysctl -w", "sysctl of procps"),
+        ("tc -n", "tc of iproute2 with netem and tbf"),
+        (" nft ", "nft 1.0.5 or newer, for the options of MPTCP"),
+        (" ethtool ", "ethtool"),
+        ("mptcpize", "mptcpize of mptcpd, and nc, for the traffic"),
+        ("pm_nl_ctl", "pm_nl_ctl of the kernel selftests, for the userspace path manager"),
+    ];
+    let used = tools.iter().filter(|(trace, _)| body.contains(trace)).map(|(_, tool)| format!("  {tool}"));
+    let first = "Needs a shell of root, best in a network namespace of its own: unshare --net".to_owned();
+    let ip = "  ip of iproute2 5.19 or newer, for mptcp; flags of newer kernels need a newer one".to_owned();
+    let drive =
+        "Steps that need traffic are comments: run their commands in a second shell. They stay open until Ctrl-C.";
+    [first, ip].into_iter().chain(used).chain([drive.to_owned()]).collect()
+}
+
+fn body(plan: &Plan) -> String {
     let mut script = Script::default();
     script.comment("Set up");
     for setup in &plan.setup {
@@ -29,11 +58,13 @@ pub fn shell(plan: &Plan) -> String {
         script.step(index, step);
     }
     script.blank();
-    script.comment("Clean up");
+    script.comment("Clean up: run these without the leading number sign");
     for setup in &plan.setup {
         match setup {
-            Setup::Namespace { name } => script.run(&format!("ip netns delete {}", quote(name))),
-            Setup::PathLink { link, .. } => script.run(&format!("ip netns delete {}", quote(&path::namespace(link)))),
+            Setup::Namespace { name } => script.command_comment(&format!("ip netns delete {}", quote(name))),
+            Setup::PathLink { link, .. } => {
+                script.command_comment(&format!("ip netns delete {}", quote(&path::namespace(link))));
+            }
             _ => {}
         }
     }
@@ -51,8 +82,12 @@ impl Script {
     }
 
     fn comment(&mut self, text: &str) {
-        // Writing to a String can't fail.
-        let _ = writeln!(self.0, "# {}", text::one_line(text));
+        self.run(&quote::comment(text));
+    }
+
+    /// A command that isn't run. What comes from a scenario is quoted in it.
+    fn command_comment(&mut self, command: &str) {
+        self.run(&format!("# {command}"));
     }
 
     fn blank(&mut self) {
@@ -102,7 +137,7 @@ impl Script {
             Action::SetPath(change) => self.change_path(change),
             traffic => {
                 for hint in traffic::hints(traffic) {
-                    self.comment(&format!("  {hint}"));
+                    self.command_comment(&format!("  {hint}"));
                 }
             }
         }

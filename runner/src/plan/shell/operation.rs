@@ -90,9 +90,9 @@ impl Script {
                 pm_nl_ctl(namespace, &format!("get {id} {}", of(token)))
             }
             // `operation` has all others.
-            other => format!("no command: {other:?}"),
+            _ => "no command".to_owned(),
         };
-        self.comment(&format!("  {hint}"));
+        self.command_comment(&format!("  {hint}"));
     }
 }
 

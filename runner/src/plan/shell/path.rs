@@ -55,7 +55,7 @@ impl Script {
     pub(super) fn path(&mut self, path: &PathPlan) {
         for (from, conditions) in path.conditions.iter().enumerate() {
             if *conditions != Conditions::default() {
-                self.conditions(&path.link, from, conditions, Some(path.seed));
+                self.conditions(&path.link, from, conditions);
             }
         }
         for rule in &path.rules {
@@ -70,16 +70,16 @@ impl Script {
     pub(super) fn change_path(&mut self, change: &PathChange) {
         for (from, conditions) in change.conditions.iter().enumerate() {
             if let Some(conditions) = conditions {
-                self.conditions(&change.link, from, conditions, None);
+                self.conditions(&change.link, from, conditions);
             }
         }
     }
 
     /// What happens to the packets that an end sends, where they leave the path: at the other inner side.
-    fn conditions(&mut self, link: &str, from: usize, conditions: &Conditions, seed: Option<u64>) {
+    fn conditions(&mut self, link: &str, from: usize, conditions: &Conditions) {
         let [first, second] = INNER_DEVICES;
         let device = if from == 0 { second } else { first };
-        let netem = netem(conditions, seed);
+        let netem = netem(conditions);
         self.run(&format!("tc -n {} qdisc replace dev {device} root netem{netem}", quote(&namespace(link))));
         for missing in missing(conditions) {
             self.comment(&format!("  netem has no word for this: {missing}"));
@@ -87,8 +87,9 @@ impl Script {
     }
 }
 
-/// The options of tc-netem(8), each with a space before it.
-fn netem(conditions: &Conditions, seed: Option<u64>) -> String {
+/// The options of tc-netem(8), each with a space before it. No seed: the same one gives other fates than in mptcplab, and
+/// tc knows the word since 6.6 only.
+fn netem(conditions: &Conditions) -> String {
     let Conditions { delay, jitter, rate, queue, loss, reorder: _, duplicate, mtu: _ } = conditions;
     let delay = (!delay.is_zero() || jitter.is_some()).then(|| format!("delay {}", time(*delay)));
     let jitter = jitter.map(|jitter| {
@@ -110,8 +111,7 @@ fn netem(conditions: &Conditions, seed: Option<u64>) -> String {
     };
     let rate = rate.map(|rate| format!("rate {rate}bit"));
     let limit = queue.packets.map(|packets| format!("limit {packets}"));
-    let seed = seed.map(|seed| format!("seed {seed}"));
-    let words = [delay, jitter, loss, duplicate, rate, limit, seed];
+    let words = [delay, jitter, loss, duplicate, rate, limit];
     words.into_iter().flatten().map(|word| format!(" {word}")).collect::<Vec<_>>().concat()
 }
 

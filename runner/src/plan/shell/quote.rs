@@ -1,35 +1,48 @@
 //! Quoting for the shell and for nft: scenarios are data, and what they say must never become a command.
 
-use std::fmt::Write as _;
-
-/// One word of a POSIX shell that stands for exactly this text.
+/// One word that stands for exactly this text, in bash, dash, zsh and fish.
 ///
-/// Control characters are written as `$'\x1b'` (POSIX 2024, and bash before it): they would act on the terminal that
-/// shows the commands.
+/// They agree on single quotes, but for the backslash, which fish takes for the beginning of an escape there: so it stands
+/// outside, as the single quote does. What acts on a terminal, or looks like something else on it, is written as the
+/// octal numbers of printf(1). A line feed at the very end can't be written so; no name has one.
 pub(super) fn quote(text: &str) -> String {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "_@%+=:,./-".contains(character);
-    if !text.is_empty() && text.chars().all(plain) {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "_@%+:,./-".contains(character);
+    // zsh takes a word that begins with `=` for the path of a command.
+    let is_plain = text.chars().all(|character| plain(character) || character == '=') && !text.starts_with('=');
+    if !text.is_empty() && is_plain {
         return text.to_owned();
     }
-    if text.chars().any(char::is_control) {
-        let mut quoted = String::from("$'");
-        for character in text.chars() {
-            match character {
-                '\\' | '\'' => quoted.extend(['\\', character]),
-                character if character.is_control() => {
-                    let mut bytes = [0; 4];
-                    for byte in character.encode_utf8(&mut bytes).bytes() {
-                        // Writing to a String can't fail.
-                        let _ = write!(quoted, "\\{byte:03o}");
-                    }
-                }
-                character => quoted.push(character),
-            }
-        }
-        quoted.push('\'');
-        return quoted;
+    if text.chars().any(is_unfit) {
+        let octal = |byte: u8| {
+            if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("\\{byte:03o}") }
+        };
+        let bytes: String = text.bytes().map(octal).collect();
+        return format!("\"$(printf '{bytes}')\"");
     }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    let mut quoted = String::from("'");
+    for character in text.chars() {
+        match character {
+            '\'' => quoted.push_str(r"'\''"),
+            '\\' => quoted.push_str(r"'\\'"),
+            character => quoted.push(character),
+        }
+    }
+    quoted.push('\'');
+    quoted
+}
+
+/// What doesn't belong into a line: control characters, line and paragraph separators, and what reorders text.
+fn is_unfit(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{2028}' | '\u{2029}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// A comment that does nothing in any shell. An interactive zsh runs it: there `#` is a command that isn't found, and the
+/// rest are its arguments. So it is quoted, unless it has only characters that mean nothing.
+pub(super) fn comment(text: &str) -> String {
+    let fit: String = text.chars().map(|character| if is_unfit(character) { ' ' } else { character }).collect();
+    let harmless = |character: char| character.is_ascii_alphanumeric() || " _@+:,./-".contains(character);
+    if fit.chars().all(harmless) { format!("# {fit}") } else { format!("# {}", quote(&fit)) }
 }
 
 /// A name in nft's own language, which is parsed once more after the shell: anything but a plain identifier loses what
@@ -51,17 +64,82 @@ pub(super) fn nft_string(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::process::Command;
+    use std::io::Write as _;
+    use std::process::{Command, Stdio};
 
-    const NASTY: [&str; 9] =
-        ["", "a b", "$(reboot)", "`reboot`", "it's", "'; reboot; '", "back\\slash\\", "--flag=\"x\"", "*?[a]~#!&|<>"];
+    const NASTY: [&str; 17] = [
+        "",
+        "a b",
+        "$(reboot)",
+        "`reboot`",
+        "it's",
+        "'; reboot; '",
+        "back\\slash\\",
+        "back\\'slash",
+        "--flag=\"x\"",
+        "*?[a]~#!&|<>{}^",
+        "=ls",
+        "a\nb",
+        "\u{1b}[2J",
+        "line\u{2028}separator",
+        "next\u{85}line",
+        "100%s\r\\n",
+        "-n\u{7}",
+    ];
+
+    /// The shells that people paste into. The third zsh is one that people type into: it has no comments.
+    const SHELLS: [&[&str]; 5] = [&["bash"], &["dash"], &["zsh", "-f"], &["zsh", "-f", "-i"], &["fish", "--no-config"]];
+
+    /// What a shell makes of a script; `None` if it isn't installed, which the test says.
+    fn output(shell: &[&str], script: &str) -> Option<String> {
+        let (program, options) = shell.split_first().unwrap();
+        let mut command = Command::new(program);
+        let pipes = || Stdio::piped();
+        match command.args(options).stdin(pipes()).stdout(pipes()).stderr(Stdio::null()).spawn() {
+            Ok(mut child) => {
+                child.stdin.take().unwrap().write_all(script.as_bytes()).unwrap();
+                Some(String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned())
+            }
+            Err(error) => {
+                #[expect(clippy::print_stderr, reason = "a test says what it leaves out")]
+                {
+                    eprintln!("{program} is not tested: {error}");
+                }
+                None
+            }
+        }
+    }
 
     #[test]
-    fn a_shell_reads_back_what_was_quoted() {
+    fn each_shell_reads_back_what_was_quoted() {
         for text in NASTY {
-            let script = format!("printf %s {}", quote(text));
-            let output = Command::new("sh").args(["-c", &script]).output().unwrap();
-            assert_eq!(String::from_utf8_lossy(&output.stdout), text, "{script}");
+            let script = format!("printf '[%s]' {}\n", quote(text));
+            for shell in SHELLS {
+                if let Some(output) = output(shell, &script) {
+                    // zsh shows what is typed, too.
+                    assert!(
+                        output.ends_with(&format!("[{text}]")) || shell.contains(&"-i"),
+                        "{shell:?}: {script} {output}"
+                    );
+                    assert!(output.contains(&format!("[{text}]")), "{shell:?}: {script} {output}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_comment_does_nothing_in_any_shell() {
+        let folder = tempfile::tempdir().unwrap();
+        let mark = folder.path().join("mark");
+        for separator in ["; ", "\n", "\r", "\u{85}", "\u{2028}", "\u{2029}", "' ", "\\' ", "| ", "& ", "`", "$("] {
+            let text = format!("a title{separator}touch {} ) `", mark.display());
+            let script = format!("{}\nprintf on\n", comment(&text));
+            for shell in SHELLS {
+                if let Some(output) = output(shell, &script) {
+                    assert!(output.contains("on"), "{shell:?}: {script}");
+                }
+                assert!(!mark.exists(), "{shell:?}: {script}");
+            }
         }
     }
 
@@ -73,7 +151,7 @@ mod tests {
 
     #[test]
     fn control_characters_are_spelled_out() {
-        assert_eq!(quote("a\n'\u{1b}[2J"), r"$'a\012\'\033[2J'");
+        assert_eq!(quote("a\n'\u{1b}[2J"), r#""$(printf 'a\012\047\033\1332J')""#);
     }
 
     #[test]

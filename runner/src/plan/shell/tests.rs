@@ -12,7 +12,7 @@ use crate::scenario::model::{
 
 #[test]
 fn the_commands_of_a_scenario() {
-    insta::assert_snapshot!(shell(&plan(&example::scenario())));
+    insta::assert_snapshot!(shell("example", "A title", &plan(&example::scenario())));
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn a_path_is_a_bridge_with_netem() {
     let from = Some("server".to_owned());
     let change = PathChange { link, from, conditions: [None, Some(Conditions::default())] };
     scenario.steps = vec![example::step(Action::SetPath(change))];
-    insta::assert_snapshot!(shell(&plan(&scenario)));
+    insta::assert_snapshot!(shell("label", "A title", &plan(&scenario)));
 }
 
 fn filter() -> Filter {
@@ -128,7 +128,7 @@ fn with_operations(operations: Vec<Operation>) -> Scenario {
 #[test]
 fn the_commands_of_each_operation() {
     let plan = plan(&with_operations(operations()));
-    let text = shell(&plan);
+    let text = super::body(&plan);
     let (_, steps) = text.split_once("\n\n").unwrap();
     insta::assert_snapshot!(steps);
 }
@@ -168,7 +168,7 @@ fn names_cannot_inject_commands() {
         connect.name.clone_from(&evil);
         connect.from.clone_from(&evil);
     }
-    let script = format!("ip() {{ :; }}; tc() {{ :; }}\n{}", shell(&plan(&scenario)));
+    let script = format!("ip() {{ :; }}; tc() {{ :; }}\n{}", shell("label", "A title", &plan(&scenario)));
     let status =
         Command::new("bash").args(["-c", &script]).stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap();
     assert!(status.success(), "{script}");
