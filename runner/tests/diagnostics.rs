@@ -297,14 +297,39 @@ fn many_errors_are_counted_not_shown() {
 
 /// Too many steps are refused as such.
 #[test]
-fn ten_thousand_steps_are_enough() {
+fn forty_thousand_steps_are_enough() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("steps.yaml");
-    for (steps, accepted) in [(10_000, true), (10_001, false)] {
+    for (steps, accepted) in [(40_000, true), (40_001, false)] {
         let mut text = "title: steps\nabout: x\nnamespaces: { client: {} }\nsteps:\n".to_owned();
         text.push_str(&"  - quiet: 50 ms\n".repeat(steps));
         std::fs::write(&path, text).expect("a file");
         assert_eq!(scenario::load(&path).is_ok(), accepted, "{steps}");
+    }
+}
+
+/// Nothing is written out before it is known how much it becomes.
+#[test]
+fn a_small_file_that_becomes_large_is_refused_at_once() {
+    go_to_root();
+    let begin = Instant::now();
+    let diagnostics = refused(Path::new("fixtures/bad/written-out.yaml"));
+    assert!(diagnostics.to_string().contains("more than 500000 values"), "{diagnostics}");
+    assert!(begin.elapsed() < Duration::from_secs(5), "it was written out");
+}
+
+/// Each event is tried with each branch.
+#[test]
+fn an_any_order_has_a_bound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("any.yaml");
+    for (branches, accepted) in [(1_000, true), (1_001, false)] {
+        let text = format!(
+            "title: any\nabout: x\nnamespaces: {{ client: {{}} }}\nexpect: {{ events: {{ client: [any_order: [{}]] }} }}\n",
+            "created, ".repeat(branches)
+        );
+        std::fs::write(&path, text).expect("a file");
+        assert_eq!(scenario::load(&path).is_ok(), accepted, "{branches}");
     }
 }
 

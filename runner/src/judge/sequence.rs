@@ -16,6 +16,8 @@ use crate::scenario::model::{EventItem, EventPattern, Range};
 const MOST_STATES: usize = 4_096;
 /// More steps altogether than any recording needs.
 const MOST_NODES: usize = 1_000_000;
+/// More than all states at once may hold, a cell for each list within each: some 50 MB.
+const MOST_CELLS: usize = 1_000_000;
 
 /// What came of matching.
 #[derive(Debug)]
@@ -113,9 +115,9 @@ fn too_many<'a>(
     })
 }
 
-/// One step of one way through the events.
+/// One step of one way through the events. Its state is known only while it is at the front: with many branches, a state
+/// is large.
 struct Node<'a> {
-    state: State,
     parent: Option<usize>,
     /// The event that led here and the item that it was matched by.
     by: Option<(usize, &'a EventItem)>,
@@ -131,10 +133,10 @@ struct Matcher<'a, 'm, M> {
 
 impl<'a, M: Matches> Matcher<'a, '_, M> {
     fn run(mut self) -> Outcome<'a> {
-        self.nodes.push(Node { state: State::START, parent: None, by: None });
-        let mut frontier = vec![0];
+        self.nodes.push(Node { parent: None, by: None });
+        let mut frontier = vec![(0, State::START)];
         for event in 0..self.events {
-            let next = self.step(&frontier, event);
+            let Some(next) = self.step(&frontier, event) else { return Outcome::TooAmbiguous };
             if next.is_empty() {
                 return Outcome::Mismatch(self.mismatch(&frontier, event));
             }
@@ -143,42 +145,39 @@ impl<'a, M: Matches> Matcher<'a, '_, M> {
             }
             frontier = next;
         }
-        let mut states = frontier.iter().filter_map(|node| self.nodes.get(*node));
-        if states.any(|node| is_finished(self.items, &node.state)) {
+        if frontier.iter().any(|(_, state)| is_finished(self.items, state)) {
             return Outcome::Match;
         }
         Outcome::Mismatch(self.mismatch(&frontier, self.events))
     }
 
-    /// All states after one more event.
-    fn step(&mut self, frontier: &[usize], event: usize) -> Vec<usize> {
+    /// All states after one more event, each with its node; `None` if they are too large.
+    fn step(&mut self, frontier: &[(usize, State)], event: usize) -> Option<Vec<(usize, State)>> {
         let mut seen = HashSet::new();
         let mut next = Vec::new();
-        for &parent in frontier {
-            let Some(node) = self.nodes.get(parent) else { continue };
-            let mut advanced = Vec::new();
-            advance(self.items, &node.state, &|pattern| self.matches.matches(pattern, event), &mut advanced);
+        let mut room = MOST_CELLS;
+        for (parent, state) in frontier {
+            let mut advanced = Advanced { states: Vec::new(), room };
+            advance(self.items, state, &|pattern| self.matches.matches(pattern, event), &mut advanced)?;
+            room = advanced.room;
             // In a list that isn't complete, the event may also be one that came in between.
-            if !self.complete && seen.insert(node.state.clone()) {
-                next.push(parent);
+            if !self.complete && seen.insert(state.clone()) {
+                next.push((*parent, state.clone()));
             }
-            for (state, item) in advanced {
+            for (state, item) in advanced.states {
                 if seen.insert(state.clone()) {
-                    next.push(self.nodes.len());
-                    self.nodes.push(Node { state, parent: Some(parent), by: Some((event, item)) });
+                    next.push((self.nodes.len(), state));
+                    self.nodes.push(Node { parent: Some(*parent), by: Some((event, item)) });
                 }
             }
         }
-        next
+        Some(next)
     }
 
     /// Of the ways that got furthest, the one with the least to come.
-    fn mismatch(&self, frontier: &[usize], at: usize) -> Mismatch<'a> {
+    fn mismatch(&self, frontier: &[(usize, State)], at: usize) -> Mismatch<'a> {
         let found = |pattern: &EventPattern| (at..self.events).find(|event| self.matches.matches(pattern, *event));
-        let ways = frontier.iter().filter_map(|index| {
-            let node = self.nodes.get(*index)?;
-            Some((*index, missing(self.items, &node.state, &found)))
-        });
+        let ways = frontier.iter().map(|(index, state)| (*index, missing(self.items, state, &found)));
         let (best, missing) = ways.min_by_key(|(_, missing)| missing.len()).unwrap_or_default();
         let mut matched = Vec::new();
         let mut next = Some(best);
@@ -191,42 +190,57 @@ impl<'a, M: Matches> Matcher<'a, '_, M> {
     }
 }
 
-/// Each state that the list can be in after an event, with the item that the event is matched by.
+/// The states that a list can be in after an event, each with the item that the event is matched by.
+struct Advanced<'a> {
+    states: Vec<(State, &'a EventItem)>,
+    /// How many cells further states may have.
+    room: usize,
+}
+
+/// Each state that the list can be in after an event. `None` if there is no room for them.
 fn advance<'a>(
     items: &'a [EventItem],
     state: &State,
     matches: &impl Fn(&EventPattern) -> bool,
-    out: &mut Vec<(State, &'a EventItem)>,
-) {
-    let mut inner = state.inner.clone();
+    out: &mut Advanced<'a>,
+) -> Option<()> {
+    let mut inner = &state.inner;
     for (index, item) in items.iter().enumerate().skip(state.index) {
         match item {
             EventItem::One { pattern, count, .. } => {
-                let done = counted(&inner);
+                let done = counted(inner);
                 if done < *count.end() && matches(pattern) {
-                    out.push((after_one(index, count, done.saturating_add(1)), item));
+                    out.room = out.room.checked_sub(1)?;
+                    out.states.push((after_one(index, count, done.saturating_add(1)), item));
                 }
             }
             EventItem::AnyOrder { branches, .. } => {
-                let states = branch_states(branches, &inner);
-                for (number, (branch, branch_state)) in branches.iter().zip(&states).enumerate() {
-                    let mut advanced = Vec::new();
-                    advance(branch, branch_state, matches, &mut advanced);
-                    for (new, by) in advanced {
-                        let mut states = states.clone();
+                let fresh = State::START;
+                for (number, branch) in branches.iter().enumerate() {
+                    let branch_state = match inner {
+                        Inner::Branches(states) => states.get(number).unwrap_or(&fresh),
+                        _ => &fresh,
+                    };
+                    let mut advanced = Advanced { states: Vec::new(), room: out.room };
+                    advance(branch, branch_state, matches, &mut advanced)?;
+                    out.room = advanced.room;
+                    for (new, by) in advanced.states {
+                        out.room = out.room.checked_sub(branches.len())?;
+                        let mut states = branch_states(branches, inner);
                         if let Some(slot) = states.get_mut(number) {
                             *slot = new;
                         }
-                        out.push((State { index, inner: Inner::Branches(states) }, by));
+                        out.states.push((State { index, inner: Inner::Branches(states) }, by));
                     }
                 }
             }
         }
-        if !can_end(item, &inner) {
-            return;
+        if !can_end(item, inner) {
+            return Some(());
         }
-        inner = Inner::Fresh;
+        inner = &Inner::Fresh;
     }
+    Some(())
 }
 
 /// The state after an item of that index has matched so many events. A count that can't matter any more is not

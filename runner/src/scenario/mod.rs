@@ -9,6 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 mod diagnostic;
+mod expansion;
 mod file;
 mod find;
 mod grammar;
@@ -54,15 +55,18 @@ pub fn load(path: &Path) -> Result<Vec<Scenario>, Diagnostics> {
     diagnostics.add(found, std::slice::from_ref(&source), None);
 
     let mut scenarios = Vec::new();
+    let mut room = expansion::Room::new(source.text.len());
     for variant in variants {
         let label = variant.label;
         let text = SourceText { name: source.name.clone(), text: variant.text };
-        let mut reading = Reading { path, label: label.as_deref(), sources: vec![text], found: Vec::new(), unresolved };
+        let mut reading =
+            Reading { path, label: label.as_deref(), sources: vec![text], found: Vec::new(), unresolved, room };
         match reading.scenario(variant.tree, Topology::LookedUp) {
             Some(scenario) => scenarios.push(scenario),
             None => diagnostics.add(reading.found, &reading.sources, reading.label),
         }
-        if diagnostics.len() > ENOUGH {
+        room = reading.room;
+        if diagnostics.len() > ENOUGH || room.is_used_up() {
             break;
         }
     }
@@ -92,7 +96,8 @@ pub fn load_sources(file: &Path, variant: Option<&str>, sources: &[SourceText]) 
         return Err(diagnostics);
     };
     let sources = vec![scenario.clone()];
-    let mut reading = Reading { path: file, label: variant, sources, found: Vec::new(), unresolved: false };
+    let room = expansion::Room::new(scenario.text.len());
+    let mut reading = Reading { path: file, label: variant, sources, found: Vec::new(), unresolved: false, room };
     reading.scenario(None, Topology::Given(rest.first().cloned())).ok_or_else(|| {
         diagnostics.add(reading.found, &reading.sources, variant);
         diagnostics
@@ -139,6 +144,8 @@ struct Reading<'a> {
     found: Vec<Diagnostic>,
     /// The matrix has errors, so variables may be left in the text.
     unresolved: bool,
+    /// How much more the variants may be.
+    room: expansion::Room,
 }
 
 impl Reading<'_> {
@@ -155,6 +162,10 @@ impl Reading<'_> {
         let asked = read::asked(&reader, &root).unwrap_or_default();
         read::check_that_it_says_something(&reader, &root);
         self.found.extend(reader.into_found());
+        if let Err(diagnostic) = self.room.take(&root, subsets(&asked).len()) {
+            self.found.push(diagnostic);
+            return None;
+        }
         let mut forms = Vec::new();
         for lacking in subsets(&asked) {
             let root = read::settled(&root, &lacking);

@@ -85,7 +85,9 @@ impl Segment {
             LaxNetSlice::Arp(_) => return None,
         };
         let payload_start = offset_in(frame, tcp.slice())? + u32::try_from(tcp.header_len()).ok()?;
-        let (options, malformed) = MptcpOption::decode_all(tcp.options());
+        let (mut options, malformed) = MptcpOption::decode_all(tcp.options());
+        // There are as many segments as a transfer takes, and hardly any has more than one option.
+        options.shrink_to_fit();
         Some(Self {
             source: SocketAddr::new(source, tcp.source_port()),
             destination: SocketAddr::new(destination, tcp.destination_port()),

@@ -136,6 +136,20 @@ fn many_alike_branches_don_t_explode() {
     assert!(fits(&items, true, &events));
 }
 
+/// A state with many branches is large: only those at the front are kept, and not too many of them.
+#[test]
+fn many_branches_take_bounded_memory() {
+    let letters: Vec<char> = ('\u{1}'..='\u{fa}').collect();
+    let branches: Vec<String> = letters.iter().map(char::to_string).collect();
+    let branches: Vec<&str> = branches.iter().map(String::as_str).collect();
+    let items = [any_order(&branches)];
+    let backwards: String = letters.iter().rev().collect();
+    assert!(fits(&items, true, &backwards));
+    assert!(!fits(&items, true, &backwards.chars().skip(1).collect::<String>()));
+    let alike = [any_order(&vec!["a"; 5_000])];
+    assert!(matches!(outcome(&alike, true, &"a".repeat(5_000)), Outcome::TooAmbiguous));
+}
+
 /// The plain definition, by trying everything.
 fn fits_by_definition(branches: &[Vec<char>], events: &[char]) -> bool {
     let Some((first, rest)) = events.split_first() else { return branches.iter().all(Vec::is_empty) };

@@ -105,7 +105,7 @@ pub(super) fn connect(reader: &Reader, node: &Node, record: &'static Record, sco
     let plan = reader.record(node, record).and_then(|fields| connect_plan(reader, &fields, scope));
     let Some(name_node) = node.get("name") else { return plan.map(|(plan, _)| plan) };
     let Some(name) = name_node.text() else { return plan.map(|(plan, _)| plan) };
-    if let Some(other) = scope.connections.iter().find(|known| known.name == name) {
+    if let Some(other) = scope.connections.get(name) {
         return Err(reader.report(
             Diagnostic::new(name_node.place, format!("two connections are called `{name}`"))
                 .context(other.place, "the other one"),
@@ -113,7 +113,8 @@ pub(super) fn connect(reader: &Reader, node: &Node, record: &'static Record, sco
     }
     let details = plan.as_ref().ok().map(|(_, details)| details.clone());
     let (name, place) = (name.to_owned(), name_node.place);
-    scope.connections.push(KnownConnection { name, place, details, closed: None, background: None });
+    let known = KnownConnection { name: name.clone(), place, details, closed: None, background: None };
+    scope.connections.insert(name, known);
     plan.map(|(plan, _)| plan)
 }
 
@@ -281,7 +282,7 @@ pub(super) fn transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) 
         scope.awaited.remove(&super::wait::transferred_key(&connection, side));
     }
     let background = background?;
-    if background && let Some(known) = scope.connections.iter_mut().find(|known| known.name == connection) {
+    if background && let Some(known) = scope.connections.get_mut(&connection) {
         known.background = Some(KnownTransfer { place: fields.place(), from_client, from_server });
     }
     Ok(TransferPlan {
@@ -300,7 +301,7 @@ pub(super) fn finish_transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut 
     let deadline = fields.or("deadline", LONG, scalar::duration);
     let node = fields.need_node("on")?;
     let name = scope.connection(reader, node)?.name.clone();
-    let known = scope.connections.iter_mut().find(|known| known.name == name);
+    let known = scope.connections.get_mut(&name);
     if known.and_then(|known| known.background.take()).is_none() {
         return Err(reader.report(
             Diagnostic::new(node.place, format!("no background transfer of `{name}` is running"))
@@ -328,7 +329,7 @@ pub(super) fn close(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> 
     let how = how?;
     check_background(reader, fields.place(), known, by, how)?;
     if how != CloseHow::HalfClose
-        && let Some(known) = scope.connections.iter_mut().find(|known| known.name == name)
+        && let Some(known) = scope.connections.get_mut(&name)
     {
         known.closed = Some(fields.place());
         known.background = None;
@@ -363,7 +364,7 @@ pub(super) fn check_finished(reader: &Reader, scope: &Scope) -> Read<()> {
             known.name
         ))))
     };
-    scope.connections.iter().filter_map(unfinished).last().map_or(Ok(()), Err)
+    scope.connections.values().filter_map(unfinished).last().map_or(Ok(()), Err)
 }
 
 /// The side that a scalar names.

@@ -16,6 +16,9 @@ use super::{Read, Reader, all, info_field};
 use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo};
 use crate::recording::Side;
 
+/// The most branches of an `any_order`: each event is tried with each of them.
+const MOST_BRANCHES: usize = 1_000;
+
 /// How deep `any_order` may be nested.
 const DEEPEST: usize = 4;
 
@@ -146,6 +149,11 @@ impl Items<'_> {
         let branches = self.reader.list(&entry.value, "`any_order`")?;
         if branches.is_empty() {
             return Err(self.reader.error(entry.place, "`any_order` has nothing in it"));
+        }
+        if branches.len() > MOST_BRANCHES {
+            let message = format!("`any_order` has too many branches: {}, at most {MOST_BRANCHES}", branches.len());
+            let help = "events that are alike can be counted: `sub_established: { count: 3 }`";
+            return Err(self.reader.report(Diagnostic::new(entry.place, message).help(help)));
         }
         if depth >= DEEPEST {
             return Err(self.reader.error(entry.place, format!("`any_order` is nested deeper than {DEEPEST} times")));

@@ -32,7 +32,7 @@ use super::yaml::{Entry, Node, Value};
 use crate::mptcp::MptcpInfo;
 
 /// The most steps of a scenario.
-const MOST_STEPS: usize = 10_000;
+const MOST_STEPS: usize = 40_000;
 /// The most errors that are kept.
 const MOST_ERRORS: usize = 1_000;
 

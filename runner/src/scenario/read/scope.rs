@@ -3,6 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
+use indexmap::IndexMap;
+
 use super::super::diagnostic::Diagnostic;
 use super::super::model::{ConnectionOutcome, Link, Place, SocketProtocol};
 use super::super::nearest::suggestion;
@@ -29,7 +31,7 @@ pub struct Scope {
     /// The world could be read as a whole: what isn't in it doesn't exist.
     pub world_is_known: bool,
     /// Connections made so far. A connect step with an error in it leaves an unknown one.
-    pub connections: Vec<KnownConnection>,
+    pub connections: IndexMap<String, KnownConnection>,
     /// Names of connections of later steps, with their places.
     pub later: HashMap<String, Place>,
     /// Sockets that listen.
@@ -140,7 +142,7 @@ impl Scope {
     pub fn at_the_end(mut self) -> Self {
         self.later.clear();
         self.ended = true;
-        for connection in &mut self.connections {
+        for connection in self.connections.values_mut() {
             connection.closed = None;
         }
         self
@@ -195,7 +197,7 @@ impl Scope {
 
     /// The connection of that name, if it exists by now.
     pub fn known_connection(&self, reader: &Reader, name: &str, place: Place) -> Read<&KnownConnection> {
-        if let Some(known) = self.connections.iter().find(|known| known.name == name) {
+        if let Some(known) = self.connections.get(name) {
             return Ok(known);
         }
         if let Some(made) = self.later.get(name) {
@@ -204,10 +206,10 @@ impl Scope {
                     .context(*made, "it is made here"),
             ));
         }
-        let made = |name: &&String| self.connections.iter().any(|known| known.name == **name);
+        let made = |name: &&String| self.connections.contains_key(*name);
         let mut later: Vec<&String> = self.later.keys().filter(|name| !made(name)).collect();
         later.sort();
-        let known = self.connections.iter().map(|known| known.name.as_str());
+        let known = self.connections.keys().map(String::as_str);
         let known = known.chain(later.into_iter().map(String::as_str));
         Err(unknown(reader, place, format!("there is no connection `{name}`"), suggestion(name, known)))
     }
