@@ -10,6 +10,7 @@ use crate::judge::time_line::{events_of, is_subflow_event};
 use crate::mptcp::{EventKind, PmEvent, canonical};
 use crate::scenario::model::Feature;
 
+use super::alike::{Block, fold};
 use super::errors::{data_may_be_late, stable_error, stable_reason};
 use super::order::{Item, Use, canonical_order};
 use super::stretch;
@@ -70,7 +71,14 @@ pub(super) fn lines(names: &Names<'_>, namespace: &str, walls: &[usize]) -> Vec<
         });
     }
     let order = canonical_order(&items);
-    order.into_iter().filter_map(|index| items.get(index)).map(|item| item.key.4.clone()).collect()
+    let mut blocks: Vec<Block> = Vec::new();
+    for (_, _, name, _, text) in order.into_iter().filter_map(|index| items.get(index)).map(|item| &item.key) {
+        match blocks.last_mut() {
+            Some(last) if last.name == *name => last.lines.push(text.clone()),
+            _ => blocks.push(Block { name: name.clone(), lines: vec![text.clone()] }),
+        }
+    }
+    fold(blocks)
 }
 
 struct Namer<'n, 'a> {

@@ -6,6 +6,7 @@
 //!
 //! * **Tokens, keys, nonces, HMACs, sequence numbers, ephemeral ports.** A token becomes the name of its connection
 //!   (`token-1`… if it belongs to none), a port shows if the scenario itself names it.
+//! * **Many connections of which the same is said**: the first is shown, and how many follow.
 //! * **Time, and how many segments data took**, and on which subflow it went: the scheduler's choice depends on it.
 //! * **Repetitions.** An ADD_ADDR is sent again when its echo is late (from 6.18 on after 200 ms), a SYN when its
 //!   answer is. The second ANNOUNCED of the same address, or the second SYN, is folded into the first. Expectations
@@ -36,6 +37,7 @@
 //! A `quiet` step that ended is a wall: nothing changes places across it. On the wire, the options of a direction
 //! are treated in the same way.
 
+mod alike;
 mod counters;
 mod errors;
 mod events;
@@ -53,6 +55,7 @@ use crate::scenario::model::{Action, Scenario};
 
 use super::names::Names;
 use super::verdict::on_its_kernel;
+use alike::{Block, fold};
 use wire::Wire;
 
 /// The canonical form of a recording. Always the same for the same behaviour; never empty for a run that was
@@ -90,7 +93,7 @@ fn section(heading: &str, lines: &[String]) -> String {
 
 /// What became of each connection.
 fn connections(names: &Names<'_>) -> String {
-    let lines: Vec<String> = names
+    let blocks = names
         .recording()
         .connections()
         .map(|connection| {
@@ -103,10 +106,12 @@ fn connections(names: &Names<'_>) -> String {
                 _ => "plain TCP".to_owned(),
             };
             let client = names.socket(connection.client_address);
-            format!("{}: {client} > {}, {outcome}", connection.name, names.socket(connection.server_address))
+            let server = names.socket(connection.server_address);
+            let line = format!("{}: {client} > {server}, {outcome}", connection.name);
+            Block { name: connection.name.clone(), lines: vec![line] }
         })
         .collect();
-    section("connections", &lines)
+    section("connections", &fold(blocks))
 }
 
 /// The indices of the entries at which a quiet period ended.

@@ -8,12 +8,14 @@ use crate::judge::render::push;
 use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo, SubflowFlags, SubflowState, canonical};
 use crate::recording::{Connection, Moment, Observation, Side};
 
+use super::alike::{Block, fold};
 use super::section;
 
 /// All of them.
 pub(super) fn sections(names: &Names<'_>) -> Vec<String> {
-    let mut sections = Vec::new();
+    let mut blocks = Vec::new();
     for connection in names.recording().connections() {
+        let mut sections = Vec::new();
         for side in [Side::Client, Side::Server] {
             let taken = names.index().sockets_of(&connection.name).iter().rev();
             let last = taken.filter_map(|at| names.recording().entries.get(*at)).find_map(|entry| match &entry.what {
@@ -32,6 +34,12 @@ pub(super) fn sections(names: &Names<'_>) -> Vec<String> {
             let info = info.as_ref().map_or_else(|| vec!["plain TCP".to_owned()], |info| info_lines(info, userspace));
             sections.push(section(&format!("info of {whose}"), &info));
         }
+        sections.retain(|section| !section.is_empty());
+        blocks.push(Block { name: connection.name.clone(), lines: sections });
+    }
+    let mut sections = fold(blocks);
+    for said in sections.iter_mut().filter(|section| !section.ends_with('\n')) {
+        said.push('\n');
     }
     for namespace in &names.scenario().world.namespaces {
         sections.push(section(&format!("endpoints of {}", namespace.name), &endpoint_lines(names, &namespace.name)));

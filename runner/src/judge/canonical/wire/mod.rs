@@ -16,6 +16,7 @@ use crate::judge::names::Names;
 use crate::recording::{Direction, Observation, Side};
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
+use super::alike::{Block, fold};
 use super::stretch;
 use conversation::Conversation;
 
@@ -159,13 +160,21 @@ impl<'a> Wire<'a> {
 
     /// All conversations, in the order of the scenario's connections.
     pub(super) fn text(&self, names: &Names<'_>) -> String {
-        let mut sections: Vec<(usize, String)> = self
+        let mut sections: Vec<(usize, String, &str)> = self
             .conversations
             .iter()
-            .map(|conversation| (conversation.name.map_or(usize::MAX, |name| names.rank(name)), conversation.text()))
+            .map(|conversation| {
+                let rank = conversation.name.map_or(usize::MAX, |name| names.rank(name));
+                (rank, conversation.text(), conversation.name.unwrap_or_default())
+            })
             .collect();
         sections.sort();
-        let texts: Vec<String> = sections.into_iter().map(|(_, text)| text).collect();
+        let blocks = sections.into_iter().map(|(_, text, name)| Block { name: name.to_owned(), lines: vec![text] });
+        let mut texts = fold(blocks.collect());
+        // A section ends its last line; what is said instead of many doesn't.
+        for text in texts.iter_mut().filter(|text| !text.ends_with('\n')) {
+            text.push('\n');
+        }
         texts.join("\n")
     }
 }
