@@ -213,6 +213,9 @@ fn a_run_that_is_given_up_is_tidied_up() -> Result<(), Failed> {
         let given_up = out.lines().map_while(Result::ok).filter(|line| line.contains("interrupted before its end"));
         assert_eq!(given_up.count(), 2);
         assert_eq!(child.wait()?.code(), Some(130));
+    }
+    Ok(())
+}
 
 /// What fails fails; what fails after the program was stopped for a while, and so noticed too late whatever came, does
 /// not.

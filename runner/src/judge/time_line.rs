@@ -2,6 +2,7 @@
 
 use crate::mptcp::EventKind;
 use crate::recording::{Direction, Observation, StepOutcome};
+use crate::text;
 use crate::wire::{MptcpOption, Segment};
 
 use super::names::Names;

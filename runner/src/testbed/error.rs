@@ -94,7 +94,8 @@ impl TestbedError {
     /// It is another one.
     pub fn into_contradiction(self) -> Result<Contradiction, Self> {
         Ok(match self {
-            Self::Differs { namespace, differences } => Contradiction {
+            // Where something held the kernel up, it may only be late.
+            Self::Differs { namespace, differences, held: None } => Contradiction {
                 asked: format!("configure the links, addresses and routes of {namespace}"),
                 answered: "an ACK to each request".to_owned(),
                 shown: differences,
