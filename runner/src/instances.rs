@@ -14,6 +14,8 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::engine;
+
 /// Held shared by each run, and alone by one that needs the machine.
 const ROOM: &str = "/proc/version";
 
@@ -30,17 +32,14 @@ pub struct Instances {
     _room: Option<Flock<File>>,
 }
 
-/// Others kept the machine for too long.
+/// Others kept the machine for too long, or for longer than the run is wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Busy(pub Duration);
 
 impl std::fmt::Display for Busy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "waited {} s for another mptcplab on this machine; is one stopped? (`lsof {ROOM}` shows which)",
-            self.0.as_secs()
-        )
+        let most = self.0.as_secs();
+        write!(f, "another mptcplab kept this machine for {most} s; is one stopped? (`lsof {ROOM}` shows which)")
     }
 }
 
@@ -85,7 +84,9 @@ fn lock(path: &str, how: FlockArg, end: Instant) -> Result<Option<Flock<File>>, 
     loop {
         match Flock::lock(file, how) {
             Ok(lock) => return Ok(Some(lock)),
-            Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) if Instant::now() < end => file = back,
+            Err((back, Errno::EWOULDBLOCK | Errno::EINTR)) if Instant::now() < end && !engine::abandoned() => {
+                file = back;
+            }
             Err((_, Errno::EWOULDBLOCK)) => return Err(TooLong),
             Err(_) => return Ok(None),
         }

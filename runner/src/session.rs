@@ -93,12 +93,13 @@ impl Session {
         // True at one moment only, and never while a run of ours is on.
         let moment = Feature::NoEventListener;
         let _alone = wanted.contains(&moment).then(|| self.machine.write().unwrap_or_else(PoisonError::into_inner));
-        // Others that don't go away are as good a reason to find somebody.
-        let _others = wanted.contains(&moment).then(|| Instances::alone(OTHERS));
         known.remove(&moment);
         let unknown: BTreeSet<Feature> =
             wanted.iter().filter(|feature| !known.contains_key(feature)).cloned().collect();
         if !unknown.is_empty() {
+            // Probes listen, too. Others that don't go away are as good a reason to find somebody.
+            let alone = unknown.contains(&moment);
+            let _others = if alone { Instances::alone(OTHERS) } else { Instances::among_others(OTHERS) };
             known.extend(self.at_home(|| self.probe(&unknown))??);
         }
         Ok(wanted.iter().filter_map(|feature| Some((feature.clone(), known.get(feature)?.clone()))).collect())
@@ -138,7 +139,8 @@ impl Session {
             _together = self.machine.read().unwrap_or_else(PoisonError::into_inner);
         }
         let others = if scenario.alone { Instances::alone(OTHERS) } else { Instances::among_others(OTHERS) };
-        let _others = others.map_err(|busy| busy.to_string())?;
+        let _others = others
+            .map_err(|busy| if engine::abandoned() { engine::INTERRUPTED.to_owned() } else { busy.to_string() })?;
         let run = || self.at_home(|| engine::run(scenario, &self.home, &kernel));
         let run = if scenario.requires.contains(&Feature::NoEventListener) { self.unheard(run)? } else { run()? };
         if engine::abandoned() {
