@@ -236,14 +236,8 @@ impl Lab<'_> {
         };
         for selector in selectors {
             pm.set_flags(selector, flags).await?;
-            // The kernel changes the first one that fits (`mptcp_pm_nl_set_flags`, net/mptcp/pm_netlink.c).
             let dump = pm.dump_endpoints(None).await?;
-            let changed = dump.iter().find(|shown| match selector {
-                EndpointSelector::Id(id) => shown.id == Some(id),
-                EndpointSelector::Address(address, port) => {
-                    is_at(shown, address, None) && shown.port.is_none_or(|own| own == port.unwrap_or(0))
-                }
-            });
+            let changed = named(&dump, selector);
             if changed.is_none_or(|shown| shown.flags.intersection(changeable) != flags) {
                 let asked = format!("change {} to the flags [{flags}] in {namespace}", words(selector));
                 return Err(NotDone::contradicted(asked, shows(changed.map_or(&dump[..], std::slice::from_ref))));
@@ -307,6 +301,19 @@ fn no_more(asked: String, shown: impl IntoIterator<Item = Endpoint>) -> Result<(
     if left.is_empty() { Ok(()) } else { Err(NotDone::contradicted(asked, shows(&left))) }
 }
 
+/// The endpoint that the kernel means by a selector. An endpoint without a port is named by its address whatever the
+/// port (`__lookup_addr`, net/mptcp/pm_netlink.c), but those with a port stand before it in the kernel's list
+/// (`mptcp_pm_nl_append_new_local_addr`).
+fn named(dump: &[Endpoint], selector: EndpointSelector) -> Option<&Endpoint> {
+    match selector {
+        EndpointSelector::Id(id) => dump.iter().find(|shown| shown.id == Some(id)),
+        EndpointSelector::Address(address, port) => {
+            let with = |own: u16| dump.iter().find(|shown| is_at(shown, address, Some(own)));
+            with(port.unwrap_or(0)).or_else(|| with(0))
+        }
+    }
+}
+
 /// The flags that ip-mptcp(8) names. A raw bit may vanish: that is what a scenario with one is about.
 const NAMED_FLAGS: EndpointFlags = EndpointFlags::SIGNAL
     .union(EndpointFlags::SUBFLOW)
@@ -329,6 +336,17 @@ mod tests {
             panic!("a signal endpoint that is still there contradicts the ACK");
         };
         assert_eq!(found.shown, ["it shows `10.0.2.1 id 5 signal`"]);
+    }
+
+    #[test]
+    fn an_endpoint_is_named_by_its_port_if_there_is_one_with_it() {
+        let plain = endpoint(EndpointFlags::SIGNAL);
+        let with_port = Endpoint { id: Some(6), port: Some(10100), ..plain.clone() };
+        let dump = [plain.clone(), with_port.clone()];
+        let by = |port| named(&dump, EndpointSelector::Address(plain.address, port));
+        assert_eq!((by(None), by(Some(10100))), (Some(&plain), Some(&with_port)));
+        assert_eq!(by(Some(9)), Some(&plain), "an endpoint without a port is meant whatever the port");
+        assert_eq!(named(&dump[1..], EndpointSelector::Address(plain.address, Some(9))), None);
     }
 
     #[test]
