@@ -45,7 +45,9 @@ struct Counted<'a> {
 
 /// What the stalls of a run can explain: all of these findings; `None` if they can't.
 pub(super) fn explanation(names: &Names<'_>, findings: &[Finding]) -> Option<Finding> {
-    if findings.is_empty() || findings.iter().any(|finding| !can_be_late(finding.kind)) {
+    // That there is no snapshot yet says nothing about the run: it neither is explained, nor keeps from explaining the rest.
+    let mut of_the_run = findings.iter().filter(|finding| finding.kind != FindingKind::SnapshotNew).peekable();
+    if of_the_run.peek().is_none() || of_the_run.any(|finding| !can_be_late(finding.kind)) {
         return None;
     }
     // What comes after the last finding can't be its cause.

@@ -23,7 +23,7 @@ about: Nothing but the links.
 topology: four-links
 steps:
   - connect: { name: unused, from: client, to: server, address: 10.0.1.1 }
-expect: {}
+expect: { limits: { client: { subflows: 2 } } }
 ";
 const TOPOLOGY: &str = include_str!("../../../fixtures/topologies/four-links.yaml");
 

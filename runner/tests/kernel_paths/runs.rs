@@ -193,6 +193,9 @@ steps:
   - transfer: { on: main, from_client: 100, background: on }
   - wait: { rule: { link: wifi, name: it stays, matched: 1 } }
   - quiet: 20 ms
+  - release: { link: wifi, name: it stays }
+  - remove_rule: { link: wifi, name: it stays }
+  - finish_transfer: { on: main }
 ",
     )?;
     all_done(&recording);

@@ -289,7 +289,7 @@ const LIES: &[Lie] = &[
         "wait::for_an_event_that_does_not_come",
         &[("wait: { subflows: { main: 3 } }", "wait: { event: { in: client, removed: { id: 1 } }, deadline: 200 ms }")],
         FindingKind::Deadline,
-        "0 such events in client",
+        "client has seen 0 of them",
     ),
     lie(
         "quiet::it_is_not",
@@ -300,7 +300,7 @@ const LIES: &[Lie] = &[
   - finish_transfer: { on: main }\n",
         )],
         FindingKind::Deadline,
-        "it did not become quiet",
+        "did not become quiet within 500 ms",
     ),
     // Refusals.
     lie(

@@ -1,6 +1,6 @@
 //! A failure beside a stall is an error, and nothing passes because of one.
 
-use crate::judge::{FindingKind, Snapshots, Verdict, verdict};
+use crate::judge::{FindingKind, Snapshots, Verdict, snapshot_path, verdict};
 use crate::recording::{Busy, Entry, Integrity, Observation, Stalled, StepOutcome};
 
 use super::fixture::Run;
@@ -131,9 +131,12 @@ fn a_snapshot_that_differs_beside_a_stall_is_an_error_and_nothing_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = Run::good();
     run.scenario.file = folder.path().join("demo.yaml");
+    let snapshots = folder.path().join("snapshots");
+    std::fs::create_dir(&snapshots).unwrap();
+    std::fs::write(snapshot_path(&run.scenario), "---\nsource: demo.yaml\n---\nanother run\n").unwrap();
     stalled(&mut run, Stalled::Run, 0, 300, None);
     is_stalled(&run);
-    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+    assert_eq!(std::fs::read_dir(&snapshots).unwrap().count(), 1);
 }
 
 #[test]
@@ -141,4 +144,14 @@ fn a_stall_finds_nothing_by_itself() {
     let mut run = Run::good();
     stalled(&mut run, Stalled::Run, 0, 5000, None);
     assert_eq!(run.findings(), []);
+}
+
+#[test]
+fn a_snapshot_that_is_missing_is_not_missing_because_of_a_stall() {
+    let mut run = Run::good();
+    stalled(&mut run, Stalled::Run, 0, 2000, None);
+    match outcome(&run) {
+        Verdict::Failed(findings) => assert_eq!(findings[0].kind, FindingKind::SnapshotNew),
+        other => panic!("{other:?}"),
+    }
 }
