@@ -12,6 +12,7 @@ mod digest;
 pub mod engine;
 pub mod evidence;
 mod files;
+mod flight;
 pub mod forward;
 pub mod instances;
 pub mod judge;

@@ -169,7 +169,8 @@ impl Lab for Fake {
         let flaked = recording.entries.iter().any(|entry| entry.what == timed_out());
         let is_new = scenario.title.contains("c_new");
         let regressed = scenario.title.contains("regress") && self.is_new();
-        if !flaked && !regressed && !scenario.title.contains("fail") && !is_new {
+        let last = scenario.title.contains("last") && scenario.variant.as_deref() == Some("ipv6");
+        if !flaked && !regressed && !last && !scenario.title.contains("fail") && !is_new {
             return Verdict::Passed;
         }
         let detail = if is_new { "the text of it\n".to_owned() } else { String::new() };

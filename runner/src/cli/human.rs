@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::judge::Verdict;
+use crate::recording::Recording;
 use crate::report::{self, Printer, Repetitions};
 use crate::scenario::model::Scenario;
 use crate::text;
@@ -48,7 +49,7 @@ fn alike<'r, 'a>(failures: &'r [Row<'a>]) -> Vec<(&'r Row<'a>, Vec<&'r Row<'a>>)
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stories {
     None,
-    /// That of the first scenario.
+    /// That of the first variant that failed, or of the first one.
     First,
     All,
 }
@@ -65,6 +66,14 @@ pub(super) struct Detail {
     pub(super) show_snapshot: bool,
 }
 
+/// The variant whose story is told.
+struct Chosen<'a> {
+    position: usize,
+    scenario: &'a Scenario,
+    recording: Option<Recording>,
+    bad: bool,
+}
+
 /// The results so far.
 pub(super) struct Human<'a> {
     detail: Detail,
@@ -74,6 +83,8 @@ pub(super) struct Human<'a> {
     failures: Vec<Row<'a>>,
     skipped: Vec<String>,
     slowest: Vec<(Duration, String)>,
+    /// Of several variants, the one whose story is told in the end: by position.
+    chosen: Option<Chosen<'a>>,
     repetitions: BTreeMap<usize, (&'a Scenario, Repetitions)>,
 }
 
@@ -86,26 +97,42 @@ impl<'a> Human<'a> {
             failures: Vec::new(),
             skipped: Vec::new(),
             slowest: Vec::new(),
+            chosen: None,
             repetitions: BTreeMap::new(),
         }
     }
 
-    /// Whether the story of that scenario is told.
-    pub(super) fn tells_story(&self, position: usize) -> bool {
+    /// Whether the story of that scenario may be told, now or in the end.
+    pub(super) fn tells_story(&self, position: usize, bad: bool) -> bool {
         match self.detail.stories {
             Stories::None => false,
-            Stories::First => position == 0,
+            Stories::First => position == 0 || bad,
             Stories::All => true,
         }
     }
 
-    pub(super) fn row(&mut self, printer: &mut Printer, mut row: Row<'a>) {
-        if self.tells_story(row.position) {
-            if self.shown > 0 {
-                printer.line("");
-            }
-            show_story(printer, row.scenario, row.recording.take().as_ref());
+    /// Tells the story of a run, or keeps it in mind: of several variants, the first one that failed has the story that
+    /// is asked for.
+    fn tell(&mut self, printer: &mut Printer, row: &mut Row<'a>) {
+        let bad = row.is_bad();
+        if !self.tells_story(row.position, bad) {
+            return;
         }
+        if self.detail.stories == Stories::First && self.planned != Some(1) {
+            if self.chosen.as_ref().is_none_or(|chosen| bad && !chosen.bad) {
+                let (position, scenario, recording) = (row.position, row.scenario, row.recording.take());
+                self.chosen = Some(Chosen { position, scenario, recording, bad });
+            }
+            return;
+        }
+        if self.shown > 0 {
+            printer.line("");
+        }
+        show_story(printer, row.scenario, row.recording.take().as_ref());
+    }
+
+    pub(super) fn row(&mut self, printer: &mut Printer, mut row: Row<'a>) {
+        self.tell(printer, &mut row);
         self.shown += 1;
         if let Verdict::Skipped { reason } = &row.verdict {
             self.skipped.push(format!("{} ({})", row.report().label(), text::one_line(reason)));
@@ -140,7 +167,12 @@ impl<'a> Human<'a> {
         self.slowest.truncate(SLOWEST);
     }
 
-    pub(super) fn finish(self, printer: &mut Printer, ending: &Ending) {
+    pub(super) fn finish(mut self, printer: &mut Printer, ending: &Ending) {
+        let chosen = self.chosen.take();
+        if let Some(chosen) = chosen.as_ref().filter(|chosen| !chosen.bad) {
+            printer.line("");
+            show_story(printer, chosen.scenario, chosen.recording.as_ref());
+        }
         let style = printer.style();
         if self.detail.repeats {
             for (scenario, runs) in self.repetitions.values() {
@@ -154,6 +186,9 @@ impl<'a> Human<'a> {
         for (index, (row, others)) in groups.iter().enumerate() {
             if !alone && (index > 0 || !self.detail.quiet) {
                 printer.line("");
+            }
+            if let Some(chosen) = chosen.as_ref().filter(|chosen| chosen.bad && chosen.position == row.position) {
+                show_story(printer, chosen.scenario, chosen.recording.as_ref());
             }
             show_verdict(printer, &row.report(), self.detail.show_snapshot);
             if let Some((_, departure)) = ending.departures.iter().find(|(position, _)| *position == row.position) {

@@ -10,7 +10,7 @@ use super::row::Row;
 
 /// A format at work.
 pub(super) enum Output<'a> {
-    Human(Human<'a>),
+    Human(Box<Human<'a>>),
     /// With the number of tests so far.
     Tap {
         tests: usize,
@@ -43,8 +43,8 @@ impl<'a> Output<'a> {
     }
 
     /// Whether the recording of a run is needed to show it.
-    pub(super) fn needs_recording(&self, position: usize) -> bool {
-        matches!(self, Self::Human(human) if human.tells_story(position))
+    pub(super) fn needs_recording(&self, position: usize, bad: bool) -> bool {
+        matches!(self, Self::Human(human) if human.tells_story(position, bad))
     }
 
     /// One run.

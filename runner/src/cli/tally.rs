@@ -85,7 +85,7 @@ impl<'a> Tally<'a> {
         // Without an end the number of tests is only known when all is over, and with `--until-fail` it need not be
         // reached.
         let output = match args.format() {
-            Format::Human => Output::Human(Human::new(detail, planned)),
+            Format::Human => Output::Human(Box::new(Human::new(detail, planned))),
             Format::Tap => Output::Tap { tests: 0, planned: planned.filter(|_| !args.until_fail) },
             Format::Json => Output::Json,
         };
@@ -197,7 +197,7 @@ impl<'a> Tally<'a> {
         if repetition.is_some() {
             self.pair(position, scenario, &verdict, recording.take());
         }
-        let recording = recording.filter(|_| self.output.needs_recording(position));
+        let recording = recording.filter(|_| self.output.needs_recording(position, bad));
         let compared = !self.args.no_snapshot;
         Row { scenario, position, verdict, duration, repetition, compared, rates, recording, evidence }
     }

@@ -125,15 +125,23 @@ fn a_report_that_cannot_be_written_is_no_pass() {
 }
 
 #[test]
-fn a_file_of_variants_tells_the_story_of_the_first() {
+fn a_file_of_variants_tells_the_story_of_the_first_and_says_so() {
     let (exit, out, _) = mptcplab(&["FOLDER"], &["a_two.yaml"]);
     assert_eq!(exit, Exit::Passed);
-    assert!(out.starts_with("the title of a_two\n"), "{out}");
+    assert!(out.starts_with("PASS a_two@ipv4 (N ms)  the title of a_two\nPASS a_two@ipv6"), "{out}");
+    assert!(out.contains("the title of a_two\nvariant ipv4\n"), "{out}");
     assert_eq!(out.matches("┌ client").count(), 1, "{out}");
-    let (_, lines) = out.split_once("PASS a_two@ipv4").unwrap();
-    assert_eq!(lines.lines().nth(1).unwrap(), "PASS a_two@ipv6 (N ms)  the title of a_two");
     let (_, out, _) = mptcplab(&["FOLDER"], &["a_two.yaml", "b.yaml"]);
     assert!(!out.contains("┌ client"), "{out}");
+}
+
+#[test]
+fn a_file_of_variants_tells_the_story_of_the_one_that_failed() {
+    let (exit, out, _) = mptcplab(&["FOLDER"], &["a_two_last.yaml"]);
+    assert_eq!(exit, Exit::Failed);
+    assert_eq!(out.matches("┌ client").count(), 1, "{out}");
+    let (_, story) = out.split_once("the title of a_two_last\nvariant ipv6\n").unwrap();
+    assert!(story.contains("┌ client") && story.contains("\nFAIL a_two_last@ipv6"), "{out}");
 }
 
 #[test]

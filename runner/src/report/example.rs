@@ -26,9 +26,14 @@ pub(super) fn entry(microseconds: u64, what: Observation) -> Entry {
     Entry { at: microseconds * 1000, what }
 }
 
-fn packet(microseconds: u64, namespace: &str, direction: Direction, segment: &Segment) -> Entry {
-    let (namespace, device, segment) = (namespace.to_owned(), "eth1".to_owned(), segment.clone());
+/// Captured on a device.
+pub(super) fn on(microseconds: u64, namespace: &str, device: &str, direction: Direction, segment: &Segment) -> Entry {
+    let (namespace, device, segment) = (namespace.to_owned(), device.to_owned(), segment.clone());
     entry(microseconds, Observation::Packet { namespace, device, direction, segment })
+}
+
+fn packet(microseconds: u64, namespace: &str, direction: Direction, segment: &Segment) -> Entry {
+    on(microseconds, namespace, "eth1", direction, segment)
 }
 
 /// Sent by one namespace, arrived in the other 10 µs later.

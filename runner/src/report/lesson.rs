@@ -9,9 +9,11 @@ use super::style::Role;
 /// The longest line, in characters.
 const WIDTH: usize = 100;
 
-/// The title, the text about it, and where to read on.
+/// The title and which variant it is, the text about it, and where to read on.
 pub fn lesson(scenario: &Scenario, style: Style) -> String {
-    let mut blocks = vec![style.paint(Role::Heading, text::one_line(&scenario.title))];
+    let variant = scenario.variant.as_ref().map(|variant| format!("\nvariant {}", text::one_line(variant)));
+    let title = style.paint(Role::Heading, text::one_line(&scenario.title));
+    let mut blocks = vec![title + &style.paint(Role::Faint, variant.unwrap_or_default())];
     let about = text::printable(&scenario.about);
     blocks.extend(about.split("\n\n").map(paragraph).filter(|text| !text.is_empty()));
     if !scenario.see.is_empty() {
@@ -53,6 +55,7 @@ mod tests {
         let scenario = Scenario { about: about.to_owned(), see, ..example::scenario() };
         insta::assert_snapshot!(lesson(&scenario, Style::default()), @r"
         fullmesh opens a subflow from each endpoint
+        variant ipv4
 
         The first paragraph has a line that is so long that it has to be cut into two lines, because nobody
         reads lines longer than a page is wide.

@@ -5,8 +5,28 @@ use crate::text;
 
 use super::words::{segment_path, segment_words};
 
+/// What was done, deed by deed. What a rule held until the end is told once.
+pub(super) fn deeds_words(deeds: &[(&str, &PathDeed)]) -> Vec<String> {
+    let is = |deed: &PathDeed, word: &str| matches!(deed, PathDeed::Rule { action, .. } if action == word);
+    let by = |deed: &PathDeed| match deed {
+        PathDeed::Rule { rule, .. } => Some(rule.clone()),
+        _ => None,
+    };
+    let mut words: Vec<String> = Vec::new();
+    let mut before: Option<(&str, &PathDeed)> = None;
+    for (link, deed) in deeds.iter().copied() {
+        let held = before.filter(|(on, held)| *on == link && is(held, "hold") && by(held) == by(deed));
+        match words.last_mut().filter(|_| held.is_some() && is(deed, "drop")) {
+            Some(last) => last.push_str(" until it was removed or the run ended"),
+            None => words.push(deed_words(link, deed)),
+        }
+        before = Some((link, deed));
+    }
+    words
+}
+
 /// What was done, on which link.
-pub(super) fn deed_words(link: &str, deed: &PathDeed) -> String {
+fn deed_words(link: &str, deed: &PathDeed) -> String {
     let link = text::one_line(link);
     let (rule, action, made) = match deed {
         PathDeed::Lost => return format!("lost on {link}"),
@@ -41,13 +61,18 @@ pub(super) fn deed_words(link: &str, deed: &PathDeed) -> String {
     }
 }
 
-/// Whether it explains why a segment doesn't arrive, or not as itself.
+/// Whether it explains why a segment doesn't arrive.
 pub(super) fn takes_away(deed: &PathDeed) -> bool {
     match deed {
         PathDeed::Lost | PathDeed::QueueFull | PathDeed::TooBig => true,
-        PathDeed::Rule { action, .. } => ["drop", "hold", "merge", "split"].contains(&action.as_str()),
+        PathDeed::Rule { action, .. } => action == "drop",
         PathDeed::Reordered | PathDeed::Duplicated => false,
     }
+}
+
+/// Whether a segment arrives in other segments than its own.
+pub(super) fn reshapes(deed: &PathDeed) -> bool {
+    matches!(deed, PathDeed::Rule { action, .. } if ["merge", "split"].contains(&action.as_str()))
 }
 
 /// What a direction lost altogether; `None`: nothing.

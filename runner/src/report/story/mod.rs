@@ -1,29 +1,34 @@
 //! The story of a run: what was done, what went over the wire, and what the path managers said, on one time line with
 //! a lane for each namespace.
 
+mod arrow;
 mod deeds;
-mod flight;
 mod ladder;
+mod moment;
 mod words;
 
+use std::time::Duration;
+
+use crate::flight::{Fate, flights};
 use crate::judge::{call_words, contradiction_words};
-use crate::recording::{Entry, Integrity, LostWhat, Moment, Observation, PathDeed, Recording, StepOutcome};
+use crate::recording::{Entry, Integrity, LostWhat, Moment, Observation, Recording, StepOutcome};
 use crate::scenario::model::Scenario;
 use crate::text;
-use crate::wire::Segment;
 
 use super::Style;
-use deeds::{deed_words, lost_words, takes_away};
-use flight::Flight;
-use words::{connected_words, event_words, is_signalling, segment_path, segment_words, transferred_words};
+use arrow::{Arrow, flight_line};
+use deeds::lost_words;
+use moment::Rank;
+use words::{connected_words, event_words, transferred_words};
 
 /// The ladder of a recording.
 ///
 /// Each segment with signalling appears once, at the time at which it was sent; segments that only carry data are
-/// counted, and those that only acknowledge are left out.
+/// counted, and those that only acknowledge are left out. An event stands behind what it follows, with the time at which
+/// it was read.
 pub fn story(scenario: &Scenario, recording: &Recording, style: Style) -> String {
     let lanes: Vec<&str> = scenario.world.namespaces.iter().map(|namespace| namespace.name.as_str()).collect();
-    let told = fold(lines(recording));
+    let told = fold(lines(scenario, recording));
     style.finish(ladder::draw(&lanes, &told, style))
 }
 
@@ -34,88 +39,73 @@ enum Line<'a> {
     Heading { text: String },
     /// A segment.
     Arrow(Arrow<'a>),
-    /// Something happened in a namespace.
-    Event { at: u64, namespace: &'a str, text: String },
+    /// Something happened in a namespace, not later than that.
+    Event { until: u64, namespace: &'a str, text: String },
     /// Segments that only carry data, with the bytes that each namespace sent.
-    Data { segments: u64, bytes: Vec<(&'a str, u64)> },
+    Data { segments: u64, bytes: Vec<(&'a str, u64)>, lost: u64 },
     /// Something about the run as a whole.
     Note { at: u64, text: String, good: bool },
 }
 
-/// A segment on its way from lane to lane.
-#[derive(Debug, PartialEq)]
-struct Arrow<'a> {
-    at: u64,
-    from: &'a str,
-    /// Where it arrived; if it was lost, where it was last seen, or `None`.
-    to: Option<&'a str>,
-    lost: bool,
-    words: String,
-    path: String,
-    /// How many alike in a row.
-    times: u64,
-}
-
-/// All lines, in the order of time.
-fn lines(recording: &Recording) -> Vec<Line<'_>> {
-    let mut flights = flight::flights(&recording.entries).into_iter().peekable();
-    let mut lines = Vec::new();
-    for entry in &recording.entries {
-        // A flight is told when its first capture comes up: that keeps the order of the recording.
-        while let Some(flight) = flights.next_if(|flight| flight.at <= entry.at) {
-            lines.extend(flight_line(&flight));
+/// All lines, in the order of time, as far as it is known.
+fn lines<'a>(scenario: &'a Scenario, recording: &'a Recording) -> Vec<Line<'a>> {
+    let entries = &recording.entries;
+    let (until, failed) = end_of_story(recording);
+    let mut left_out = false;
+    let mut told = Vec::new();
+    for flight in flights(scenario, entries) {
+        if let Some(line) = flight_line(scenario, &flight) {
+            left_out |= flight.at > until;
+            let moment = moment::Moment { at: flight.at, rank: Rank::Between };
+            told.extend((flight.at <= until).then_some((moment, flight.entry, line)));
         }
-        lines.extend(entry_line(recording, entry.at, &entry.what));
     }
-    lines.extend(flights.filter_map(|flight| flight_line(&flight)));
-    if !recording.entries.iter().any(|entry| entry.what == Observation::Ended) {
-        let at = recording.entries.last().map_or(0, |entry| entry.at);
-        lines.push(Line::Note { at, text: "the recording ends here: it was cut off".to_owned(), good: false });
+    let mut moments = moment::moments(scenario, entries);
+    for (index, entry) in entries.iter().enumerate() {
+        let Some(mut line) = entry_line(recording, entry.at, &entry.what) else { continue };
+        let moment = moments.remove(&index);
+        if let (Line::Event { until, .. }, Some(moment)) = (&mut line, moment.filter(|m| m.rank == Rank::Before)) {
+            *until = moment.at;
+        }
+        left_out |= moment.is_some() && entry.at > until;
+        if moment.is_none() || entry.at <= until {
+            let moment = moment.unwrap_or(moment::Moment { at: entry.at, rank: Rank::Between });
+            told.push((moment, index, line));
+        }
+    }
+    told.sort_by_key(|(moment, index, _)| (*moment, *index));
+    let mut lines: Vec<Line<'_>> = told.into_iter().map(|(.., line)| line).collect();
+    let last = entries.last().map_or(0, |entry| entry.at);
+    let mut end = |text: &str, good| lines.push(Line::Note { at: last, text: text.to_owned(), good });
+    if failed && left_out {
+        end("the story ends with the step that failed; what was sent and reported afterwards is left out", true);
+    }
+    if !entries.iter().any(|entry| entry.what == Observation::Ended) {
+        end("the recording ends here: it was cut off", false);
     }
     lines
 }
 
-/// The line of a segment; an acknowledgment alone tells nothing.
-fn flight_line<'a>(flight: &Flight<'a>) -> Option<Line<'a>> {
-    let segment = flight.sent;
-    let by_rule = flight.deeds.iter().any(|(_, deed)| matches!(deed, PathDeed::Rule { .. }));
-    if !is_signalling(segment) && !by_rule {
-        let bytes = vec![(flight.from, u64::from(segment.payload))];
-        return (segment.payload > 0).then_some(Line::Data { segments: 1, bytes });
-    }
-    Some(Line::Arrow(Arrow {
-        at: flight.at,
-        from: flight.from,
-        to: flight.arrived.map(|(namespace, _)| namespace),
-        lost: flight.lost(),
-        words: format!("{}{}", told_words(segment), fate(flight)),
-        path: segment_path(segment),
-        times: 1,
-    }))
-}
-
-/// The words of a segment that is told though it only carries or acknowledges data.
-fn told_words(segment: &Segment) -> String {
-    match segment_words(segment) {
-        nothing if nothing.is_empty() && segment.payload == 0 => "ACK".to_owned(),
-        nothing if nothing.is_empty() => format!("data, {}", text::size(u64::from(segment.payload))),
-        words => words,
-    }
-}
-
-/// What became of a segment on its way, in parentheses; nothing if it arrived as it was sent.
-fn fate(flight: &Flight<'_>) -> String {
-    let mut words: Vec<String> = flight.deeds.iter().map(|(link, deed)| deed_words(link, deed)).collect();
-    let explained = flight.deeds.iter().any(|(_, deed)| takes_away(deed));
-    let arrived_as = flight.arrived.filter(|_| flight.options_changed()).map(|(_, arrived)| segment_words(arrived));
-    words.extend(match arrived_as {
-        _ if flight.lost() && explained => None,
-        _ if flight.lost() => Some("sent, never arrived".to_owned()),
-        None => None,
-        Some(nothing) if nothing.is_empty() => Some("arrived without it".to_owned()),
-        Some(words) => Some(format!("arrived as: {words}")),
+/// Until when the story is told, and whether a step failed there. What comes behind is the tear-down: sockets are closed
+/// and captures end, in no order.
+fn end_of_story(recording: &Recording) -> (u64, bool) {
+    let failed = recording.entries.iter().find(|entry| match &entry.what {
+        Observation::StepFinished { outcome, .. } => outcome_words(outcome).is_some_and(|(_, good)| !good),
+        _ => false,
     });
-    if words.is_empty() { String::new() } else { format!(" ({})", words.join("; ")) }
+    let last_state = recording.entries.iter().rfind(|entry| {
+        matches!(
+            &entry.what,
+            Observation::Counters { moment: Moment::End, .. }
+                | Observation::Limits { moment: Moment::End, .. }
+                | Observation::Endpoints { moment: Moment::End, .. }
+        )
+    });
+    match (failed, last_state) {
+        (Some(failed), _) => (failed.at, true),
+        (None, Some(state)) => (state.at, false),
+        (None, None) => (u64::MAX, false),
+    }
 }
 
 fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Option<Line<'a>> {
@@ -126,7 +116,7 @@ fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Opti
         }
         Observation::StepFinished { outcome, .. } => outcome_words(outcome).and_then(|(text, good)| note(text, good)),
         Observation::Event { namespace, event } => {
-            Some(Line::Event { at, namespace, text: event_words(recording, namespace, event) })
+            Some(Line::Event { until: at, namespace, text: event_words(recording, namespace, event) })
         }
         Observation::Connected { connection } => note(connected_words(connection), true),
         Observation::Transferred { integrity, .. } => {
@@ -209,27 +199,24 @@ fn fold(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
     let mut folded: Vec<Line<'_>> = Vec::new();
     for line in lines {
         match (folded.last_mut(), line) {
-            (Some(Line::Data { segments, bytes }), Line::Data { segments: more, bytes: more_bytes }) => {
+            (Some(Line::Data { segments, bytes, lost }), Line::Data { segments: more, bytes: by, lost: more_lost }) => {
                 *segments += more;
-                for (sender, amount) in more_bytes {
+                *lost += more_lost;
+                for (sender, amount) in by {
                     match bytes.iter_mut().find(|(known, _)| *known == sender) {
                         Some((_, sum)) => *sum += amount,
                         None => bytes.push((sender, amount)),
                     }
                 }
             }
-            (Some(Line::Arrow(last)), Line::Arrow(next)) if last.is_like(&next) => last.times += 1,
+            (Some(Line::Arrow(last)), Line::Arrow(next)) if last.is_like(&next) => {
+                last.times += 1;
+                last.over = Duration::from_nanos(next.at.saturating_sub(last.at));
+            }
             (_, line) => folded.push(line),
         }
     }
     folded
-}
-
-impl Arrow<'_> {
-    fn is_like(&self, other: &Self) -> bool {
-        (self.from, self.to, self.lost, &self.words, &self.path)
-            == (other.from, other.to, other.lost, &other.words, &other.path)
-    }
 }
 
 #[cfg(test)]

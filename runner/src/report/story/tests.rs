@@ -1,8 +1,11 @@
 use super::super::Style;
-use super::super::example::{CLIENT, SERVER, capable, crossing, dss, entry, lost, recording, recording_of, segment};
+use super::super::example::{
+    CLIENT, SERVER, capable, crossing, dss, entry, event, lost, on, recording, recording_of, segment,
+};
 use super::story;
+use crate::mptcp::{EventKind, PmEvent};
 use crate::plan::example;
-use crate::recording::{Moment, Observation, PathDeed, PathTotals};
+use crate::recording::{Direction, Entry, Moment, Observation, PathDeed, PathTotals, StepOutcome};
 use crate::scenario::model::Namespace;
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
@@ -31,11 +34,30 @@ fn the_story_in_colour() {
 fn a_segment_across_a_router_is_one_arrow() {
     let mut scenario = example::scenario();
     scenario.world.namespaces.insert(1, Namespace::new("router"));
+    let link = |name, left, right| example::link(name, (left, "right", &[]), (right, "eth1", &[]));
+    scenario.world.links = vec![link("lan", "client", "router"), link("wan", "router", "server")];
+    let to = |segment: &Segment| {
+        [("client", Direction::Out), ("router", Direction::In), ("router", Direction::Out)].map(
+            |(namespace, direction)| {
+                on(100, namespace, if direction == Direction::Out { "right" } else { "eth1" }, direction, segment)
+            },
+        )
+    };
     let syn = segment(CLIENT, SERVER, TcpFlags::SYN, capable(None));
     let stripped = segment(CLIENT, SERVER, TcpFlags::SYN, Vec::new());
-    let mut entries = crossing(100, "client", "router", &syn).to_vec();
-    entries.extend(crossing(200, "router", "server", &stripped));
-    entries.extend(lost(300, "server", &segment(SERVER, CLIENT, TcpFlags::SYN | TcpFlags::ACK, Vec::new())));
+    let mut entries = to(&syn)[..2].to_vec();
+    entries.push(on(200, "router", "right", Direction::Out, &stripped));
+    entries.push(on(210, "server", "eth1", Direction::In, &stripped));
+    entries.push(on(
+        300,
+        "server",
+        "eth1",
+        Direction::Out,
+        &segment(SERVER, CLIENT, TcpFlags::SYN | TcpFlags::ACK, Vec::new()),
+    ));
+    // Lost behind the router.
+    let late = segment("10.0.1.2:41001", SERVER, TcpFlags::SYN, capable(None));
+    entries.extend(to(&late));
     entries.push(entry(400, Observation::Ended));
     insta::assert_snapshot!(story(&scenario, &recording_of(entries), UNICODE));
 }
@@ -57,7 +79,7 @@ fn foreign_text_does_not_reach_the_terminal_as_it_is() {
 fn options_in_words() {
     let fastclose = vec![MptcpOption::MpFastclose { receiver_key: 1 }, MptcpOption::MpTcprst { flags: 0, reason: 1 }];
     let reset = segment(CLIENT, SERVER, TcpFlags::RST | TcpFlags::ACK, fastclose);
-    assert_eq!(super::segment_words(&reset), "RST MP_FASTCLOSE, MP_TCPRST reason 1 (MPTCP-specific error)");
+    assert_eq!(super::words::segment_words(&reset), "RST MP_FASTCLOSE, MP_TCPRST reason 1 (MPTCP-specific error)");
 }
 
 /// What paths did stands at the segments that they did it to, also where only data was on its way.
@@ -72,7 +94,7 @@ fn what_paths_did_is_told_where_they_did_it() {
         entry(
             at,
             Observation::Path {
-                link: "link1".to_owned(),
+                link: "wifi".to_owned(),
                 sender: "client".to_owned(),
                 number,
                 what,
@@ -99,8 +121,133 @@ fn what_paths_did_is_told_where_they_did_it() {
     entries.push(deed(400, 4, rule("nat", "nat", vec![outside.clone()]), &syn));
     entries.push(crossing(400, "client", "server", &outside)[1].clone());
     let totals = PathTotals { entered: 4, lost: 1, dropped: 1, ..PathTotals::default() };
-    let (link, sender) = ("link1".to_owned(), "client".to_owned());
+    let (link, sender) = ("wifi".to_owned(), "client".to_owned());
     entries.push(entry(500, Observation::PathTotals { link, sender, moment: Moment::End, totals }));
     entries.push(entry(600, Observation::Ended));
     insta::assert_snapshot!(story(&example::scenario(), &recording_of(entries), UNICODE));
+}
+
+fn listener() -> PmEvent {
+    PmEvent {
+        local: Some("0.0.0.0".parse().unwrap()),
+        local_port: Some(8080),
+        ..PmEvent::new(EventKind::ListenerCreated)
+    }
+}
+
+fn of_main(kind: EventKind) -> PmEvent {
+    PmEvent {
+        token: Some(0x51),
+        local: Some("10.0.1.1".parse().unwrap()),
+        local_port: Some(8080),
+        remote: Some("10.0.1.2".parse().unwrap()),
+        remote_port: Some(41000),
+        ..PmEvent::new(kind)
+    }
+}
+
+fn handshake() -> Vec<Entry> {
+    let ack = TcpFlags::ACK;
+    let mut entries =
+        crossing(100, "client", "server", &segment(CLIENT, SERVER, TcpFlags::SYN, capable(None))).to_vec();
+    entries.extend(crossing(200, "server", "client", &segment(SERVER, CLIENT, TcpFlags::SYN | ack, capable(Some(1)))));
+    entries.extend(crossing(300, "client", "server", &segment(CLIENT, SERVER, ack, capable(Some(1)))));
+    entries
+}
+
+/// Events are read late, all at once. Each stands behind what it follows, and its time is a bound.
+#[test]
+fn events_stand_where_they_happened() {
+    let mut entries = handshake();
+    entries.extend(crossing(400, "client", "server", &segment(CLIENT, SERVER, TcpFlags::ACK, dss(true, 1))));
+    for (at, event_) in
+        [listener(), of_main(EventKind::Created), of_main(EventKind::Established), of_main(EventKind::Closed)]
+            .into_iter()
+            .zip(500..)
+            .map(|(event, at)| (at, event))
+    {
+        entries.push(event(at, "server", event_));
+    }
+    entries.push(entry(600, Observation::Ended));
+    let text = story(&example::scenario(), &recording_of(entries), UNICODE);
+    let order: Vec<&str> =
+        ["listener_created", "SYN MP_", "SYN/ACK", "  ACK MP_", ": created", "established", "DATA_FIN", "closed"]
+            .to_vec();
+    let places: Vec<_> = order.iter().map(|word| text.find(word).unwrap_or_else(|| panic!("{word}: {text}"))).collect();
+    assert!(places.is_sorted(), "{text}");
+    assert!(text.contains("≤0.100") && text.contains("≤0.501") && text.contains("≤0.503"), "{text}");
+}
+
+/// What the tear-down sends and nobody receives is not lost.
+#[test]
+fn the_story_ends_with_the_step_that_failed() {
+    let mut entries = handshake();
+    let outcome = StepOutcome::TimedOut { waited_for: "3 subflows".to_owned(), seen: "1".to_owned(), after: None };
+    entries.push(entry(400, Observation::StepFinished { step: 1, outcome }));
+    entries.extend(lost(500, "client", &segment(CLIENT, SERVER, TcpFlags::ACK, dss(true, 1))));
+    entries.push(event(510, "server", of_main(EventKind::Closed)));
+    entries.push(entry(600, Observation::Ended));
+    let text = story(&example::scenario(), &recording_of(entries), UNICODE);
+    assert!(!text.contains("DATA_FIN") && !text.contains("never arrived") && !text.contains("closed"), "{text}");
+    assert!(text.contains("the story ends with the step that failed"), "{text}");
+}
+
+#[test]
+fn what_a_path_still_has_is_not_lost() {
+    let mut entries = lost(100, "client", &segment(CLIENT, SERVER, TcpFlags::SYN, capable(None))).to_vec();
+    let totals = PathTotals { entered: 1, ..PathTotals::default() };
+    let (link, sender) = ("wifi".to_owned(), "client".to_owned());
+    entries.push(entry(500, Observation::PathTotals { link, sender, moment: Moment::End, totals }));
+    entries.push(entry(600, Observation::Ended));
+    let text = story(&example::scenario(), &recording_of(entries), UNICODE);
+    assert!(text.contains("still in flight at the end") && !text.contains('✗'), "{text}");
+}
+
+#[test]
+fn retransmissions_tell_how_long_they_went_on() {
+    let syn = segment(CLIENT, SERVER, TcpFlags::SYN, capable(None));
+    let mut entries = lost(100, "client", &syn).to_vec();
+    entries.extend(lost(1_000_100, "client", &syn));
+    entries.extend(lost(3_000_100, "client", &syn));
+    entries.push(entry(3_100_000, Observation::Ended));
+    let text = story(&example::scenario(), &recording_of(entries), UNICODE);
+    assert!(text.contains("×3 over 3.0 s"), "{text}");
+}
+
+/// A path splits a segment with signalling: its parts arrive, and nothing is lost.
+#[test]
+fn what_arrives_in_parts_is_not_lost() {
+    let fin = Segment { payload: 20, ..segment(CLIENT, SERVER, TcpFlags::ACK, dss(true, 20)) };
+    let parts = [0, 10].map(|offset| Segment { payload: 10, sequence: 1 + offset, ..fin.clone() });
+    let mut entries = lost(100, "client", &fin).to_vec();
+    entries.push(entry(
+        100,
+        Observation::Path {
+            link: "wifi".to_owned(),
+            sender: "client".to_owned(),
+            number: 1,
+            what: PathDeed::Rule { rule: "small".to_owned(), action: "split".to_owned(), made: parts.to_vec() },
+            segment: Some(fin),
+        },
+    ));
+    entries.extend(parts.iter().map(|part| on(110, "server", "eth1", Direction::In, part)));
+    entries.push(entry(200, Observation::Ended));
+    let text = story(&example::scenario(), &recording_of(entries), UNICODE);
+    assert!(
+        text.contains("├────────────▶│  DATA_FIN (split into 2 segments by the rule “small” of wifi)  10"),
+        "{text}"
+    );
+}
+
+/// The source address says one link, the route another one.
+#[test]
+fn a_link_that_the_address_does_not_tell_is_told() {
+    let join = vec![MptcpOption::MpJoinSyn { backup: false, address_id: 1, token: 7, nonce: 8 }];
+    let mut entries =
+        crossing(100, "client", "server", &segment("10.0.2.2:42000", SERVER, TcpFlags::SYN, join)).to_vec();
+    entries.extend(handshake().into_iter().take(2));
+    entries.push(entry(200, Observation::Ended));
+    let text = story(&example::scenario(), &recording_of(entries), UNICODE);
+    assert!(text.contains("10.0.2.2:42000 → 10.0.1.1:8080 via wifi\n"), "{text}");
+    assert!(text.contains("10.0.1.2:41000 → 10.0.1.1:8080\n"), "{text}");
 }

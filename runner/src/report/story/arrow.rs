@@ -1,0 +1,132 @@
+//! A segment as a line of the story: its words, its way, and what became of it.
+
+use std::time::Duration;
+
+use crate::flight::{Fate, Flight};
+use crate::recording::PathDeed;
+use crate::scenario::model::{Action, Operation, Scenario};
+use crate::text;
+use crate::wire::Segment;
+
+use super::Line;
+use super::deeds::{deeds_words, reshapes, takes_away};
+use super::words::{is_signalling, segment_path, segment_words};
+
+/// A segment on its way from lane to lane.
+#[derive(Debug, PartialEq)]
+pub(super) struct Arrow<'a> {
+    pub(super) at: u64,
+    pub(super) from: &'a str,
+    /// The namespaces that forwarded it.
+    pub(super) through: Vec<&'a str>,
+    /// Where it arrived, or was last seen.
+    pub(super) to: Option<&'a str>,
+    /// Where it would have arrived next, if it did not.
+    pub(super) toward: Option<&'a str>,
+    pub(super) fate: Fate,
+    pub(super) words: String,
+    /// Addresses, and the link that it left by if that isn't what they say.
+    pub(super) path: String,
+    /// How many alike in a row.
+    pub(super) times: u64,
+    /// From the first to the last of them.
+    pub(super) over: Duration,
+}
+
+impl Arrow<'_> {
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        let looks = |arrow: &Self| (arrow.from, arrow.to, arrow.toward, arrow.fate);
+        looks(self) == looks(other)
+            && (&self.words, &self.path, &self.through) == (&other.words, &other.path, &other.through)
+    }
+}
+
+/// The line of a segment; an acknowledgment alone tells nothing.
+pub(super) fn flight_line<'a>(scenario: &Scenario, flight: &Flight<'a>) -> Option<Line<'a>> {
+    let segment = flight.sent;
+    let by_rule = flight.deeds.iter().any(|(_, deed)| matches!(deed, PathDeed::Rule { .. }));
+    if !is_signalling(segment) && !by_rule {
+        let bytes = vec![(flight.from, u64::from(segment.payload))];
+        let lost = u64::from(flight.fate == Fate::Lost);
+        return (segment.payload > 0).then_some(Line::Data { segments: 1, bytes, lost });
+    }
+    let via = link_off_route(scenario, flight).map(|link| format!(" via {}", text::one_line(link)));
+    Some(Line::Arrow(Arrow {
+        at: flight.at,
+        from: flight.from,
+        through: flight.through.clone(),
+        to: flight.arrived.map(|(namespace, _)| namespace),
+        toward: flight.ends_on.map(|(_, namespace)| namespace),
+        fate: flight.fate,
+        words: format!("{}{}", told_words(segment), fate_words(scenario, flight)),
+        path: segment_path(segment) + &via.unwrap_or_default(),
+        times: 1,
+        over: Duration::ZERO,
+    }))
+}
+
+/// The link that a segment left by, unless its source address is the link's own, or there is no other link.
+fn link_off_route<'a>(scenario: &'a Scenario, flight: &Flight<'a>) -> Option<&'a str> {
+    let ends = scenario.world.links.iter().flat_map(|link| &link.ends);
+    if ends.filter(|end| end.namespace == flight.from).count() < 2 {
+        return None;
+    }
+    let link = flight.link?;
+    let end = link.ends.iter().find(|end| end.namespace == flight.from && end.device == flight.device)?;
+    let source = text::address(flight.sent.source.ip());
+    let added = scenario.steps.iter().any(|step| match &step.action {
+        Action::Do(Operation::AddAddress { namespace, device, address }) => {
+            *namespace == end.namespace && *device == end.device && text::address(address.address) == source
+        }
+        _ => false,
+    });
+    let own = end.addresses.iter().any(|own| text::address(own.address) == source);
+    (!own && !added).then_some(link.name.as_str())
+}
+
+/// The words of a segment that is told though it only carries or acknowledges data.
+fn told_words(segment: &Segment) -> String {
+    match segment_words(segment) {
+        nothing if nothing.is_empty() && segment.payload == 0 => "ACK".to_owned(),
+        nothing if nothing.is_empty() => format!("data, {}", text::size(u64::from(segment.payload))),
+        words => words,
+    }
+}
+
+/// What became of a segment on its way, in parentheses; nothing if it arrived as it was sent.
+fn fate_words(scenario: &Scenario, flight: &Flight<'_>) -> String {
+    let mut words = deeds_words(&flight.deeds);
+    let explained = flight.deeds.iter().any(|(_, deed)| takes_away(deed));
+    words.extend(match flight.fate {
+        Fate::Lost if explained => None,
+        Fate::Lost => Some(match flight.ends_on {
+            Some((link, _)) if !flight.through.is_empty() => format!("lost on {}, never arrived", text::one_line(link)),
+            _ => "sent, never arrived".to_owned(),
+        }),
+        Fate::Held => None,
+        Fate::OnItsWay => Some("still in flight at the end".to_owned()),
+        Fate::Arrived => arrival_words(flight).or_else(|| stranded_words(scenario, flight)),
+    });
+    if words.is_empty() { String::new() } else { format!(" ({})", words.join("; ")) }
+}
+
+/// As what a segment arrived, if its options changed. Parts of a segment, and what it was merged into, have words of
+/// their own.
+fn arrival_words(flight: &Flight<'_>) -> Option<String> {
+    let (_, arrived) = flight.arrived?;
+    if flight.cut || flight.deeds.iter().any(|(_, deed)| reshapes(deed)) || arrived.options == flight.sent.options {
+        return None;
+    }
+    Some(match segment_words(arrived) {
+        nothing if nothing.is_empty() => "arrived without it".to_owned(),
+        words => format!("arrived as: {words}"),
+    })
+}
+
+/// It came to a router and was not sent on.
+fn stranded_words(scenario: &Scenario, flight: &Flight<'_>) -> Option<String> {
+    let (namespace, arrived) = flight.arrived?;
+    let router = scenario.world.namespace(namespace)?.forwarding;
+    let owner = scenario.world.owner(arrived.destination.ip())?;
+    (router && owner != namespace).then(|| format!("{} did not forward it", text::one_line(namespace)))
+}
