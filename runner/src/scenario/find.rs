@@ -108,7 +108,7 @@ fn in_folder(folder: &Path, depth: usize, left_out: &mut Vec<String>) -> Result<
     Ok(files)
 }
 
-/// A path from the working directory, if it is below that, however it was written: `./a`, `a//b`, `/work/a` in `/work`. Labels
+/// A path from the working directory, if it is below that, however it was written: `./a`, `a//b`, `/lab/a` in `/lab`. Labels
 /// of results follow from it.
 pub fn normal(path: &Path) -> io::Result<PathBuf> {
     if path.components().all(|component| matches!(component, Component::Normal(_) | Component::CurDir)) {
