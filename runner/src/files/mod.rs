@@ -1,6 +1,6 @@
 //! The one place where mptcplab opens, makes and removes files.
 //!
-//! Scenarios, recordings and the folders they come in are untrusted. [`read`] takes regular files of a bounded size only.
+//! Scenarios, recordings and the folders they come in are untrusted. [`read()`] takes regular files of a bounded size only.
 //! [`Folder`] writes beneath an open folder and follows no symbolic link there; it deletes a tree only if mptcplab has
 //! marked it as its own. `clippy.toml` forbids the functions of `std::fs` that do the same without these checks.
 

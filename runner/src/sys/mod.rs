@@ -1,5 +1,5 @@
 //! The system calls that need more than nix or std offer, wrapped so that the rest of the crate is free of
-//! `unsafe`: [`child`] (a process that ends with us), [`mod@env`] (environment variables), [`ethtool`] (offloads),
+//! `unsafe`: [`child`] (a process that ends with us), [`ethtool`] (offloads),
 //! [`full_info`] (the one socket option that holds pointers), [`port`] (a packet socket that forwards), [`privilege`] (a
 //! user namespace of our own), [`readiness`] (waiting for a descriptor), [`ring`] (the receive ring of a packet socket
 //! that observes), [`signals`] (an exit code for those that end the program) and [`sockopt`] (socket options as bytes).
