@@ -22,7 +22,10 @@ pub fn run_tests(tests: &[(&'static str, Option<&str>, bool, Body)]) -> ExitCode
         };
         Trial::ignorable_test(*name, test).with_ignored_flag(*on_demand)
     });
-    libtest_mimic::run(&Arguments::from_args(), trials.collect()).exit_code()
+    let mut arguments = Arguments::from_args();
+    // One at a time: set-ups beside each other wait for RTNL, and a run that is held up by it is rightly an error.
+    arguments.test_threads = Some(1);
+    libtest_mimic::run(&arguments, trials.collect()).exit_code()
 }
 
 /// The program in that folder, and with that folder for all that it leaves.
