@@ -71,10 +71,9 @@ impl<'a> Work<'a> {
                 self.take_away(index);
             }
             PathDeed::Reordered if self.are_alike() => {
-                let until = at.saturating_add(delays.by_reordering());
+                let (until, order) = (at.saturating_add(delays.by_reordering()), self.order);
                 if let Some(item) = self.at_hand(at, |_| true).and_then(|index| self.items.get_mut(index)) {
-                    item.earliest = item.earliest.max(until);
-                    item.through = true;
+                    (item.earliest, item.order, item.through) = (item.earliest.max(until), order, true);
                 }
             }
             // Which of the parts isn't told.
