@@ -42,8 +42,10 @@ pub(super) trait Delays {
 
 /// What must come out of a segment that entered a path, after all that was done to it.
 pub(super) fn effect<'a>(sent: &'a Segment, at: u64, deeds: &[Done<'a>], delays: &impl Delays) -> Effect<'a> {
+    // The time of a deed isn't quite that at which the packet was sent, and may even be before it.
+    let earliest = deeds.first().map_or(at, |(first, ..)| at.min(*first));
     let first =
-        Item { segment: sent, earliest: at, order: usize::MAX, optional: false, touched: Vec::new(), through: false };
+        Item { segment: sent, earliest, order: usize::MAX, optional: false, touched: Vec::new(), through: false };
     let mut work = Work { items: vec![first], ..Work::default() };
     for (at, order, deed) in deeds {
         work.order = *order;

@@ -231,10 +231,58 @@ fn deeds<'a>(lanes: &Lanes<'a>, entries: &'a [Entry]) -> Vec<BTreeMap<u64, Vec<T
     all
 }
 
+/// The segments that were sent on a lane, and where those alike are.
+struct Departures<'a> {
+    sent: &'a [usize],
+    /// Their positions on the lane, by what makes them comparable.
+    alike: HashMap<Key, Vec<usize>>,
+    /// How many packets the path has counted that nobody captures (ICMP), and how many segments never came to the path
+    /// since its link was down; `None` if that isn't known.
+    uncounted: Option<(u64, u64)>,
+    /// Those whose deeds are known.
+    treated: HashSet<usize>,
+}
+
+impl<'a> Departures<'a> {
+    fn of(sky: &Sky<'_>, track: &Track<'_>, sent: &'a [usize]) -> Self {
+        let mut alike: HashMap<Key, Vec<usize>> = HashMap::new();
+        for (position, index) in sent.iter().enumerate() {
+            if let Some(crossing) = sky.crossings.get(*index) {
+                alike.entry(Key::of(crossing.segment)).or_default().push(position);
+            }
+        }
+        let count = sent.len() as u64;
+        let differ = |totals: &PathTotals| (totals.entered.saturating_sub(count), count.saturating_sub(totals.entered));
+        Self { sent, alike, uncounted: track.totals.map(differ), treated: HashSet::new() }
+    }
+
+    /// The one that a path did something to.
+    ///
+    /// Packets are counted as they enter, in the order in which they were sent: the n-th one is the n-th segment, unless
+    /// there were others. Then the time tells, of those that it can be; it isn't quite that at which the packet entered.
+    fn take(&mut self, sky: &Sky<'_>, number: u64, treated: &Treated<'_>) -> Option<usize> {
+        let position = usize::try_from(number.saturating_sub(1)).unwrap_or(usize::MAX);
+        let (others, absent) = self.uncounted.unwrap_or((number, 0));
+        let [others, absent] = [others, absent].map(|count| usize::try_from(count).unwrap_or(usize::MAX));
+        let alike = self.alike.get(&Key::of(treated.segment))?;
+        let from = alike.partition_point(|other| *other < position.saturating_sub(others));
+        let until = alike.partition_point(|other| *other <= position.saturating_add(absent));
+        let first = treated.deeds.first().map_or(0, |(at, ..)| *at);
+        let fits = |position: &usize| {
+            let index = *self.sent.get(*position)?;
+            let crossing = sky.crossings.get(index).filter(|crossing| crossing.segment == treated.segment)?;
+            (!self.treated.contains(&index)).then_some((crossing.at.abs_diff(first), index))
+        };
+        let there = alike.get(from..until).unwrap_or_default().iter().filter_map(fits);
+        // What one thread sent may be overtaken by what another one did: then it is none of these.
+        let near = || alike.iter().filter_map(fits).min();
+        let (_, index) = there.min().or_else(near)?;
+        self.treated.insert(index);
+        Some(index)
+    }
+}
+
 /// Puts what a path did to the segments that it did it to.
-///
-/// Packets are counted as they enter, in the order in which they were sent, and so are those that nobody captures (ICMP):
-/// the n-th packet is no later segment than the n-th one, and it was sent before anything was done to it.
 fn apply<'a>(
     sky: &mut Sky<'a>,
     lanes: &Lanes<'a>,
@@ -244,28 +292,10 @@ fn apply<'a>(
 ) {
     let Some(track) = lanes.tracks.get(lane) else { return };
     let link = lanes.link(lane).map_or("", |link| link.name.as_str());
-    let mut alike: HashMap<Key, Vec<usize>> = HashMap::new();
-    for (position, index) in sent.iter().enumerate() {
-        if let Some(crossing) = sky.crossings.get(*index) {
-            alike.entry(Key::of(crossing.segment)).or_default().push(position);
-        }
-    }
-    // Segments that never came to the path, since its link was down, have a position and no number.
-    let entered = track.totals.map_or(u64::MAX, |totals| totals.entered);
-    let unentered = (sent.len() as u64).saturating_sub(entered);
+    let mut departures = Departures::of(sky, track, sent);
     let mut of_number: HashMap<u64, usize> = HashMap::new();
-    let mut done: HashSet<usize> = HashSet::new();
     for (number, treated) in deeds.iter().flat_map(|(number, all)| all.iter().map(move |treated| (*number, treated))) {
-        let first = treated.deeds.first().map_or(0, |(at, ..)| *at);
-        let fits = |index: &usize| {
-            let crossing = sky.crossings.get(*index).filter(|_| !done.contains(index));
-            crossing.is_some_and(|crossing| crossing.at <= first && crossing.segment == treated.segment)
-        };
-        let candidates = alike.get(&Key::of(treated.segment)).map_or(&[][..], Vec::as_slice);
-        let until = candidates.partition_point(|position| (*position as u64) < number.saturating_add(unentered));
-        let candidates = candidates.get(..until).unwrap_or_default().iter().rev();
-        let Some(index) = candidates.filter_map(|position| sent.get(*position).copied()).find(fits) else { continue };
-        done.insert(index);
+        let Some(index) = departures.take(sky, number, treated) else { continue };
         of_number.insert(number, index);
         if let Some(crossing) = sky.crossings.get_mut(index) {
             crossing.deeds = treated.deeds.iter().map(|(.., deed)| (link, *deed)).collect();
@@ -275,8 +305,8 @@ fn apply<'a>(
             crossing.items = effect.items;
         }
     }
-    for crossing in sent.iter().filter(|index| !done.contains(index)) {
-        if let Some(crossing) = sky.crossings.get_mut(*crossing) {
+    for index in sent.iter().filter(|index| !departures.treated.contains(index)) {
+        if let Some(crossing) = sky.crossings.get_mut(*index) {
             crossing.items = effect(crossing.segment, crossing.at, &[], track).items;
         }
     }
@@ -302,7 +332,8 @@ fn pair_alike(sky: &mut Sky<'_>, lanes: &Lanes<'_>) {
         let Some(track) = lanes.tracks.get(crossing.lane) else { continue };
         for item in &crossing.items {
             let latest = track.latest(crossing.at);
-            let Item { earliest, order, optional, .. } = *item;
+            let Item { order, optional, .. } = *item;
+            let earliest = item.earliest.max(crossing.at);
             let offer = Offer { by: index, sent: crossing.at, earliest, order, latest, optional };
             kinds.of(crossing.lane, track.key(item.segment), options(item.segment)).offers.push(offer);
         }

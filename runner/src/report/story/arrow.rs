@@ -110,17 +110,19 @@ fn fate_words(scenario: &Scenario, flight: &Flight<'_>) -> String {
     if words.is_empty() { String::new() } else { format!(" ({})", words.join("; ")) }
 }
 
-/// As what a segment arrived, if its options changed. Parts of a segment, and what it was merged into, have words of
+/// As what a segment arrived, if its options changed and have words. Parts of a segment, and what it was merged into, have words of
 /// their own.
 fn arrival_words(flight: &Flight<'_>) -> Option<String> {
     let (_, arrived) = flight.arrived?;
     if flight.cut || flight.deeds.iter().any(|(_, deed)| reshapes(deed)) || arrived.options == flight.sent.options {
         return None;
     }
-    Some(match segment_words(arrived) {
-        nothing if nothing.is_empty() => "arrived without it".to_owned(),
-        words => format!("arrived as: {words}"),
-    })
+    match (segment_words(flight.sent), segment_words(arrived)) {
+        // What changed has no words: the deed tells it.
+        (sent, arrived) if sent == arrived => None,
+        (_, nothing) if nothing.is_empty() => Some("arrived without it".to_owned()),
+        (_, words) => Some(format!("arrived as: {words}")),
+    }
 }
 
 /// It came to a router and was not sent on.
