@@ -11,6 +11,7 @@ mod subflows;
 mod unused;
 mod words;
 
+use std::cell::OnceCell;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::judge::names::Names;
@@ -190,13 +191,15 @@ pub(super) struct Known<'n, 'a> {
     until: usize,
     /// A step failed, and the run ended there.
     cut_short: bool,
+    /// The operations that were done: they are asked for with each connection.
+    operations: OnceCell<Vec<(usize, &'a Operation)>>,
 }
 
 impl<'n, 'a> Known<'n, 'a> {
     /// After the whole run, or after the step that cut it short.
     pub(super) fn at_the_end(names: &'n Names<'a>, cut_short: bool) -> Self {
         let until = names.recording().entries.len();
-        Self { names, moment: Moment::End, sockets: Moment::BeforeClose, until, cut_short }
+        Self { names, moment: Moment::End, sockets: Moment::BeforeClose, until, cut_short, operations: OnceCell::new() }
     }
 
     /// In a check step.
@@ -204,7 +207,14 @@ impl<'n, 'a> Known<'n, 'a> {
         let finished = |what: &Observation| matches!(what, Observation::StepFinished { step: of, .. } if *of == step);
         let entries = &names.recording().entries;
         let until = entries.iter().position(|entry| finished(&entry.what)).unwrap_or(entries.len());
-        Self { names, moment: Moment::Check(step), sockets: Moment::Check(step), until, cut_short: false }
+        Self {
+            names,
+            moment: Moment::Check(step),
+            sockets: Moment::Check(step),
+            until,
+            cut_short: false,
+            operations: OnceCell::new(),
+        }
     }
 
     /// What was observed.
@@ -218,7 +228,9 @@ impl<'n, 'a> Known<'n, 'a> {
         let sides = connections.flat_map(|connection| [(connection, Side::Client), (connection, Side::Server)]);
         sides
             .filter_map(|(connection, side)| {
-                let taken = self.names.recording().entries.iter().rev().find_map(|entry| match &entry.what {
+                let entries = self.names.index().sockets_of(&connection.name).iter().rev();
+                let mut entries = entries.filter_map(|at| self.names.recording().entries.get(*at));
+                let taken = entries.find_map(|entry| match &entry.what {
                     Observation::Sockets { connection: of, side: on, moment, info, subflows }
                         if *of == connection.name && *on == side && *moment == self.sockets =>
                     {
@@ -233,6 +245,10 @@ impl<'n, 'a> Known<'n, 'a> {
 
     /// The operations that were done, with the indices of their steps.
     fn operations(&self) -> impl Iterator<Item = (usize, &'a Operation)> {
+        self.operations.get_or_init(|| self.list_operations()).iter().copied()
+    }
+
+    fn list_operations(&self) -> Vec<(usize, &'a Operation)> {
         let last = self.observations().filter_map(|what| match what {
             Observation::StepStarted { step, .. } => Some(*step),
             _ => None,
@@ -240,10 +256,11 @@ impl<'n, 'a> Known<'n, 'a> {
         let last = last.max();
         let steps = self.names.scenario().steps.iter().enumerate();
         let begun = steps.take_while(move |(index, _)| last.is_some_and(|last| *index <= last));
-        begun.filter_map(|(index, step)| match &step.action {
+        let operations = begun.filter_map(|(index, step)| match &step.action {
             Action::Do(operation) => Some((index, operation)),
             _ => None,
-        })
+        });
+        operations.collect()
     }
 
     /// The sysctl that hands the connections of a namespace to a userspace path manager, with its value.
