@@ -296,7 +296,7 @@ fn a_run_that_was_stopped_is_no_failure() -> Result<(), Failed> {
     }
     let output = child.wait_with_output()?;
     let shown = text(&output.stdout);
-    if !shown.contains("by a stall)") || !shown.contains("was not scheduled for") && !shown.contains("did not wake") {
+    if !shown.contains("by a stall)") || !shown.contains("stood still for") && !shown.contains("woke no thread for") {
         return Err(format!("no stall is told:\n{shown}").into());
     }
     Ok(())

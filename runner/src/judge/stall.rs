@@ -157,13 +157,19 @@ fn during(names: &Names<'_>, at: u64) -> String {
     step.last().map_or_else(String::new, |step| format!(", during step {}", step.saturating_add(1)))
 }
 
-/// `the run was not scheduled`
+/// `the run stood still`
 pub(super) fn came_late(whose: &Stalled) -> String {
     match whose {
-        Stalled::Run => "the run was not scheduled".to_owned(),
-        Stalled::Path { link } => format!("the path of {link} forwarded nothing"),
-        Stalled::Processor { number } => format!("processor {number} did not wake a sleeping thread"),
+        Stalled::Run => "the run stood still".to_owned(),
+        Stalled::Path { link } => format!("the path of {link} stood still"),
+        Stalled::Processor { number } => format!("processor {number} woke no thread"),
     }
+}
+
+/// Long enough by itself to explain a failure.
+pub(super) fn is_long(whose: &Stalled, lasted: u64) -> bool {
+    let shortest = if matches!(whose, Stalled::Path { .. }) { PROBE } else { RETRANSMISSION - UNSEEN };
+    lasted >= shortest
 }
 
 fn busy(names: &Names<'_>) -> Option<Busy> {

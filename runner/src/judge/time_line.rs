@@ -79,7 +79,7 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         Observation::RuleHits { link, rule, segments } => format!("{link}: rule {rule} matched {segments} segments"),
         Observation::SetupFailed { message } => format!("the set-up failed: {message}"),
         Observation::KernelLog { line } => format!("kernel log: {line}"),
-        Observation::Stalled { whose, lasted, .. } => {
+        Observation::Stalled { whose, lasted, .. } if stall::is_long(whose, *lasted) => {
             format!("{} for {}", stall::came_late(whose), text::seconds(*lasted))
         }
         Observation::Ended => "the run ended".to_owned(),
@@ -92,6 +92,7 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         | Observation::LinkBytes { .. }
         | Observation::Path { .. }
         | Observation::PathTotals { .. }
+        | Observation::Stalled { .. }
         | Observation::Busy(_) => return None,
     })
 }
