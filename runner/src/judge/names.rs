@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
 use super::index::Index;
-use crate::mptcp::{EndpointFlags, EventKind, PmEvent, canonical};
-use crate::recording::{Connection, Observation, Recording, Side, canonical_socket};
+use crate::mptcp::{EndpointFlags, EventKind, MptcpInfo, PmEvent, SubflowState, canonical};
+use crate::recording::{Connection, Direction, Moment, Observation, Recording, Side, canonical_socket};
 use crate::scenario::model::{Action, Operation, Scenario};
-use crate::wire::MptcpOption;
+use crate::wire::{MptcpOption, Segment};
 
 /// What the scenario and the recording call things.
 pub(super) struct Names<'a> {
@@ -192,6 +192,28 @@ impl<'a> Names<'a> {
         self.owners.get(&canonical(address)).copied()
     }
 
+    /// The segment was captured on its way through a router: it belongs to somebody else than the namespace.
+    pub(super) fn is_forwarded(&self, namespace: &str, direction: Direction, segment: &Segment) -> bool {
+        let end = match direction {
+            Direction::Out => segment.source,
+            Direction::In => segment.destination,
+        };
+        self.owner(end.ip()).is_some_and(|owner| owner != namespace)
+    }
+
+    /// The sockets of one side of a connection, as they were taken last at that moment.
+    pub(super) fn sockets_at(&self, connection: &str, side: Side, moment: &Moment) -> Option<Taken<'a>> {
+        let taken = self.index.sockets_of(connection).iter().rev();
+        taken.filter_map(|at| self.recording.entries.get(*at)).find_map(|entry| match &entry.what {
+            Observation::Sockets { connection: _, side: on, moment: then, info, subflows }
+                if *on == side && then == moment =>
+            {
+                Some((info.as_ref(), subflows.as_slice()))
+            }
+            _ => None,
+        })
+    }
+
     /// The scenario itself uses this port, so it is the same in each run.
     pub(super) fn is_known_port(&self, port: u16) -> bool {
         self.ports.contains(&port)
@@ -225,6 +247,9 @@ impl<'a> Names<'a> {
         self.end(Some(socket.ip()), Some(socket.port()))
     }
 }
+
+/// `MPTCP_INFO`, unless it is a TCP socket, and the subflows.
+pub(super) type Taken<'a> = (Option<&'a MptcpInfo>, &'a [SubflowState]);
 
 /// The namespace of one side.
 pub(super) fn side_namespace(connection: &Connection, side: Side) -> &str {

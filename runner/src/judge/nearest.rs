@@ -92,7 +92,18 @@ fn hexadecimal(flags: u8) -> String {
     format!("{flags:#04x}")
 }
 
+/// What stands behind a missing one: `; nearest: X (id 2 instead of 1)`, and `: id 2 instead of 1` for a summary. `None` if
+/// there is nothing to compare it with.
+pub(super) fn miss<T>(
+    all: impl Iterator<Item = (T, Differences)>,
+    name: impl Fn(T) -> String,
+) -> Option<(String, String)> {
+    let (one, differences) = nearest(all)?;
+    let differences = differences.join(", ");
+    Some((format!("; nearest: {} ({differences})", name(one)), format!(": {differences}")))
+}
+
 /// The one that differs least, with its differences. The first of several that differ alike.
-pub(super) fn nearest<T>(all: impl Iterator<Item = (T, Differences)>) -> Option<(T, Differences)> {
+fn nearest<T>(all: impl Iterator<Item = (T, Differences)>) -> Option<(T, Differences)> {
     all.min_by_key(|(_, differences)| differences.len())
 }

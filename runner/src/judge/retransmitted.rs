@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::mptcp::{EventKind, PmEvent, canonical};
-use crate::recording::{Connection, Direction, Observation};
+use crate::recording::{Direction, Observation};
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
 use super::names::Names;
@@ -62,13 +62,13 @@ impl<'a> Retransmitted<'a> {
         for (index, entry) in names.recording().entries.iter().enumerate().take(until) {
             let Observation::Packet { namespace, direction, segment, .. } = &entry.what else { continue };
             learn_flow(names, segment, &mut flows);
-            if is_forwarded(names, namespace, *direction, segment) {
+            if names.is_forwarded(namespace, *direction, segment) {
                 continue;
             }
-            let connection = connection_of(names, segment, &flows);
             for option in &segment.options {
                 match option {
                     MptcpOption::AddAddr { echo, address_id, body } => {
+                        let connection = connection_of(names, segment, &flows);
                         let key = (connection, *address_id, canonical(body.address), body.port);
                         let announcement = announcements.entry(key).or_default();
                         if announcement.take(namespace, *direction, *echo) {
@@ -76,6 +76,7 @@ impl<'a> Retransmitted<'a> {
                         }
                     }
                     MptcpOption::RemoveAddr { address_ids } if *direction == Direction::Out => {
+                        let connection = connection_of(names, segment, &flows);
                         announcements.retain(|(of, id, ..), announcement| {
                             *of != connection || announcement.sender != Some(namespace) || !address_ids.contains(id)
                         });
@@ -217,23 +218,7 @@ fn connection_of<'a>(
 ) -> Option<&'a str> {
     let (source, destination) = ends(segment);
     let joined = flows.get(&(source, destination)).or_else(|| flows.get(&(destination, source)));
-    let is = |end: SocketAddr, known: SocketAddr| end == SocketAddr::new(canonical(known.ip()), known.port());
-    let is_initial = |connection: &&Connection| {
-        let Connection { client_address, server_address, .. } = **connection;
-        (is(source, client_address) && is(destination, server_address))
-            || (is(source, server_address) && is(destination, client_address))
-    };
-    joined.copied().or_else(|| {
-        let connection: Option<&'a Connection> = names.recording().connections().find(is_initial);
-        connection.map(|connection| connection.name.as_str())
-    })
-}
-
-/// It was captured on its way through a router.
-fn is_forwarded(names: &Names<'_>, namespace: &str, direction: Direction, segment: &Segment) -> bool {
-    let end = match direction {
-        Direction::Out => segment.source,
-        Direction::In => segment.destination,
-    };
-    names.owner(end.ip()).is_some_and(|owner| owner != namespace)
+    let initial =
+        || names.connected_between(source, destination).or_else(|| names.connected_between(destination, source));
+    joined.copied().or_else(initial)
 }

@@ -32,6 +32,15 @@ pub(super) fn fold(blocks: Vec<Block>) -> Vec<String> {
     lines
 }
 
+/// As [`fold`], for sections: each ends its last line, and so does what is said instead of many.
+pub(super) fn fold_sections(blocks: Vec<Block>) -> Vec<String> {
+    let mut sections = fold(blocks);
+    for section in sections.iter_mut().filter(|section| !section.ends_with('\n')) {
+        section.push('\n');
+    }
+    sections
+}
+
 /// What a block says, without the name.
 fn nameless(block: &Block) -> Vec<String> {
     block.lines.iter().map(|line| without(line, &block.name)).collect()

@@ -8,7 +8,7 @@ use crate::judge::render::push;
 use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo, SubflowFlags, SubflowState, canonical};
 use crate::recording::{Connection, Moment, Observation, Side};
 
-use super::alike::{Block, fold};
+use super::alike::{Block, fold_sections};
 use super::section;
 
 /// All of them.
@@ -17,30 +17,19 @@ pub(super) fn sections(names: &Names<'_>) -> Vec<String> {
     for connection in names.recording().connections() {
         let mut sections = Vec::new();
         for side in [Side::Client, Side::Server] {
-            let taken = names.index().sockets_of(&connection.name).iter().rev();
-            let last = taken.filter_map(|at| names.recording().entries.get(*at)).find_map(|entry| match &entry.what {
-                Observation::Sockets { connection: of, side: on, moment: Moment::BeforeClose, info, subflows }
-                    if *of == connection.name && *on == side =>
-                {
-                    Some((info, subflows))
-                }
-                _ => None,
-            });
+            let last = names.sockets_at(&connection.name, side, &Moment::BeforeClose);
             let Some((info, subflows)) = last else { continue };
             let whose = format!("{}, {} side", connection.name, side_word(side));
             sections.push(section(&format!("subflows of {whose}"), &subflow_lines(names, connection, side, subflows)));
             let userspace = names.scenario().world.namespace(side_namespace(connection, side));
             let userspace = userspace.is_some_and(|namespace| namespace.userspace_path_manager);
-            let info = info.as_ref().map_or_else(|| vec!["plain TCP".to_owned()], |info| info_lines(info, userspace));
+            let info = info.map_or_else(|| vec!["plain TCP".to_owned()], |info| info_lines(info, userspace));
             sections.push(section(&format!("info of {whose}"), &info));
         }
         sections.retain(|section| !section.is_empty());
         blocks.push(Block { name: connection.name.clone(), lines: sections });
     }
-    let mut sections = fold(blocks);
-    for said in sections.iter_mut().filter(|section| !section.ends_with('\n')) {
-        said.push('\n');
-    }
+    let mut sections = fold_sections(blocks);
     for namespace in &names.scenario().world.namespaces {
         sections.push(section(&format!("endpoints of {}", namespace.name), &endpoint_lines(names, &namespace.name)));
     }

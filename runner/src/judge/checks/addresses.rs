@@ -40,13 +40,10 @@ pub(super) fn endpoints(scope: &Scope<'_, '_>, expected: &EndpointsExpectation) 
     let mut first = None;
     let missing = missing.map(|(endpoint, _)| {
         let free = dump.iter().enumerate().filter(|(index, _)| !pairs.contains(&Some(*index)));
-        let nearest = nearest::nearest(free.map(|(_, dumped)| (dumped, nearest::of_endpoint(endpoint, dumped))));
-        let differs = nearest.map(|(dumped, differences)| {
-            let differences = differences.join(", ");
-            first.get_or_insert_with(|| format!(": {differences}"));
-            format!("; nearest: {dumped} ({differences})")
-        });
-        format!("  - missing: {endpoint}{}\n", differs.unwrap_or_default())
+        let free = free.map(|(_, dumped)| (dumped, nearest::of_endpoint(endpoint, dumped)));
+        let (nearest, differs) = nearest::miss(free, ToString::to_string).unzip();
+        first = first.take().or(differs);
+        format!("  - missing: {endpoint}{}\n", nearest.unwrap_or_default())
     });
     let dumped = dump.iter().enumerate().map(|(index, endpoint)| {
         let sign = if pairs.contains(&Some(index)) { "    as expected:" } else { "  + not expected:" };

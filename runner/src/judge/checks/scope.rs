@@ -1,6 +1,6 @@
 //! What an expectation is about: the run up to a check step, or the whole run. Main type: [`Scope`].
 
-use crate::judge::names::Names;
+use crate::judge::names::{Names, Taken};
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{Moment, Observation, Side};
 
@@ -48,20 +48,8 @@ impl<'n, 'a> Scope<'n, 'a> {
 
     /// The sockets of one side of a connection at the scope's moment: right before the connection was closed for the
     /// last time, if it is the whole run.
-    pub(super) fn sockets_of(
-        &self,
-        connection: &str,
-        side: Side,
-    ) -> Option<(Option<&'a crate::mptcp::MptcpInfo>, &'a [crate::mptcp::SubflowState])> {
-        let taken = self.names.index().sockets_of(connection).iter().rev();
-        taken.filter_map(|at| self.names.recording().entries.get(*at)).find_map(|entry| match &entry.what {
-            Observation::Sockets { connection: of, side: on, moment, info, subflows }
-                if of == connection && *on == side && *moment == self.sockets =>
-            {
-                Some((info.as_ref(), subflows.as_slice()))
-            }
-            _ => None,
-        })
+    pub(super) fn sockets_of(&self, connection: &str, side: Side) -> Option<Taken<'a>> {
+        self.names.sockets_at(connection, side, &self.sockets)
     }
 
     /// The time of the last entry in scope.

@@ -24,13 +24,10 @@ pub(super) fn subflows(scope: &Scope<'_, '_>, expected: &SubflowsExpectation) ->
     let missing: Vec<String> = missing
         .map(|(pattern, _)| {
             let free = usable.iter().enumerate().filter(|(index, _)| !paired.contains(index));
-            let nearest = nearest::nearest(free.map(|(_, subflow)| (*subflow, nearest::of_subflow(pattern, subflow))));
-            let differs = nearest.map(|(subflow, differences)| {
-                let differences = differences.join(", ");
-                first.get_or_insert_with(|| format!(": {differences}"));
-                format!("; nearest: {} ({differences})", render::subflow(subflow))
-            });
-            format!("  - missing: {}{}", render::subflow_pattern(pattern), differs.unwrap_or_default())
+            let free = free.map(|(_, subflow)| (*subflow, nearest::of_subflow(pattern, subflow)));
+            let (nearest, differs) = nearest::miss(free, render::subflow).unzip();
+            first = first.take().or(differs);
+            format!("  - missing: {}{}", render::subflow_pattern(pattern), nearest.unwrap_or_default())
         })
         .collect();
     let lines = all.iter().map(|subflow| {

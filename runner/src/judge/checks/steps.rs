@@ -85,10 +85,9 @@ fn is_failed_setup(what: &Observation) -> bool {
 
 /// What was seen between the start of a quiet step and its end: what is alike is counted.
 fn disturbances(names: &Names<'_>, index: usize, end: usize) -> String {
-    let entries = names.recording().entries.iter().take(end);
-    let started = |what: &Observation| matches!(what, Observation::StepStarted { step, .. } if *step == index);
+    let begin = names.index().started.get(&index).copied().unwrap_or(end);
     let mut seen: Vec<(String, usize, u64)> = Vec::new();
-    for entry in entries.skip_while(|entry| !started(&entry.what)) {
+    for entry in names.recording().entries.get(begin..end).unwrap_or_default() {
         let words = match &entry.what {
             Observation::Event { namespace, event } => {
                 format!("{namespace}: event {}", render::event(names, namespace, event))
@@ -123,8 +122,7 @@ fn disturbances(names: &Names<'_>, index: usize, end: usize) -> String {
 const MOST_DISTURBANCES: usize = 20;
 
 fn unfinished(names: &Names<'_>, index: usize, step: &Step) -> Finding {
-    let started = |what: &Observation| matches!(what, Observation::StepStarted { step, .. } if *step == index);
-    let entry = names.recording().entries.iter().position(|entry| started(&entry.what));
+    let entry = names.index().started.get(&index).copied();
     let summary = match entry {
         Some(_) => format!("step {} did not end", describe(names, index)),
         None => format!("step {} was not begun", index.saturating_add(1)),

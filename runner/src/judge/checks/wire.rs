@@ -3,7 +3,6 @@
 use crate::judge::matching::{impossible_field, segment_matches};
 use crate::judge::retransmitted::Retransmitted;
 use crate::judge::{Finding, FindingKind, nearest, render, time_line};
-use crate::mptcp::canonical;
 use crate::recording::{Direction, Observation};
 use crate::scenario::model::{WireExpectation, WirePattern};
 
@@ -20,9 +19,10 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option
     let sent: Vec<_> = entries
         .filter_map(|(index, entry)| match &entry.what {
             // A forwarded segment was sent by somebody else.
-            Observation::Packet { namespace, direction: Direction::Out, segment, .. }
-                if *namespace == pattern.sender
-                    && scope.names.owner(canonical(segment.source.ip())).is_none_or(|owner| owner == namespace) =>
+            Observation::Packet { namespace, direction, segment, .. }
+                if *direction == Direction::Out
+                    && *namespace == pattern.sender
+                    && !scope.names.is_forwarded(namespace, *direction, segment) =>
             {
                 Some((index, segment))
             }
@@ -68,12 +68,12 @@ fn nearest_misses(scope: &Scope<'_, '_>, pattern: &WirePattern) -> Option<(Strin
     let entries = scope.names.recording().entries.iter().enumerate().take(scope.until);
     let mut misses: Vec<_> = entries
         .filter_map(|(index, entry)| {
-            let Observation::Packet { namespace, direction: Direction::Out, segment, .. } = &entry.what else {
-                return None;
-            };
+            let Observation::Packet { namespace, direction, segment, .. } = &entry.what else { return None };
             // A forwarded segment was sent by somebody else.
-            let forwarded = scope.names.owner(canonical(segment.source.ip())).is_some_and(|owner| owner != namespace);
-            let differences = nearest::of_segment(pattern, namespace, segment).filter(|_| !forwarded)?;
+            if *direction == Direction::In || scope.names.is_forwarded(namespace, *direction, segment) {
+                return None;
+            }
+            let differences = nearest::of_segment(pattern, namespace, segment)?;
             (!differences.is_empty()).then_some((index, namespace, segment, differences))
         })
         .collect();

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::mptcp::{Endpoint, EndpointFlags, canonical};
 use crate::recording::Observation;
-use crate::scenario::model::{Operation, RuleAction, WhichEndpoints};
+use crate::scenario::model::{Operation, WhichEndpoints};
 
 use super::{Idle, Known, Reason};
 
@@ -46,7 +46,7 @@ fn why(known: &Known<'_, '_>, namespace: &str, endpoint: &Endpoint) -> Option<Id
         // An endpoint with the address of the initial subflow stands for that subflow, whatever its flags are.
         return (!is_initial(known, namespace, endpoint.address)).then_some(Idle::NoRole);
     }
-    if flags.contains(EndpointFlags::SIGNAL) && translates(known) {
+    if flags.contains(EndpointFlags::SIGNAL) && known.translates() {
         // What is announced may be an address on the other side of the translation.
         return None;
     }
@@ -67,14 +67,6 @@ fn is_initial(known: &Known<'_, '_>, namespace: &str, address: IpAddr) -> bool {
         let ends = [(&connection.client, connection.client_address), (&connection.server, connection.server_address)];
         ends.iter().any(|(of, end)| *of == namespace && canonical(end.ip()) == canonical(address))
     })
-}
-
-fn translates(known: &Known<'_, '_>) -> bool {
-    known
-        .names
-        .scenario()
-        .path_rules()
-        .any(|(_, rule)| matches!(rule.action, RuleAction::Nat { .. } | RuleAction::Rewrite { .. }))
 }
 
 /// When an address came to its namespace for the last time.

@@ -17,7 +17,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::judge::names::Names;
 use crate::mptcp::{Endpoint, MptcpInfo, SubflowState};
 use crate::recording::{Connection, Moment, Observation, Side};
-use crate::scenario::model::{Action, Operation};
+use crate::scenario::model::{Action, Operation, RuleAction};
 
 /// One thing that may explain a failure, with its evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -204,9 +204,7 @@ impl<'n, 'a> Known<'n, 'a> {
 
     /// In a check step.
     pub(super) fn in_check(names: &'n Names<'a>, step: usize) -> Self {
-        let finished = |what: &Observation| matches!(what, Observation::StepFinished { step: of, .. } if *of == step);
-        let entries = &names.recording().entries;
-        let until = entries.iter().position(|entry| finished(&entry.what)).unwrap_or(entries.len());
+        let until = names.index().finished.get(&step).copied().unwrap_or(names.recording().entries.len());
         Self {
             names,
             moment: Moment::Check(step),
@@ -228,17 +226,8 @@ impl<'n, 'a> Known<'n, 'a> {
         let sides = connections.flat_map(|connection| [(connection, Side::Client), (connection, Side::Server)]);
         sides
             .filter_map(|(connection, side)| {
-                let entries = self.names.index().sockets_of(&connection.name).iter().rev();
-                let mut entries = entries.filter_map(|at| self.names.recording().entries.get(*at));
-                let taken = entries.find_map(|entry| match &entry.what {
-                    Observation::Sockets { connection: of, side: on, moment, info, subflows }
-                        if *of == connection.name && *on == side && *moment == self.sockets =>
-                    {
-                        Some((info.as_ref(), subflows.as_slice()))
-                    }
-                    _ => None,
-                })?;
-                Some(Sockets { connection, side, info: taken.0, subflows: taken.1 })
+                let (info, subflows) = self.names.sockets_at(&connection.name, side, &self.sockets)?;
+                Some(Sockets { connection, side, info, subflows })
             })
             .collect()
     }
@@ -261,6 +250,12 @@ impl<'n, 'a> Known<'n, 'a> {
             _ => None,
         });
         operations.collect()
+    }
+
+    /// A path gives segments other addresses.
+    fn translates(&self) -> bool {
+        let mut rules = self.names.scenario().path_rules();
+        rules.any(|(_, rule)| matches!(rule.action, RuleAction::Nat { .. } | RuleAction::Rewrite { .. }))
     }
 
     /// The sysctl that hands the connections of a namespace to a userspace path manager, with its value.

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 
 use crate::mptcp::{TCP_ESTABLISHED, TCP_SYN_SENT, canonical};
-use crate::recording::{Direction, Observation};
-use crate::scenario::model::{Operation, RuleAction};
+use crate::recording::{Direction, Observation, canonical_socket};
+use crate::scenario::model::Operation;
 use crate::wire::{Segment, TcpFlags};
 
 use super::{Known, Reason, Syns};
@@ -30,15 +30,12 @@ pub(super) fn states(known: &Known<'_, '_>) -> Vec<Reason> {
 }
 
 fn is_between(segment: &Segment, from: SocketAddr, to: SocketAddr) -> bool {
-    let same =
-        |one: SocketAddr, other: SocketAddr| canonical(one.ip()) == canonical(other.ip()) && one.port() == other.port();
+    let same = |one, other| canonical_socket(one) == canonical_socket(other);
     same(segment.source, from) && same(segment.destination, to)
 }
 
 fn syns(known: &Known<'_, '_>, wanted: &str, local: SocketAddr, remote: SocketAddr) -> Syns {
-    let mut rules = known.names.scenario().path_rules();
-    let translates = rules.any(|(_, rule)| matches!(rule.action, RuleAction::Nat { .. } | RuleAction::Rewrite { .. }));
-    let peer = known.names.owner(remote.ip()).filter(|_| !translates);
+    let peer = known.names.owner(remote.ip()).filter(|_| !known.translates());
     let mut syns = Syns { arrived: peer.map(|peer| (peer.to_owned(), 0)), ..Syns::default() };
     for what in known.observations() {
         let Observation::Packet { namespace, device, direction, segment } = what else { continue };

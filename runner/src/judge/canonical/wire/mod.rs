@@ -16,7 +16,7 @@ use crate::judge::names::Names;
 use crate::recording::{Direction, Observation, Side};
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
-use super::alike::{Block, fold};
+use super::alike::{Block, fold_sections};
 use super::stretch;
 use conversation::Conversation;
 
@@ -72,11 +72,7 @@ impl<'a> Wire<'a> {
                 continue;
             }
             // On its way through a router a segment is seen again.
-            let end = match direction {
-                Direction::Out => segment.source,
-                Direction::In => segment.destination,
-            };
-            if names.owner(end.ip()).is_some_and(|owner| owner != namespace) {
+            if names.is_forwarded(namespace, *direction, segment) {
                 continue;
             }
             match direction {
@@ -170,12 +166,7 @@ impl<'a> Wire<'a> {
             .collect();
         sections.sort();
         let blocks = sections.into_iter().map(|(_, text, name)| Block { name: name.to_owned(), lines: vec![text] });
-        let mut texts = fold(blocks.collect());
-        // A section ends its last line; what is said instead of many doesn't.
-        for text in texts.iter_mut().filter(|text| !text.ends_with('\n')) {
-            text.push('\n');
-        }
-        texts.join("\n")
+        fold_sections(blocks.collect()).join("\n")
     }
 }
 
