@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::files::Folder;
-use crate::judge::snapshot_path;
+use crate::judge::{remove_snapshot, snapshot_path, snapshot_suffix};
 use crate::report::Printer;
-use crate::scenario;
 use crate::scenario::model::Scenario;
+use crate::scenario::{self, MAX_DEPTH, NOT_SCENARIOS, is_named_like_a_scenario};
 use crate::text;
 
 use super::{complain, hint};
@@ -17,16 +15,13 @@ use super::{complain, hint};
 /// More names than anybody reads.
 const MOST_TOLD: usize = 10;
 
-/// How deep folders are searched, as for scenarios.
-const MAX_DEPTH: usize = 32;
-
 /// Tells which snapshots in the given folders are orphaned, or removes them. `scenarios`: all that these folders have.
 pub(super) fn settle(paths: &[PathBuf], scenarios: &[Scenario], prune: bool, quiet: bool, printer: &mut Printer) {
     let orphans = find(paths, scenarios);
     if prune {
         for orphan in &orphans {
             let path = text::one_line(&orphan.display().to_string());
-            match remove(orphan) {
+            match remove_snapshot(orphan) {
                 Ok(()) if quiet => {}
                 Ok(()) => printer.note(&format!("removed the orphaned snapshot {path}")),
                 Err(error) => complain(printer, &format!("can't remove the orphaned snapshot {path}: {error}")),
@@ -60,7 +55,7 @@ fn walk(folder: &Path, depth: usize, folders: &mut BTreeSet<PathBuf>) {
     }
     for entry in entries(folder) {
         let name = entry.file_name();
-        let searched = !name.as_encoded_bytes().starts_with(b".") && name != "snapshots" && name != "topologies";
+        let searched = !name.as_encoded_bytes().starts_with(b".") && NOT_SCENARIOS.iter().all(|other| name != *other);
         if searched && entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             walk(&entry.path(), depth + 1, folders);
         }
@@ -82,7 +77,7 @@ fn in_folder(folder: &Path, scenarios: &[Scenario]) -> Vec<PathBuf> {
     // Files that aren't among the scenarios may have snapshots all the same: hidden ones, or `.yml`.
     let unknown: Vec<String> = entries(folder)
         .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml"))
+        .filter(|path| is_named_like_a_scenario(path))
         .filter(|path| here.iter().all(|scenario| scenario.file.file_name() != path.file_name()))
         .map(|path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned())
         .collect();
@@ -117,18 +112,9 @@ fn makes(scenario: &Scenario, name: &str) -> bool {
         return false;
     };
     for feature in &scenario.gates.snapshot_by {
-        let word = format!("~no-{}", feature.word().replace([':', '.'], "-"));
-        rest = rest.strip_prefix(word.as_str()).unwrap_or(rest);
+        rest = rest.strip_prefix(snapshot_suffix(feature).as_str()).unwrap_or(rest);
     }
     rest.is_empty()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    let (Some(snapshots), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    let scenarios = Folder::open(snapshots.parent().unwrap_or(Path::new("")))?;
-    scenarios.beneath(Path::new("snapshots"))?.remove_file(name)
 }
 
 #[cfg(test)]
@@ -167,7 +153,7 @@ mod tests {
         found.sort();
         assert_eq!(found, expected);
         for orphan in &found {
-            remove(orphan).unwrap();
+            remove_snapshot(orphan).unwrap();
         }
         assert!(find(&[root.path().to_owned()], &[scenario.clone()]).is_empty());
         assert!(

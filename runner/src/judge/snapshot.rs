@@ -6,14 +6,15 @@
 
 mod file;
 
-use std::fmt::Write as _;
+pub(crate) use file::remove as remove_snapshot;
+
 use std::io;
 use std::path::{Path, PathBuf};
 
 use similar::{ChangeTag, TextDiff};
 
 use crate::recording::Recording;
-use crate::scenario::model::Scenario;
+use crate::scenario::model::{Feature, Scenario};
 use crate::text;
 
 use super::verdict::on_its_kernel;
@@ -46,9 +47,14 @@ fn snapshot_name(scenario: &Scenario) -> String {
         None => stem,
     };
     for feature in scenario.snapshot_without() {
-        _ = write!(name, "~no-{}", feature.word().replace([':', '.'], "-"));
+        name += &snapshot_suffix(feature);
     }
     name.replace(['/', '\\'], "__")
+}
+
+/// What the name of a snapshot has for a feature that the kernel lacks.
+pub(crate) fn snapshot_suffix(feature: &Feature) -> String {
+    format!("~no-{}", feature.word().replace([':', '.'], "-"))
 }
 
 /// What a run has left that its snapshot is compared with, and that can become the snapshot.
@@ -128,6 +134,16 @@ impl Candidate {
             Snapshots::Compare | Snapshots::Ignore => None,
         };
         Err(self.difference(kept.as_deref(), pending.as_ref()))
+    }
+
+    /// How it differs from the snapshot, without a word about what to do; `None` if it doesn't, or if there is no snapshot
+    /// that can be read. Writes nothing.
+    pub(super) fn change(&self) -> Option<Finding> {
+        let kept = self.kept().ok()??;
+        (kept != self.text).then(|| {
+            let summary = format!("snapshot {} differs", self.path.display());
+            Finding::new(FindingKind::SnapshotChanged, summary).detailed(unified_diff(&kept, &self.text))
+        })
     }
 
     /// Make it the snapshot.
@@ -259,24 +275,6 @@ pub fn snapshot_difference(scenario: &Scenario, canonical: &str) -> Option<Strin
     let kept = normalized(&file::read(&snapshot_path(scenario)).ok()??);
     let canonical = normalized(canonical);
     (kept != canonical).then(|| unified_diff(&kept, &canonical))
-}
-
-/// What a canonical form that isn't the snapshot's would be found to be, without writing anything; `None` if there is no
-/// difference, or the snapshot can't be read.
-pub(super) fn snapshot_finding(scenario: &Scenario, canonical: &str) -> Option<Finding> {
-    let (path, canonical) = (snapshot_path(scenario), normalized(canonical));
-    match file::read(&path).ok()? {
-        Some(text) if normalized(&text) == canonical => None,
-        Some(text) => {
-            let summary = format!("snapshot {} differs", path.display());
-            let detail = unified_diff(&normalized(&text), &canonical);
-            Some(Finding::new(FindingKind::SnapshotChanged, summary).detailed(detail))
-        }
-        None => {
-            let summary = format!("there is no snapshot {} yet", path.display());
-            Some(Finding::new(FindingKind::SnapshotNew, summary))
-        }
-    }
 }
 
 /// The end of a line is `\n`, the end of the text doesn't count.

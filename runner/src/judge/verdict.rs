@@ -4,8 +4,7 @@ use crate::recording::Recording;
 use crate::scenario::model::{Place, Scenario};
 
 use super::names::Names;
-use super::snapshot::snapshot_finding;
-use super::{Candidate, Reason, Snapshots, canonical, judge, stall};
+use super::{Candidate, Reason, Snapshots, judge, stall};
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -175,12 +174,13 @@ pub fn verdict(scenario: &Scenario, recording: &Recording, snapshots: Snapshots)
         return Verdict::Passed;
     }
     // Before the snapshot is settled: what is observed in a run that stalled must not wait to be accepted.
-    if let Some(finding) = snapshot_finding(scenario, &canonical(scenario, recording))
+    let candidate = Candidate::of(scenario, recording);
+    if let Some(finding) = candidate.change()
         && let Some(stalled) = stall::explanation(&names, std::slice::from_ref(&finding))
     {
         return Verdict::Error(vec![stalled, finding]);
     }
-    match Candidate::of(scenario, recording).settle(snapshots) {
+    match candidate.settle(snapshots) {
         Ok(()) => Verdict::Passed,
         Err(finding) if finding.kind.is_error() => Verdict::Error(vec![finding]),
         Err(finding) => Verdict::Failed(vec![finding]),

@@ -6,10 +6,10 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 /// The files of a folder are not looked for here: what they contain belongs to scenarios, but isn't one.
-const NOT_SCENARIOS: [&str; 2] = ["snapshots", "topologies"];
+pub(crate) const NOT_SCENARIOS: [&str; 2] = ["snapshots", "topologies"];
 
 /// How deep folders are searched. A real tree is much flatter; this ends the way into one that isn't.
-const MAX_DEPTH: usize = 32;
+pub(crate) const MAX_DEPTH: usize = 32;
 
 /// Why there are no files to work with.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +62,7 @@ pub fn find(paths: &[PathBuf]) -> Result<Found, FindError> {
 }
 
 /// `*.yaml`, or the same with the shorter ending.
-fn is_named_like_a_scenario(path: &Path) -> bool {
+pub(crate) fn is_named_like_a_scenario(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml")
 }
 

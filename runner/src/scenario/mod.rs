@@ -25,6 +25,7 @@ mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, snippet};
 pub use find::{FindError, Found, find, normal};
+pub(crate) use find::{MAX_DEPTH, NOT_SCENARIOS, is_named_like_a_scenario};
 pub use kernels::load_kernels;
 pub use schema::json_schema;
 

@@ -99,7 +99,7 @@ pub(super) fn write(path: &Path, content: &str) -> io::Result<()> {
 }
 
 /// Removes a snapshot's file, if there is one.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
     if std::fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
         return Ok(());
     }
