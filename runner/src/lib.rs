@@ -17,6 +17,7 @@ pub mod forward;
 pub mod instances;
 pub mod judge;
 pub mod mptcp;
+mod nanos;
 pub mod netlink;
 pub mod observe;
 pub mod path;

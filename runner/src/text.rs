@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::nanos;
+
 /// Bytes with the largest unit that leaves no remainder: `64 KiB`, `1500 B`.
 pub(crate) fn size(bytes: u64) -> String {
     scaled(bytes, 1024, &["B", "KiB", "MiB", "GiB"])
@@ -57,7 +59,7 @@ pub(crate) fn seconds(nanoseconds: u64) -> String {
 
 /// A measured time: `41 ms`, `1.31 s`.
 pub(crate) fn measured(duration: Duration) -> String {
-    seconds(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    seconds(nanos::of(duration))
 }
 
 /// A count with its noun: `1 subflow`, `3 subflows`.

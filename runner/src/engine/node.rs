@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
 
-use super::recorder::{self, Recorder};
+use super::recorder::Recorder;
+use crate::nanos;
 use crate::netlink::DeviceNames;
 use crate::netlink::diag::DiagSocket;
 use crate::netlink::events::{EventSocket, Received, Reception};
@@ -145,7 +146,7 @@ impl Observers {
                 Ok(None) => return,
                 Ok(Some(Reception { at, what })) => self.recorder.observe(at, observation(&self.namespace, what)),
                 // The socket itself failed: what it would have told is lost.
-                Err(_) => return self.recorder.observe(recorder::now(), lost_events(&self.namespace)),
+                Err(_) => return self.recorder.observe(nanos::now(), lost_events(&self.namespace)),
             }
         }
     }
@@ -166,7 +167,7 @@ impl Observers {
         if !matches!(lost, Ok(0)) {
             let namespace = self.namespace.clone();
             let lost = Observation::Lost { namespace, what: LostWhat::Packets, count: lost.ok() };
-            self.recorder.observe(recorder::now(), lost);
+            self.recorder.observe(nanos::now(), lost);
         }
     }
 }

@@ -7,8 +7,9 @@ use indexmap::IndexMap;
 use tokio::task::JoinHandle;
 
 use super::lab::Lab;
-use super::recorder::{self, Recorder};
+use super::recorder::Recorder;
 use crate::forward::{Forwarder, News, Prepared, Starting};
+use crate::nanos;
 use crate::path::Path;
 use crate::plan::rings;
 use crate::recording::{LostWhat, Moment, Observation, Stalled};
@@ -144,7 +145,7 @@ impl LivePath {
 
     fn lost(&self, from: usize, what: LostWhat, count: Option<u64>) {
         let lost = Observation::Lost { namespace: self.sender(from), what, count };
-        self.recorder.observe(recorder::now(), lost);
+        self.recorder.observe(nanos::now(), lost);
     }
 
     fn sender(&self, from: usize) -> String {

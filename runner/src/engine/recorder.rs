@@ -1,10 +1,11 @@
 //! The recorder: gathers observations from all observers of a run, and wakes up whoever waits for one.
 
 use std::cell::{Cell, RefCell};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::nanos;
 use crate::processors::Late;
 use crate::recording::{Entry, Header, Observation, Recording, Stalled};
 
@@ -21,15 +22,10 @@ pub struct Recorder {
     stalls: Cell<usize>,
 }
 
-/// Nanoseconds since the epoch. Packets bear time stamps of the same clock (`CLOCK_REALTIME`).
-pub fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| u64::try_from(age.as_nanos()).unwrap_or(u64::MAX))
-}
-
 impl Recorder {
     /// Begins a recording now.
     pub fn new() -> Self {
-        let start = now();
+        let start = nanos::now();
         Self {
             start,
             entries: RefCell::default(),
@@ -41,7 +37,7 @@ impl Recorder {
 
     /// Records what the runner itself did or read, with the present time.
     pub fn note(&self, what: Observation) {
-        let at = now().saturating_sub(self.start);
+        let at = nanos::now().saturating_sub(self.start);
         self.entries.borrow_mut().push(Entry { at, what });
     }
 
@@ -58,7 +54,7 @@ impl Recorder {
         if self.stalls.get() > MOST_STALLS {
             return;
         }
-        let waited = waited.map(|waited| u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX));
+        let waited = waited.map(nanos::of);
         let what = Observation::Stalled { whose, lasted: late.lasted, waited };
         self.entries.borrow_mut().push(Entry { at: late.from.saturating_sub(self.start), what });
     }

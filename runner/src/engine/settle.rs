@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::lab::Lab;
-use super::recorder;
+use crate::nanos;
 use crate::recording::Observation;
 
 /// A path may be cut on purpose, and then its sockets stay: what doesn't move for so long has settled.
@@ -21,7 +21,7 @@ const AT_REST: [u8; 3] = [6, 7, 10];
 impl Lab<'_> {
     /// Waits until no connection that was closed has a TCP socket left, or nothing has been observed for a while.
     pub(super) async fn settle(&mut self) -> Result<(), String> {
-        let begin = recorder::now();
+        let begin = nanos::now();
         let most = DEADLINE.saturating_mul(self.patience);
         let deadline = Instant::now() + most;
         loop {

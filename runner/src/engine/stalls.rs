@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::recorder::{self, Recorder};
+use super::recorder::Recorder;
 use crate::files;
+use crate::nanos;
 use crate::processors::{Late, NOTED, PERIOD, Seat, Waited};
 use crate::recording::{Busy, Observation, Stalled};
 
@@ -62,7 +63,7 @@ impl Stalls {
                 pressure: moved(now.pressure, self.before.pressure),
                 stolen: moved(now.stolen, self.before.stolen),
                 throttled: moved(now.throttled, self.before.throttled),
-                of: recorder::now().saturating_sub(recorder.start()),
+                of: nanos::now().saturating_sub(recorder.start()),
             }));
         }
     }

@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use super::lab::Lab;
 use super::step::failed;
+use crate::nanos;
 use crate::recording::{CallEnd, Integrity, Moment, Observation, Side, StepOutcome};
 use crate::scenario::model::{CloseHow, TransferPlan};
 use crate::traffic::{CloseError, Deliveries, Delivery};
@@ -82,7 +83,7 @@ impl Lab<'_> {
                 sender,
                 bytes: delivery.bytes,
                 integrity: integrity(&delivery),
-                took: delivery.took.map(|took| u64::try_from(took.as_nanos()).unwrap_or(u64::MAX)),
+                took: delivery.took.map(nanos::of),
             });
         }
         outcome

@@ -5,10 +5,10 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::lab::Lab;
-use super::recorder;
 use super::step::failed;
 use crate::judge;
 use crate::mptcp::{SubflowState, TCP_ESTABLISHED, tcp_state_word};
+use crate::nanos;
 use crate::recording::{CallEnd, Direction, Entry, Observation, Side, StepOutcome};
 use crate::scenario::model::{Condition, WirePattern};
 use crate::text;
@@ -208,7 +208,7 @@ impl Lab<'_> {
     ///
     /// The period counts from the time stamp of the last segment or event, from the step's start at the earliest.
     pub(super) async fn become_quiet(&mut self, period: Duration, deadline: Duration) -> Result<bool, String> {
-        let begin = recorder::now();
+        let begin = nanos::now();
         let deadline = Instant::now() + deadline;
         loop {
             self.observe_now();
@@ -240,7 +240,7 @@ impl Lab<'_> {
         if self.paths.busy().is_some() {
             return Duration::ZERO;
         }
-        Duration::from_nanos(recorder::now().saturating_sub(self.recorder.last_activity().max(begin)))
+        Duration::from_nanos(nanos::now().saturating_sub(self.recorder.last_activity().max(begin)))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 
+use crate::nanos;
 use crate::recording::{Direction, Entry, Moment, Observation, PathDeed, PathTotals};
 use crate::scenario::model::{Action, Conditions, Link, Operation, RuleAction, Scenario};
 use crate::wire::Segment;
@@ -106,7 +107,7 @@ impl<'a> Lanes<'a> {
             let RuleAction::Delay(delay) = rule.action else { continue };
             for track in self.both(link) {
                 let known = track.rules.entry(&rule.name).or_insert(u64::MAX);
-                *known = (*known).min(nanos(delay));
+                *known = (*known).min(nanos::of(delay));
             }
         }
         let changes = scenario.steps.iter().filter_map(|step| match &step.action {
@@ -119,7 +120,8 @@ impl<'a> Lanes<'a> {
         for (link, conditions) in paths {
             for (track, conditions) in self.both(link).zip(conditions) {
                 track.path = true;
-                let by = conditions.and_then(|conditions| conditions.reorder.as_ref()).map(|reorder| nanos(reorder.by));
+                let by =
+                    conditions.and_then(|conditions| conditions.reorder.as_ref()).map(|reorder| nanos::of(reorder.by));
                 track.reordering = [track.reordering, by].into_iter().flatten().min();
             }
         }
@@ -403,8 +405,4 @@ impl Sky<'_> {
             landing.known = true;
         }
     }
-}
-
-fn nanos(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -1,6 +1,8 @@
 //! The time of a path: [`Clock`].
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
+
+use crate::nanos;
 
 /// What a frame waited for at most until it was read. A time stamp that is older was made before the clock was set.
 const OLDEST: u64 = 1_000_000_000;
@@ -27,11 +29,11 @@ impl Clock {
     /// On the path's clock.
     pub(super) fn now(&self) -> u64 {
         // Not from 0 on: a frame may have come before the start.
-        nanos(self.0.elapsed()).saturating_add(OLDEST)
+        nanos::of(self.0.elapsed()).saturating_add(OLDEST)
     }
 
     pub(super) fn both(&self) -> Now {
-        let real = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos);
+        let real = nanos::now();
         Now { path: self.now(), real }
     }
 }
@@ -47,10 +49,6 @@ impl Now {
     pub(super) fn real(&self, at: u64) -> u64 {
         self.real.saturating_add(at).saturating_sub(self.path)
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

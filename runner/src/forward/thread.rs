@@ -15,6 +15,7 @@ use super::clock::{Clock, Now};
 use super::lateness::Lateness;
 use super::outbox::{Flushed, Outbox, RETRY};
 use super::{Answer, Job, News, Shared};
+use crate::nanos;
 use crate::path::{Deed, Path};
 use crate::plan::INNER_DEVICES;
 use crate::processors::{self, Late, NOTED};
@@ -201,7 +202,7 @@ impl Worker {
         // The kernel wakes a thread late: by the time that an idle processor needs to begin. So it shall be early.
         let due = left.map(|left| if self.shares { left } else { left - EARLY.min(left / 10) });
         let blocked = self.outboxes.iter().any(|outbox| !outbox.is_empty());
-        let retry = blocked.then(|| u64::try_from(RETRY.as_nanos()).unwrap_or(u64::MAX));
+        let retry = blocked.then(|| nanos::of(RETRY));
         let timeout = due.into_iter().chain(retry).min();
         let timeout = timeout.map(|nanos| TimeSpec::from_duration(std::time::Duration::from_nanos(nanos)));
         let [first, second] = &self.ports;

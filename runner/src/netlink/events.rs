@@ -11,7 +11,6 @@ use std::future::poll_fn;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use netlink_packet_core::{DecodeError, NetlinkMessage, NetlinkPayload};
 use netlink_packet_generic::GenlHeader;
@@ -25,6 +24,7 @@ use super::attribute::{Attribute, attributes, hex};
 use super::exchange::{Exchange, RECEIVE_BUFFER, RawMessage, family};
 use super::{Cause, DeviceNames, NetlinkError, pm};
 use crate::mptcp::{EventKind, PmEvent};
+use crate::nanos;
 
 /// Room for thousands of events that nobody has read yet; each takes less than 1 KiB of it.
 const SOCKET_BUFFER: usize = 8 * 1024 * 1024;
@@ -148,7 +148,7 @@ impl EventSocket {
     }
 
     fn reception(&self, received: io::Result<()>) -> Result<Reception, NetlinkError> {
-        let at = now();
+        let at = nanos::now();
         let what = match received {
             // A datagram greater than the buffer is cut off, which its own length shows.
             Ok(()) => decode(&self.buffer, Some(self.family), &self.devices).map_or_else(
@@ -170,12 +170,6 @@ impl fmt::Debug for EventSocket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("EventSocket").field("namespace", &self.namespace).finish_non_exhaustive()
     }
-}
-
-/// `CLOCK_REALTIME` in nanoseconds, the clock of the capture's packet time stamps.
-fn now() -> u64 {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Decodes one datagram: netlink header, generic netlink header with the event's number, attributes

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::chance::{Dice, Lot, Purpose};
 use super::packet::{Fate, Origin, Packet};
 use super::{Deed, Out};
+use crate::nanos;
 use crate::recording::{PathDeed, PathTotals};
 use crate::scenario::model::{Conditions, Distribution, Jitter};
 
@@ -150,7 +151,7 @@ impl Lane {
     /// Takes a packet at its time. What arrives at once is handed out.
     pub(super) fn admit(&mut self, now: u64, packet: Packet<'_>, deeds: &mut Vec<Deed>, out: Out<'_>) {
         if packet.origin == Origin::Neighbour {
-            return self.send(now, now.saturating_add(nanos(self.conditions.delay)), packet, out);
+            return self.send(now, now.saturating_add(nanos::of(self.conditions.delay)), packet, out);
         }
         if packet.fate.lost {
             self.totals.lost += 1;
@@ -175,15 +176,15 @@ impl Lane {
             return deeds.push(Deed::of(now, &packet, PathDeed::QueueFull));
         };
         let delay = self.conditions.jitter.map_or_else(
-            || nanos(self.conditions.delay),
-            |jitter| self.varied(nanos(self.conditions.delay), jitter, &packet),
+            || nanos::of(self.conditions.delay),
+            |jitter| self.varied(nanos::of(self.conditions.delay), jitter, &packet),
         );
         let mut arrival = departure.saturating_add(delay).max(self.last_arrival);
         self.last_arrival = arrival;
         if packet.fate.reordered {
             self.totals.reordered += 1;
             deeds.push(Deed::of(now, &packet, PathDeed::Reordered));
-            let by = self.conditions.reorder.as_ref().map_or(0, |reorder| nanos(reorder.by));
+            let by = self.conditions.reorder.as_ref().map_or(0, |reorder| nanos::of(reorder.by));
             arrival = arrival.saturating_add(by);
         }
         self.send(now, arrival, packet, out);
@@ -227,7 +228,7 @@ impl Lane {
             Distribution::Pareto => (2.0 * ((1.0 - uniform).powf(-1.0 / 3.0) - 1.0)).min(10.0),
         };
         let varied = Duration::from_nanos(delay).as_secs_f64() + deviation * jitter.range.as_secs_f64();
-        nanos(Duration::try_from_secs_f64(varied).unwrap_or_default())
+        nanos::of(Duration::try_from_secs_f64(varied).unwrap_or_default())
     }
 
     /// It arrives at that time; what arrives now is handed out, unless another one comes first.
@@ -295,9 +296,4 @@ impl Lane {
 fn transmission(bytes: u64, rate: u64) -> u64 {
     let nanos = u128::from(bytes) * 8 * 1_000_000_000 / u128::from(rate.max(1));
     u64::try_from(nanos).unwrap_or(u64::MAX)
-}
-
-/// Some 500 years are enough.
-pub(super) fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use super::edit;
 use super::frame::Layout;
-use super::lane::nanos;
 use super::nat::Nat;
 use super::packet::{Packet, segment_of};
 use super::segmenting::{Bundle, can_merge, can_split, split};
 use super::{Deed, Record};
 use crate::judge::segment_matches;
 use crate::mptcp::canonical;
+use crate::nanos;
 use crate::recording::PathDeed;
 use crate::scenario::model::{Injected, PacketPattern, PathRule, RuleAction};
 use crate::wire::Segment;
@@ -154,7 +154,7 @@ impl Rule {
             }
             RuleAction::Delay(delay) => {
                 self.write(record, &packet, Vec::new());
-                Outcome::Later(packet, nanos(*delay))
+                Outcome::Later(packet, nanos::of(*delay))
             }
             RuleAction::Duplicate => {
                 record.totals.added += 1;

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use std::{io, thread};
 
 use super::{Processor, stay_on};
+use crate::nanos;
 
 /// How long watches sleep. A stall is seen from the first time on at which somebody should have been woken, so up to this
 /// much of it stays unseen.
@@ -30,14 +31,9 @@ pub struct Late {
 impl Late {
     /// Until now.
     pub fn until_now(lasted: Duration) -> Self {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, nanos);
-        let lasted = nanos(lasted);
-        Self { from: now.saturating_sub(lasted), lasted }
+        let lasted = nanos::of(lasted);
+        Self { from: nanos::now().saturating_sub(lasted), lasted }
     }
-}
-
-fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// The last times that a watch came late.

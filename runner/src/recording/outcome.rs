@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::Side;
+use crate::nanos;
 
 /// How a step ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,17 +53,13 @@ pub enum StepOutcome {
 impl StepOutcome {
     /// The timeout passed.
     pub fn timed_out(waited_for: impl Into<String>, seen: impl Into<String>, after: Duration) -> Self {
-        Self::TimedOut { waited_for: waited_for.into(), seen: seen.into(), after: Some(nanoseconds(after)) }
+        Self::TimedOut { waited_for: waited_for.into(), seen: seen.into(), after: Some(nanos::of(after)) }
     }
 
     /// It did not become quiet until the timeout passed.
     pub fn not_quiet(seen: impl Into<String>, after: Duration) -> Self {
-        Self::NotQuiet { seen: seen.into(), after: Some(nanoseconds(after)) }
+        Self::NotQuiet { seen: seen.into(), after: Some(nanos::of(after)) }
     }
-}
-
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// What the kernel shows contradicts what it answered before.
