@@ -46,25 +46,14 @@ impl std::fmt::Display for Busy {
 impl std::error::Error for Busy {}
 
 impl Instances {
-    /// Among others, as soon as nobody needs the machine for itself.
+    /// `alone`: as soon as no run of another instance is on. Otherwise among others, as soon as nobody needs the machine for
+    /// itself.
     ///
     /// # Errors
     ///
     /// [`Busy`]
-    pub fn among_others(most: Duration) -> Result<Self, Busy> {
-        Self::enter(FlockArg::LockSharedNonblock, most)
-    }
-
-    /// Alone, as soon as no run of another instance is on.
-    ///
-    /// # Errors
-    ///
-    /// [`Busy`]
-    pub fn alone(most: Duration) -> Result<Self, Busy> {
-        Self::enter(FlockArg::LockExclusiveNonblock, most)
-    }
-
-    fn enter(how: FlockArg, most: Duration) -> Result<Self, Busy> {
+    pub fn enter(alone: bool, most: Duration) -> Result<Self, Busy> {
+        let how = if alone { FlockArg::LockExclusiveNonblock } else { FlockArg::LockSharedNonblock };
         let end = Instant::now() + most;
         let _door = lock(DOOR, how, end).map_err(|_| Busy(most))?;
         lock(ROOM, how, end).map(|room| Self { _room: room }).map_err(|_| Busy(most))
@@ -104,22 +93,22 @@ mod tests {
 
     #[test]
     fn who_is_alone_keeps_others_out_and_waits_for_them() {
-        let alone = Instances::alone(LONG).unwrap();
-        assert_eq!(Instances::among_others(SHORT).unwrap_err(), Busy(SHORT));
-        assert_eq!(Instances::alone(SHORT).unwrap_err(), Busy(SHORT));
+        let alone = Instances::enter(true, LONG).unwrap();
+        assert_eq!(Instances::enter(false, SHORT).unwrap_err(), Busy(SHORT));
+        assert_eq!(Instances::enter(true, SHORT).unwrap_err(), Busy(SHORT));
         drop(alone);
-        let (one, other) = (Instances::among_others(LONG).unwrap(), Instances::among_others(LONG).unwrap());
-        assert_eq!(Instances::alone(SHORT).unwrap_err(), Busy(SHORT));
+        let (one, other) = (Instances::enter(false, LONG).unwrap(), Instances::enter(false, LONG).unwrap());
+        assert_eq!(Instances::enter(true, SHORT).unwrap_err(), Busy(SHORT));
         drop((one, other));
-        Instances::alone(LONG).unwrap();
+        Instances::enter(true, LONG).unwrap();
     }
 
     #[test]
     fn nobody_new_gets_in_before_one_that_waits_to_be_alone() {
-        let inside = Instances::among_others(LONG).unwrap();
-        let waits = thread::spawn(|| Instances::alone(LONG).map(drop));
+        let inside = Instances::enter(false, LONG).unwrap();
+        let waits = thread::spawn(|| Instances::enter(true, LONG).map(drop));
         let end = Instant::now() + LONG;
-        while Instances::among_others(Duration::ZERO).is_ok() {
+        while Instances::enter(false, Duration::ZERO).is_ok() {
             assert!(Instant::now() < end);
             thread::park_timeout(AGAIN);
         }

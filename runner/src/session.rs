@@ -99,7 +99,7 @@ impl Session {
         if !unknown.is_empty() {
             // Probes listen, too. Others that don't go away are as good a reason to find somebody.
             let alone = unknown.contains(&moment);
-            let _others = if alone { Instances::alone(OTHERS) } else { Instances::among_others(OTHERS) };
+            let _others = Instances::enter(alone, OTHERS);
             known.extend(self.at_home(|| self.probe(&unknown))??);
         }
         Ok(wanted.iter().filter_map(|feature| Some((feature.clone(), known.get(feature)?.clone()))).collect())
@@ -138,8 +138,7 @@ impl Session {
         } else {
             _together = self.machine.read().unwrap_or_else(PoisonError::into_inner);
         }
-        let others = if scenario.alone { Instances::alone(OTHERS) } else { Instances::among_others(OTHERS) };
-        let _others = others
+        let _others = Instances::enter(scenario.alone, OTHERS)
             .map_err(|busy| if engine::abandoned() { engine::INTERRUPTED.to_owned() } else { busy.to_string() })?;
         let run = || self.at_home(|| engine::run(scenario, &self.home, &kernel));
         let run = if scenario.requires.contains(&Feature::NoEventListener) { self.unheard(run)? } else { run()? };

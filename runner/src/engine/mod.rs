@@ -41,7 +41,6 @@ use limit::Limit;
 pub use limit::abandon_all;
 pub(crate) use limit::{Counted, INTERRUPTED, abandoned};
 pub use node::NamespaceFrames;
-use operation::NotDone;
 use recorder::Recorder;
 use stalls::Stalls;
 
@@ -150,10 +149,7 @@ async fn take_steps(
     let mut lab = match Lab::build(scenario, &plan, home, kernel, Rc::clone(recorder)).await {
         Ok(lab) => lab,
         Err(not_done) => {
-            recorder.note(match not_done {
-                NotDone::Contradicted(contradiction) => Observation::SetupContradicted(contradiction),
-                other => Observation::SetupFailed { message: other.message() },
-            });
+            recorder.note(not_done.in_set_up());
             return Vec::new();
         }
     };

@@ -12,7 +12,7 @@ use super::wait::Watch;
 use crate::mptcp::{Endpoint, EndpointFlags};
 use crate::netlink::pm::EndpointSelector;
 use crate::netlink::{Cause, NetlinkError};
-use crate::recording::{Contradiction, StepOutcome};
+use crate::recording::{Contradiction, Observation, StepOutcome};
 use crate::scenario::model::{FlagChange, Operation, WhichEndpoints};
 use crate::testbed::TestbedError;
 
@@ -83,16 +83,15 @@ impl NotDone {
         Self::Contradicted(Contradiction { asked: asked.into(), answered: "an ACK".to_owned(), shown })
     }
 
-    /// In words.
-    pub(super) fn message(self) -> String {
-        match self {
+    /// What is recorded of the set-up.
+    pub(super) fn in_set_up(self) -> Observation {
+        let message = match self {
+            Self::Contradicted(contradiction) => return Observation::SetupContradicted(contradiction),
             Self::Refused { report, .. } => report,
-            Self::Contradicted(Contradiction { asked, answered, shown }) => {
-                format!("{asked}: the kernel answered {answered}, but {}", shown.join("; "))
-            }
             Self::TimedOut { waited_for, seen, .. } => format!("timed out waiting for {waited_for}; {seen}"),
             Self::Failed(message) => message,
-        }
+        };
+        Observation::SetupFailed { message }
     }
 }
 
