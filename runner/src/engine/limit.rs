@@ -7,8 +7,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::nanos;
 use crate::plan::Plan;
 use crate::recording::StepOutcome;
+use crate::text;
 
 /// Whether all runs are to be given up.
 static ABANDONED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
@@ -48,7 +50,7 @@ impl Drop for Counted {
     }
 }
 
-/// When a run has to be over.
+/// When the steps of a run have to be over.
 pub(super) struct Limit {
     end: Instant,
     whole: Duration,
@@ -57,20 +59,26 @@ pub(super) struct Limit {
 impl Limit {
     /// From now on.
     pub(super) fn of(plan: &Plan, patience: u32) -> Self {
-        let limit = plan.time_limit(patience);
-        Self { end: Instant::now() + limit, whole: limit }
+        let whole = plan.time_limit(patience);
+        Self { end: Instant::now() + whole, whole }
     }
 
-    /// Takes a step, unless the run's time ends first.
-    pub(super) async fn keep(&self, step: impl Future<Output = StepOutcome>) -> StepOutcome {
+    /// Takes a step that may take `most`, unless that or the run's time ends first. A step that has had all its time and
+    /// goes on was not ended by the kernel. That the run's time is up, on the other hand, says nothing about the step that
+    /// was on: others, or this program, took the time.
+    pub(super) async fn keep(&self, most: Duration, step: impl Future<Output = StepOutcome>) -> StepOutcome {
         let mut abandoned = ABANDONED.subscribe();
         tokio::select! {
             biased;
             _ = abandoned.wait_for(|abandoned| *abandoned) => StepOutcome::Failed { message: INTERRUPTED.to_owned() },
             outcome = step => outcome,
-            () = sleep_until(self.end) => {
-                StepOutcome::timed_out("the run to end", "the time limit of the whole run has passed", self.whole)
-            }
+            () = sleep_until(Instant::now() + most) => StepOutcome::timed_out("the step to end", "it goes on", most),
+            () = sleep_until(self.end) => StepOutcome::Failed {
+                message: format!(
+                    "given up: the steps were to take {} at most, all deadlines added up, and took longer",
+                    text::seconds(nanos::of(self.whole))
+                ),
+            },
         }
     }
 }
@@ -79,17 +87,33 @@ impl Limit {
 mod tests {
     use super::*;
 
+    fn limit(end: Instant) -> Limit {
+        Limit { end, whole: Duration::from_secs(1830) }
+    }
+
+    fn run(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(test);
+    }
+
     #[test]
-    fn a_step_without_an_end_ends_with_the_run() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let limit = |end| Limit { end, whole: Duration::from_secs(1830) };
-        runtime.block_on(async {
-            let over = limit(Instant::now()).keep(std::future::pending()).await;
-            let StepOutcome::TimedOut { seen, after, .. } = over else { panic!("{over:?}") };
-            assert_eq!(seen, "the time limit of the whole run has passed");
-            assert_eq!(after, Some(1_830_000_000_000));
+    fn a_step_without_an_end_ends() {
+        run(async {
+            let later = limit(Instant::now() + Duration::from_secs(3600));
+            let over = later.keep(Duration::from_millis(1), std::future::pending()).await;
+            let StepOutcome::TimedOut { waited_for, after, .. } = over else { panic!("{over:?}") };
+            assert_eq!((waited_for.as_str(), after), ("the step to end", Some(1_000_000)));
             // What is done is done, however late.
-            assert_eq!(limit(Instant::now()).keep(std::future::ready(StepOutcome::Done)).await, StepOutcome::Done);
+            let done = later.keep(Duration::ZERO, std::future::ready(StepOutcome::Done)).await;
+            assert_eq!(done, StepOutcome::Done);
+        });
+    }
+
+    #[test]
+    fn that_the_time_of_the_run_is_up_is_nobodys_failure() {
+        run(async {
+            let over = limit(Instant::now()).keep(Duration::from_secs(30), std::future::pending()).await;
+            let StepOutcome::Failed { message } = over else { panic!("{over:?}") };
+            assert!(message.contains("were to take 1830.0 s at most"), "{message}");
         });
     }
 }

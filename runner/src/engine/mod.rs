@@ -29,7 +29,7 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use crate::observe::LogLine;
-use crate::plan::{Plan, plan};
+use crate::plan::{Plan, plan, step_limit};
 use crate::processors::{Processors, Seat};
 use crate::recording::{Header, Moment, Observation, Recording, StepOutcome};
 use crate::scenario::model::{Action, ConnectionOutcome, Feature, Scenario};
@@ -145,7 +145,6 @@ async fn take_steps(
     recorder: &Rc<Recorder>,
 ) -> Vec<NamespaceFrames> {
     let plan = plan(scenario).with_patience(kernel.patience);
-    let limit = Limit::of(&plan, kernel.patience.get());
     let mut lab = match Lab::build(scenario, &plan, home, kernel, Rc::clone(recorder)).await {
         Ok(lab) => lab,
         Err(not_done) => {
@@ -153,6 +152,8 @@ async fn take_steps(
             return Vec::new();
         }
     };
+    // From here on: however long the set-up took on a busy machine, the steps have their time.
+    let limit = Limit::of(&plan, kernel.patience.get());
     go_through(&mut lab, &plan, &limit, recorder).await;
     lab.tear_down().await
 }
@@ -160,7 +161,8 @@ async fn take_steps(
 async fn go_through(lab: &mut Lab<'_>, plan: &Plan, limit: &Limit, recorder: &Recorder) {
     for (index, step) in plan.steps.iter().enumerate() {
         recorder.note(Observation::StepStarted { step: index, text: crate::plan::describe(&step.action) });
-        let outcome = limit.keep(lab.take_step(index, &step.action)).await;
+        let most = step_limit(&step.action, lab.patience);
+        let outcome = limit.keep(most, lab.take_step(index, &step.action)).await;
         let goes_on = may_go_on(&outcome, &step.action);
         // What the step brought about belongs before its end.
         lab.observe_now();

@@ -15,6 +15,7 @@ mod words;
 
 pub use order::plan;
 pub use path_words::{describe_conditions, describe_path, describe_rule};
+pub use patience::step_limit;
 pub use rings::{Frames, GSO_MAX_SIZE, Rings, rings, transferred};
 pub use shell::shell;
 pub use words::{awaited, describe, describe_operation};

@@ -11,12 +11,13 @@ use super::{Plan, Setup};
 /// one second (`testbed::baseline`).
 const ADD_ADDR_TIMEOUT: &str = "net.mptcp.add_addr_timeout";
 
-/// What a run may take beside its steps: set-up, the final state, and how late a loaded machine is.
+/// What a step, and all of them together, may take beside their deadlines: an operation that has none, the final state,
+/// and how late a loaded machine is.
 const MARGIN: Duration = Duration::from_secs(30);
 
 impl Plan {
-    /// How long a run with this plan may take, which has been given `factor` times the time: the deadlines of all steps,
-    /// at most [`LONGEST_RUN`], and a margin.
+    /// How long the steps of this plan may take, which has been given `factor` times the time: their deadlines, at most
+    /// [`LONGEST_RUN`], and a margin.
     pub fn time_limit(&self, factor: u32) -> Duration {
         let steps = self.steps.iter().map(|step| step.action.most_time());
         let all = steps.fold(Duration::ZERO, Duration::saturating_add);
@@ -57,6 +58,11 @@ impl Plan {
         let at = first_other.unwrap_or(self.setup.len());
         self.setup.splice(at..at, sysctls);
     }
+}
+
+/// How long one step of such a plan may take: its deadline, and a margin.
+pub fn step_limit(action: &Action, factor: u32) -> Duration {
+    action.most_time().saturating_add(MARGIN.saturating_mul(factor))
 }
 
 fn stretch(action: &mut Action, factor: u32) {
