@@ -113,7 +113,7 @@ mod tests {
         run(async {
             let over = limit(Instant::now()).keep(Duration::from_secs(30), std::future::pending()).await;
             let StepOutcome::Failed { message } = over else { panic!("{over:?}") };
-            assert!(message.contains("were to take 1830.0 s at most"), "{message}");
+            assert!(message.contains("were to take 1830.00 s at most"), "{message}");
         });
     }
 }

@@ -28,7 +28,7 @@ pub use canonical::canonical;
 pub use checks::judge;
 pub use matching::{event_matches, is_usable, option_matches, segment_matches, subflow_matches};
 pub(crate) use outcome::{call_words, contradiction_words, outcome_words};
-pub use reasons::{Idle, Reason, Syns, Unused};
+pub use reasons::{Cause, Idle, Reason, Syns, Unused};
 pub use snapshot::{Accepted, Candidate, Change, Snapshots, snapshot_difference, snapshot_path};
 pub(crate) use snapshot::{remove_snapshot, snapshot_suffix};
 pub use verdict::{Finding, FindingKind, Verdict, verdict};

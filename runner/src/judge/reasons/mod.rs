@@ -7,6 +7,7 @@
 mod announcements;
 mod counters;
 mod endpoints;
+mod paths;
 mod subflows;
 mod unused;
 mod words;
@@ -97,6 +98,13 @@ pub enum Reason {
         /// The device that has the source address.
         belongs_to: String,
     },
+    /// What a path did to packets, beside passing them on.
+    Path {
+        /// The link.
+        link: String,
+        /// What, to how many packets; in the order in which it first happened.
+        deeds: Vec<(Cause, u64)>,
+    },
     /// A rule of a path hasn't matched.
     UnusedRule {
         /// The link.
@@ -117,6 +125,28 @@ pub enum Reason {
         namespace: String,
         /// The counters, and by how much they moved.
         counters: Vec<(String, u64)>,
+    },
+}
+
+/// What made a path treat a packet otherwise than by passing it on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// Loss.
+    Lost,
+    /// A full queue.
+    QueueFull,
+    /// The path's MTU.
+    TooBig,
+    /// It was overtaken by others.
+    Reordered,
+    /// It was duplicated.
+    Duplicated,
+    /// A rule.
+    Rule {
+        /// Its name.
+        rule: String,
+        /// The word of its action.
+        action: String,
     },
 }
 
@@ -306,6 +336,7 @@ pub(super) fn reasons(known: &Known<'_, '_>) -> Vec<Reason> {
     reasons.extend(announcements::unused(known));
     reasons.extend(counters::errors(known));
     reasons.extend(subflows::states(known));
+    reasons.extend(paths::deeds(known));
     reasons.extend(subflows::limits(known));
     reasons.extend(subflows::other_devices(known));
     reasons.extend(unused::rules(known));

@@ -5,7 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::mptcp::{TCP_ESTABLISHED, TCP_SYN_SENT, canonical};
 use crate::recording::{Direction, Observation, canonical_socket};
-use crate::scenario::model::Operation;
+use crate::scenario::model::{Address, Operation};
 use crate::wire::{Segment, TcpFlags};
 
 use super::{Known, Reason, Syns};
@@ -80,20 +80,12 @@ pub(super) fn limits(known: &Known<'_, '_>) -> Vec<Reason> {
     reached.collect()
 }
 
-/// Segments that left by another device than the one with their source address.
+/// Segments that left by another device than the one with their source address, unless their destination is directly
+/// reached by it: an answer to the second address of a peer, for example, whose link is the other one.
 pub(super) fn other_devices(known: &Known<'_, '_>) -> Vec<Reason> {
-    let mut devices: BTreeMap<(&str, IpAddr), &str> = BTreeMap::new();
-    let ends = known.names.scenario().world.links.iter().flat_map(|link| &link.ends);
-    for end in ends {
-        let own = end.addresses.iter().map(|own| ((end.namespace.as_str(), canonical(own.address)), &*end.device));
-        devices.extend(own);
-    }
-    devices.extend(known.operations().filter_map(|(_, operation)| match operation {
-        Operation::AddAddress { namespace, device, address } => {
-            Some(((namespace.as_str(), canonical(address.address)), device.as_str()))
-        }
-        _ => None,
-    }));
+    let addresses = addresses(known);
+    let own = addresses.iter().map(|(namespace, device, own)| ((*namespace, canonical(own.address)), *device));
+    let devices: BTreeMap<(&str, IpAddr), &str> = own.collect();
     let mut reasons: Vec<Reason> = Vec::new();
     for what in known.observations() {
         let Observation::Packet { namespace, device, direction: Direction::Out, segment } = what else { continue };
@@ -103,10 +95,16 @@ pub(super) fn other_devices(known: &Known<'_, '_>) -> Vec<Reason> {
         if belongs_to == device || *belongs_to == "lo" || device == "lo" {
             continue;
         }
+        let destination = canonical(segment.destination.ip());
+        let leads_there =
+            |(of, by, own): &(&str, &str, Address)| of == namespace && by == device && own.covers(destination);
+        if addresses.iter().any(leads_there) {
+            continue;
+        }
         let reason = Reason::OtherDevice {
             namespace: namespace.clone(),
             source,
-            destination: canonical(segment.destination.ip()),
+            destination,
             left_by: device.clone(),
             belongs_to: (*belongs_to).to_owned(),
         };
@@ -115,4 +113,15 @@ pub(super) fn other_devices(known: &Known<'_, '_>) -> Vec<Reason> {
         }
     }
     reasons
+}
+
+/// The addresses of the namespaces' devices, with those that steps add: namespace, device, address.
+fn addresses<'a>(known: &Known<'_, 'a>) -> Vec<(&'a str, &'a str, Address)> {
+    let ends = known.names.scenario().world.links.iter().flat_map(|link| &link.ends);
+    let first = ends.flat_map(|end| end.addresses.iter().map(|own| (&*end.namespace, &*end.device, *own)));
+    let later = known.operations().filter_map(|(_, operation)| match operation {
+        Operation::AddAddress { namespace, device, address } => Some((namespace.as_str(), device.as_str(), *address)),
+        _ => None,
+    });
+    first.chain(later).collect()
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::mptcp::tcp_state_word;
 use crate::text;
 
-use super::{Idle, Reason, Syns, Unused};
+use super::{Cause, Idle, Reason, Syns, Unused};
 
 impl Display for Reason {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -40,12 +40,30 @@ impl Display for Reason {
                 )?;
                 f.write_str(", which has the address")
             }
+            Self::Path { link, deeds } => {
+                let deeds = deeds.iter().map(|(cause, packets)| format!("{cause} {}", text::count(*packets, "packet")));
+                write!(f, "path {link} {}", deeds.collect::<Vec<_>>().join("; "))
+            }
             Self::UnusedRule { link, rule } => write!(f, "path {link}: the rule `{rule}` has not matched"),
             Self::UnusedFilter { namespace, filter } => write!(f, "{namespace}: the filter `{filter}` has not matched"),
             Self::Unmentioned { namespace, counters } => {
                 let counters = counters.iter().map(|(name, moved)| format!("{name} {moved}"));
                 write!(f, "{namespace}: other counters that moved: {}", counters.collect::<Vec<_>>().join(", "))
             }
+        }
+    }
+}
+
+/// `lost 3 packets`, with the path as the subject.
+impl Display for Cause {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Lost => f.write_str("lost"),
+            Self::QueueFull => f.write_str("had no room in its queue for"),
+            Self::TooBig => f.write_str("has too small an MTU for"),
+            Self::Reordered => f.write_str("let others overtake"),
+            Self::Duplicated => f.write_str("duplicated"),
+            Self::Rule { rule, action } => write!(f, "applied its rule `{}` ({action}) to", text::one_line(rule)),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fixture::{CLIENT_TOKEN, Run, add_addr, announced, ip};
 use crate::judge::{Finding, FindingKind, Idle, Reason, Unused, verdict};
 use crate::mptcp::{EndpointFlags, EventKind, PmEvent};
-use crate::recording::{Moment, Observation, StepOutcome};
+use crate::recording::{Direction, Moment, Observation, PathDeed, StepOutcome};
 use crate::scenario::model::{Action, Address, Operation};
 use crate::wire::TcpFlags;
 
@@ -246,4 +246,48 @@ fn rules_and_filters_that_have_not_matched_are_told_when_a_step_fails() {
     assert!(words.contains("path one: the rule `strip` has not matched\n"), "{words}");
     assert!(words.contains("server: the filter `drop` has not matched\n"), "{words}");
     assert!(!words.contains("used"), "{words}");
+}
+
+#[test]
+fn what_a_path_did_is_told() {
+    let mut run = failing();
+    let deed = |what| Observation::Path {
+        link: "two".to_owned(),
+        sender: "client".to_owned(),
+        number: 1,
+        what,
+        segment: None,
+    };
+    let rule = |action: &str| PathDeed::Rule { rule: "late".to_owned(), action: action.to_owned(), made: Vec::new() };
+    for what in [rule("hold"), PathDeed::Lost, rule("hold"), rule("release"), PathDeed::Lost, PathDeed::TooBig] {
+        run.push(deed(what));
+    }
+    let words = words(&run);
+    let told =
+        "path two applied its rule `late` (hold) to 2 packets; lost 2 packets; has too small an MTU for 1 packet\n";
+    assert!(words.contains(told), "{words}");
+}
+
+#[test]
+fn a_device_that_leads_straight_to_the_destination_is_no_reason() {
+    let by = |destination: &str| {
+        let mut run = failing();
+        run.change(|what| match what {
+            Observation::Packet { namespace, device, direction: Direction::Out, segment } if namespace == "client" => {
+                "two".clone_into(device);
+                segment.source.set_ip(ip("10.0.1.2"));
+                segment.destination.set_ip(ip(destination));
+                true
+            }
+            _ => false,
+        });
+        words(&run)
+    };
+    let left = "left by two, not by one, which has the address";
+    assert!(
+        by("10.9.9.9").contains(&format!("client: packets from 10.0.1.2 to 10.9.9.9 {left}\n")),
+        "{}",
+        by("10.9.9.9")
+    );
+    assert!(!by("10.0.2.1").contains(left), "{}", by("10.0.2.1"));
 }

@@ -109,6 +109,22 @@ pub struct Address {
     pub prefix: u8,
 }
 
+impl Address {
+    /// Whether an address is in the subnet of this one.
+    pub fn covers(&self, address: IpAddr) -> bool {
+        let rest = |bits: u8| u32::from(bits.saturating_sub(self.prefix));
+        match (self.address, address) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                (own.to_bits() ^ other.to_bits()).checked_shr(rest(32)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                (own.to_bits() ^ other.to_bits()).checked_shr(rest(128)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
 /// A route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
