@@ -9,7 +9,8 @@ use super::step::failed;
 use crate::nanos;
 use crate::recording::{CallEnd, Integrity, Moment, Observation, Side, StepOutcome};
 use crate::scenario::model::{CloseHow, TransferPlan};
-use crate::traffic::{CloseError, Deliveries, Delivery};
+use crate::text;
+use crate::traffic::{CloseError, Deliveries, Delivery, LiveConnection, unread};
 
 impl Lab<'_> {
     /// The first byte each way.
@@ -60,7 +61,8 @@ impl Lab<'_> {
         let seen = self.connections.get(name).map_or_else(String::new, |connection| {
             let side = |sender| {
                 let progress = connection.progress(sender);
-                format!("{} sent, {} received", progress.sent(), progress.received())
+                let waiting = waiting(connection, sender.other()).unwrap_or_default();
+                format!("{} sent, {} received{waiting}", progress.sent(), progress.received())
             };
             format!("bytes from the client: {}; from the server: {}", side(Side::Client), side(Side::Server))
         });
@@ -118,6 +120,14 @@ impl Lab<'_> {
             Ok(Err(CloseError::Closed)) => failed(format!("close `{name}`: it is closed already")),
         }
     }
+}
+
+/// What waits in the socket of the reader: ` (28 bytes wait in the socket of the client, and poll() does not say so)`.
+fn waiting(connection: &LiveConnection, reader: Side) -> Option<String> {
+    let unread = unread(connection.socket(reader)?).filter(|unread| unread.bytes > 0)?;
+    let side = if reader == Side::Client { "client" } else { "server" };
+    let polled = if unread.readable { "poll() says so, too" } else { "poll() does not say so" };
+    Some(format!(" ({} in the socket of the {side}, and {polled})", text::count(unread.bytes as u64, "byte")))
 }
 
 fn no_connection(name: &str) -> StepOutcome {

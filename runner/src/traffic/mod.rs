@@ -7,5 +7,5 @@ mod transfer;
 
 pub use connection::{CloseError, Deliveries, LiveConnection};
 pub use payload::{Comparison, Payload};
-pub use socket::{SocketError, accept_from, connect, listen};
+pub use socket::{SocketError, Unread, accept_from, connect, listen, unread};
 pub use transfer::{Delivery, Progress, Tell};

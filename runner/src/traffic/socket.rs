@@ -4,8 +4,11 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
@@ -50,6 +53,28 @@ fn describe(error: &io::Error) -> String {
 fn failed(operation: impl Into<String>) -> impl FnOnce(io::Error) -> SocketError {
     let operation = operation.into();
     move |source| SocketError { operation, source }
+}
+
+/// What waits in a socket for its reader.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unread {
+    /// Bytes that a read would get now, up to [`PEEKED`].
+    pub bytes: usize,
+    /// Whether poll() says that there is something to be read.
+    pub readable: bool,
+}
+
+/// As many bytes are looked for.
+const PEEKED: usize = 64 * 1024;
+
+/// What waits in a socket. poll() is asked first: a read may let the kernel notice what it had overlooked.
+pub fn unread(socket: BorrowedFd<'_>) -> Option<Unread> {
+    let mut polled = [PollFd::new(socket, PollFlags::POLLIN)];
+    poll(&mut polled, PollTimeout::ZERO).ok()?;
+    let readable = polled.iter().any(|polled| polled.any().unwrap_or(false));
+    let mut buffer = vec![0; PEEKED];
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    Some(Unread { bytes: recv(socket.as_raw_fd(), &mut buffer, flags).unwrap_or(0), readable })
 }
 
 /// A socket of that protocol, non-blocking.
@@ -113,4 +138,24 @@ pub async fn accept_from(
         });
     }
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::os::fd::AsFd;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn what_waits_in_a_socket_is_seen_and_stays_there() {
+        let (mut here, mut there) = UnixStream::pair().unwrap();
+        assert_eq!(unread(there.as_fd()), Some(Unread { bytes: 0, readable: false }));
+        here.write_all(b"28 bytes").unwrap();
+        assert_eq!(unread(there.as_fd()), Some(Unread { bytes: 8, readable: true }));
+        let mut all = [0; 8];
+        there.read_exact(&mut all).unwrap();
+        assert_eq!(&all, b"28 bytes");
+    }
 }
