@@ -9,7 +9,7 @@ mod path;
 mod quote;
 mod traffic;
 
-use crate::scenario::model::{Action, LinkEnd, Step};
+use crate::scenario::model::{Action, LinkEnd, Operation, Step};
 
 use super::{Hardware, Plan, Setup, words};
 use quote::quote;
@@ -29,22 +29,35 @@ pub fn shell(label: &str, title: &str, plan: &Plan) -> String {
     script.0
 }
 
-/// What the commands take.
+/// What the commands take, and how to use them. Only characters that [`quote::comment`] leaves as they are.
 fn needs(body: &str) -> Vec<String> {
     let tools = [
+        (" laminar", "an ip that knows the flag laminar: see ip mptcp help"),
         (" sysctl -w", "sysctl of procps"),
-        ("tc -n", "tc of iproute2 with netem and tbf"),
+        (" netem", "tc of iproute2, and a kernel with sch_netem"),
+        (" tbf ", "tc of iproute2, and a kernel with sch_tbf"),
         (" nft ", "nft 1.0.5 or newer, for the options of MPTCP"),
         (" ethtool ", "ethtool"),
-        ("mptcpize", "mptcpize of mptcpd, and nc, for the traffic"),
+        (" | awk ", "awk"),
+        (" | xargs ", "xargs"),
+        (" nc ", "nc of OpenBSD, for the traffic"),
+        ("mptcpize", "mptcpize of mptcpd, for traffic with MPTCP"),
+        (" ss ", "ss of iproute2, to look at sockets"),
+        (" nstat ", "nstat of iproute2, to read counters"),
+        ("tcpdump", "tcpdump, to look at segments"),
         ("pm_nl_ctl", "pm_nl_ctl of the kernel selftests, for the userspace path manager"),
     ];
     let used = tools.iter().filter(|(trace, _)| body.contains(trace)).map(|(_, tool)| format!("  {tool}"));
-    let first = "Needs a shell of root, best in a network namespace of its own: unshare --net".to_owned();
-    let ip = "  ip of iproute2 5.19 or newer, for mptcp; flags of newer kernels need a newer one".to_owned();
-    let drive =
-        "Steps that need traffic are comments: run their commands in a second shell. They stay open until Ctrl-C.";
-    [first, ip].into_iter().chain(used).chain([drive.to_owned()]).collect()
+    let mut lines = vec!["Needs a root shell, and:".to_owned(), "  ip of iproute2 5.19 or newer".to_owned()];
+    lines.extend(used);
+    if body.contains("\n! ") {
+        lines.push("The kernel must refuse what an exclamation mark precedes.".to_owned());
+    }
+    if body.contains(" nc ") {
+        lines.push("Steps with traffic are comments: run their commands in a second root shell.".to_owned());
+        lines.push("What is typed into a client is sent. It stays open until Ctrl-C.".to_owned());
+    }
+    lines
 }
 
 fn body(plan: &Plan) -> String {
@@ -55,7 +68,7 @@ fn body(plan: &Plan) -> String {
     }
     for (index, step) in plan.steps.iter().enumerate() {
         script.blank();
-        script.step(index, step);
+        script.step(index, step, &plan.steps);
     }
     script.blank();
     script.comment("Clean up: run these without the leading number sign");
@@ -83,6 +96,17 @@ impl Script {
 
     fn comment(&mut self, text: &str) {
         self.run(&quote::comment(text));
+    }
+
+    /// What the kernel must refuse: the commands of the operation, of which the last one must fail. All shells know `!`.
+    fn refused(&mut self, operation: &Operation) {
+        let mut commands = Self::default();
+        commands.operation(operation);
+        let last = commands.0.trim_end().rfind('\n').map_or(0, |line_feed| line_feed + 1);
+        if !commands.0[last..].starts_with('#') {
+            commands.0.insert_str(last, "! ");
+        }
+        self.0 += &commands.0;
     }
 
     /// A command that isn't run. What comes from a scenario is quoted in it.
@@ -130,13 +154,14 @@ impl Script {
         }
     }
 
-    fn step(&mut self, index: usize, step: &Step) {
+    fn step(&mut self, index: usize, step: &Step, steps: &[Step]) {
         self.comment(&format!("Step {}: {}", index + 1, words::describe(&step.action)));
         match &step.action {
-            Action::Do(operation) | Action::ExpectError { operation, .. } => self.operation(operation),
+            Action::Do(operation) => self.operation(operation),
+            Action::ExpectError { operation, .. } => self.refused(operation),
             Action::SetPath(change) => self.change_path(change),
             traffic => {
-                for hint in traffic::hints(traffic) {
+                for hint in traffic::hints(traffic, steps) {
                     self.command_comment(&format!("  {hint}"));
                 }
             }

@@ -55,11 +55,16 @@ impl Script {
     }
 
     fn add_endpoint(&mut self, namespace: &str, endpoint: &Endpoint) {
-        for raw in endpoint.flags.words().iter().filter(|word| word.starts_with("raw ")) {
-            self.comment(&format!("  with the flags {raw}, for which ip-mptcp(8) has no words"));
-        }
         let arguments: Vec<String> = endpoint_arguments(endpoint).iter().map(|word| quote(word)).collect();
-        self.run(&mptcp(namespace, &format!("endpoint add {}", arguments.join(" "))));
+        let command = mptcp(namespace, &format!("endpoint add {}", arguments.join(" ")));
+        match endpoint.flags.words().iter().find(|word| word.starts_with("raw ")) {
+            None => self.run(&command),
+            // Without the flag it would be another endpoint.
+            Some(raw) => {
+                self.comment(&format!("  with the flags {raw}, for which ip has no word:"));
+                self.command_comment(&format!("  {command}"));
+            }
+        }
     }
 
     /// The commands of a userspace path manager need a daemon or the tool of the kernel's own selftests, and the token
@@ -123,8 +128,8 @@ pub(super) fn route(namespace: &str, verb: &str, route: &Route) -> String {
     command
 }
 
-/// A command for one endpoint, or a loop over all of them. ip-mptcp(8) deletes by id only, so an address is looked up
-/// first: `ip mptcp endpoint show` prints `ADDRESS [port PORT ]id ID FLAGS`.
+/// A command for one endpoint, or for each of them: a loop would be written differently in fish. ip-mptcp(8) deletes by
+/// id only, so an address is looked up first: `ip mptcp endpoint show` prints `ADDRESS [port PORT ]id ID FLAGS`.
 fn for_endpoints(namespace: &str, which: &WhichEndpoints, command: impl Fn(&str) -> String) -> String {
     let ids = |condition: String| {
         format!(
@@ -143,7 +148,7 @@ fn for_endpoints(namespace: &str, which: &WhichEndpoints, command: impl Fn(&str)
             each(&format!("id \"$({})\"", ids(format!("$1 == \"{address}\"{port} "))))
         }
         WhichEndpoints::All => {
-            format!("for id in $({}); do {}; done", ids(String::new()), each("id \"$id\""))
+            format!("{} | xargs -I ID {}", ids(String::new()), each("id ID"))
         }
     }
 }

@@ -134,6 +134,26 @@ fn the_commands_of_each_operation() {
 }
 
 #[test]
+fn what_must_be_refused_is_marked_at_its_last_command() {
+    let refused = |operation| {
+        let mut scenario = example::scenario();
+        let action = Action::ExpectError { error: "EINVAL".to_owned(), message: None, operation };
+        scenario.steps = vec![example::step(action)];
+        let text = super::body(&plan(&scenario));
+        let step = text.lines().skip_while(|line| !line.contains("Step 1")).skip(1);
+        step.take_while(|line| !line.is_empty()).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let flush = Operation::FlushEndpoints { namespace: "client".to_owned() };
+    assert_eq!(refused(flush), ["! ip -n client mptcp endpoint flush"]);
+    let marks = refused(Operation::AddFilter(filter())).iter().map(|line| line.starts_with("! ")).collect::<Vec<_>>();
+    assert_eq!(marks, [false, false, true]);
+    // There is nothing to run for this one.
+    let raw = example::endpoint("10.0.3.2", EndpointFlags::from_bits_retain(0x40));
+    let comments = refused(Operation::AddEndpoint { namespace: "client".to_owned(), endpoint: raw });
+    assert!(comments.iter().all(|line| line.starts_with('#')), "{comments:?}");
+}
+
+#[test]
 fn every_operation_has_words_of_its_own() {
     for operation in operations() {
         let words = describe_operation(&operation);

@@ -2,18 +2,23 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::scenario::model::{Action, Condition, ConnectPlan, ListenPlan, SocketProtocol};
+use crate::scenario::model::{Action, Condition, ConnectPlan, ListenPlan, SocketProtocol, Step};
 
 use super::quote::quote;
 
-/// Comments for a step that is no command.
-pub(super) fn hints(action: &Action) -> Vec<String> {
+/// Comments for a step that is no command; all steps are given, since connections are told by name.
+pub(super) fn hints(action: &Action, steps: &[Step]) -> Vec<String> {
     match action {
         Action::Listen(plan) => vec![listen(plan)],
         Action::Connect(plan) => {
             plan.implicit_listener.iter().map(listen).chain(std::iter::once(connect(plan))).collect()
         }
-        Action::Wait { conditions, .. } => conditions.iter().filter_map(look).collect(),
+        Action::Wait { conditions, .. } => {
+            let mut hints: Vec<String> = conditions.iter().flat_map(|condition| look(condition, steps)).collect();
+            hints.sort();
+            hints.dedup();
+            hints
+        }
         _ => Vec::new(),
     }
 }
@@ -38,14 +43,21 @@ fn netcat(protocol: SocketProtocol) -> &'static str {
 }
 
 /// Where to look for what a wait waits for.
-fn look(condition: &Condition) -> Option<String> {
-    let in_namespace = |namespace: &str, command: &str| Some(format!("ip netns exec {} {command}", quote(namespace)));
+fn look(condition: &Condition, steps: &[Step]) -> Vec<String> {
+    let within = |namespace: &str, command: &str| vec![format!("ip netns exec {} {command}", quote(namespace))];
     match condition {
-        Condition::Event { namespace, .. } => in_namespace(namespace, "ip mptcp monitor"),
-        Condition::Counter { namespace, name, .. } => in_namespace(namespace, &format!("nstat -asz {}", quote(name))),
-        Condition::Endpoint { namespace, .. } => in_namespace(namespace, "ip mptcp endpoint show"),
-        Condition::Wire { pattern, .. } => in_namespace(&pattern.sender, "tcpdump -i any -n tcp"),
-        Condition::Subflows { .. } | Condition::Subflow { .. } => Some("ss -tinM in both namespaces".to_owned()),
-        Condition::Transferred { .. } | Condition::Rule { .. } => None,
+        Condition::Event { namespace, .. } => within(namespace, "ip mptcp monitor"),
+        Condition::Counter { namespace, name, .. } => within(namespace, &format!("nstat -asz {}", quote(name))),
+        Condition::Endpoint { namespace, .. } => within(namespace, "ip mptcp endpoint show"),
+        Condition::Wire { pattern, .. } => within(&pattern.sender, "tcpdump -i any -n tcp"),
+        Condition::Subflows { connection, .. } | Condition::Subflow { connection, .. } => {
+            let named = steps.iter().find_map(|step| match &step.action {
+                Action::Connect(connect) if connect.name == *connection => Some(connect),
+                _ => None,
+            });
+            let sides = named.into_iter().flat_map(|connect| [&connect.from, &connect.to]);
+            sides.flat_map(|namespace| within(namespace, "ss -tinM")).collect()
+        }
+        Condition::Transferred { .. } | Condition::Rule { .. } => Vec::new(),
     }
 }
