@@ -30,6 +30,7 @@ fn main() {
         Trial::test("a_guest_that_talks_nonsense_is_told", a_guest_that_talks_nonsense_is_told),
         Trial::test("the_machine_dies_with_us", the_machine_dies_with_us),
         Trial::test("a_log_that_cannot_be_written_is_told", a_log_that_cannot_be_written_is_told),
+        Trial::test("a_log_that_has_no_space_is_told", a_log_that_has_no_space_is_told),
         Trial::test("emulated_processors_take_turns", emulated_processors_take_turns),
     ];
     let kernels = kernels();
@@ -215,6 +216,26 @@ fn a_log_that_cannot_be_written_is_told() -> Result<(), Failed> {
         // A device is not replaced.
         contains(&error, "is neither a file nor a folder");
     }
+    Ok(())
+}
+
+/// The disk is full when the kernel speaks, not when the log is made.
+fn a_log_that_has_no_space_is_told() -> Result<(), Failed> {
+    let workshop = Workshop::new("head -c 100000 /dev/zero | tr '\\0' x >&$console; echo >&$console; exit 0");
+    let small = workshop.path("small");
+    fs::create_dir(&small)?;
+    let log = small.join("log");
+    let program = workshop.vm(&["--kernel-log", log.to_str().unwrap()]);
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+    command.arg("mount -t tmpfs -o size=16k small \"$0\" && exec \"$@\"").arg(&small);
+    command.arg(program.get_program()).args(program.get_args()).stdin(Stdio::null());
+    let error = complaint(&command.output()?, 3);
+    contains(&error, "the log of the guest's kernel can't be written any more: No space left on device");
+    // What happened to the machine is still told; a line without an end isn't shown to its end.
+    contains(&error, "the machine has ended");
+    contains(&error, "more characters");
+    assert!(error.len() < 4096, "{} bytes", error.len());
     Ok(())
 }
 

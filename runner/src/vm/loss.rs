@@ -1,15 +1,19 @@
 //! How a guest was lost, in words: [`Loss`].
 
+use std::borrow::Cow;
 use std::fmt;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
 use crate::observe::trouble_in;
-use crate::text::printable;
+use crate::text::{self, printable};
 
 /// So many lines of the console are shown.
 const SHOWN: usize = 40;
+
+/// A line of the kernel has at most that (`PRINTKRB_RECORD_MAX`, kernel/printk/internal.h); what else writes there, any.
+const LONGEST_LINE: usize = 1024;
 
 /// A guest that can't answer any more.
 #[derive(Debug)]
@@ -80,7 +84,7 @@ impl Loss {
         match &self.cause {
             Cause::NotStarted(reason) | Cause::Garbled(reason) => reason.clone(),
             Cause::Panicked => match self.console.iter().find(|line| line.contains("Kernel panic")) {
-                Some(line) => format!("the kernel panicked: {}", line.trim_start()),
+                Some(line) => format!("the kernel panicked: {}", beginning(line.trim_start())),
                 None => "the kernel panicked".to_owned(),
             },
             Cause::Silent(limit) if self.release.is_some() => {
@@ -126,8 +130,19 @@ impl fmt::Display for Loss {
             write!(f, "; `-j 1` tells which")?;
         }
         for line in self.telling() {
-            write!(f, "\n{line}")?;
+            write!(f, "\n{}", beginning(line))?;
         }
         Ok(())
+    }
+}
+
+/// The line, or its beginning and how long it is.
+fn beginning(line: &str) -> Cow<'_, str> {
+    match line.char_indices().nth(LONGEST_LINE) {
+        None => line.into(),
+        Some((end, _)) => {
+            let (shown, hidden) = line.split_at(end);
+            format!("{shown}… and {}", text::count(hidden.chars().count() as u64, "more character")).into()
+        }
     }
 }
