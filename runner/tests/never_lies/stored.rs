@@ -1,7 +1,9 @@
 //! The program itself: a stored recording gets the verdict that the run got.
 
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use libtest_mimic::Failed;
@@ -15,6 +17,8 @@ pub fn all() -> Vec<(&'static str, Test)> {
         ("stored::a_failure_fails_again", Box::new(a_failure)),
         ("stored::half_a_recording_is_no_pass", Box::new(half)),
         ("stored::insta_has_no_say", Box::new(insta)),
+        ("stored::nothing_is_written_through_links", Box::new(links)),
+        ("stored::a_folder_behind_a_link_is_left_alone", Box::new(folder_behind_a_link)),
     ]
 }
 
@@ -123,5 +127,83 @@ fn insta(workshop: &Workshop) -> Result<(), Failed> {
             }
         }
     }
+    Ok(())
+}
+
+/// All files below a folder, with their content.
+fn files(folder: &Path) -> Result<BTreeMap<PathBuf, Vec<u8>>, Failed> {
+    let mut files = BTreeMap::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            files.append(&mut self::files(&path)?);
+        } else {
+            files.insert(path.clone(), fs::read(&path)?);
+        }
+    }
+    Ok(files)
+}
+
+/// Links that came with a folder of scenarios, in each place where a snapshot may be written, and by each command that
+/// may write one. A run that accepts a snapshot doesn't need the file for a review.
+fn links(_: &Workshop) -> Result<(), Failed> {
+    let desk = Desk::new(GOOD)?;
+    let recording = desk.path().join("recording.jsonl");
+    mptcplab(&["run", "--quiet", "--no-snapshot"], &desk.file(), Some(&recording))?;
+    let outside = tempfile::tempdir()?;
+    let precious = outside.path().join("precious");
+    fs::write(&precious, "---\nsource: x\n---\ngold\n")?;
+    let before = files(outside.path())?;
+    let snapshots = desk.path().join("snapshots");
+    let scenario = desk.file().display().to_string();
+    let run = |options: &[&str]| mptcplab(&[&["run", "--no-evidence"], options].concat(), &desk.file(), None);
+    let judge = |options: &[&str]| mptcplab(&[&["judge", "--scenario", &scenario], options].concat(), &recording, None);
+    // The link, what it leads to, and whether it is in the way of a run, and of one that accepts the snapshot.
+    let plants: [(&str, &Path, bool, bool); 5] = [
+        ("", outside.path(), true, true),
+        ("scenario.snap", &precious, false, true),
+        ("scenario.snap", &outside.path().join("new"), false, true),
+        ("scenario.snap.new", &precious, true, false),
+        ("scenario.snap.new", &outside.path().join("new"), true, false),
+    ];
+    for (name, target, bars_run, bars_update) in plants {
+        for (command, options, barred) in [
+            ("run", &[][..], bars_run),
+            ("run", &["--update"], bars_update),
+            ("judge", &[], false),
+            ("judge", &["--update"], bars_update),
+        ] {
+            let _ = fs::remove_file(&snapshots);
+            let _ = fs::remove_dir_all(&snapshots);
+            if !name.is_empty() {
+                fs::create_dir(&snapshots)?;
+            }
+            symlink(target, snapshots.join(name).components().as_path())?;
+            let output = if command == "run" { run(options)? } else { judge(options)? };
+            let case = format!("{command} {options:?} with snapshots/{name} to {}: {output:?}", target.display());
+            assert_eq!(files(outside.path())?, before, "{case}");
+            let accepted = options == ["--update"] && !barred;
+            assert_eq!(output.status.success(), accepted, "{case}");
+            let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+            assert_eq!(said.contains("is a symbolic link"), barred, "{case}");
+        }
+    }
+    Ok(())
+}
+
+/// In a folder that is given, links to folders aren't followed; who names a file behind a link means it.
+fn folder_behind_a_link(_: &Workshop) -> Result<(), Failed> {
+    let (desk, outside) = (Desk::new(GOOD)?, Desk::new(GOOD)?);
+    symlink(outside.path(), desk.path().join("link"))?;
+    let before = files(outside.path())?;
+    for options in [&["run", "--no-evidence"][..], &["run", "--update"]] {
+        let output = mptcplab(options, desk.path(), None)?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("link") && said.contains("symbolic link"), "{options:?}: {output:?}");
+        assert_eq!(files(outside.path())?, before, "{options:?}: {output:?}");
+    }
+    let named = desk.path().join("link/scenario.yaml");
+    assert!(mptcplab(&["run", "--update"], &named, None)?.status.success());
+    assert!(outside.path().join("snapshots/scenario.snap").exists());
     Ok(())
 }
