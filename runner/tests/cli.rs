@@ -127,6 +127,91 @@ fn only_regular_files_are_read() {
     assert!(said(&["check", &path("scenario.yaml")]).contains("pipe"));
 }
 
+/// Each side is looked at before a scenario is run on the other one; folders of modules are searched for regular files.
+#[test]
+fn only_regular_files_are_kernels_and_modules() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::create_dir(path("modules")).unwrap();
+    // As the boot protocol of x86 has it: magic, and where the version is.
+    let mut image = vec![0; 0x400];
+    image[0x202..0x206].copy_from_slice(b"HdrS");
+    image[0x20e..0x210].copy_from_slice(&0x80_u16.to_le_bytes());
+    image[0x280..0x28a].copy_from_slice(b"9.9.9-none");
+    std::fs::write(path("image"), image).unwrap();
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/fullmesh.yaml");
+    let module = path("modules/veth.ko");
+    let make: [(&str, &dyn Fn(&str)); 4] = [
+        ("it is a pipe, not a regular file", &|name| nix::unistd::mkfifo(name, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+        ("it is a socket, not a regular file", &|name| drop(std::os::unix::net::UnixListener::bind(name).unwrap())),
+        ("it is a device, not a regular file", &|name| std::os::unix::fs::symlink("/dev/zero", name).unwrap()),
+        ("the file is too large", &|name| std::fs::File::create(name).unwrap().set_len(1 << 40).unwrap()),
+    ];
+    for (expected, make) in make {
+        let kernel = path("kernel");
+        make(&kernel);
+        make(&module);
+        let (image, modules) = (path("image"), path("modules"));
+        let cases = [
+            vec!["compare", &kernel, "running", scenario],
+            vec!["compare", "running", &kernel, scenario],
+            vec!["compare", &kernel, &kernel, scenario],
+            vec!["vm", "--kernel", &kernel, scenario],
+            vec!["vm", "--kernel", &image, "--no-modules", "--runner", &kernel, scenario],
+            vec!["vm", "--kernel", &image, "--modules", &modules, "--load", "veth", scenario],
+        ];
+        for arguments in cases {
+            let output = mptcplab(&arguments);
+            let err = stderr(&output);
+            assert_eq!(output.status.code(), Some(3), "{arguments:?}: {err}");
+            assert!(err.contains(expected), "{arguments:?}: {err}");
+            assert!(!err.contains("run, "), "{arguments:?}: a kernel has been run: {err}");
+        }
+        let not_a_folder = mptcplab(&["vm", "--kernel", &image, "--modules", &kernel, scenario]);
+        assert_eq!(not_a_folder.status.code(), Some(3), "{}", stderr(&not_a_folder));
+        std::fs::remove_file(&kernel).unwrap();
+        std::fs::remove_file(&module).unwrap();
+    }
+    // A folder is one of results.
+    let output = mptcplab(&["compare", "running", &path("modules"), scenario]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(
+        stderr(&output).starts_with("error: ") && stderr(&output).contains("has no results"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+/// Below what the program's image takes, the kernel ends it while it loads it (SIGSEGV: `bprm_execve`, fs/exec.c), then
+/// its loader can't map a library (exit code 127). From `main` on, it is said.
+#[test]
+fn too_little_memory_is_said_by_kernel_loader_or_program() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let mut answers = std::collections::BTreeMap::new();
+    for kib in (4..80).map(|mib| mib << 10) {
+        let program = env!("CARGO_BIN_EXE_mptcplab");
+        let output =
+            Command::new("sh").args(["-c", &format!("ulimit -v {kib}; exec {program} schema")]).output().unwrap();
+        let err = stderr(&output);
+        let answer = match (output.status.code(), output.status.signal()) {
+            (None, Some(nix::libc::SIGSEGV)) if err.is_empty() => "kernel",
+            (Some(127), None) if err.contains("error while loading shared libraries") => "loader",
+            (Some(3), None) if err.contains("(RLIMIT_AS)") => "program",
+            (Some(0), None) => "passed",
+            _ => panic!("{kib} KiB: {:?} {err}", output.status),
+        };
+        answers.entry(answer).or_insert(Vec::new()).push(kib);
+    }
+    let [program, passed] = ["program", "passed"].map(|answer| answers.remove(answer).unwrap_or_default());
+    assert!(
+        program.len() > 20 && !passed.is_empty() && program.iter().max() < passed.first(),
+        "{program:?} {passed:?}"
+    );
+    // The stack may still find no room to grow in where `main` has just begun.
+    let begins = program[0] + 1024;
+    assert!(answers.values().flatten().all(|kib| *kib <= begins), "{answers:?} {program:?}");
+}
+
 /// A file that isn't taken is named: nobody shall believe that it was checked.
 #[test]
 fn what_is_left_out_of_a_folder_is_said() {

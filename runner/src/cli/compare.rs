@@ -11,7 +11,7 @@ use crate::text;
 
 use super::args::{CompareArgs, ReportFormat};
 use super::elsewhere::{Cache, Missing, heed_interruptions};
-use super::lab::Lab;
+use super::lab::{Lab, Trouble};
 use super::program::Launcher;
 use super::{Exit, check, complain, hint, report_trouble};
 
@@ -48,6 +48,10 @@ fn compare(args: &CompareArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: 
         heed_interruptions(lab, launcher, printer)?;
     }
     let cache = Cache::new(&args.cache, &args.machine);
+    // Both, before any of them is run.
+    for (name, operand) in [(&args.a, &operands.a), (&args.b, &operands.b)] {
+        examine(name, operand, &cache, launcher, printer)?;
+    }
     let a = obtain(&args.a, &operands.a, &scenarios, &cache, launcher, printer)?;
     let b = obtain(&args.b, &operands.b, &scenarios, &cache, launcher, printer)?;
     let (a, b) = (narrow(a, &paths, &scenarios), narrow(b, &paths, &scenarios));
@@ -138,6 +142,37 @@ fn operand(
     }
 }
 
+/// Whether a side can be read at all.
+fn examine(
+    name: &Path,
+    operand: &Operand,
+    cache: &Cache,
+    launcher: &dyn Launcher,
+    printer: &mut Printer,
+) -> Result<(), Exit> {
+    match operand {
+        Operand::Stored(folder) => stored(folder, printer).map(drop),
+        Operand::Kernel(kernel) => {
+            cache.key(kernel, launcher).map(drop).map_err(|trouble| unusable(name, trouble, printer))
+        }
+    }
+}
+
+fn stored(folder: &Path, printer: &mut Printer) -> Result<Results, Exit> {
+    results::read(folder).map_err(|error| {
+        complain(printer, &error.to_string());
+        hint(printer, "`mptcplab run --results FOLDER PATH...` stores results");
+        Exit::Usage
+    })
+}
+
+/// Says which side it is that can't be compared.
+fn unusable(name: &Path, mut trouble: Trouble, printer: &mut Printer) -> Exit {
+    trouble.message = format!("{}: {}", text::one_line(&name.display().to_string()), trouble.message);
+    report_trouble(printer, &trouble);
+    Exit::Environment
+}
+
 fn obtain(
     name: &Path,
     operand: &Operand,
@@ -147,21 +182,13 @@ fn obtain(
     printer: &mut Printer,
 ) -> Result<Results, Exit> {
     match operand {
-        Operand::Stored(folder) => results::read(folder).map_err(|error| {
-            complain(printer, &error.to_string());
-            hint(printer, "`mptcplab run --results FOLDER PATH...` stores results");
-            Exit::Usage
-        }),
+        Operand::Stored(folder) => stored(folder, printer),
         Operand::Kernel(kernel) => {
             let shown = text::one_line(&name.display().to_string());
             printer.note(&format!("{shown}: {}", text::count(scenarios.len() as u64, "scenario")));
             let obtained = cache.obtain(kernel, scenarios, launcher, printer).map_err(|missing| match missing {
                 Missing::Interrupted => Exit::Interrupted,
-                Missing::Trouble(mut trouble) => {
-                    trouble.message = format!("{shown}: {}", trouble.message);
-                    report_trouble(printer, &trouble);
-                    Exit::Environment
-                }
+                Missing::Trouble(trouble) => unusable(name, trouble, printer),
             })?;
             printer.note(&format!("{shown}: {} run, {} re-used", obtained.ran, obtained.reused));
             Ok(obtained.results)

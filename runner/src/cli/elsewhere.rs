@@ -136,7 +136,7 @@ impl Cache {
 
     /// A name for everything that results depend on, scenarios apart: mptcplab, here and in the guest, the kernel, the
     /// machine.
-    fn key(&self, kernel: &WhichKernel, launcher: &dyn Launcher) -> Result<String, Trouble> {
+    pub(super) fn key(&self, kernel: &WhichKernel, launcher: &dyn Launcher) -> Result<String, Trouble> {
         let digest = Digest::new().part(launcher.digest()?.as_bytes());
         let digest = match kernel {
             WhichKernel::Running => {

@@ -1,6 +1,8 @@
 //! What this machine lets the program have: memory, open files. Said before it is needed, since Rust aborts where an
 //! allocation fails.
 
+use std::io::Write as _;
+
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
 use crate::files;
@@ -10,6 +12,8 @@ use super::lab::Trouble;
 
 /// Any command needs this much address space: the program with its libraries takes half of it.
 const PROGRAM_SPACE: u64 = 64 << 20;
+
+const LIFT: &str = "`ulimit -v unlimited` lifts the limit";
 
 /// The first scenario needs this much address space. Each thread of glibc's allocator reserves 128 MiB for a moment, of
 /// which half is kept (`HEAP_MAX_SIZE`, malloc/arena.c), and a run has three or four.
@@ -30,9 +34,25 @@ const JOB_FILES: u64 = 64;
 /// More scenarios at the same time only wait for the locks of the kernel's network configuration.
 const MOST_JOBS: usize = 1024;
 
-/// Refuses to go on where the program would abort for lack of memory.
-pub(super) fn check_program() -> Result<(), Trouble> {
-    has_space(limit(Resource::RLIMIT_AS), PROGRAM_SPACE, "mptcplab")
+/// There is too little memory, which has been said.
+pub(super) struct NoSpace;
+
+/// Refuses to go on where the program would abort for lack of memory. It is the first thing that is done, and allocates
+/// nothing: not even the arguments can be read without memory. With less than the program's image and its libraries take,
+/// this isn't reached: the kernel ends the program (`bprm_execve`, fs/exec.c), or its loader does.
+pub(super) fn check_program() -> Result<(), NoSpace> {
+    let limit = limit(Resource::RLIMIT_AS);
+    if limit >= PROGRAM_SPACE {
+        return Ok(());
+    }
+    let (needed, limit) = (PROGRAM_SPACE >> 20, limit >> 10);
+    // There is nowhere else to say it.
+    let _ = write!(
+        std::io::stderr(),
+        "error: mptcplab needs {needed} MiB of address space, and is limited to {limit} KiB (RLIMIT_AS)\n\
+         hint: {LIFT}\n"
+    );
+    Err(NoSpace)
 }
 
 /// Refuses to run where the first scenario couldn't have what it takes.
@@ -47,7 +67,7 @@ fn has_space(limit: u64, needed: u64, what: &str) -> Result<(), Trouble> {
     }
     let (limit, needed) = (text::size(limit), text::size(needed));
     let message = format!("{what} needs {needed} of address space, and is limited to {limit} (RLIMIT_AS)");
-    Err(Trouble { hints: vec!["`ulimit -v unlimited` lifts the limit".to_owned()], ..Trouble::new(message) })
+    Err(Trouble { hints: vec![LIFT.to_owned()], ..Trouble::new(message) })
 }
 
 fn has_files(limit: u64) -> Result<(), Trouble> {

@@ -49,10 +49,14 @@ pub fn main() -> std::process::ExitCode {
     if crate::vm::guest::is_init() {
         crate::vm::guest::main();
     }
-    program::end_with_parent();
-    interrupt::end_by_signal();
+    let space = limits::check_program();
     // What goes wrong before the arguments are understood counts, too.
     let bisecting = std::env::args_os().any(|argument| argument == "--bisect");
+    if space.is_err() {
+        return if bisecting { Exit::Undecided } else { Exit::Environment }.into();
+    }
+    program::end_with_parent();
+    interrupt::end_by_signal();
     if bisecting {
         interrupt::end_with(Exit::Undecided);
     }
@@ -66,10 +70,6 @@ pub fn main() -> std::process::ExitCode {
         Err(error) => error.exit(),
     };
     let mut printer = Printer::standard();
-    if let Err(trouble) = limits::check_program() {
-        report_trouble(&mut printer, &trouble);
-        return if bisecting { Exit::Undecided } else { Exit::Environment }.into();
-    }
     if bisecting {
         bisect::guarded(cli, &mut printer)
     } else {
