@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
 /// How often the program is killed.
@@ -25,6 +27,8 @@ const CONTROL: u32 = 10;
 const SEED: u64 = 8684;
 /// Each run has it in its environment, and so has whatever it starts.
 const MARK: &str = "MPTCPLAB_TEST_RUN";
+/// Longer than anything here takes.
+const LONGEST: Duration = Duration::from_secs(60);
 /// `nobody`
 const ORDINARY_USER: u32 = 65534;
 
@@ -33,12 +37,26 @@ const SCENARIO: &str = include_str!("never_lies/good.yaml");
 const PATHS: &str = "paths: { link2: { both: { delay: 1 ms } } }";
 const TOPOLOGY: &str = include_str!("../../fixtures/topologies/two-links.yaml");
 
+/// The kernel's listener for an endpoint with a port holds the namespace; and the run has no end of its own.
+const ENDLESS: &str = "title: It never ends
+about: It is quiet for minutes.
+topology: two-links
+paths: { link2: { both: { delay: 1 ms } } }
+namespaces: { server: { endpoints: [{ address: 10.0.2.1, port: 10100, flags: [signal] }] } }
+matrix: { number: { one: { port: 8081 }, two: { port: 8082 } } }
+steps:
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1, port: $port }
+  - quiet: { period: 200 s, deadline: 300 s }
+expect: { counters: { server: { MPTcpExtMPCapableSYNRX: 1 } } }
+";
+
 /// A test, or why it can't be done here.
 type Test = fn() -> Result<Completion, Failed>;
 
 fn main() -> ExitCode {
-    let tests: [(&str, Test); 4] = [
+    let tests: [(&str, Test); 5] = [
         ("nothing_is_left_after_sigkill", nothing_is_left_after_sigkill),
+        ("signals_leave_no_namespace", signals_leave_no_namespace),
         ("the_network_outside_stays_as_it_is", the_network_outside_stays_as_it_is),
         ("an_ordinary_user_can_run_it", an_ordinary_user_can_run_it),
         ("threads_that_can_not_be_made_are_no_panic", threads_that_can_not_be_made_are_no_panic),
@@ -226,6 +244,117 @@ fn nothing_is_left_after_sigkill() -> Result<Completion, Failed> {
         }
     }
     assert!(caught > KILLS / 4, "only {caught} of {KILLS} kills came while the program had namespaces");
+    Ok(Completion::Completed)
+}
+
+/// A user namespace, in which the kernel counts network namespaces (`inc_net_namespaces`, net/core/net_namespace.c):
+/// also those that no process has any more.
+struct Counted {
+    holder: Child,
+}
+
+impl Counted {
+    fn new() -> Result<Self, Failed> {
+        let mut unshare = Command::new("unshare");
+        // It says that it is there, and ends with its standard input.
+        unshare.args(["--user", "--map-root-user", "sh", "-c", "echo ready; read end"]);
+        let mut holder = unshare.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut line = [0; 6];
+        holder.stdout.as_mut().unwrap().read_exact(&mut line)?;
+        Ok(Self { holder })
+    }
+
+    /// The command in there.
+    fn command(&self, inner: &Command) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--user", "--preserve-credentials", "--target", &self.holder.id().to_string()]);
+        command.arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null());
+        if let Some(folder) = inner.get_current_dir() {
+            command.current_dir(folder);
+        }
+        command
+    }
+
+    fn shell(&self, line: &str) -> Result<Output, Failed> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]);
+        Ok(self.command(&shell).output()?)
+    }
+
+    /// As many may be made.
+    fn limit(&self, namespaces: u32) -> Result<(), Failed> {
+        let output = self.shell(&format!("echo {namespaces} > /proc/sys/user/max_net_namespaces"))?;
+        if output.status.success() { Ok(()) } else { Err(told(&output).into()) }
+    }
+
+    /// Whether there is none: then one can be made where one is allowed.
+    fn is_empty(&self) -> Result<bool, Failed> {
+        self.limit(1)?;
+        Ok(self.shell("unshare --net true")?.status.success())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        drop(self.holder.stdin.take());
+        let _ = self.holder.wait();
+    }
+}
+
+/// Waits until the program handles the signal.
+fn wait_for_handler(child: &Child, signal: Signal) -> Result<(), Failed> {
+    let deadline = Instant::now() + LONGEST;
+    while Instant::now() < deadline {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
+        let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
+        if u64::from_str_radix(caught.trim(), 16)? >> (signal as i32 - 1) & 1 == 1 {
+            return Ok(());
+        }
+    }
+    Err("the program never handled the signal".into())
+}
+
+/// One tidy end for all signals: before anything is made, while it is probed what the kernel can do, and twice in a run.
+fn signals_leave_no_namespace() -> Result<Completion, Failed> {
+    const ROUNDS: u32 = 12;
+    let place = Place::new("signals")?;
+    if let Some(obstacle) = place.accept()? {
+        return Ok(Completion::ignored_with(obstacle));
+    }
+    fs::write(place.path("scenario.yaml"), ENDLESS)?;
+    let counted = Counted::new()?;
+    assert!(counted.is_empty()?, "a new user namespace has network namespaces");
+    let mut seen = 0;
+    for round in 0..ROUNDS {
+        let which = [Signal::SIGHUP, Signal::SIGTERM, Signal::SIGINT][round as usize % 3];
+        counted.limit(100)?;
+        let mut command = counted.command(&place.command());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+        wait_for_handler(&child, which)?;
+        // At once, while it probes what the kernel can do, and when the runs are on.
+        wait_for_end(&mut child, Duration::from_millis(60) * (round / 3));
+        let process = Pid::from_raw(i32::try_from(child.id())?);
+        kill(process, which)?;
+        let mut said = String::new();
+        let mut lines = BufReader::new(child.stderr.take().unwrap());
+        while lines.read_line(&mut said)? > 0 {
+            if said.contains("waiting for") {
+                // None is made any more.
+                seen += u32::from(!counted.is_empty()?);
+                kill(process, which)?;
+                break;
+            }
+        }
+        lines.read_to_string(&mut said)?;
+        let when = format!("round {round}, {which}: {said}");
+        assert_eq!(child.wait()?.code(), Some(130), "{when}");
+        // The kernel takes namespaces down when it has time.
+        let deadline = Instant::now() + LONGEST;
+        while !counted.is_empty()? {
+            assert!(Instant::now() < deadline, "namespaces are left: {when}");
+        }
+    }
+    assert!(seen > 0, "no namespace was ever there");
     Ok(Completion::Completed)
 }
 
