@@ -50,6 +50,9 @@ fn needs(body: &str) -> Vec<String> {
     let used = tools.iter().filter(|(trace, _)| body.contains(trace)).map(|(_, tool)| format!("  {tool}"));
     let mut lines = vec!["Needs a root shell, and:".to_owned(), "  ip of iproute2 5.19 or newer".to_owned()];
     lines.extend(used);
+    lines.push(
+        "Nothing else is set. A testbed has more: What a namespace starts from, in scenarios/README.md.".to_owned(),
+    );
     if body.contains("\n! ") {
         lines.push("The kernel must refuse what an exclamation mark precedes.".to_owned());
     }
