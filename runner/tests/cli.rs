@@ -130,6 +130,7 @@ fn only_regular_files_are_read() {
 /// Each side is looked at before a scenario is run on the other one; folders of modules are searched for regular files.
 #[test]
 fn only_regular_files_are_kernels_and_modules() {
+    type Make = fn(&str);
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).display().to_string();
     std::fs::create_dir(path("modules")).unwrap();
@@ -141,11 +142,11 @@ fn only_regular_files_are_kernels_and_modules() {
     std::fs::write(path("image"), image).unwrap();
     let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/fullmesh.yaml");
     let module = path("modules/veth.ko");
-    let make: [(&str, &dyn Fn(&str)); 4] = [
-        ("it is a pipe, not a regular file", &|name| nix::unistd::mkfifo(name, nix::sys::stat::Mode::S_IRWXU).unwrap()),
-        ("it is a socket, not a regular file", &|name| drop(std::os::unix::net::UnixListener::bind(name).unwrap())),
-        ("it is a device, not a regular file", &|name| std::os::unix::fs::symlink("/dev/zero", name).unwrap()),
-        ("the file is too large", &|name| std::fs::File::create(name).unwrap().set_len(1 << 40).unwrap()),
+    let make: [(&str, Make); 4] = [
+        ("it is a pipe, not a regular file", |name| nix::unistd::mkfifo(name, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+        ("it is a socket, not a regular file", |name| drop(std::os::unix::net::UnixListener::bind(name).unwrap())),
+        ("it is a device, not a regular file", |name| std::os::unix::fs::symlink("/dev/zero", name).unwrap()),
+        ("the file is too large", |name| std::fs::File::create(name).unwrap().set_len(1 << 40).unwrap()),
     ];
     for (expected, make) in make {
         let kernel = path("kernel");

@@ -19,7 +19,7 @@ Exit codes:
     2  Wrong usage, or a scenario file with errors
     3  Something could not be set up, or the environment lacks what it takes
     4  All scenarios were skipped
-  130  Interrupted by Ctrl-C (SIGINT) or SIGTERM";
+  130  Interrupted by a signal: Ctrl-C (SIGINT), SIGTERM, SIGHUP, …";
 
 const COMPARE_CODES: &str = "\
 Exit codes:
@@ -28,7 +28,7 @@ Exit codes:
     2  Wrong usage, damaged results, or nothing to compare
     3  A kernel could not be run, or some scenario could not be compared
     4  All scenarios were skipped on both
-  130  Interrupted by Ctrl-C (SIGINT) or SIGTERM";
+  130  Interrupted by a signal: Ctrl-C (SIGINT), SIGTERM, SIGHUP, …";
 
 /// A testbed and scenario runner for Multipath TCP
 ///
@@ -96,15 +96,15 @@ pub(super) struct RunArgs {
     /// Remove orphaned snapshots: those that no scenario of the given folders makes
     #[arg(long, conflicts_with_all = ["list", "dry_run"])]
     pub(super) prune_snapshots: bool,
-    /// Only the K-th of N parts, for as many machines
+    /// Run shard K of N
     ///
-    /// Which part a scenario belongs to follows from its label alone.
+    /// A scenario's label alone decides on its shard.
     #[arg(long, value_name = "K/N")]
     pub(super) partition: Option<Partition>,
     /// List the scenarios instead of running them
     #[arg(long, conflicts_with = "dry_run")]
     pub(super) list: bool,
-    /// Print the commands that would have the same effect instead of running the scenarios
+    /// Print what the scenarios configure as shell commands, instead of running them
     #[arg(long)]
     pub(super) dry_run: bool,
     /// Accept what is observed as the new snapshots
@@ -129,7 +129,7 @@ pub(super) struct RunArgs {
     pub(super) record: Option<PathBuf>,
     /// Store what each scenario came to in this folder, for `mptcplab compare`
     ///
-    /// Verdicts, observations, recordings, and what is known of the kernel. Results that are in the folder already go.
+    /// Verdicts, observations, recordings, and what is known of the kernel. Existing results in the folder are deleted.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["repeat", "until_fail", "list", "dry_run"])]
     pub(super) results: Option<PathBuf>,
     /// Exit as `git bisect run` wants it: 0 good, 1 bad, 125 can't tell
@@ -166,21 +166,21 @@ pub(super) struct RunArgs {
     /// How many scenarios run at the same time [default: 6 for each processor]
     #[arg(short, long, value_name = "N")]
     pub(super) jobs: Option<NonZeroUsize>,
-    /// Run each scenario so many times, and tell how many of its runs passed
+    /// Run each scenario N times, and tell how many of its runs passed
     #[arg(long, value_name = "N")]
     pub(super) repeat: Option<NonZeroUsize>,
-    /// Run the scenarios again and again until one fails, with `--repeat` at most so many times
+    /// Run the scenarios again and again until one fails, with `--repeat N` at most N times
     #[arg(long)]
     pub(super) until_fail: bool,
     /// Stop after the first failure
     #[arg(long)]
     pub(super) fail_fast: bool,
-    /// Give everything N times as long, on a slow machine [default: 1, in a machine of its own 4]
+    /// Multiply all timeouts by N, for slow machines [default: 1; 4 with `vm`]
     ///
-    /// Deadlines, and the periods in which nothing may happen.
+    /// Deadlines, quiet periods, and the timeout of ADD_ADDR.
     #[arg(long, value_name = "N")]
     pub(super) patience: Option<NonZeroU32>,
-    /// Features that must be there: what would be skipped for their lack is an error
+    /// Fail instead of skipping if one of these features is missing
     ///
     /// `all` stands for every feature that a scenario asks for.
     #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = requirement)]

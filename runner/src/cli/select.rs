@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::digest::Digest;
 use crate::scenario::model::Scenario;
 
-/// `--partition K/N`: the K-th of N parts.
+/// `--partition K/N`: shard K of N.
 ///
 /// A scenario's part follows from its label alone (FNV-1a of its bytes, modulo N): other scenarios that come or go move
 /// it nowhere, and it is the same on each machine.
@@ -25,7 +25,7 @@ impl FromStr for Partition {
             let (part, of) = (part.parse::<NonZeroU64>().ok()?, of.parse::<NonZeroU64>().ok()?);
             (part <= of).then_some(Self { part: part.get() - 1, of })
         });
-        parsed.ok_or_else(|| "expected K/N, the K-th of N parts, like `1/4`".to_owned())
+        parsed.ok_or_else(|| "expected K/N, shard K of N, like `1/4`".to_owned())
     }
 }
 

@@ -63,7 +63,7 @@ fn a_dry_run_needs_no_privileges() {
     let (exit, out, _) =
         mptcplab_with(&Fake { forbidden: true, ..Fake::default() }, &["--dry-run", "FOLDER"], &["a.yaml"]);
     assert_eq!(exit, Exit::Passed);
-    assert!(out.starts_with("# a\n# the title of a\n\n# Needs a shell of root"), "{out}");
+    assert!(out.starts_with("# a\n# the title of a\n\n# Needs a root shell, and:\n"), "{out}");
     assert!(out.contains("# Set up\nip netns add client\n"), "{out}");
 }
 
