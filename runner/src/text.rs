@@ -70,6 +70,14 @@ pub(crate) fn count(number: impl Into<u64>, noun: &str) -> String {
     }
 }
 
+/// `a`, `a and b`, `a, b and c`
+pub(crate) fn list(words: &[&str]) -> String {
+    match words {
+        [first @ .., before, last] if !first.is_empty() => format!("{}, {before} and {last}", first.join(", ")),
+        words => words.join(" and "),
+    }
+}
+
 /// An address without the v4-mapped prefix.
 pub(crate) fn address(address: IpAddr) -> IpAddr {
     address.to_canonical()

@@ -7,8 +7,8 @@ use std::io::{self, Write};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Barrier, Mutex};
 
 use clap::Parser as _;
 
@@ -16,7 +16,7 @@ use super::args::Cli;
 use super::program::Launcher;
 use super::{Availability, Exit, Lab, Trouble, execute};
 use crate::engine::Run;
-use crate::judge::{Candidate, Finding, FindingKind, Snapshots, Verdict};
+use crate::judge::{self, Candidate, Finding, FindingKind, Snapshots, Verdict};
 use crate::mptcp::Limits;
 use crate::plan::example;
 use crate::recording::{Entry, Header, Moment, Observation, Recording, SourceText, StepOutcome};
@@ -48,6 +48,10 @@ pub(super) struct Fake {
     pub(super) snapshots: PathBuf,
     /// What Ctrl-C does. A scenario called `interrupt` presses it.
     pub(super) interrupted: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// Where the first runs of all scenarios called `warns` or `beside` meet: they are on at the same time.
+    pub(super) together: Option<Barrier>,
+    /// The scenarios that have met.
+    pub(super) met: Mutex<BTreeSet<String>>,
 }
 
 impl Lab for Fake {
@@ -117,6 +121,7 @@ impl Lab for Fake {
             });
         }
         assert!(!scenario.title.contains("panic"), "a defect");
+        let warning = self.kernel_warning(scenario);
         let header = Header {
             format: 1,
             mptcplab: String::new(),
@@ -145,6 +150,7 @@ impl Lab for Fake {
             let outcome = StepOutcome::Done;
             entries.insert(0, Entry { at: 0, what: Observation::StepFinished { step: 0, outcome } });
         }
+        entries.splice(0..0, warning.map(|line| Entry { at: 0, what: Observation::KernelLog { line } }));
         Ok(Run { recording: Recording { header, entries }, frames: Vec::new(), kernel_log: Err("EPERM".to_owned()) })
     }
 
@@ -166,6 +172,9 @@ impl Lab for Fake {
     }
 
     fn verdict(&self, scenario: &Scenario, recording: &Recording, _snapshots: Snapshots) -> Verdict {
+        if let Some(finding) = judge::kernel_finding(recording) {
+            return Verdict::Failed(vec![finding]);
+        }
         let flaked = recording.entries.iter().any(|entry| entry.what == timed_out());
         let is_new = scenario.title.contains("c_new");
         let regressed = scenario.title.contains("regress") && self.is_new();
@@ -220,6 +229,21 @@ impl Launcher for Fake {
 }
 
 impl Fake {
+    /// What the kernel says during a run. Of a scenario called `warns` it complains each time, of one called `once` the first
+    /// time; one called `beside` is on when it complains of the others.
+    fn kernel_warning(&self, scenario: &Scenario) -> Option<String> {
+        let is = |word| scenario.title.contains(word);
+        let barrier = self.together.as_ref().filter(|_| is("warns") || is("once") || is("beside"))?;
+        let first = self.met.lock().unwrap().insert(scenario.label());
+        if first {
+            barrier.wait();
+        }
+        // Each time it is printed on another processor.
+        let processor = self.runs.load(Ordering::Relaxed);
+        (first || is("warns"))
+            .then(|| format!("WARNING: CPU: {processor} PID: 7 at net/mptcp/protocol.c:9 mptcp_close+0x1/0x2"))
+    }
+
     fn is_new(&self) -> bool {
         self.image.contains("new")
     }

@@ -10,7 +10,7 @@ use crate::scenario::model::Scenario;
 use crate::text;
 
 use super::output::Ending;
-use super::present::{show_indented, show_story, show_verdict};
+use super::present::{show_indented, show_remark, show_story, show_verdict};
 use super::row::Row;
 
 /// From so many runs on, lines have long gone by when the last one comes: skips and the slowest are told again.
@@ -148,6 +148,12 @@ impl<'a> Human<'a> {
         {
             // A single failure is shown in full, at once.
             printer.line(&report::summary_line(&row.report(), printer.style()));
+            if !row.is_bad() {
+                show_remark(printer, &row.report());
+                if let Some(folder) = &row.evidence {
+                    show_indented(printer, &format!("evidence: {}", text::one_line(&folder.display().to_string())));
+                }
+            }
         }
         if row.is_bad() {
             self.keep_failure(row);

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::judge::{Snapshots, Verdict};
+use crate::judge::{Snapshots, Verdict, kernel_remark};
 use crate::recording::{self, Recording};
 use crate::report::{Printer, RunReport, Totals, transfer_rates};
 use crate::scenario::model::Scenario;
@@ -104,6 +104,7 @@ impl Judging<'_> {
             updates.add(position, &self.lab.candidate(&scenario, &recording), &mut verdict);
         }
         let rates = transfer_rates(&recording);
+        let remark = kernel_remark(&recording).filter(|_| verdict == Verdict::Passed);
         let run = RunReport {
             scenario: &scenario,
             verdict: &verdict,
@@ -111,6 +112,7 @@ impl Judging<'_> {
             repetition: None,
             compared: !self.args.no_snapshot,
             rates: &rates,
+            remark: remark.as_deref(),
         };
         if self.args.json {
             show_json(printer, &run);

@@ -27,6 +27,7 @@ mod run;
 mod schedule;
 mod scratch;
 mod select;
+mod suspects;
 mod tally;
 mod update;
 mod vm;
@@ -163,3 +164,5 @@ mod tests_of_kernels;
 mod tests_of_many;
 #[cfg(test)]
 mod tests_of_snapshots;
+#[cfg(test)]
+mod tests_of_warnings;

@@ -54,6 +54,9 @@ impl<'a> Output<'a> {
             Self::Tap { tests, .. } => {
                 *tests += 1;
                 printer.line(&tap_test(*tests, &row.report()));
+                if let Some(remark) = &row.remark {
+                    printer.line(&tap_comment(remark));
+                }
                 if let Some(folder) = &row.evidence {
                     printer.line(&tap_comment(&format!("evidence: {}", folder.display())));
                 }

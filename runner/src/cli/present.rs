@@ -21,12 +21,20 @@ pub(super) fn show_story(printer: &mut Printer, scenario: &Scenario, recording: 
 pub(super) fn show_verdict(printer: &mut Printer, run: &RunReport, in_full: bool) {
     let style = printer.style();
     printer.line(&report::summary_line(run, style));
+    show_remark(printer, run);
     let (Verdict::Failed(findings) | Verdict::Error(findings)) = run.verdict else { return };
     for finding in findings {
         show_indented(printer, &report::failure(run.scenario, finding, style));
         if in_full && finding.kind == FindingKind::SnapshotNew {
             show_indented(printer, &text::printable(&finding.detail));
         }
+    }
+}
+
+/// What else there is to say of a run.
+pub(super) fn show_remark(printer: &mut Printer, run: &RunReport) {
+    if let Some(remark) = run.remark {
+        show_indented(printer, &text::one_line(remark));
     }
 }
 

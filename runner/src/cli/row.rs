@@ -20,6 +20,8 @@ pub(super) struct Row<'a> {
     /// It was compared with its snapshot.
     pub(super) compared: bool,
     pub(super) rates: Vec<TransferRate>,
+    /// What else there is to say of it.
+    pub(super) remark: Option<String>,
     /// Kept if its story is going to be told.
     pub(super) recording: Option<Recording>,
     /// Where more is to be found.
@@ -29,8 +31,9 @@ pub(super) struct Row<'a> {
 impl Row<'_> {
     /// For the renderings.
     pub(super) fn report(&self) -> RunReport<'_> {
-        let Self { scenario, verdict, duration, repetition, compared, rates, .. } = self;
-        RunReport { scenario, verdict, duration: *duration, repetition: *repetition, compared: *compared, rates }
+        let Self { scenario, verdict, duration, repetition, compared, rates, remark, .. } = self;
+        let (duration, repetition, compared) = (*duration, *repetition, *compared);
+        RunReport { scenario, verdict, duration, repetition, compared, rates, remark: remark.as_deref() }
     }
 
     /// It is neither a pass nor a skip.

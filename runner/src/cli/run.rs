@@ -18,7 +18,7 @@ use super::lab::{Availability, Lab};
 use super::pool::Pool;
 use super::schedule::Schedule;
 use super::tally::Tally;
-use super::work::{Done, carry_out};
+use super::work::{Done, carry_out, judged, run_again};
 use super::{Exit, bisect, check, complain, hint, interrupt, limits, orphans, report_trouble, select};
 
 /// A scenario waits for two thirds of its time, for the kernel's timers and for quiet. So many for each processor keep
@@ -156,7 +156,16 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
     let mut no_thread = None;
     for batch in schedule.batches() {
         let work = |scenario: &Scenario| carry_out(scenario, &features, args, lab);
-        match pool.work(batch.runs(), batch.workers(), work, |event| tally.hear(event)) {
+        let flow = pool.work(batch.runs(), batch.workers(), work, |event| tally.hear(event));
+        let flow = flow.and_then(|flow| {
+            // One kernel log is that of all runs: whose a warning is, each of them alone tells.
+            let suspects = tally.to_run_alone();
+            let jobs = usize::from(!suspects.is_empty());
+            pool.work(suspects.into_iter(), jobs, |scenario| run_again(scenario, lab), |event| tally.hear_alone(event))
+                .map(|alone| if alone.is_break() { alone } else { flow })
+        });
+        tally.settle_suspects(|scenario, recording| judged(scenario, recording, args, lab));
+        match flow {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => break,
             Err(error) => {

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use crate::evidence::{Case, Shelf};
 use crate::files;
-use crate::judge::Verdict;
+use crate::judge::{Candidate, Verdict, kernel_remark, without_kernel_log};
 use crate::recording::{self, Recording};
 use crate::report::{self, Junit, Printer, Progress, Totals, transfer_rates};
 use crate::results::Store;
@@ -23,12 +23,18 @@ use super::output::{Ending, Output};
 use super::pool::Event;
 use super::row::Row;
 use super::schedule::Schedule;
+use super::suspects::{Cleared, Suspects};
 use super::update::Updates;
 use super::work::Done;
-use super::{Exit, complain};
+use super::{Exit, complain, hint};
 
 /// Of so many failing runs of a scenario the evidence is kept.
 const EVIDENCE_OF_EACH: usize = 3;
+
+/// `WARN_ON_ONCE` remembers for each place whether it has warned (`__warn_printk` behind `DO_ONCE_LITE`,
+/// include/linux/once_lite.h); the file is kernel/panic.c's (`clear_warn_once_set`).
+const WARNS_ONCE: &str = "most warnings come once until the machine is restarted, or until `1` is written to \
+                          `/sys/kernel/debug/clear_warn_once`; then, `--jobs 1` tells which scenario it is";
 
 /// Takes in what the workers tell.
 pub(super) struct Tally<'a> {
@@ -55,6 +61,7 @@ pub(super) struct Tally<'a> {
     unwritten: bool,
     stopped: bool,
     running: usize,
+    suspects: Suspects,
 }
 
 /// A passing and a failing run of a scenario.
@@ -109,6 +116,7 @@ impl<'a> Tally<'a> {
             unwritten: false,
             stopped: false,
             running: 0,
+            suspects: Suspects::default(),
         }
     }
 
@@ -133,6 +141,7 @@ impl<'a> Tally<'a> {
 
     fn begun(&mut self, run: usize) {
         self.running += 1;
+        self.suspects.begun(run);
         if let (Some(progress), Some(scenario)) = (&mut self.progress, self.schedule.scenario(run)) {
             progress.begin(run, text::one_line(&scenario.label()));
         }
@@ -150,8 +159,54 @@ impl<'a> Tally<'a> {
         self.printer.note(&format!("interrupted{rest}"));
     }
 
-    fn ended(&mut self, run: usize, mut done: Done) {
+    fn ended(&mut self, run: usize, done: Done) {
         self.running = self.running.saturating_sub(1);
+        match self.suspects.ended(run, done, self.schedule) {
+            Some(done) => self.settle_run(run, done, false),
+            None => {
+                // Whosever it is, it fails the whole.
+                self.stopped |= self.args.fail_fast || self.args.until_fail;
+            }
+        }
+    }
+
+    /// The scenarios that must run again alone, each with the number of a run: a kernel warning came while they were on,
+    /// beside others.
+    pub(super) fn to_run_alone(&self) -> Vec<(usize, &'a Scenario)> {
+        if self.totals.interrupted { Vec::new() } else { self.suspects.to_run_alone(self.schedule) }
+    }
+
+    /// One thing that a worker tells while scenarios run again alone.
+    pub(super) fn hear_alone(&mut self, event: Event<Done>) -> ControlFlow<()> {
+        match event {
+            Event::Begun(run) => {
+                self.running += 1;
+                let label = self.schedule.scenario(run).map(Scenario::label).unwrap_or_default();
+                self.printer.status(&format!("a kernel warning came: {} runs again, alone", text::one_line(&label)));
+            }
+            Event::Ended(run, done) => {
+                self.running = self.running.saturating_sub(1);
+                self.suspects.ran_alone(run, done, self.schedule);
+            }
+            Event::Interrupted => self.interrupted(),
+        }
+        if self.totals.interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    }
+
+    /// Takes in the runs that were held until it was known whose the kernel's warning is. `judged` gives a verdict on a
+    /// recording.
+    pub(super) fn settle_suspects(&mut self, judged: impl Fn(&Scenario, &Recording) -> (Verdict, Option<Candidate>)) {
+        for Cleared { run, mut done, acquitted, unassigned } in self.suspects.settle(self.schedule) {
+            if let (Some(scenario), Some(run)) = (self.schedule.scenario(run), &done.run) {
+                let recording = if acquitted { without_kernel_log(&run.recording) } else { run.recording.clone() };
+                (done.verdict, done.candidate) = judged(scenario, &recording);
+            }
+            self.settle_run(run, done, unassigned);
+        }
+    }
+
+    /// A run with its verdict. `unassigned`: the evidence of what the kernel complained of is kept with it.
+    fn settle_run(&mut self, run: usize, mut done: Done, unassigned: bool) {
         let Some(scenario) = self.schedule.scenario(run) else { return };
         if let (Some(updates), Some(candidate)) = (&mut self.updates, done.candidate.take()) {
             updates.add(self.schedule.position(run), &candidate, &mut done.verdict);
@@ -163,7 +218,7 @@ impl<'a> Tally<'a> {
             progress.end(run, bad);
         }
         self.stopped |= bad && (self.args.fail_fast || self.args.until_fail);
-        let row = self.row(run, scenario, done, bad);
+        let row = self.row(run, scenario, done, bad || unassigned);
         self.early.insert(run, row);
         while let Some(row) = self.early.remove(&self.next) {
             self.next += 1;
@@ -172,9 +227,9 @@ impl<'a> Tally<'a> {
     }
 
     /// Writes what there is to write about a run, and keeps the rest for when it is its turn.
-    fn row(&mut self, run: usize, scenario: &'a Scenario, done: Done, bad: bool) -> Row<'a> {
+    fn row(&mut self, run: usize, scenario: &'a Scenario, done: Done, telling: bool) -> Row<'a> {
         let (position, repetition) = (self.schedule.position(run), self.schedule.repetition(run));
-        let evidence = if bad {
+        let evidence = if telling {
             let Done { verdict, run, duration, .. } = &done;
             self.keep_evidence(
                 position,
@@ -186,6 +241,7 @@ impl<'a> Tally<'a> {
         let Done { verdict, run, duration, .. } = done;
         let mut recording = run.map(|run| run.recording);
         let rates = recording.as_ref().map(transfer_rates).unwrap_or_default();
+        let remark = recording.as_ref().and_then(kernel_remark);
         if let (Some(target), Some(recording)) = (&self.args.record, &recording) {
             let stored = store(target, scenario, recording);
             self.settle(stored);
@@ -197,9 +253,10 @@ impl<'a> Tally<'a> {
         if repetition.is_some() {
             self.pair(position, scenario, &verdict, recording.take());
         }
+        let bad = matches!(verdict, Verdict::Failed(_) | Verdict::Error(_));
         let recording = recording.filter(|_| self.output.needs_recording(position, bad));
         let compared = !self.args.no_snapshot;
-        Row { scenario, position, verdict, duration, repetition, compared, rates, recording, evidence }
+        Row { scenario, position, verdict, duration, repetition, compared, rates, remark, recording, evidence }
     }
 
     fn keep_evidence(&mut self, position: usize, case: &Case<'_>) -> Option<std::path::PathBuf> {
@@ -244,8 +301,9 @@ impl<'a> Tally<'a> {
         self.output.row(self.printer, row);
     }
 
-    /// After the last run. `late_trouble` is what the kernel said about problems of its own while nothing ran.
-    pub(super) fn finish(mut self, late_trouble: Vec<String>) -> Exit {
+    /// After the last run. `late_trouble` is what the kernel said about problems of its own while nothing ran;
+    /// what it said while something ran that it doesn't belong to comes on top.
+    pub(super) fn finish(mut self, mut late_trouble: Vec<String>) -> Exit {
         // What was left out has left gaps.
         for row in std::mem::take(&mut self.early).into_values() {
             self.show(row);
@@ -256,6 +314,12 @@ impl<'a> Tally<'a> {
         for line in &late_trouble {
             complain(self.printer, &format!("the kernel reported a problem while no scenario ran: {line}"));
         }
+        let unassigned = self.suspects.unassigned();
+        for line in &unassigned {
+            complain(self.printer, &format!("the kernel reported a problem that belongs to no scenario: {line}"));
+            hint(self.printer, WARNS_ONCE);
+        }
+        late_trouble.extend(unassigned);
         let took = self.begin.elapsed();
         self.write_junit(took, &late_trouble);
         self.finish_results(&late_trouble);

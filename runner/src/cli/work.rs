@@ -5,7 +5,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crate::engine::Run;
-use crate::judge::{Candidate, Finding, FindingKind, Verdict};
+use crate::judge::{Candidate, Finding, FindingKind, Snapshots, Verdict};
+use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
 use crate::session::lacking;
 
@@ -36,11 +37,37 @@ pub(super) fn carry_out(
     // A defect of ours in one scenario must not take the others' verdicts along.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let run = lab.run(scenario)?;
-        let verdict = lab.verdict(scenario, &run.recording, args.snapshots());
-        let candidate = args.update && verdict == Verdict::Passed;
-        let candidate = candidate.then(|| lab.candidate(scenario, &run.recording));
+        let (verdict, candidate) = judged(scenario, &run.recording, args, lab);
         Ok::<_, Trouble>((verdict, run, candidate))
     }));
+    settled(outcome, begin)
+}
+
+/// Runs a scenario again, only to see what the kernel says of it: nothing is compared with its snapshot.
+pub(super) fn run_again(scenario: &Scenario, lab: &dyn Lab) -> Done {
+    let begin = Instant::now();
+    let outcome = catch_unwind(AssertUnwindSafe(|| {
+        let run = lab.run(scenario)?;
+        let verdict = lab.verdict(scenario, &run.recording, Snapshots::Ignore);
+        Ok::<_, Trouble>((verdict, run, None))
+    }));
+    settled(outcome, begin)
+}
+
+/// The verdict on a recording, and what could become the snapshot.
+pub(super) fn judged(
+    scenario: &Scenario,
+    recording: &Recording,
+    args: &RunArgs,
+    lab: &dyn Lab,
+) -> (Verdict, Option<Candidate>) {
+    let verdict = lab.verdict(scenario, recording, args.snapshots());
+    let candidate = args.update && verdict == Verdict::Passed;
+    let candidate = candidate.then(|| lab.candidate(scenario, recording));
+    (verdict, candidate)
+}
+
+fn settled(outcome: std::thread::Result<Result<(Verdict, Run, Option<Candidate>), Trouble>>, begin: Instant) -> Done {
     let (verdict, run, candidate) = match outcome {
         Ok(Ok((verdict, run, candidate))) => (verdict, Some(run), candidate),
         Ok(Err(trouble)) if trouble.kernel => {

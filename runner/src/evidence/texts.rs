@@ -51,7 +51,7 @@ fn failure(case: &Case<'_>) -> String {
     let Case { scenario, verdict, duration, repetition, .. } = *case;
     let rates = case.run.map(|run| report::transfer_rates(&run.recording)).unwrap_or_default();
     let line = report::summary_line(
-        &RunReport { scenario, verdict, duration, repetition, compared: true, rates: &rates },
+        &RunReport { scenario, verdict, duration, repetition, compared: true, rates: &rates, remark: None },
         STYLE,
     );
     let findings = match verdict {
@@ -59,7 +59,8 @@ fn failure(case: &Case<'_>) -> String {
         Verdict::Passed | Verdict::Skipped { .. } => &[],
     };
     let findings = findings.iter().map(|finding| report::failure(scenario, finding, STYLE));
-    std::iter::once(line + "\n").chain(findings).collect::<Vec<_>>().join("\n")
+    let remark = case.run.and_then(|run| judge::kernel_remark(&run.recording)).map(|remark| remark + "\n");
+    std::iter::once(line + "\n").chain(remark).chain(findings).collect::<Vec<_>>().join("\n")
 }
 
 fn versions(case: &Case<'_>) -> String {

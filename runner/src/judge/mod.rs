@@ -8,6 +8,7 @@ mod alignment;
 mod canonical;
 mod checks;
 mod index;
+mod kernel_log;
 mod matching;
 mod names;
 mod nearest;
@@ -26,6 +27,8 @@ mod tests;
 
 pub use canonical::canonical;
 pub use checks::judge;
+pub(crate) use kernel_log::kernel_finding;
+pub use kernel_log::{complaint_form, kernel_complaints, kernel_remark, without_kernel_log};
 pub use matching::{event_matches, is_usable, option_matches, segment_matches, subflow_matches};
 pub(crate) use outcome::{call_words, contradiction_words, outcome_words};
 pub use reasons::{Cause, Idle, Reason, Syns, Unused};

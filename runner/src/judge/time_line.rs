@@ -93,7 +93,8 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         | Observation::Path { .. }
         | Observation::PathTotals { .. }
         | Observation::Stalled { .. }
-        | Observation::Busy(_) => return None,
+        | Observation::Busy(_)
+        | Observation::RanAlone { .. } => return None,
     })
 }
 

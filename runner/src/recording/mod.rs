@@ -264,6 +264,14 @@ pub enum Observation {
         /// The line.
         line: String,
     },
+    /// The kernel complained while several runs were on, so the scenario was run again, alone: what came of that.
+    RanAlone {
+        /// The lines of the kernel log that appeared when it ran alone; none if the kernel didn't complain again.
+        kernel_log: Vec<String>,
+        /// Scenarios that ran at the same time as this run, and with which the kernel complains of the same when they run
+        /// alone.
+        shown_by: Vec<String>,
+    },
     /// Something that the run needs came late: the time of the entry is when it should have gone on. What is shorter than
     /// [`crate::processors::NOTED`] isn't noted.
     Stalled {

@@ -26,6 +26,8 @@ struct JsonRun<'a> {
     run: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remark: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -59,7 +61,8 @@ struct JsonFinding<'a> {
 ///
 /// `verdict` is `passed`, `failed`, `skipped` or `error`; `reason` says why it was skipped; `stalled` is
 /// there, and true, if it is an error because something came too late; `at_ns` are nanoseconds
-/// since the start of the run. `snapshot` is `not_compared` with `--no-snapshot`. `transfers` tells the payload that arrived, and how fast.
+/// since the start of the run. `snapshot` is `not_compared` with `--no-snapshot`.
+/// `remark` is there if something came while it ran that isn't its own. `transfers` tells the payload that arrived, and how fast.
 pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
     let (verdict, reason, findings) = match run.verdict {
         Verdict::Passed => ("passed", None, [].as_slice()),
@@ -80,6 +83,7 @@ pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
         transfers: run.rates.iter().map(json_transfer).collect(),
         run: run.repetition.map(|(run, _)| run),
         snapshot: (!run.compared).then_some("not_compared"),
+        remark: run.remark,
     })
 }
 

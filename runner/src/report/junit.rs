@@ -83,7 +83,8 @@ impl Junit {
 fn output(run: &RunReport) -> String {
     let rates = run.rates.iter().map(TransferRate::line);
     let without = (!run.compared).then(|| "judged without a snapshot".to_owned());
-    std::iter::once(run.scenario.title.clone()).chain(without).chain(rates).collect::<Vec<_>>().join("\n")
+    let remark = run.remark.map(str::to_owned);
+    std::iter::once(run.scenario.title.clone()).chain(without).chain(remark).chain(rates).collect::<Vec<_>>().join("\n")
 }
 
 fn non_success(kind: NonSuccessKind, run: &RunReport, findings: &[Finding]) -> TestCaseStatus {

@@ -61,6 +61,8 @@ pub struct RunReport<'a> {
     pub compared: bool,
     /// How fast its transfers were, see [`transfer_rates`].
     pub rates: &'a [TransferRate],
+    /// What else there is to say of it: one line.
+    pub remark: Option<&'a str>,
 }
 
 impl RunReport<'_> {

@@ -78,6 +78,7 @@ fn one_line_for_each_scenario() {
             repetition,
             compared: true,
             rates: &[],
+            remark: None,
         };
         totals.add(verdict);
         text += &summary_line(&run, UNICODE);
@@ -94,7 +95,15 @@ fn a_run_as_json() {
     let mut text = String::new();
     let (duration, rates) = (Duration::from_millis(118), transfer_rates(&super::example::recording()));
     for verdict in &verdicts() {
-        let run = RunReport { scenario: &scenario, verdict, duration, repetition: None, compared: true, rates: &rates };
+        let run = RunReport {
+            scenario: &scenario,
+            verdict,
+            duration,
+            repetition: None,
+            compared: true,
+            rates: &rates,
+            remark: None,
+        };
         text += &json_line(&run).unwrap();
         text += "\n";
     }
@@ -108,8 +117,15 @@ fn rates_are_reported() {
     let rates = transfer_rates(&super::example::recording());
     scenario.world.links.first_mut().unwrap().rate = Some(1_000_000);
     let (verdict, duration) = (Verdict::Passed, Duration::from_millis(118));
-    let run =
-        RunReport { scenario: &scenario, verdict: &verdict, duration, repetition: None, compared: true, rates: &rates };
+    let run = RunReport {
+        scenario: &scenario,
+        verdict: &verdict,
+        duration,
+        repetition: None,
+        compared: true,
+        rates: &rates,
+        remark: None,
+    };
     let line = "main, 64 KiB from the client in 5.2 ms, 100.0 Mbit/s";
     assert!(summary_line(&run, UNICODE).contains(&format!("(118 ms; {line})")), "{}", summary_line(&run, UNICODE));
     let mut junit = super::Junit::default();

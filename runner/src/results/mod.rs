@@ -41,7 +41,7 @@ pub struct Results {
     pub kernel: KernelIdentity,
     /// Each feature that was probed, by its word; what is missing has the reason. In the order of the language's list.
     pub features: IndexMap<String, Found>,
-    /// What the kernel said about problems of its own while no scenario ran.
+    /// What the kernel said about problems of its own while no scenario ran, or that belong to none that ran.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late_trouble: Vec<String>,
     /// The scenarios, in the order in which they were shown.

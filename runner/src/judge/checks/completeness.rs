@@ -3,11 +3,9 @@
 
 use crate::judge::names::Names;
 use crate::judge::outcome::contradiction_words;
-use crate::judge::render::indented;
 use crate::judge::time_line::around;
-use crate::judge::{Finding, FindingKind};
+use crate::judge::{Finding, FindingKind, kernel_finding};
 use crate::mptcp::EventKind;
-use crate::observe::trouble_in;
 use crate::recording::{LostWhat, Moment, Observation};
 use crate::scenario::model::{Action, Filter, Namespace, Operation, Place};
 
@@ -17,7 +15,6 @@ use super::steps::Progress;
 pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
     let entries = &names.recording().entries;
     let mut findings = Vec::new();
-    let mut kernel_log = Vec::new();
     for entry in entries {
         match &entry.what {
             Observation::Lost { namespace, what, count } => {
@@ -33,7 +30,6 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
                 let summary = format!("set-up: {}", contradiction_words(contradiction));
                 findings.push(Finding::new(FindingKind::Contradiction, summary).at(Some(entry.at)));
             }
-            Observation::KernelLog { line } => kernel_log.push((entry.at, line)),
             _ => {}
         }
     }
@@ -42,14 +38,7 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
         findings.push(Finding::new(FindingKind::Incomplete, summary).detailed(around(names, entries.len())));
     }
     findings.extend(names.scenario().world.namespaces.iter().filter_map(|namespace| silent_loss(names, namespace)));
-    if let Some((at, line)) = kernel_log.iter().find(|(_, line)| trouble_in(line).is_some()) {
-        let detail = indented(kernel_log.iter().map(|(_, line)| line));
-        findings.push(
-            Finding::new(FindingKind::Kernel, format!("the kernel log has a warning: {line}"))
-                .detailed(detail)
-                .at(Some(*at)),
-        );
-    }
+    findings.extend(kernel_finding(names.recording()));
     findings
 }
 

@@ -10,7 +10,7 @@ mod words;
 use std::time::Duration;
 
 use crate::flight::{Fate, flights};
-use crate::judge::{call_words, contradiction_words};
+use crate::judge::{call_words, contradiction_words, kernel_remark};
 use crate::recording::{Entry, Integrity, LostWhat, Moment, Observation, Recording, StepOutcome};
 use crate::scenario::model::Scenario;
 use crate::text;
@@ -158,6 +158,9 @@ fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Opti
         }
         Observation::SetupFailed { message } => note(text::one_line(message), false),
         Observation::KernelLog { line } => note(format!("kernel log: {}", text::one_line(line)), false),
+        Observation::RanAlone { .. } => {
+            kernel_remark(recording).and_then(|remark| note(text::one_line(&remark), false))
+        }
         Observation::Packet { .. }
         | Observation::Counters { .. }
         | Observation::Sockets { .. }

@@ -1,0 +1,190 @@
+//! Whose a kernel warning is: `/dev/kmsg` is one for all runs that are on. Each of them is run again alone, which tells.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::judge::{self, FindingKind, Verdict};
+use crate::recording::{Entry, Observation, Recording};
+use crate::scenario::model::Scenario;
+use crate::text;
+
+use super::schedule::Schedule;
+use super::work::Done;
+
+/// Which runs are on at the same time, and those that a kernel warning may come of.
+#[derive(Debug, Default)]
+pub(super) struct Suspects {
+    running: BTreeSet<usize>,
+    /// What ran while a run was on, itself excepted.
+    meanwhile: BTreeMap<usize, BTreeSet<usize>>,
+    held: BTreeMap<usize, Done>,
+    /// What came of running a scenario alone, by its position.
+    alone: BTreeMap<usize, Done>,
+    unassigned: BTreeMap<String, Unassigned>,
+}
+
+/// What the kernel complained of, and no scenario shows alone.
+#[derive(Debug)]
+struct Unassigned {
+    headline: String,
+    /// The scenarios that were on.
+    labels: BTreeSet<String>,
+}
+
+/// A run with what the runs alone have told.
+#[derive(Debug)]
+pub(super) struct Cleared {
+    pub(super) run: usize,
+    pub(super) done: Done,
+    /// It has a verdict of its own yet to get: what the kernel complained of doesn't count in it.
+    pub(super) acquitted: bool,
+    /// The kernel's complaint belongs to no scenario, so its evidence is kept here.
+    pub(super) unassigned: bool,
+}
+
+impl Suspects {
+    pub(super) fn begun(&mut self, run: usize) {
+        for other in &self.running {
+            self.meanwhile.entry(*other).or_default().insert(run);
+        }
+        self.meanwhile.insert(run, self.running.clone());
+        self.running.insert(run);
+    }
+
+    /// Takes a run that a kernel warning may come of, or not; any other is given back.
+    pub(super) fn ended(&mut self, run: usize, done: Done, schedule: &Schedule<'_>) -> Option<Done> {
+        self.running.remove(&run);
+        let position = schedule.position(run);
+        let with_others = self
+            .meanwhile
+            .get(&run)
+            .is_some_and(|others| others.iter().any(|other| schedule.position(*other) != position));
+        if with_others && has_kernel_finding(&done.verdict) {
+            self.held.insert(run, done);
+            return None;
+        }
+        self.meanwhile.remove(&run);
+        Some(done)
+    }
+
+    /// The scenarios that must run alone, each with the first of its runs.
+    pub(super) fn to_run_alone<'a>(&self, schedule: &Schedule<'a>) -> Vec<(usize, &'a Scenario)> {
+        let mut seen: BTreeSet<usize> = self.alone.keys().copied().collect();
+        let first = self.held.keys().filter(|run| seen.insert(schedule.position(**run)));
+        first.filter_map(|run| Some((*run, schedule.scenario(*run)?))).collect()
+    }
+
+    /// What came of running the scenario of a run alone.
+    pub(super) fn ran_alone(&mut self, run: usize, done: Done, schedule: &Schedule<'_>) {
+        self.alone.insert(schedule.position(run), done);
+    }
+
+    /// All that were held, with what is known now.
+    pub(super) fn settle(&mut self, schedule: &Schedule<'_>) -> Vec<Cleared> {
+        let held = std::mem::take(&mut self.held);
+        let runs: Vec<usize> = held.keys().copied().collect();
+        let cleared = held.into_iter().map(|(run, done)| self.clear(run, done, schedule)).collect();
+        for run in runs {
+            self.meanwhile.remove(&run);
+        }
+        cleared
+    }
+
+    fn clear(&mut self, run: usize, mut done: Done, schedule: &Schedule<'_>) -> Cleared {
+        let position = schedule.position(run);
+        let Some(alone) = self.alone.get(&position).filter(|alone| is_telling(alone)) else {
+            // It could not be run alone: it may be its own.
+            return Cleared { run, done, acquitted: false, unassigned: false };
+        };
+        let forms = |done: &Done| -> BTreeSet<String> { complaints(done).into_iter().map(|(form, _)| form).collect() };
+        let again = forms(alone);
+        let kernel_log = alone.run.as_ref().map(|run| kernel_lines(&run.recording)).unwrap_or_default();
+        let own = complaints(&done);
+        let mut shown_by = BTreeSet::new();
+        let mut unknown = Vec::new();
+        for (form, headline) in own {
+            let others = self.meanwhile.get(&run).into_iter().flatten();
+            let others = others.map(|other| schedule.position(*other)).filter(|other| *other != position);
+            let shows = |other: &usize| self.alone.get(other).is_some_and(|done| forms(done).contains(&form));
+            let showing: BTreeSet<String> =
+                others.filter(shows).filter_map(|other| schedule.scenario(other)).map(label).collect();
+            if showing.is_empty() && !again.contains(&form) {
+                unknown.push((form, headline));
+            }
+            shown_by.extend(showing);
+        }
+        let acquitted = again.is_empty();
+        let unassigned = !unknown.is_empty();
+        // Where a part of it is nobody's, nobody is named for the whole.
+        let shown_by = if unassigned { Vec::new() } else { shown_by.into_iter().collect() };
+        for (form, headline) in unknown {
+            let entry = self.unassigned.entry(form);
+            let labels = &mut entry.or_insert_with(|| Unassigned { headline, labels: BTreeSet::new() }).labels;
+            labels.extend(schedule.scenario(run).map(label));
+        }
+        match &mut done.run {
+            Some(run) => note(&mut run.recording, Observation::RanAlone { kernel_log, shown_by }),
+            // The kernel didn't outlive it, so there is nothing else to judge.
+            None if acquitted => {
+                if let Some(again) = self.alone.remove(&position) {
+                    done = again;
+                    if let Some(run) = &mut done.run {
+                        note(&mut run.recording, Observation::RanAlone { kernel_log, shown_by });
+                    }
+                }
+            }
+            None => {}
+        }
+        Cleared { run, done, acquitted, unassigned }
+    }
+
+    /// What the kernel complained of and no scenario shows alone, a line each.
+    pub(super) fn unassigned(&self) -> Vec<String> {
+        let words = |Unassigned { headline, labels }: &Unassigned| {
+            let names: Vec<&str> = labels.iter().map(String::as_str).collect();
+            match names.as_slice() {
+                [one] => format!("{headline} (while {one} ran beside others; it does not show it alone)"),
+                several => format!("{headline} (while {} ran; none of them shows it alone)", text::list(several)),
+            }
+        };
+        self.unassigned.values().map(words).collect()
+    }
+}
+
+fn label(scenario: &Scenario) -> String {
+    text::one_line(&scenario.label())
+}
+
+fn has_kernel_finding(verdict: &Verdict) -> bool {
+    let (Verdict::Failed(findings) | Verdict::Error(findings)) = verdict else { return false };
+    findings.iter().any(|finding| finding.kind == FindingKind::Kernel)
+}
+
+/// Whether a run alone tells anything: it took place, or the kernel didn't outlive it.
+fn is_telling(alone: &Done) -> bool {
+    alone.run.is_some() || has_kernel_finding(&alone.verdict)
+}
+
+/// What the kernel complained of in a run: in a form that is the same each time, and as it was said.
+fn complaints(done: &Done) -> Vec<(String, String)> {
+    if let Some(run) = &done.run {
+        return judge::kernel_complaints(&run.recording);
+    }
+    let (Verdict::Failed(findings) | Verdict::Error(findings)) = &done.verdict else { return Vec::new() };
+    let kernel = findings.iter().filter(|finding| finding.kind == FindingKind::Kernel);
+    kernel.map(|finding| (judge::complaint_form(&finding.summary), finding.summary.clone())).collect()
+}
+
+fn kernel_lines(recording: &Recording) -> Vec<String> {
+    let line = |entry: &Entry| match &entry.what {
+        Observation::KernelLog { line } => Some(line.clone()),
+        _ => None,
+    };
+    recording.entries.iter().filter_map(line).collect()
+}
+
+/// Notes what came later at the end of a recording.
+fn note(recording: &mut Recording, what: Observation) {
+    let at = recording.entries.last().map_or(0, |entry| entry.at);
+    let end = recording.entries.iter().rposition(|entry| entry.what == Observation::Ended);
+    recording.entries.insert(end.unwrap_or(recording.entries.len()), Entry { at, what });
+}
