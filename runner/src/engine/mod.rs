@@ -32,7 +32,7 @@ use crate::observe::LogLine;
 use crate::plan::{Plan, plan, step_limit};
 use crate::processors::{Processors, Seat};
 use crate::recording::{Header, Moment, Observation, Recording, StepOutcome};
-use crate::scenario::model::{Action, ConnectionOutcome, Feature, Scenario};
+use crate::scenario::model::{Action, ConnectionOutcome, Feature, Scenario, expected_transfer_error};
 use crate::testbed::Home;
 
 use kernel_log::LogWatch;
@@ -163,7 +163,10 @@ async fn go_through(lab: &mut Lab<'_>, plan: &Plan, limit: &Limit, recorder: &Re
         recorder.note(Observation::StepStarted { step: index, text: crate::plan::describe(&step.action) });
         let most = step_limit(&step.action, lab.patience);
         let outcome = limit.keep(most, lab.take_step(index, &step.action)).await;
-        let goes_on = may_go_on(&outcome, &step.action);
+        let goes_on = match expected_transfer_error(&plan.steps, index) {
+            Some(error) => matches!(&outcome, StepOutcome::Application(end) if end.error() == Some(error)),
+            None => may_go_on(&outcome, &step.action),
+        };
         // What the step brought about belongs before its end.
         lab.observe_now();
         recorder.note(Observation::StepFinished { step: index, outcome });

@@ -7,7 +7,7 @@ use tokio::time::timeout;
 
 use super::lab::Lab;
 use crate::recording::{CallEnd, Connection, Got, Moment, Observation, Side, SocketCall, StepOutcome};
-use crate::scenario::model::{Action, ConnectPlan, ConnectionOutcome};
+use crate::scenario::model::{Action, ConnectPlan, ConnectionOutcome, expected_transfer_error};
 use crate::traffic::{self, LiveConnection, SocketError, Tell};
 
 impl Lab<'_> {
@@ -19,7 +19,10 @@ impl Lab<'_> {
             Action::Connect(plan) => self.connect(plan).await,
             Action::Transfer(plan) if plan.background => self.start_transfer(plan),
             Action::Transfer(plan) => self.transfer(plan).await,
-            Action::FinishTransfer { connection, deadline } => self.finish_transfer(connection, *deadline).await,
+            Action::FinishTransfer { connection, deadline } => {
+                let error = expected_transfer_error(&self.scenario.steps, index);
+                self.finish_transfer(connection, error, *deadline).await
+            }
             Action::Wait { conditions, deadline } => self.wait(conditions, *deadline).await,
             Action::Quiet { period, deadline } => self.quiet(*period, *deadline).await,
             Action::Close { connection, by, how, deadline } => self.close(connection, *by, *how, *deadline).await,

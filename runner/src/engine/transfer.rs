@@ -24,7 +24,7 @@ impl Lab<'_> {
         if deliveries.iter().flatten().all(|delivery| integrity(delivery) == Integrity::Intact) {
             StepOutcome::Done
         } else {
-            self.note_deliveries(name, deliveries)
+            self.note_deliveries(name, deliveries, None)
         }
     }
 
@@ -33,7 +33,7 @@ impl Lab<'_> {
         match timeout(plan.deadline, connection.transfer(plan)).await {
             Err(_) => self.stuck(&plan.connection, plan.deadline),
             Ok(Err(error)) => failed(format!("transfer on `{}`: {error}", plan.connection)),
-            Ok(Ok(deliveries)) => self.note_deliveries(&plan.connection, deliveries),
+            Ok(Ok(deliveries)) => self.note_deliveries(&plan.connection, deliveries, plan.error.as_deref()),
         }
     }
 
@@ -47,13 +47,14 @@ impl Lab<'_> {
         }
     }
 
-    pub(super) async fn finish_transfer(&mut self, name: &str, deadline: Duration) -> StepOutcome {
+    /// `error`: the errno that a call must fail with.
+    pub(super) async fn finish_transfer(&mut self, name: &str, error: Option<&str>, deadline: Duration) -> StepOutcome {
         let Some(connection) = self.connections.get_mut(name) else { return no_connection(name) };
         match timeout(deadline, connection.finish_transfer()).await {
             Err(_) => self.stuck(name, deadline),
             Ok(None) => failed(format!("no transfer runs in the background on `{name}`")),
             Ok(Some(Err(error))) => failed(format!("transfer on `{name}`: {error}")),
-            Ok(Some(Ok(deliveries))) => self.note_deliveries(name, deliveries),
+            Ok(Some(Ok(deliveries))) => self.note_deliveries(name, deliveries, error),
         }
     }
 
@@ -70,16 +71,15 @@ impl Lab<'_> {
     }
 
     /// Records what each direction came to. A call that failed before all bytes had arrived is the outcome; at the end of a
-    /// stream, the other direction goes on.
-    fn note_deliveries(&self, name: &str, deliveries: Deliveries) -> StepOutcome {
-        let mut outcome = StepOutcome::Done;
+    /// stream, the other direction goes on. Of several calls that failed, one with the expected errno counts: what ends a
+    /// connection fails the calls of both applications, with an errno each.
+    fn note_deliveries(&self, name: &str, deliveries: Deliveries, error: Option<&str>) -> StepOutcome {
+        let failures: Vec<CallEnd> =
+            deliveries.iter().flatten().filter_map(|delivery| delivery.failure(error).cloned()).collect();
+        let expected = failures.iter().find(|end| end.error() == error);
+        let outcome = expected.or(failures.first()).cloned().map_or(StepOutcome::Done, StepOutcome::Application);
         for (sender, delivery) in [Side::Client, Side::Server].into_iter().zip(deliveries) {
             let Some(delivery) = delivery else { continue };
-            let is_short = delivery.bytes < delivery.expected;
-            let failure = delivery.stopped.clone().filter(|end: &CallEnd| is_short && end.error().is_some());
-            if let (Some(end), StepOutcome::Done) = (failure, &outcome) {
-                outcome = StepOutcome::Application(end);
-            }
             self.recorder.note(Observation::Transferred {
                 connection: name.to_owned(),
                 sender,
@@ -113,7 +113,7 @@ impl Lab<'_> {
             ),
             Ok(Ok(cut_off)) => {
                 // That a transfer is cut off is what such a close is for.
-                cut_off.map(|deliveries| self.note_deliveries(name, deliveries));
+                cut_off.map(|deliveries| self.note_deliveries(name, deliveries, None));
                 StepOutcome::Done
             }
             Ok(Err(CloseError::Application(end))) => StepOutcome::Application(end),

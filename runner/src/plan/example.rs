@@ -116,6 +116,7 @@ fn steps() -> Vec<Step> {
         pace: None,
         background: false,
         tolerate_corrupt: 0,
+        error: None,
         deadline: Duration::from_secs(10),
     };
     let wait = Action::Wait {

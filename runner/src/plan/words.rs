@@ -77,7 +77,8 @@ fn describe_transfer(transfer: &TransferPlan) -> String {
     };
     let pace = transfer.pace.map(|pace| format!(" at {}", text::rate(pace.saturating_mul(8)))).unwrap_or_default();
     let background = if transfer.background { ", in the background" } else { "" };
-    format!("transfer on {}: {amount}{pace}{background}", transfer.connection)
+    let error = transfer.error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
+    format!("transfer on {}: {amount}{pace}{background}{error}", transfer.connection)
 }
 
 /// What a wait waits for: fits after "wait until".

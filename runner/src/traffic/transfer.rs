@@ -76,6 +76,17 @@ pub struct Delivery {
     pub took: Option<Duration>,
     /// What ended it before all had arrived: the first call that failed, or the end of the stream.
     pub stopped: Option<CallEnd>,
+    /// Calls that ended without bytes after that.
+    pub also: Vec<CallEnd>,
+}
+
+impl Delivery {
+    /// The call that failed before all bytes had arrived: one with this errno, or the first one.
+    pub fn failure(&self, error: Option<&str>) -> Option<&CallEnd> {
+        let ends = || self.stopped.iter().chain(&self.also);
+        let wanted = error.and_then(|error| ends().find(|end| end.error() == Some(error)));
+        wanted.or(self.stopped.as_ref().filter(|end| end.error().is_some())).filter(|_| self.bytes < self.expected)
+    }
 }
 
 /// Who is told at once how a call ended that got no bytes, or the wrong ones.
@@ -302,8 +313,9 @@ impl Flow {
         let mut delivery = self.delivery.borrow_mut();
         let bytes = if call == SocketCall::Read { delivery.bytes } else { delivery.sent };
         let end = CallEnd { connection: self.connection.clone(), side, call, got, bytes };
-        if delivery.stopped.is_none() {
-            delivery.stopped = Some(end.clone());
+        match delivery.stopped {
+            None => delivery.stopped = Some(end.clone()),
+            Some(_) => delivery.also.push(end.clone()),
         }
         drop(delivery);
         self.tell.tell(end);

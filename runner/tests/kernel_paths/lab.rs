@@ -52,6 +52,7 @@ impl Lab {
             pace: None,
             background: true,
             tolerate_corrupt: 0,
+            error: None,
             deadline: Duration::ZERO,
         };
         steps.push(Step { place: Place::default(), action: Action::Transfer(transfer) });

@@ -158,6 +158,40 @@ steps:
     told_at_once(workshop, text, "the client's write() on main got E")
 }
 
+/// The client's read() gets ENOTCONN when its kernel gives the connection up; the server's kernel keeps it.
+fn given_up_by_the_client(transfer: &str) -> String {
+    let text = reset(transfer).replacen("server: { sysctls: { net.mptcp.close_timeout: 1 } }", "server: {}", 1);
+    format!("{text}expect: {{ counters: {{ server: {{ MPTcpExtMPCurrEstab: 1 }} }} }}\n")
+}
+
+const FAILS: &str = "  - transfer: { on: main, from_server: 64 MiB, deadline: 60 s, outcome: ENOTCONN }\n";
+
+fn a_transfer_that_fails_as_expected(workshop: &Workshop) -> Result<(), Failed> {
+    holds(workshop, &given_up_by_the_client(FAILS))?;
+    let text = "  - transfer: { on: main, from_server: 64 MiB, background: on, outcome: ENOTCONN }
+  - wait: { event: { in: client, sub_closed: {} } }
+  - finish_transfer: { on: main, deadline: 60 s }\n";
+    holds(workshop, &given_up_by_the_client(text))
+}
+
+fn a_transfer_that_fails_with_another_errno(workshop: &Workshop) -> Result<(), Failed> {
+    let text = given_up_by_the_client(&FAILS.replace("ENOTCONN", "ETIMEDOUT"));
+    told_at_once(workshop, &text, "; expected ETIMEDOUT")
+}
+
+fn a_transfer_that_must_fail_and_does_not(workshop: &Workshop) -> Result<(), Failed> {
+    let scenario = Desk::new(&given_up_by_the_client(&FAILS.replace("64 MiB", "1 KiB")))?.load()?;
+    let findings = judge(&scenario, &workshop.record(&scenario)?);
+    match findings.as_slice() {
+        [finding]
+            if finding.summary.ends_with("expected a read() or write() to fail with ENOTCONN, but none failed") =>
+        {
+            Ok(())
+        }
+        _ => Err(format!("one finding was to be made: {findings:#?}").into()),
+    }
+}
+
 fn a_connect_that_is_refused(workshop: &Workshop) -> Result<(), Failed> {
     let text = "\
 title: Nobody listens
@@ -182,10 +216,13 @@ pub fn all() -> Vec<(&'static str, Test)> {
         let test: Test = Box::new(move |workshop| holds(workshop, text));
         (name, test)
     });
-    let errors: [(&'static str, Test); 4] = [
+    let errors: [(&'static str, Test); 7] = [
         ("application::a_reset_in_a_transfer", Box::new(a_reset_in_a_transfer)),
         ("application::a_reset_while_something_is_waited_for", Box::new(a_reset_while_something_is_waited_for)),
         ("application::a_writer_that_times_out", Box::new(a_writer_that_times_out)),
+        ("application::a_transfer_that_fails_as_expected", Box::new(a_transfer_that_fails_as_expected)),
+        ("application::a_transfer_that_fails_with_another_errno", Box::new(a_transfer_that_fails_with_another_errno)),
+        ("application::a_transfer_that_must_fail_and_does_not", Box::new(a_transfer_that_must_fail_and_does_not)),
         ("application::a_connect_that_is_refused", Box::new(a_connect_that_is_refused)),
     ];
     truths.chain(errors).collect()

@@ -5,7 +5,7 @@ use crate::judge::outcome::outcome_words;
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind, render};
 use crate::recording::{Direction, Observation, StepOutcome};
-use crate::scenario::model::{Action, CloseHow, ConnectionOutcome, Step};
+use crate::scenario::model::{Action, CloseHow, ConnectionOutcome, Step, expected_transfer_error};
 use crate::text;
 
 /// How far the run came.
@@ -56,7 +56,11 @@ pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
             }
             return (Progress::CutShort(index), findings);
         };
-        if let Some((kind, problem)) = problem(step, outcome) {
+        let judged = match expected_transfer_error(steps, index) {
+            Some(error) => transfer_problem(error, outcome),
+            None => problem(step, outcome),
+        };
+        if let Some((kind, problem)) = judged {
             // What was waited for says as much as the step's own words.
             let summary = match kind {
                 FindingKind::Deadline => format!("step {} {problem}", index.saturating_add(1)),
@@ -178,6 +182,27 @@ fn problem(step: &Step, outcome: &StepOutcome) -> Option<(FindingKind, String)> 
         }
         (StepOutcome::Failed { .. }, _) => Some((FindingKind::Setup, outcome_words(outcome))),
     }
+}
+
+/// What is wrong with the end of a transfer that must fail with this errno.
+fn transfer_problem(wanted: &str, outcome: &StepOutcome) -> Option<(FindingKind, String)> {
+    let words = outcome_words(outcome);
+    let kind = match outcome {
+        StepOutcome::Application(end) if end.error() == Some(wanted) => return None,
+        StepOutcome::Done => {
+            let problem = format!("expected a read() or write() to fail with {wanted}, but none failed");
+            return Some((FindingKind::Application, problem));
+        }
+        StepOutcome::TimedOut { .. } => {
+            let problem = format!("{words}; expected a read() or write() to fail with {wanted}");
+            return Some((FindingKind::Deadline, problem));
+        }
+        StepOutcome::Failed { .. } => return Some((FindingKind::Setup, words)),
+        StepOutcome::Contradicted(_) => FindingKind::Contradiction,
+        StepOutcome::NotQuiet { .. } => FindingKind::Deadline,
+        StepOutcome::Application(_) | StepOutcome::Refused { .. } => FindingKind::Application,
+    };
+    Some((kind, format!("{words}; expected {wanted}")))
 }
 
 /// What a step needs from the last call that it makes, where that isn't bytes.

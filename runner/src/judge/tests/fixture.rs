@@ -309,6 +309,7 @@ pub(super) fn transfer_plan() -> TransferPlan {
         pace: None,
         background: false,
         tolerate_corrupt: 0,
+        error: None,
         deadline: DEADLINE,
     }
 }

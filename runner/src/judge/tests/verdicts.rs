@@ -1,6 +1,6 @@
 //! What every run is put to, whatever its scenario expects.
 
-use crate::judge::{FindingKind, Snapshots, Verdict, verdict};
+use crate::judge::{FindingKind, Snapshots, Verdict, judge, verdict};
 use crate::mptcp::{EventKind, MptcpInfo};
 use crate::recording::{
     CallEnd, Contradiction, Got, Integrity, LostWhat, Moment, Observation, Side, SocketCall, StepOutcome,
@@ -384,6 +384,51 @@ fn results_belong_to_the_transfer_that_was_begun_last() {
         });
     });
     assert_eq!(run.kinds(), []);
+}
+
+/// A transfer that must fail with ECONNRESET, and how it ends.
+fn must_fail(background: bool, outcome: &StepOutcome) -> Run {
+    let mut run = Run::good();
+    let error = Some("ECONNRESET".to_owned());
+    run.step(Action::Transfer(TransferPlan { from_server: 0, background, error, ..transfer_plan() }), |_| {});
+    if background {
+        let (connection, deadline) = ("main".to_owned(), DEADLINE);
+        run.step(Action::FinishTransfer { connection, deadline }, |_| {});
+    }
+    let arrived = if *outcome == StepOutcome::Done { 1000 } else { 5 };
+    let integrity = if arrived == 5 { Integrity::Short { expected: 1000 } } else { Integrity::Intact };
+    let (connection, sender) = ("main".to_owned(), Side::Client);
+    run.push(Observation::Transferred { connection, sender, bytes: arrived, integrity, took: None });
+    let last = run.scenario.steps.len() - 1;
+    set_outcome(&mut run, last, outcome);
+    run
+}
+
+#[test]
+fn a_transfer_that_must_fail_is_held_to_its_errno() {
+    let call = |got| {
+        let (connection, side) = ("main".to_owned(), Side::Server);
+        StepOutcome::Application(CallEnd { connection, side, call: SocketCall::Read, got, bytes: 5 })
+    };
+    let got = |error: &str| call(Got::Error(error.to_owned()));
+    for background in [false, true] {
+        assert_eq!(must_fail(background, &got("ECONNRESET")).kinds(), []);
+        for (outcome, kind, words) in [
+            (got("ETIMEDOUT"), FindingKind::Application, "got ETIMEDOUT after 5 bytes; expected ECONNRESET"),
+            (call(Got::EndOfStream), FindingKind::Application, "after 5 bytes; expected ECONNRESET"),
+            (StepOutcome::Done, FindingKind::Application, "to fail with ECONNRESET, but none failed"),
+            (
+                StepOutcome::timed_out("the end of the transfer on `main`", "nothing", DEADLINE),
+                FindingKind::Deadline,
+                "to fail with ECONNRESET",
+            ),
+        ] {
+            let run = must_fail(background, &outcome);
+            let findings = judge(&run.scenario, &run.recording);
+            assert_eq!(findings[0].kind, kind, "{outcome:?}: {findings:#?}");
+            assert!(findings[0].summary.ends_with(words), "{outcome:?}: {findings:#?}");
+        }
+    }
 }
 
 pub(super) fn filter(may_be_unused: bool) -> Filter {

@@ -180,6 +180,12 @@ static TRANSFER: Record = Record::plain(
             "The step ends at once. A `finish_transfer` step waits for the end of the transfer, or `close: { how: abrupt }` cuts it off.",
         ),
         scalar("tolerate_corrupt", Kind::Integer(0, 1 << 30), "So many bytes may arrive damaged."),
+        scalar(
+            "outcome",
+            Kind::Errno,
+            "The errno that a read() or write() must fail with before all bytes have arrived; unless given, all must \
+             arrive.",
+        ),
         DEADLINE.doc("The longest it may take; 10 s unless given."),
     ],
 );

@@ -24,6 +24,7 @@ pub use path::{
 };
 pub use step::{
     Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ListenPlan, SocketProtocol, Step, TransferPlan,
+    expected_transfer_error,
 };
 pub use time::LONGEST_RUN;
 pub use world::{Address, Link, LinkEnd, Namespace, Route, World};

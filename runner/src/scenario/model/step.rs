@@ -179,8 +179,33 @@ pub struct TransferPlan {
     pub background: bool,
     /// So many bytes may arrive damaged (a middlebox corrupts them on purpose).
     pub tolerate_corrupt: u64,
+    /// The errno that a call of the applications must fail with before all bytes have arrived; `None`: all must arrive.
+    pub error: Option<String>,
     /// The longest it may take.
     pub deadline: Duration,
+}
+
+/// The errno that the transfer must fail with whose end this step waits for.
+pub fn expected_transfer_error(steps: &[Step], index: usize) -> Option<&str> {
+    let plan = match &steps.get(index)?.action {
+        Action::Transfer(plan) if !plan.background => plan,
+        Action::FinishTransfer { connection, .. } => {
+            let before = steps.get(..index)?.iter().rev();
+            before.filter_map(|step| step.action.background_transfer()).find(|plan| plan.connection == *connection)?
+        }
+        _ => return None,
+    };
+    plan.error.as_deref()
+}
+
+impl Action {
+    /// The transfer that it starts in the background.
+    fn background_transfer(&self) -> Option<&TransferPlan> {
+        match self {
+            Self::Transfer(plan) if plan.background => Some(plan),
+            _ => None,
+        }
+    }
 }
 
 /// How to close.

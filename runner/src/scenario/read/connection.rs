@@ -255,6 +255,7 @@ pub(super) fn transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) 
     let pace = fields.optional("pace", scalar::rate);
     let background = fields.or("background", false, scalar::switch);
     let tolerate_corrupt = fields.or("tolerate_corrupt", 0, scalar::integer(0, 1 << 30));
+    let error = fields.optional("outcome", |text| scalar::errno(text).map(|(symbol, _)| symbol));
     let deadline = fields.or("deadline", LONG, scalar::duration);
     let (from_client, from_server) = match (each_way?, from_client?, from_server?) {
         (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
@@ -281,9 +282,10 @@ pub(super) fn transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) 
     for side in [Side::Client, Side::Server] {
         scope.awaited.remove(&super::wait::transferred_key(&connection, side));
     }
-    let background = background?;
+    let (background, error) = (background?, error?);
+    let must_fail = error.is_some();
     if background && let Some(known) = scope.connections.get_mut(&connection) {
-        known.background = Some(KnownTransfer { place: fields.place(), from_client, from_server });
+        known.background = Some(KnownTransfer { place: fields.place(), from_client, from_server, must_fail });
     }
     Ok(TransferPlan {
         connection,
@@ -292,6 +294,7 @@ pub(super) fn transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) 
         pace: pace?.map(|bits| bits / 8),
         background,
         tolerate_corrupt: tolerate_corrupt?,
+        error,
         deadline: deadline?,
     })
 }
@@ -342,16 +345,20 @@ pub(super) fn close(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> 
 fn check_background(reader: &Reader, place: Place, known: &KnownConnection, by: Side, how: CloseHow) -> Read<()> {
     let Some(transfer) = known.background else { return Ok(()) };
     let message = match how {
+        CloseHow::Abrupt if transfer.must_fail => {
+            format!("nothing waits for the outcome of the background transfer of `{}`", known.name)
+        }
         CloseHow::Abrupt => return Ok(()),
         CloseHow::HalfClose if transfer.from(by) == 0 => return Ok(()),
         CloseHow::HalfClose => format!("`{}` can't end a direction in which a background transfer sends", known.name),
         CloseHow::Graceful => format!("a background transfer of `{}` is still running", known.name),
     };
-    Err(reader.report(
-        Diagnostic::new(place, message)
-            .context(transfer.place, "it was started here")
-            .help("wait for its end with a `finish_transfer` step, or cut it off with `how: abrupt`"),
-    ))
+    let help = if transfer.must_fail {
+        "wait for its end with a `finish_transfer` step before"
+    } else {
+        "wait for its end with a `finish_transfer` step, or cut it off with `how: abrupt`"
+    };
+    Err(reader.report(Diagnostic::new(place, message).context(transfer.place, "it was started here").help(help)))
 }
 
 /// Each background transfer must have been waited for or cut off: what it came to would be known to nobody.
@@ -359,10 +366,11 @@ pub(super) fn check_finished(reader: &Reader, scope: &Scope) -> Read<()> {
     let unfinished = |known: &KnownConnection| {
         let transfer = known.background?;
         let message = format!("nothing waits for the end of this background transfer of `{}`", known.name);
-        Some(reader.report(Diagnostic::new(transfer.place, message).help(format!(
-            "add `finish_transfer: {{ on: {0} }}`, or cut it off with `close: {{ on: {0}, by: client, how: abrupt }}`",
-            known.name
-        ))))
+        let mut help = format!("add `finish_transfer: {{ on: {} }}`", known.name);
+        if !transfer.must_fail {
+            help += &format!(", or cut it off with `close: {{ on: {}, by: client, how: abrupt }}`", known.name);
+        }
+        Some(reader.report(Diagnostic::new(transfer.place, message).help(help)))
     };
     scope.connections.values().filter_map(unfinished).last().map_or(Ok(()), Err)
 }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use indexmap::IndexMap;
 
 use super::super::diagnostic::Diagnostic;
-use super::super::model::{ConnectionOutcome, Link, Place, SocketProtocol};
+use super::super::model::{ConnectionOutcome, Link, Place, Route, SocketProtocol};
 use super::super::nearest::suggestion;
 use super::super::scalar;
 use super::super::yaml::Node;
@@ -20,6 +20,8 @@ pub struct Scope {
     pub namespaces: Vec<String>,
     /// Namespaces of which no events are recorded, with where it is said.
     pub silent: HashMap<String, Place>,
+    /// The routes that namespaces have from the beginning, with where they are written.
+    pub routes: Vec<((String, Route), Place)>,
     /// Names of links with the namespaces of their ends, also of those that could not be read.
     pub links: Vec<(String, Vec<String>)>,
     /// Devices by namespace.
@@ -65,6 +67,8 @@ pub struct KnownTransfer {
     pub place: Place,
     pub from_client: u64,
     pub from_server: u64,
+    /// A call must fail.
+    pub must_fail: bool,
 }
 
 impl KnownTransfer {
