@@ -60,13 +60,22 @@ pub struct MptcpInfo {
     /// Laminar endpoints there are (Linux 6.18).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endp_laminar_max: Option<u8>,
+    /// Milliseconds since data was last sent (Linux 6.10).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_data_sent: Option<u32>,
+    /// Milliseconds since data was last received (Linux 6.10).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_data_recv: Option<u32>,
+    /// Milliseconds since a DATA_ACK was last received (Linux 6.10).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_ack_recv: Option<u32>,
     /// How many bytes of the structure the kernel filled in.
     pub size: u32,
 }
 
 impl MptcpInfo {
     /// The names of the fields of `struct mptcp_info` that are numbers one can expect something of.
-    pub const FIELDS: [&'static str; 22] = [
+    pub const FIELDS: [&'static str; 25] = [
         "subflows",
         "add_addr_signal",
         "add_addr_accepted",
@@ -89,6 +98,9 @@ impl MptcpInfo {
         "bytes_acked",
         "subflows_total",
         "endp_laminar_max",
+        "last_data_sent",
+        "last_data_recv",
+        "last_ack_recv",
     ];
 
     /// The value of a field of `struct mptcp_info`. `None`: there is no such field. `Some(None)`: this kernel does not
@@ -117,6 +129,9 @@ impl MptcpInfo {
             "bytes_acked" => self.bytes_acked,
             "subflows_total" => self.subflows_total.map(u64::from),
             "endp_laminar_max" => self.endp_laminar_max.map(u64::from),
+            "last_data_sent" => self.last_data_sent.map(u64::from),
+            "last_data_recv" => self.last_data_recv.map(u64::from),
+            "last_ack_recv" => self.last_ack_recv.map(u64::from),
             _ => return None,
         })
     }
@@ -126,7 +141,9 @@ impl MptcpInfo {
     pub fn largest(name: &str) -> u64 {
         match name {
             "fallback" | "csum_enabled" => 1,
-            "flags" | "token" | "retransmits" => u32::MAX.into(),
+            "flags" | "token" | "retransmits" | "last_data_sent" | "last_data_recv" | "last_ack_recv" => {
+                u32::MAX.into()
+            }
             "write_seq" | "snd_una" | "rcv_nxt" | "bytes_retrans" | "bytes_sent" | "bytes_received" | "bytes_acked" => {
                 u64::MAX
             }

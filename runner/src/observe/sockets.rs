@@ -211,6 +211,8 @@ pub fn decode_info(bytes: &[u8]) -> Option<MptcpInfo> {
     let byte = |offset: usize| bytes.get(offset).copied();
     // In 48 bytes the last four are padding; Linux 6.5 used them, when it added more.
     let since_6_5 = bytes.len() >= 80;
+    // Linux 6.8 has padding where 6.10 has the first of three times: with them, the structure is longer.
+    let time = |offset: usize| u32_at(bytes, offset).filter(|_| bytes.len() >= 96);
     Some(MptcpInfo {
         subflows: byte(0)?,
         add_addr_signal: byte(1)?,
@@ -234,6 +236,9 @@ pub fn decode_info(bytes: &[u8]) -> Option<MptcpInfo> {
         subflows_total: byte(80),
         // Reserved and 0 from Linux 6.8 on, used by 6.18: the length can't tell them apart.
         endp_laminar_max: byte(81),
+        last_data_sent: time(84),
+        last_data_recv: time(88),
+        last_ack_recv: time(92),
         size: u32::try_from(bytes.len()).ok()?,
     })
 }
@@ -318,6 +323,9 @@ mod tests {
         assert_eq!(info.retransmits, Some(u32::from_ne_bytes([44, 45, 46, 47])));
         assert_eq!(info.bytes_acked, Some(u64::from_ne_bytes([72, 73, 74, 75, 76, 77, 78, 79])));
         assert_eq!((info.subflows_total, info.endp_laminar_max, info.size), (Some(80), Some(81), 96));
+        assert_eq!(info.last_data_sent, Some(u32::from_ne_bytes([84, 85, 86, 87])));
+        assert_eq!(info.last_ack_recv, Some(u32::from_ne_bytes([92, 93, 94, 95])));
+        assert_eq!(decode_info(&counting(88)).unwrap().last_data_sent, None);
         assert_eq!(decode_info(&counting(200)).unwrap().bytes_acked, info.bytes_acked);
     }
 

@@ -191,7 +191,8 @@ impl Reading<'_> {
 
     /// Notes what is wrong with a form of the scenario. What is wrong with each is said once.
     fn note(&mut self, found: Vec<Diagnostic>, lacking: &BTreeSet<Feature>) {
-        let new: Vec<Diagnostic> = found.into_iter().filter(|diagnostic| !self.found.contains(diagnostic)).collect();
+        let is_new = |diagnostic: &Diagnostic| !self.found.contains(diagnostic) && !self.follows(diagnostic);
+        let new: Vec<Diagnostic> = found.into_iter().filter(is_new).collect();
         self.found.extend(new.into_iter().map(|diagnostic| {
             if lacking.is_empty() {
                 return diagnostic;
@@ -199,6 +200,18 @@ impl Reading<'_> {
             let words: Vec<String> = lacking.iter().map(|feature| format!("`{}`", feature.word())).collect();
             diagnostic.addition(&format!("on kernels without {}", words.join(" and ")))
         }));
+    }
+
+    /// Whether it is about a word with a variable that nothing fills in, which has been said: that the word means nothing
+    /// follows from it.
+    fn follows(&self, diagnostic: &Diagnostic) -> bool {
+        let word =
+            diagnostic.place().and_then(|place| self.sources.get(place.source)?.text.get(place.start..place.end));
+        word.is_some_and(|word| {
+            self.unresolved
+                && !word.contains(|character: char| character.is_whitespace() || "{[".contains(character))
+                && variable::references(word).iter().any(|reference| reference.name.is_some())
+        })
     }
 
     /// What the scenario is on kernels that lack these features.

@@ -228,7 +228,9 @@ fn configure(reader: &Reader, entry: &Entry, namespaces: &mut [Namespace], scope
     let endpoints = section(&fields, "endpoints", |item| {
         Ok((endpoint(reader, &reader.record(item, &grammar::ENDPOINT)?, &name, scope, false)?, item.place))
     });
-    let routes = section(&fields, "routes", |item| route(reader, &reader.record(item, &grammar::ROUTE)?, &name, scope));
+    let routes = section(&fields, "routes", |item| {
+        Ok((route(reader, &reader.record(item, &grammar::ROUTE)?, &name, scope)?, item.place))
+    });
     let sysctls = fields.get("sysctls").map_or(Ok(Vec::new()), |node| read_sysctls(reader, node));
     let path_manager = fields.optional("path_manager", scalar::word(&["kernel", "userspace"]));
     let events = fields.optional("events", scalar::switch);
@@ -253,7 +255,13 @@ fn configure(reader: &Reader, entry: &Entry, namespaces: &mut [Namespace], scope
         });
     }
     namespace.endpoints.extend(endpoints?);
-    namespace.routes.extend(routes?);
+    for (route, place) in routes? {
+        if let Some((_, other)) = scope.routes.iter().find(|((of, known), _)| *of == name && is_same(known, &route)) {
+            return Err(reader.report(already_there(&name, &route, place, *other)));
+        }
+        scope.routes.push(((name.clone(), route.clone()), place));
+        namespace.routes.push(route);
+    }
     for (sysctl, value) in sysctls? {
         namespace.sysctls.retain(|(other, _)| *other != sysctl);
         namespace.sysctls.push((sysctl, value));
@@ -364,6 +372,31 @@ pub(super) fn route(reader: &Reader, fields: &Fields<'_>, namespace: &Read<Strin
         );
     }
     Ok(Route { to, via, dev, source, metric: metric? })
+}
+
+/// Whether the kernel refuses the second of two routes with EEXIST: it tells routes in a table apart by destination and
+/// metric, whatever they lead to (`fib_table_insert`, net/ipv4/fib_trie.c; `fib6_add_rt2node`, net/ipv6/ip6_fib.c).
+fn is_same(one: &Route, other: &Route) -> bool {
+    one.to == other.to && metric(one) == metric(other)
+}
+
+/// The metric that the kernel gives a route that has none: for IPv6 `IP6_RT_PRIO_USER` (include/uapi/linux/ipv6_route.h).
+fn metric(route: &Route) -> u32 {
+    match route.metric {
+        None | Some(0) if route.to.address.is_ipv6() => 1024,
+        metric => metric.unwrap_or(0),
+    }
+}
+
+fn already_there(namespace: &str, route: &Route, place: Place, other: Place) -> Diagnostic {
+    let to = match route.to {
+        Address { prefix: 0, .. } => "default route".to_owned(),
+        Address { address, prefix } => format!("route to {address}/{prefix}"),
+    };
+    let metric = metric(route);
+    Diagnostic::new(place, format!("`{namespace}` has a {to} with metric {metric} already; the kernel takes only one"))
+        .context(other, "this one")
+        .help("give one of them another `metric:`; the route with the lowest metric is used")
 }
 
 /// The default route's destination, in the family of that address.
