@@ -48,6 +48,8 @@ pub(super) struct Fake {
     pub(super) snapshots: PathBuf,
     /// What Ctrl-C does. A scenario called `interrupt` presses it.
     pub(super) interrupted: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+    /// Scenarios are in a folder by their first letter.
+    pub(super) folders: bool,
     /// Where the first runs of all scenarios called `warns` or `beside` meet: they are on at the same time.
     pub(super) together: Option<Barrier>,
     /// The scenarios that have met.
@@ -64,7 +66,7 @@ impl Lab for Fake {
         Ok(variants
             .into_iter()
             .map(|variant| Scenario {
-                file: name.clone().into(),
+                file: if self.folders { format!("scenarios/{}/{name}", &name[..1]) } else { name.clone() }.into(),
                 variant: variant.map(str::to_owned),
                 title: format!("the title of {name}"),
                 requires: if name.contains("skip") { vec![Feature::Laminar] } else { Vec::new() },

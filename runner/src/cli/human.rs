@@ -212,7 +212,14 @@ impl<'a> Human<'a> {
         for line in &ending.updates {
             printer.line(&text::printable(line));
         }
-        if self.detail.quiet || alone && !ending.totals.interrupted {
+        if self.detail.quiet {
+            // Nothing said would mean that all is as it was reviewed.
+            if ending.totals.without_snapshot && ending.totals.passed > 0 {
+                printer.line(&ending.totals.line(ending.took, style));
+            }
+            return;
+        }
+        if alone && !ending.totals.interrupted {
             return;
         }
         if !self.failures.is_empty() {

@@ -65,7 +65,9 @@ impl Judging<'_> {
         for line in updates.iter().flat_map(Updates::lines) {
             if self.args.json { printer.note(&line) } else { printer.line(&line) }
         }
-        if !self.alone && !self.args.quiet {
+        // Nothing said would mean that all is as it was reviewed.
+        let unreviewed = self.args.quiet && self.args.no_snapshot && totals.passed > 0 && !self.args.json;
+        if unreviewed || !self.alone && !self.args.quiet {
             let line = totals.line(self.begin.elapsed(), printer.style());
             if self.args.json { printer.note(&line) } else { printer.line(&line) }
         }

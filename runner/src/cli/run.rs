@@ -5,9 +5,11 @@ use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use indexmap::IndexMap;
+
 use crate::files::Folder;
 use crate::plan;
-use crate::report::Printer;
+use crate::report::{Printer, suite_name};
 use crate::results::{Found, Store};
 use crate::scenario::model::{Feature, Scenario};
 use crate::session::missing;
@@ -100,11 +102,24 @@ fn make_record_folder(args: &RunArgs, scenarios: &[Scenario], printer: &mut Prin
     })
 }
 
+/// The scenarios below their folders. Folder and name together are the label.
 fn list(scenarios: &[Scenario], printer: &mut Printer) {
-    let labels: Vec<String> = scenarios.iter().map(|scenario| text::one_line(&scenario.label())).collect();
-    let width = labels.iter().map(|label| label.chars().count()).max().unwrap_or(0);
-    for (label, scenario) in labels.iter().zip(scenarios) {
-        printer.line(&format!("{label:<width$}  {}", text::one_line(&scenario.title)));
+    let mut folders: IndexMap<String, Vec<(String, &str)>> = IndexMap::new();
+    for scenario in scenarios {
+        let (folder, label) = (suite_name(scenario), scenario.label());
+        let name = label.strip_prefix(&folder).and_then(|rest| rest.strip_prefix('/')).unwrap_or(&label);
+        let name = text::one_line(name);
+        folders.entry(folder).or_default().push((name, &scenario.title));
+    }
+    let indent = if folders.keys().any(|folder| folder != ".") { "  " } else { "" };
+    for (folder, scenarios) in &folders {
+        if !indent.is_empty() {
+            printer.line(&format!("{}/", text::one_line(folder)));
+        }
+        let width = scenarios.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        for (name, title) in scenarios {
+            printer.line(&format!("{indent}{name:<width$}  {}", text::one_line(title)));
+        }
     }
 }
 

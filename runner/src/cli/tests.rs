@@ -59,6 +59,21 @@ fn the_list_names_every_variant() {
 }
 
 #[test]
+fn the_list_goes_by_folders() {
+    let lab = Fake { folders: true, ..Fake::default() };
+    let (_, out, _) = mptcplab_with(&lab, &["--list", "FOLDER"], &["a_two.yaml", "b_fail.yaml", "c.yaml"]);
+    insta::assert_snapshot!(out, @r"
+    scenarios/a/
+      a_two@ipv4  the title of a_two
+      a_two@ipv6  the title of a_two
+    scenarios/b/
+      b_fail  the title of b_fail
+    scenarios/c/
+      c  the title of c
+    ");
+}
+
+#[test]
 fn a_dry_run_needs_no_privileges() {
     let (exit, out, _) =
         mptcplab_with(&Fake { forbidden: true, ..Fake::default() }, &["--dry-run", "FOLDER"], &["a.yaml"]);

@@ -94,6 +94,16 @@ fn without_a_snapshot_it_says_so() {
 }
 
 #[test]
+fn without_a_snapshot_it_says_so_even_if_it_is_quiet() {
+    let (exit, out, _) = mptcplab(&["run", "--no-snapshot", "-q", "FOLDER"], &["a.yaml"]);
+    assert_eq!((exit, out.as_str()), (Exit::Passed, "1 run in N ms: 1 passed without a snapshot\n"));
+    let (_, out, _) = mptcplab(&["run", "--no-snapshot", "-q", "--repeat", "2", "FOLDER"], &["a.yaml", "b_fail.yaml"]);
+    assert!(out.ends_with("4 runs in N ms: 2 passed without a snapshot, 2 failed\n"), "{out}");
+    let (_, out, _) = mptcplab(&["run", "-q", "FOLDER"], &["a.yaml"]);
+    assert_eq!(out, "");
+}
+
+#[test]
 fn a_new_snapshot_is_shown_when_it_is_asked_for() {
     for quiet in [&[] as &[&str], &["-q"]] {
         let (exit, out, _) = mptcplab(&[&["run", "FOLDER"], quiet].concat(), &["c_new.yaml"]);

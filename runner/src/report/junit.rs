@@ -9,7 +9,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use crate::judge::{Finding, Verdict};
 
 use super::failure::kind_word;
-use super::{RunReport, Style, TransferRate, failure};
+use super::{RunReport, Style, TransferRate, failure, suite_name};
 
 /// The property of a test case that is an error because of a stall, and, of a suite, how many there are.
 const STALLED: &str = "stalled";
@@ -33,8 +33,7 @@ impl Junit {
             Verdict::Failed(findings) => non_success(NonSuccessKind::Failure, run, findings),
             Verdict::Error(findings) => non_success(NonSuccessKind::Error, run, findings),
         };
-        let folder = run.scenario.file.parent().filter(|folder| *folder != std::path::Path::new(""));
-        let suite = folder.map_or_else(|| ".".to_owned(), |folder| folder.display().to_string());
+        let suite = suite_name(run.scenario);
         let mut case = TestCase::new(run.label(), status);
         case.set_classname(suite.as_str()).set_time(run.duration).set_system_out(output(run));
         if let Some(folder) = evidence {

@@ -77,6 +77,12 @@ impl RunReport<'_> {
     }
 }
 
+/// Scenarios belong together by their folder: `scenarios/signal`, or `.`.
+pub fn suite_name(scenario: &Scenario) -> String {
+    let folder = scenario.file.parent().filter(|folder| *folder != std::path::Path::new(""));
+    folder.map_or_else(|| ".".to_owned(), |folder| folder.display().to_string())
+}
+
 #[cfg(test)]
 pub(crate) mod example;
 #[cfg(test)]

@@ -149,7 +149,11 @@ impl Matrix {
         for (place, name) in unknown {
             let diagnostic = Diagnostic::new(place, format!("no axis of the matrix defines the variable `{name}`"));
             let help = suggestion(&name, names.iter().copied());
-            found.push(diagnostic.help(help.unwrap_or_else(|| "a dollar sign as such is written `$$`".to_owned())));
+            found.push(
+                diagnostic.help(
+                    help.unwrap_or_else(|| "define it below `matrix:`, or write `$$` for a dollar sign".to_owned()),
+                ),
+            );
         }
         for (variable, used) in self.axes.iter().flat_map(Axis::variables).zip(used) {
             if !used {

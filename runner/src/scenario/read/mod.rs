@@ -365,7 +365,7 @@ fn instead(record: &str, key: &str) -> Option<String> {
                     on a busy machine";
         return Some(help.to_owned());
     }
-    key.starts_with('$').then(|| "a variable can be a key if an axis of the matrix defines it".to_owned())
+    None
 }
 
 fn lines<T>(fields: &Fields<'_>, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<Vec<T>> {
