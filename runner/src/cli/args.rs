@@ -230,7 +230,7 @@ fn requirement(word: &str) -> Result<Requirement, String> {
     }
     Feature::from_word(word).map(Requirement::Feature).ok_or_else(|| {
         let words: Vec<&str> = Feature::PLAIN.iter().map(|(word, _)| *word).collect();
-        format!("known are `all`, {}, `counter:NAME`, and `sysctl:NAME`", quoted(&words))
+        format!("expected `all`, {}, `counter:NAME` or `sysctl:NAME`", quoted(&words))
     })
 }
 

@@ -23,10 +23,11 @@ pub fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> 
         return Some(format!("did you mean `{near}`?"));
     }
     let all: Vec<String> = candidates.into_iter().take(33).map(|candidate| format!("`{candidate}`")).collect();
-    match all.len() {
-        0 | 33.. => None,
-        1 => Some(format!("there is only {}", all.concat())),
-        _ => Some(format!("known are {}", all.join(", "))),
+    match all.as_slice() {
+        [] => None,
+        _ if all.len() > 32 => None,
+        [only] => Some(format!("there is only {only}")),
+        [first @ .., last] => Some(format!("expected {} or {last}", first.join(", "))),
     }
 }
 
@@ -66,6 +67,6 @@ mod tests {
         assert_eq!(nearest("clinet", words), Some("client"));
         assert_eq!(nearest("Client", words), Some("client"));
         assert_eq!(nearest("laptop", words), None);
-        assert_eq!(suggestion("laptop", words).as_deref(), Some("known are `client`, `server`, `router`"));
+        assert_eq!(suggestion("laptop", words).as_deref(), Some("expected `client`, `server` or `router`"));
     }
 }

@@ -49,7 +49,7 @@ pub type Parsed<T> = Result<T, Problem>;
 /// Any text.
 pub fn text(text: &str) -> Parsed<String> {
     if text.trim().is_empty() {
-        return Err(Problem::new("there is no text"));
+        return Err(Problem::new("the text is empty"));
     }
     Ok(text.to_owned())
 }
@@ -58,10 +58,10 @@ pub fn text(text: &str) -> Parsed<String> {
 pub fn line(text: &str) -> Parsed<String> {
     let text = text.trim();
     if text.is_empty() {
-        return Err(Problem::new("there is no text"));
+        return Err(Problem::new("the text is empty"));
     }
     if text.chars().any(char::is_control) {
-        return Err(Problem::new("only one line of text may stand here"));
+        return Err(Problem::new("expected one line of text, found several"));
     }
     let length = text.chars().count();
     if length > 200 {
@@ -206,7 +206,7 @@ pub fn duration(text: &str) -> Parsed<Duration> {
         _ => return Err(wrong()),
     };
     if duration.is_zero() {
-        return Err(Problem::new(format!("`{text}` is no time at all")));
+        return Err(Problem::new(format!("`{text}` is too short; expected more than zero")));
     }
     if duration > LONGEST {
         return Err(Problem::new(format!("`{text}` is too long")).help("at most 10 minutes"));
@@ -260,7 +260,7 @@ pub fn percent(text: &str) -> Parsed<f64> {
     }
     let value: f64 = number.parse().map_err(|_| wrong())?;
     if value > 100.0 {
-        return Err(Problem::new(format!("`{text}` is more than everything")).help("0 % to 100 %"));
+        return Err(Problem::new(format!("`{text}` is out of range: 0 % to 100 %")));
     }
     Ok(value / 100.0)
 }
@@ -362,7 +362,7 @@ pub fn sysctl(text: &str) -> Parsed<String> {
 pub fn word(words: &'static [&'static str]) -> impl Fn(&str) -> Parsed<&'static str> {
     move |text| {
         words.iter().find(|word| **word == text).copied().ok_or_else(|| {
-            let problem = Problem::new(format!("`{text}` is not known here"));
+            let problem = Problem::new(format!("unknown value `{text}`"));
             match suggestion(text, words.iter().copied()) {
                 Some(help) => problem.help(help),
                 None => problem,

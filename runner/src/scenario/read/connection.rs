@@ -29,7 +29,7 @@ fn outcome(text: &str) -> Parsed<ConnectionOutcome> {
         _ => match scalar::errno(text) {
             Ok((symbol, _)) => Ok(ConnectionOutcome::Error(symbol)),
             Err(problem) => Err(Problem {
-                message: format!("`{text}` can't come of a connect: it is `mptcp`, `tcp`, or the symbol of an errno"),
+                message: format!("unknown outcome `{text}`; expected `mptcp`, `tcp`, or the symbol of an errno"),
                 help: problem.help,
             }),
         },

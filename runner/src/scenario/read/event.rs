@@ -88,7 +88,7 @@ fn has<'a>(fields: &Fields<'a>, key: &str) -> Option<&'a Node> {
 fn either<T>(fields: &Fields<'_>, key: &str, other: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<Option<T>> {
     match (has(fields, key), has(fields, other)) {
         (Some(_), Some(node)) => {
-            let message = format!("`{key}` and `{other}` say the same: only one may stand here");
+            let message = format!("`{key}` and `{other}` mean the same; expected one of them");
             Err(fields.reader.error(node.place, message))
         }
         (Some(node), None) | (None, Some(node)) => fields.reader.scalar(node, parse).map(Some),

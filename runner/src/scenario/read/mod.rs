@@ -153,7 +153,7 @@ impl Reader {
             (Some(one), Some(other)) => Err(self.report(
                 Diagnostic::new(
                     other.place,
-                    format!("{} has only one of the keys `{}` and `{}`", record.what, one.key, other.key),
+                    format!("{} takes either `{}` or `{}`, not both", record.what, one.key, other.key),
                 )
                 .context(one.place, "the other one"),
             )),
@@ -194,7 +194,7 @@ impl Reader {
             // Noted when the matrix was checked.
             Value::Scalar { text, .. } if self.unresolved && text.contains('$') => Err(Reported(())),
             Value::Scalar { text, .. } => parse(text).map_err(|problem| self.problem(node.place, problem)),
-            Value::List(_) | Value::Map(_) => Err(self.report(wrong_type(node, "a single value must stand here"))),
+            Value::List(_) | Value::Map(_) => Err(self.report(wrong_type(node, "expected a single value"))),
         }
     }
 

@@ -71,13 +71,13 @@ fn which(reader: &Reader, fields: &Fields<'_>) -> Read<WhichEndpoints> {
     };
     match (id?, address?, port?, every?) {
         (None, None, None, Some(_)) => Ok(WhichEndpoints::All),
-        (_, _, _, Some(_)) => contradiction("`all: true` stands alone"),
+        (_, _, _, Some(_)) => contradiction("`all: true` takes no other keys"),
         (Some(id), None, None, None) => Ok(WhichEndpoints::Id { id, address: None }),
         (Some(0), address, None, None) => Ok(WhichEndpoints::Id { id: 0, address }),
         (Some(_), Some(_), None, None) => contradiction("only id 0 goes with an address"),
         (Some(_), _, Some(_), None) => contradiction("an id and a port don't go together"),
         (None, Some(address), port, None) => Ok(WhichEndpoints::Address { address, port }),
-        (None, None, _, None) => contradiction("it isn't said which endpoint is meant"),
+        (None, None, _, None) => contradiction("no endpoint is given"),
     }
 }
 
@@ -93,7 +93,7 @@ fn change(reader: &Reader, fields: &Fields<'_>) -> Read<FlagChange> {
     }
     if words.is_empty() {
         return Err(reader.report(
-            Diagnostic::new(node.place, "it isn't said to what the endpoint is changed")
+            Diagnostic::new(node.place, "the new flags of the endpoint are missing")
                 .help("like `[backup]` or `[nobackup]`; what is not named is cleared"),
         ));
     }
@@ -144,7 +144,7 @@ fn token(reader: &Reader, fields: &Fields<'_>, scope: &Scope, namespace: &Read<S
     let number = fields.optional("token", scalar::number)?;
     let Some(node) = fields.get("on") else { return Ok(number.map(TokenChoice::Number)) };
     if number.is_some() {
-        return Err(reader.error(fields.place_of("token"), "`on` and `token` say the same: only one may stand here"));
+        return Err(reader.error(fields.place_of("token"), "`on` and `token` mean the same; expected one of them"));
     }
     let known = scope.connection(reader, node)?;
     known.live_mptcp(reader, node.place)?;

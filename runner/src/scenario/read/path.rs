@@ -271,7 +271,7 @@ fn set_path(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<Pat
     let changes = fields.node.entries().iter().any(|entry| grammar::CONDITIONS.key(&entry.key).is_some());
     if !changes && !clear {
         return Err(reader.report(
-            Diagnostic::new(fields.place(), "it isn't said what changes")
+            Diagnostic::new(fields.place(), "no change is given")
                 .help("`delay:`, `loss:` and so on; or `clear: on`: the path passes everything on as it is"),
         ));
     }

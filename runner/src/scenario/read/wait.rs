@@ -97,7 +97,7 @@ fn conditions(reader: &Reader, fields: &Fields<'_>, scope: &Scope) -> Read<Actio
     let conditions: Vec<Condition> = all(conditions)?.into_iter().flatten().collect();
     if conditions.is_empty() && fields.node.entries().iter().all(|entry| entry.key == "deadline") {
         let words: Vec<_> = fields.record.keys.iter().map(|key| format!("`{}`", key.name)).collect();
-        return Err(reader.report(Diagnostic::new(fields.place(), "it isn't said what to wait for").help(format!(
+        return Err(reader.report(Diagnostic::new(fields.place(), "no condition to wait for").help(format!(
             "its keys are {}; to wait until nothing happens any more there is `quiet: 50 ms`",
             words.join(", ")
         ))));

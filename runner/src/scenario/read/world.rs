@@ -354,7 +354,7 @@ pub(super) fn route(reader: &Reader, fields: &Fields<'_>, namespace: &Read<Strin
     let to = if text == "default" {
         default_of(via.or(source)).ok_or_else(|| {
             reader.report(
-                Diagnostic::new(fields.place_of("to"), "`default` of which address family?")
+                Diagnostic::new(fields.place_of("to"), "the address family of `default` is missing")
                     .help("`via:` or `source:` tells it; or write `to: 0.0.0.0/0` or `to: \"::/0\"`"),
             )
         })?

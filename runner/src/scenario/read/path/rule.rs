@@ -167,7 +167,7 @@ fn rewrite(reader: &Reader, node: &Node) -> Read<Rewrite> {
     if fields.node.entries().is_empty() {
         let known: Vec<_> = record.keys.iter().map(|key| format!("`{}`", key.name)).collect();
         return Err(reader.report(
-            Diagnostic::new(chosen.place, "it isn't said what becomes of it")
+            Diagnostic::new(chosen.place, "no field to rewrite is given")
                 .help(format!("its fields are {}", known.join(", "))),
         ));
     }
@@ -249,7 +249,7 @@ fn suits(reader: &Reader, fields: &Fields<'_>, pattern: &PacketPattern, action: 
     match action {
         RuleAction::Nat { address, .. } => {
             if pattern.direction.is_none() {
-                return refuse("action", "which end is behind the NAT?".to_owned(), "`from:` names it");
+                return refuse("action", "the end behind the NAT is missing".to_owned(), "`from:` names it");
             }
             if pattern.from.or(pattern.to).is_some_and(|own| own.is_ipv4() != address.is_ipv4()) {
                 return refuse("action", "a NAT keeps the address family".to_owned(), "an address of the same family");
