@@ -67,7 +67,11 @@ pub(super) fn judged(
     (verdict, candidate)
 }
 
-fn settled(outcome: std::thread::Result<Result<(Verdict, Run, Option<Candidate>), Trouble>>, begin: Instant) -> Done {
+/// A run with its verdict, and what could become its snapshot; or why there is none.
+type Outcome = Result<(Verdict, Run, Option<Candidate>), Trouble>;
+
+/// `outcome`: unless it ended in a panic.
+fn settled(outcome: std::thread::Result<Outcome>, begin: Instant) -> Done {
     let (verdict, run, candidate) = match outcome {
         Ok(Ok((verdict, run, candidate))) => (verdict, Some(run), candidate),
         Ok(Err(trouble)) if trouble.kernel => {

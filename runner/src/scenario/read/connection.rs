@@ -366,10 +366,13 @@ pub(super) fn check_finished(reader: &Reader, scope: &Scope) -> Read<()> {
     let unfinished = |known: &KnownConnection| {
         let transfer = known.background?;
         let message = format!("nothing waits for the end of this background transfer of `{}`", known.name);
-        let mut help = format!("add `finish_transfer: {{ on: {} }}`", known.name);
-        if !transfer.must_fail {
-            help += &format!(", or cut it off with `close: {{ on: {}, by: client, how: abrupt }}`", known.name);
-        }
+        let name = &known.name;
+        let cut_off = if transfer.must_fail {
+            String::new()
+        } else {
+            format!(", or cut it off with `close: {{ on: {name}, by: client, how: abrupt }}`")
+        };
+        let help = format!("add `finish_transfer: {{ on: {name} }}`{cut_off}");
         Some(reader.report(Diagnostic::new(transfer.place, message).help(help)))
     };
     scope.connections.values().filter_map(unfinished).last().map_or(Ok(()), Err)
