@@ -36,6 +36,8 @@ pub(super) struct Lab<'a> {
     pub(super) connections: IndexMap<String, LiveConnection>,
     /// Which connection has a token, in which namespace.
     tokens: HashMap<u32, Vec<(String, String)>>,
+    /// The tokens of a connection.
+    tokens_of: HashMap<String, Vec<u32>>,
     pub(super) listeners: Vec<Listener>,
     pub(super) nodes: IndexMap<String, Node>,
     /// Before the testbed: their threads end with them.
@@ -84,6 +86,7 @@ impl<'a> Lab<'a> {
             recorder,
             connections: IndexMap::new(),
             tokens: HashMap::new(),
+            tokens_of: HashMap::new(),
             listeners: Vec::new(),
             nodes,
             paths,
@@ -178,6 +181,11 @@ impl<'a> Lab<'a> {
             if let Some(token) = connection.token(side) {
                 let known = self.tokens.entry(token).or_default();
                 known.push((connection.namespace(side).to_owned(), connection.name.clone()));
+                let tokens = self.tokens_of.entry(connection.name.clone()).or_default();
+                // Both ends may have the same one, by chance.
+                if !tokens.contains(&token) {
+                    tokens.push(token);
+                }
             }
         }
         self.connections.insert(connection.name.clone(), connection);
@@ -187,6 +195,11 @@ impl<'a> Lab<'a> {
     pub(super) fn connection_of(&self, namespace: &str, token: u32) -> Option<&str> {
         let known = self.tokens.get(&token)?;
         known.iter().find(|(of, _)| of == namespace).map(|(_, connection)| connection.as_str())
+    }
+
+    /// The tokens of both sides of a connection.
+    pub(super) fn tokens_of(&self, connection: &str) -> &[u32] {
+        self.tokens_of.get(connection).map_or(&[], Vec::as_slice)
     }
 
     /// The subflows of a token in a namespace.

@@ -1,6 +1,7 @@
 //! The recorder: gathers observations from all observers of a run, and wakes up whoever waits for one.
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use tokio::sync::Notify;
@@ -17,6 +18,8 @@ const MOST_STALLS: usize = 256;
 pub struct Recorder {
     start: u64,
     entries: RefCell<Vec<Entry>>,
+    /// The entries that are events, by token: waiting for one of them looks at no other entry.
+    events: RefCell<HashMap<Option<u32>, Vec<usize>>>,
     last_activity: Cell<u64>,
     changed: Notify,
     stalls: Cell<usize>,
@@ -29,6 +32,7 @@ impl Recorder {
         Self {
             start,
             entries: RefCell::default(),
+            events: RefCell::default(),
             last_activity: Cell::new(start),
             changed: Notify::new(),
             stalls: Cell::new(0),
@@ -43,6 +47,9 @@ impl Recorder {
 
     /// Records what an observer saw at that time (nanoseconds since the epoch): this ends any quiet period.
     pub fn observe(&self, at: u64, what: Observation) {
+        if let Observation::Event { event, .. } = &what {
+            self.events.borrow_mut().entry(event.token).or_default().push(self.entries.borrow().len());
+        }
         self.entries.borrow_mut().push(Entry { at: at.saturating_sub(self.start), what });
         self.last_activity.set(self.last_activity.get().max(at));
         self.changed.notify_waiters();
@@ -82,6 +89,16 @@ impl Recorder {
     /// Looks at what has been recorded so far, in the order in which it was read.
     pub fn with_entries<T>(&self, look: impl FnOnce(&[Entry]) -> T) -> T {
         look(&self.entries.borrow())
+    }
+
+    /// How many events are like that, of those with these tokens, or of all.
+    pub fn count_events(&self, tokens: Option<&[u32]>, is_it: impl Fn(&Entry) -> bool) -> usize {
+        let (entries, events) = (self.entries.borrow(), self.events.borrow());
+        let count = |indices: &Vec<usize>| indices.iter().filter(|at| entries.get(**at).is_some_and(&is_it)).count();
+        match tokens {
+            None => events.values().map(count).sum(),
+            Some(tokens) => tokens.iter().filter_map(|token| events.get(&Some(*token))).map(count).sum(),
+        }
     }
 
     /// Ends the recording. Entries are ordered by time; those of one observer keep their order.

@@ -100,9 +100,8 @@ impl Lab<'_> {
     async fn look(&self, condition: &Condition) -> Result<Option<String>, String> {
         match condition {
             Condition::Event { namespace, pattern, count } => {
-                let seen = self.recorder.with_entries(|entries| {
-                    entries.iter().filter(|entry| self.is_event(entry, namespace, pattern)).count()
-                });
+                let tokens = pattern.connection.as_deref().map(|connection| self.tokens_of(connection));
+                let seen = self.recorder.count_events(tokens, |entry| self.is_event(entry, namespace, pattern));
                 Ok((seen < *count).then(|| format!("{namespace} has seen {seen} of them")))
             }
             Condition::Counter { namespace, name, at_least } => {
