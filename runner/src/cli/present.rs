@@ -23,8 +23,8 @@ pub(super) fn show_verdict(printer: &mut Printer, run: &RunReport, in_full: bool
     printer.line(&report::summary_line(run, style));
     show_remark(printer, run);
     let (Verdict::Failed(findings) | Verdict::Error(findings)) = run.verdict else { return };
-    for finding in findings {
-        show_indented(printer, &report::failure(run.scenario, finding, style));
+    for (finding, text) in report::failures(run.scenario, findings, style) {
+        show_indented(printer, &text);
         if in_full && finding.kind == FindingKind::SnapshotNew {
             show_indented(printer, &text::printable(&finding.detail));
         }

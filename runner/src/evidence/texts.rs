@@ -58,8 +58,8 @@ fn failure(case: &Case<'_>) -> String {
         Verdict::Failed(findings) | Verdict::Error(findings) => findings.as_slice(),
         Verdict::Passed | Verdict::Skipped { .. } => &[],
     };
-    let findings = findings.iter().map(|finding| report::failure(scenario, finding, STYLE));
     let remark = case.run.and_then(|run| judge::kernel_remark(&run.recording)).map(|remark| remark + "\n");
+    let findings = report::failures(scenario, findings, STYLE).into_iter().map(|(_, text)| text);
     std::iter::once(line + "\n").chain(remark).chain(findings).collect::<Vec<_>>().join("\n")
 }
 

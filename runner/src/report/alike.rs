@@ -1,6 +1,6 @@
 //! Which failures are alike: one changed field of the kernel fails a hundred scenarios in the same way.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::judge::{Finding, FindingKind};
 
@@ -8,6 +8,34 @@ use crate::judge::{Finding, FindingKind};
 /// numbers. Two scenarios with the same normal form need to be looked at only once.
 pub fn normal_form(findings: &[Finding]) -> BTreeSet<(&'static str, String)> {
     findings.iter().flat_map(normal_forms).collect()
+}
+
+/// So many findings alike are all told.
+const FEW: usize = 10;
+
+/// Of more, so many.
+const FIRST: usize = 3;
+
+/// The findings that are told, each with the number of those alike that aren't told behind it.
+pub(super) fn first_of_many(findings: &[Finding]) -> Vec<(&Finding, usize)> {
+    let form = |finding: &Finding| (finding.kind.word(), shape(&finding.summary));
+    let forms: Vec<_> = findings.iter().map(form).collect();
+    let mut counts: HashMap<&(&str, String), (usize, usize)> = HashMap::new();
+    for form in &forms {
+        counts.entry(form).or_default().0 += 1;
+    }
+    let mut told = Vec::new();
+    for (finding, form) in findings.iter().zip(&forms) {
+        let (all, before) = counts.entry(form).or_default();
+        *before += 1;
+        match *before {
+            FIRST if *all > FEW => told.push((finding, *all - FIRST)),
+            1..=FIRST => told.push((finding, 0)),
+            _ if *all <= FEW => told.push((finding, 0)),
+            _ => {}
+        }
+    }
+    told
 }
 
 fn normal_forms(finding: &Finding) -> Vec<(&'static str, String)> {
@@ -124,6 +152,22 @@ mod tests {
         let other = changed("-   announced main remote_id 1\n+   announced main remote_id 2\n");
         let forms: BTreeSet<_> = [one, more, number, other].iter().map(|findings| normal_form(findings)).collect();
         assert_eq!(forms.len(), 4);
+    }
+
+    #[test]
+    fn of_many_findings_alike_the_first_are_told() {
+        let number = |number: usize| Finding {
+            kind: FindingKind::Connection,
+            summary: format!("`c{number}` fell back to TCP"),
+            ..changed("").remove(0)
+        };
+        let few: Vec<_> = (0..FEW).map(number).collect();
+        assert_eq!(first_of_many(&few).iter().map(|(_, more)| more).collect::<Vec<_>>(), [&0; FEW]);
+        let mut many: Vec<_> = (0..10_000).map(number).collect();
+        many.insert(2, Finding { kind: FindingKind::Counter, ..number(0) });
+        let told: Vec<_> = first_of_many(&many).into_iter().map(|(finding, more)| (finding.kind, more)).collect();
+        let [one, other] = [FindingKind::Connection, FindingKind::Counter];
+        assert_eq!(told, [(one, 0), (one, 0), (other, 0), (one, 9997)]);
     }
 
     #[test]

@@ -5,7 +5,19 @@ use crate::scenario::model::{Place, Scenario};
 use crate::text;
 
 use super::Style;
+use super::alike;
 use super::style::Role;
+
+/// All findings of a run, each with its text. Of many alike, the first ones are told, and how many more there are: a run
+/// with thousands of connections may have one for each of them.
+pub fn failures<'f>(scenario: &Scenario, findings: &'f [Finding], style: Style) -> Vec<(&'f Finding, String)> {
+    let told = alike::first_of_many(findings).into_iter();
+    let texts = told.map(|(finding, more)| {
+        let more = (more > 0).then(|| format!("and {} alike\n", text::count(more as u64, "more finding")));
+        (finding, failure(scenario, finding, style) + &more.unwrap_or_default())
+    });
+    texts.collect()
+}
 
 /// One finding: what kind of check, what was expected and observed, where that is written, what may explain it, and the
 /// details.

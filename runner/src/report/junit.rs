@@ -9,7 +9,7 @@ use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use crate::judge::{Finding, Verdict};
 
 use super::failure::kind_word;
-use super::{RunReport, Style, TransferRate, failure, suite_name};
+use super::{RunReport, Style, TransferRate, failures, suite_name};
 
 /// The property of a test case that is an error because of a stall, and, of a suite, how many there are.
 const STALLED: &str = "stalled";
@@ -88,7 +88,7 @@ fn output(run: &RunReport) -> String {
 
 fn non_success(kind: NonSuccessKind, run: &RunReport, findings: &[Finding]) -> TestCaseStatus {
     let style = Style { colour: false, unicode: true };
-    let texts: Vec<String> = findings.iter().map(|finding| failure(run.scenario, finding, style)).collect();
+    let texts: Vec<String> = failures(run.scenario, findings, style).into_iter().map(|(_, text)| text).collect();
     let mut status = TestCaseStatus::non_success(kind);
     if let Some(first) = findings.first() {
         status.set_type(kind_word(first.kind)).set_message(first.summary.as_str());

@@ -31,7 +31,7 @@ use crate::scenario::model::Scenario;
 pub use alike::normal_form;
 pub use comparison::{comparison_json, comparison_markdown, comparison_text};
 pub use departure::departure;
-pub use failure::failure;
+pub use failure::{failure, failures};
 pub use json::json_line;
 pub use junit::Junit;
 pub use lesson::lesson;

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use crate::judge::{Finding, Verdict};
 use crate::text;
 
-use super::{RunReport, Style, Totals, failure};
+use super::{RunReport, Style, Totals, failures};
 
 /// The first line.
 pub const TAP_VERSION: &str = "TAP version 13";
@@ -63,8 +63,8 @@ fn name(label: &str) -> String {
 fn explanation(run: &RunReport, findings: &[Finding]) -> String {
     let style = Style { colour: false, unicode: true };
     let mut lines = String::new();
-    for finding in findings {
-        for line in failure(run.scenario, finding, style).lines() {
+    for (_, text) in failures(run.scenario, findings, style) {
+        for line in text.lines() {
             // Writing to a String can't fail.
             let _ = writeln!(lines, "{}", format!("# {line}").trim_end());
         }
