@@ -81,7 +81,7 @@ fn fates(recording: &Recording) -> Directions {
                     PathDeed::Rule { rule, action, .. } => format!("{action} by {rule}"),
                     other => format!("{other:?}"),
                 };
-                let fates = directions.entry(sender.clone()).or_default();
+                let fates = directions.entry(sender.to_string()).or_default();
                 fates.deeds.entry(*number).or_default().insert(deed);
             }
             Observation::PathTotals { sender, moment: Moment::End, totals, .. } => {

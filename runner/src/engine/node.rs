@@ -156,8 +156,8 @@ impl Observers {
             self.frames.borrow_mut().keep(&frame);
             let Some(segment) = frame.segment() else { return };
             let packet = Observation::Packet {
-                namespace: self.namespace.clone(),
-                device: self.devices.name(frame.ifindex),
+                namespace: self.namespace.as_str().into(),
+                device: self.devices.name(frame.ifindex).into(),
                 direction: frame.direction,
                 segment,
             };
@@ -188,7 +188,7 @@ async fn event_comes(socket: Option<&AsyncFd<OwnedFd>>) {
 /// What came from the event socket, for the recording. What can't be read is lost, too.
 fn observation(namespace: &str, received: Received) -> Observation {
     match received {
-        Received::Event(event) => Observation::Event { namespace: namespace.to_owned(), event },
+        Received::Event(event) => Observation::Event { namespace: namespace.to_owned(), event: Box::new(event) },
         Received::Lost | Received::Undecodable { .. } => lost_events(namespace),
     }
 }

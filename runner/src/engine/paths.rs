@@ -124,11 +124,11 @@ impl LivePath {
                 News::Deed(deed) => self.recorder.observe(
                     deed.at,
                     Observation::Path {
-                        link: self.forwarder.link().to_owned(),
-                        sender: self.sender(deed.from),
+                        link: self.forwarder.link().into(),
+                        sender: self.sender(deed.from).into(),
                         number: deed.number,
                         what: deed.what,
-                        segment: deed.segment,
+                        segment: deed.segment.map(Box::new),
                     },
                 ),
                 News::Lost { from, count, what } => self.lost(from, what, count),
@@ -231,7 +231,7 @@ impl Lab<'_> {
                     link: link.clone(),
                     sender: live.path.sender(from),
                     moment: moment.clone(),
-                    totals,
+                    totals: Box::new(totals),
                 });
             }
         }

@@ -144,7 +144,7 @@ impl Lab<'_> {
             connection: name.clone(),
             side,
             moment: moment.clone(),
-            info,
+            info: info.map(Box::new),
             subflows,
         });
         Ok(())

@@ -137,7 +137,7 @@ impl Lab<'_> {
             return failed(message);
         }
         self.recorder.note(Observation::Connected {
-            connection: Connection {
+            connection: Box::new(Connection {
                 name: connection.name.clone(),
                 client: connection.client_namespace.clone(),
                 server: connection.server_namespace.clone(),
@@ -145,7 +145,7 @@ impl Lab<'_> {
                 server_address: connection.server_address,
                 client_token: connection.client_token,
                 server_token: connection.server_token,
-            },
+            }),
         });
         self.take_over(connection);
         if !plan.handshake {

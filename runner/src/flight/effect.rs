@@ -19,6 +19,13 @@ pub(super) struct Item<'a> {
     through: bool,
 }
 
+impl<'a> Item<'a> {
+    /// A segment as it was sent.
+    pub(super) fn sent(segment: &'a Segment, at: u64) -> Self {
+        Self { segment, earliest: at, order: usize::MAX, optional: false, touched: Vec::new(), through: false }
+    }
+}
+
 /// What a path did: when, as which entry of the recording, and what.
 pub(super) type Done<'a> = (u64, usize, &'a PathDeed);
 
@@ -44,9 +51,7 @@ pub(super) trait Delays {
 pub(super) fn effect<'a>(sent: &'a Segment, at: u64, deeds: &[Done<'a>], delays: &impl Delays) -> Effect<'a> {
     // The time of a deed isn't quite that at which the packet was sent, and may even be before it.
     let earliest = deeds.first().map_or(at, |(first, ..)| at.min(*first));
-    let first =
-        Item { segment: sent, earliest, order: usize::MAX, optional: false, touched: Vec::new(), through: false };
-    let mut work = Work { items: vec![first], ..Work::default() };
+    let mut work = Work { items: vec![Item::sent(sent, earliest)], ..Work::default() };
     for (at, order, deed) in deeds {
         work.order = *order;
         work.apply(*at, deed, delays);

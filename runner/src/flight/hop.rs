@@ -3,10 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
-use crate::wire::Segment;
+use crate::wire::{MptcpOption, Segment};
 
-use super::pair::{Kinds, Missing, Offer, options};
-use super::{Crossing, Key, Landing, Sky};
+use super::pair::{Kinds, Missing, Offer, Place, Ticket, options};
+use super::{Crossing, Key, Sky};
 
 /// How many candidates are looked at, at most, to find the one whose bytes a segment has.
 const REACH: usize = 256;
@@ -19,37 +19,88 @@ pub(super) fn join(sky: &mut Sky<'_>) {
     join_by_bytes(sky);
 }
 
+/// A flow in a namespace.
+type Flow<'a> = (&'a str, SocketAddr, SocketAddr);
+
+/// What a namespace may have sent on: of these flows, something left it that nothing else explains.
+fn departing<'a>(sky: &Sky<'a>) -> HashSet<Flow<'a>> {
+    let departing = sky.crossings.iter().filter(|crossing| crossing.forwards.is_none());
+    departing.map(|c| (c.namespace, c.segment.source, c.segment.destination)).collect()
+}
+
 /// Pairs arrivals with departures of the same namespace that are alike.
 fn join_alike(sky: &mut Sky<'_>, by_options: bool) {
     let mut kinds = Kinds::default();
     let mut flows = HashSet::new();
-    let options = |segment| if by_options { options(segment) } else { &[] };
+    let place = InNamespaces { sky, by_options };
+    let departing = departing(sky);
     for (index, landing) in sky.landings.iter().enumerate().filter(|(_, landing)| landing.onward.is_empty()) {
-        let Landing { at, namespace, segment, .. } = *landing;
-        flows.insert((namespace, segment.source, segment.destination));
-        let offer = Offer { by: index, sent: at, earliest: at, order: 0, latest: u64::MAX, optional: false };
-        kinds.of(namespace, Key::of(segment), options(segment)).offers.push(offer);
-    }
-    for (index, crossing) in sky.crossings.iter().enumerate().filter(|(_, crossing)| crossing.forwards.is_none()) {
-        let Crossing { at, namespace, segment, .. } = *crossing;
-        // What a namespace sends by itself, nobody sent to it.
-        if flows.contains(&(namespace, segment.source, segment.destination)) {
-            kinds.of(namespace, Key::of(segment), options(segment)).arrivals.push((at, index));
+        let flow = (landing.namespace, landing.segment.source, landing.segment.destination);
+        if departing.contains(&flow) {
+            flows.insert(flow);
+            kinds.offer(place.kind_of(landing.namespace, landing.segment), index, 0);
         }
     }
-    // A router takes no time: what it did not send on is older than what it did.
-    for (landing, crossing) in kinds.pairs(|_| Missing::Oldest) {
+    for (index, crossing) in sky.crossings.iter().enumerate().filter(|(_, crossing)| crossing.forwards.is_none()) {
+        let Crossing { namespace, segment, .. } = *crossing;
+        // What a namespace sends by itself, nobody sent to it.
+        if flows.contains(&(namespace, segment.source, segment.destination)) {
+            kinds.arrive(place.kind_of(namespace, segment), index);
+        }
+    }
+    for (landing, crossing) in kinds.pairs(&place) {
         sky.forward(landing, crossing);
+    }
+}
+
+/// What is alike in a namespace.
+type InNamespace<'a> = (&'a str, Key, &'a [MptcpOption]);
+
+/// What came to namespaces, and what they sent.
+struct InNamespaces<'s, 'a> {
+    sky: &'s Sky<'a>,
+    by_options: bool,
+}
+
+impl<'a> InNamespaces<'_, 'a> {
+    fn kind_of(&self, namespace: &'a str, segment: &'a Segment) -> InNamespace<'a> {
+        (namespace, Key::of(segment), if self.by_options { options(segment) } else { &[] })
+    }
+}
+
+impl<'a> Place for InNamespaces<'_, 'a> {
+    type Kind = InNamespace<'a>;
+
+    fn kind(&self, ticket: &Ticket) -> Option<InNamespace<'a>> {
+        Some(match *ticket {
+            Ticket::Offer { by, .. } => self.sky.landings.get(by).map(|l| self.kind_of(l.namespace, l.segment))?,
+            Ticket::Arrival(index) => self.sky.crossings.get(index).map(|c| self.kind_of(c.namespace, c.segment))?,
+        })
+    }
+
+    fn offer(&self, by: usize, _: usize) -> Option<Offer> {
+        let at = self.sky.landings.get(by)?.at;
+        Some(Offer { by, sent: at, earliest: at, order: 0, latest: u64::MAX, optional: false })
+    }
+
+    fn arrived(&self, index: usize) -> u64 {
+        self.sky.crossings.get(index).map_or(0, |crossing| crossing.at)
+    }
+
+    /// A router takes no time: what it did not send on is older than what it did.
+    fn missing(&self, _: &InNamespace<'a>) -> Missing {
+        Missing::Oldest
     }
 }
 
 /// Finds the arrivals whose bytes a departure carries.
 fn join_by_bytes(sky: &mut Sky<'_>) {
-    let mut arrived: HashMap<(&str, SocketAddr, SocketAddr), Vec<usize>> = HashMap::new();
+    let departing = departing(sky);
+    let mut arrived: HashMap<Flow<'_>, Vec<usize>> = HashMap::new();
     for (index, landing) in sky.landings.iter().enumerate() {
-        if landing.onward.is_empty() && landing.segment.payload > 0 {
-            let Segment { source, destination, .. } = *landing.segment;
-            arrived.entry((landing.namespace, source, destination)).or_default().push(index);
+        let flow = (landing.namespace, landing.segment.source, landing.segment.destination);
+        if landing.onward.is_empty() && landing.segment.payload > 0 && departing.contains(&flow) {
+            arrived.entry(flow).or_default().push(index);
         }
     }
     let mut pairs = Vec::new();

@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use crate::nanos;
 use crate::recording::{Direction, Entry, Moment, Observation, PathDeed, PathTotals};
 use crate::scenario::model::{Action, Conditions, Link, Operation, RuleAction, Scenario};
-use crate::wire::Segment;
+use crate::wire::{MptcpOption, Segment};
 
 use super::effect::{Delays, Done, Item, effect};
 use super::hop::share;
-use super::pair::{Kinds, Missing, Offer, options};
-use super::{Key, Sky};
+use super::pair::{Kinds, Missing, Offer, Place, Ticket, options};
+use super::{Key, Made, Sky};
 
 /// How many candidates are looked at, at most, to find the one whose bytes a segment has.
 const REACH: usize = 256;
@@ -212,7 +212,7 @@ fn deeds<'a>(lanes: &Lanes<'a>, entries: &'a [Entry]) -> Vec<BTreeMap<u64, Vec<T
         let Some(lane) = lanes.sender_lane(link, sender) else { continue };
         let Some(of_lane) = all.get_mut(lane) else { continue };
         let treated = of_lane.entry(*number).or_default();
-        match treated.iter_mut().find(|treated| treated.segment == segment) {
+        match treated.iter_mut().find(|treated| treated.segment == &**segment) {
             Some(treated) => treated.deeds.push((entry.at, order, what)),
             None => treated.push(Treated { segment, deeds: vec![(entry.at, order, what)], into: None }),
         }
@@ -300,16 +300,10 @@ fn apply<'a>(
         let Some(index) = departures.take(sky, number, treated) else { continue };
         of_number.insert(number, index);
         if let Some(crossing) = sky.crossings.get_mut(index) {
-            crossing.deeds = treated.deeds.iter().map(|(.., deed)| (link, *deed)).collect();
+            let deeds = treated.deeds.iter().map(|(.., deed)| (link, *deed)).collect();
             let effect = effect(crossing.segment, crossing.at, &treated.deeds, track);
-            crossing.held = effect.held;
             crossing.cut = effect.merged || effect.items.len() > 1;
-            crossing.items = effect.items;
-        }
-    }
-    for index in sent.iter().filter(|index| !departures.treated.contains(index)) {
-        if let Some(crossing) = sky.crossings.get_mut(*index) {
-            crossing.items = effect(crossing.segment, crossing.at, &[], track).items;
+            crossing.made = Some(Box::new(Made { deeds, items: effect.items, held: effect.held, merged_into: None }));
         }
     }
     carry(sky, deeds, &of_number);
@@ -320,9 +314,9 @@ fn carry(sky: &mut Sky<'_>, deeds: &BTreeMap<u64, Vec<Treated<'_>>>, of_number: 
     let merged = deeds.iter().flat_map(|(number, all)| all.iter().filter_map(|treated| Some((*number, treated.into?))));
     for (part, into) in merged {
         if let (Some(part), Some(into)) = (of_number.get(&part), of_number.get(&into))
-            && let Some(crossing) = sky.crossings.get_mut(*part).filter(|_| part != into)
+            && let Some(made) = sky.crossings.get_mut(*part).filter(|_| part != into).and_then(|c| c.made.as_mut())
         {
-            crossing.merged_into = Some(*into);
+            made.merged_into = Some(*into);
         }
     }
 }
@@ -332,23 +326,64 @@ fn pair_alike(sky: &mut Sky<'_>, lanes: &Lanes<'_>) {
     let mut kinds = Kinds::default();
     for (index, crossing) in sky.crossings.iter().enumerate() {
         let Some(track) = lanes.tracks.get(crossing.lane) else { continue };
-        for item in &crossing.items {
-            let latest = track.latest(crossing.at);
-            let Item { order, optional, .. } = *item;
-            let earliest = item.earliest.max(crossing.at);
-            let offer = Offer { by: index, sent: crossing.at, earliest, order, latest, optional };
-            kinds.of(crossing.lane, track.key(item.segment), options(item.segment)).offers.push(offer);
+        for part in 0..crossing.parts() {
+            let item = crossing.part(part);
+            item.into_iter().for_each(|item| kinds.offer(kind(crossing.lane, track, item.segment), index, part));
         }
     }
     for (index, landing) in sky.landings.iter().enumerate() {
         let Some(track) = lanes.tracks.get(landing.lane) else { continue };
-        let kind = kinds.of(landing.lane, track.key(landing.segment), options(landing.segment));
-        kind.arrivals.push((landing.at, index));
+        kinds.arrive(kind(landing.lane, track, landing.segment), index);
     }
-    let path = |lane: &usize| lanes.tracks.get(*lane).is_some_and(|track| track.path);
-    let pairs = kinds.pairs(|lane| if path(lane) { Missing::Newest } else { Missing::Oldest });
-    for (crossing, landing) in pairs {
+    for (crossing, landing) in kinds.pairs(&OnLinks { sky, lanes }) {
         sky.land(crossing, landing);
+    }
+}
+
+/// What is alike on a link, on both sides of its NATs.
+type OnLink<'a> = (usize, Key, &'a [MptcpOption]);
+
+fn kind<'a>(lane: usize, track: &Track<'_>, segment: &'a Segment) -> OnLink<'a> {
+    (lane, track.key(segment), options(segment))
+}
+
+/// What the links were given, and what came out.
+struct OnLinks<'s, 'a> {
+    sky: &'s Sky<'a>,
+    lanes: &'s Lanes<'a>,
+}
+
+impl<'a> Place for OnLinks<'_, 'a> {
+    type Kind = OnLink<'a>;
+
+    fn kind(&self, ticket: &Ticket) -> Option<OnLink<'a>> {
+        let (lane, segment) = match *ticket {
+            Ticket::Offer { by, part } => {
+                let crossing = self.sky.crossings.get(by)?;
+                (crossing.lane, crossing.part(part)?.segment)
+            }
+            Ticket::Arrival(index) => {
+                let landing = self.sky.landings.get(index)?;
+                (landing.lane, landing.segment)
+            }
+        };
+        Some(kind(lane, self.lanes.tracks.get(lane)?, segment))
+    }
+
+    fn offer(&self, by: usize, part: usize) -> Option<Offer> {
+        let crossing = self.sky.crossings.get(by)?;
+        let latest = self.lanes.tracks.get(crossing.lane)?.latest(crossing.at);
+        let Item { order, optional, earliest, .. } = crossing.part(part)?;
+        Some(Offer { by, sent: crossing.at, earliest: earliest.max(crossing.at), order, latest, optional })
+    }
+
+    fn arrived(&self, index: usize) -> u64 {
+        self.sky.landings.get(index).map_or(0, |landing| landing.at)
+    }
+
+    fn missing(&self, (lane, ..): &OnLink<'a>) -> Missing {
+        let path = self.lanes.tracks.get(*lane).is_some_and(|track| track.path);
+        if path { Missing::Newest } else { Missing::Oldest }
     }
 }
 
@@ -360,7 +395,7 @@ fn pair_by_bytes(sky: &mut Sky<'_>, lanes: &Lanes<'_>) {
         (segment.payload > 0).then_some((lane, key.source, key.destination))
     };
     for (index, crossing) in sky.crossings.iter().enumerate() {
-        let absent = crossing.landings.is_empty() && !crossing.items.is_empty();
+        let absent = crossing.landings.is_empty() && !crossing.is_gone();
         if let Some(flow) = flow(crossing.lane, crossing.segment).filter(|_| absent) {
             missing.entry(flow).or_default().push(index);
         }
@@ -389,7 +424,7 @@ fn wait(sky: &mut Sky<'_>, track: Option<&Track<'_>>, sent: &[usize]) {
         if waiting == 0 {
             return;
         }
-        if crossing.held || !crossing.items.is_empty() {
+        if crossing.is_held() || !crossing.is_gone() {
             crossing.waiting = true;
             waiting -= 1;
         }
@@ -399,6 +434,8 @@ fn wait(sky: &mut Sky<'_>, track: Option<&Track<'_>>, sent: &[usize]) {
 impl Sky<'_> {
     fn land(&mut self, crossing: usize, landing: usize) {
         if let Some(crossing) = self.crossings.get_mut(crossing) {
+            // Most have a single one.
+            crossing.landings.reserve_exact(1);
             crossing.landings.push(landing);
         }
         if let Some(landing) = self.landings.get_mut(landing) {

@@ -62,7 +62,7 @@ pub(crate) enum Fate {
     OnItsWay,
 }
 
-/// A segment on one link.
+/// A segment on one link. There are as many as a transfer has segments, and a path lets most of them through.
 #[derive(Debug)]
 struct Crossing<'a> {
     entry: usize,
@@ -71,14 +71,8 @@ struct Crossing<'a> {
     device: &'a str,
     segment: &'a Segment,
     lane: usize,
-    /// What the path did to it, with the name of the link.
-    deeds: Vec<(&'a str, &'a PathDeed)>,
-    /// What must come out at the other end.
-    items: Vec<Item<'a>>,
-    /// Rules hold it, or a part of it.
-    held: bool,
-    /// Another one carries its data.
-    merged_into: Option<usize>,
+    /// What the path made of it; `None` if it did nothing to it.
+    made: Option<Box<Made<'a>>>,
     /// What came out at the other end, by index.
     landings: Vec<usize>,
     /// The path had it when the run ended.
@@ -87,6 +81,19 @@ struct Crossing<'a> {
     cut: bool,
     /// What it forwards.
     forwards: Option<usize>,
+}
+
+/// What a path made of a segment.
+#[derive(Debug)]
+struct Made<'a> {
+    /// What it did to it, with the name of the link.
+    deeds: Vec<(&'a str, &'a PathDeed)>,
+    /// What must come out at the other end.
+    items: Vec<Item<'a>>,
+    /// Rules hold it, or a part of it.
+    held: bool,
+    /// Another one carries its data.
+    merged_into: Option<usize>,
 }
 
 /// A segment that entered an interface.
@@ -133,15 +140,27 @@ impl Key {
     }
 }
 
-/// All segments of a recording, each once, in the order in which they were sent.
-pub(crate) fn flights<'a>(scenario: &'a Scenario, entries: &'a [Entry]) -> Vec<Flight<'a>> {
-    let lanes = lane::Lanes::of(scenario, entries);
-    let mut sky = Sky::of(&lanes, entries);
-    lane::cross(&mut sky, &lanes, entries);
-    hop::join(&mut sky);
-    let roots =
-        (0..sky.crossings.len()).filter(|index| sky.crossings.get(*index).is_some_and(|c| c.forwards.is_none()));
-    roots.filter_map(|root| sky.flight(root, &lanes)).collect()
+/// All segments of a recording, each once. There are as many as transfers have taken: look at one after the other.
+#[derive(Debug)]
+pub(crate) struct Flights<'a> {
+    lanes: lane::Lanes<'a>,
+    sky: Sky<'a>,
+}
+
+impl<'a> Flights<'a> {
+    pub(crate) fn of(scenario: &'a Scenario, entries: &'a [Entry]) -> Self {
+        let lanes = lane::Lanes::of(scenario, entries);
+        let mut sky = Sky::of(&lanes, entries);
+        lane::cross(&mut sky, &lanes, entries);
+        hop::join(&mut sky);
+        Self { lanes, sky }
+    }
+
+    /// In the order in which they were sent.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Flight<'a>> {
+        let roots = self.sky.crossings.iter().enumerate().filter(|(_, crossing)| crossing.forwards.is_none());
+        roots.filter_map(|(root, _)| self.sky.flight(root, &self.lanes))
+    }
 }
 
 impl<'a> Sky<'a> {
@@ -158,10 +177,7 @@ impl<'a> Sky<'a> {
                     device,
                     segment,
                     lane,
-                    deeds: Vec::new(),
-                    items: Vec::new(),
-                    held: false,
-                    merged_into: None,
+                    made: None,
                     landings: Vec::new(),
                     waiting: false,
                     cut: false,
@@ -228,9 +244,9 @@ impl<'a> Sky<'a> {
         let mut ahead = vec![(0, root)];
         while let Some((depth, index)) = ahead.pop() {
             let Some(crossing) = self.crossings.get(index).filter(|_| seen.insert(index)) else { continue };
-            walk.deeds.extend(&crossing.deeds);
+            walk.deeds.extend(crossing.deeds());
             walk.cut |= crossing.cut;
-            let carrier = crossing.merged_into.and_then(|index| self.crossings.get(index)).unwrap_or(crossing);
+            let carrier = crossing.merged_into().and_then(|index| self.crossings.get(index)).unwrap_or(crossing);
             if carrier.landings.is_empty() && walk.end.is_none_or(|(farthest, ..)| depth > farthest) {
                 walk.end = Some((depth, index, carrier.end()));
             }
@@ -254,7 +270,7 @@ impl<'a> Sky<'a> {
         while let Some((index, depth)) = ahead.pop() {
             let Some(crossing) = self.crossings.get(index).filter(|_| seen.insert(index)) else { continue };
             passed.truncate(depth);
-            let carrier = crossing.merged_into.and_then(|index| self.crossings.get(index)).unwrap_or(crossing);
+            let carrier = crossing.merged_into().and_then(|index| self.crossings.get(index)).unwrap_or(crossing);
             if carrier.landings.contains(&landing) {
                 passed.extend(self.landings.get(landing).filter(|_| !ends_there).map(|landing| landing.namespace));
                 return passed;
@@ -268,10 +284,43 @@ impl<'a> Sky<'a> {
     }
 }
 
-impl Crossing<'_> {
+impl<'a> Crossing<'a> {
+    /// What the path did to it, with the name of the link.
+    fn deeds(&self) -> &[(&'a str, &'a PathDeed)] {
+        self.made.as_ref().map_or(&[], |made| &made.deeds)
+    }
+
+    /// How many must come out at the other end.
+    fn parts(&self) -> usize {
+        self.made.as_ref().map_or(1, |made| made.items.len())
+    }
+
+    /// One of those that must come out at the other end.
+    fn part(&self, index: usize) -> Option<Item<'a>> {
+        match &self.made {
+            None => (index == 0).then(|| Item::sent(self.segment, self.at)),
+            Some(made) => made.items.get(index).cloned(),
+        }
+    }
+
+    /// Nothing comes out at the other end.
+    fn is_gone(&self) -> bool {
+        self.parts() == 0
+    }
+
+    /// Rules hold it, or a part of it.
+    fn is_held(&self) -> bool {
+        self.made.as_ref().is_some_and(|made| made.held)
+    }
+
+    /// Another one carries its data.
+    fn merged_into(&self) -> Option<usize> {
+        self.made.as_ref()?.merged_into
+    }
+
     /// Why nothing of it came out.
     fn end(&self) -> Fate {
-        if self.held {
+        if self.is_held() {
             Fate::Held
         } else if self.waiting {
             Fate::OnItsWay

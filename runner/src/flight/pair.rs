@@ -1,11 +1,9 @@
 //! Segments alike: who is who.
 
-use std::collections::{HashMap, VecDeque};
-use std::hash::Hash;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher as _, Hash, RandomState};
 
 use crate::wire::{MptcpOption, Segment};
-
-use super::Key;
 
 /// How many of several alike are looked at, at most, to find one that may arrive earlier than it seemed.
 const REACH: usize = 64;
@@ -36,46 +34,79 @@ pub(super) enum Missing {
     Oldest,
 }
 
-/// All that is offered and all that arrives in some places, by kind: nothing but time tells those of one kind apart.
-#[derive(Debug)]
-pub(super) struct Kinds<'a, P>(HashMap<(P, Key), ByOptions<'a>>);
+/// Something that is offered, or that arrived: its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Ticket {
+    /// Which part of what one offers.
+    Offer {
+        by: usize,
+        part: usize,
+    },
+    Arrival(usize),
+}
 
-/// The kinds with one key.
-type ByOptions<'a> = Vec<(&'a [MptcpOption], Kind)>;
+/// Where things are offered and arrive: what the tickets stand for.
+pub(super) trait Place {
+    /// What nothing but time tells apart.
+    type Kind: PartialEq;
 
-/// What is offered of one kind in one place, and what arrives: its time, and whatever it stands for.
+    fn kind(&self, ticket: &Ticket) -> Option<Self::Kind>;
+
+    fn offer(&self, by: usize, part: usize) -> Option<Offer>;
+
+    /// When it arrived.
+    fn arrived(&self, index: usize) -> u64;
+
+    fn missing(&self, kind: &Self::Kind) -> Missing;
+}
+
+/// All that is offered and all that arrives, by kind. There is a ticket for each segment of a recording, so that nothing
+/// but a hash is kept of its kind.
 #[derive(Debug, Default)]
-pub(super) struct Kind {
-    pub(super) offers: Vec<Offer>,
-    pub(super) arrivals: Vec<(u64, usize)>,
+pub(super) struct Kinds {
+    tickets: Vec<(u64, Ticket)>,
+    hashes: RandomState,
 }
 
-impl<P> Default for Kinds<'_, P> {
-    fn default() -> Self {
-        Self(HashMap::new())
+impl Kinds {
+    pub(super) fn offer(&mut self, kind: impl Hash, by: usize, part: usize) {
+        self.tickets.push((self.hashes.hash_one(kind), Ticket::Offer { by, part }));
     }
-}
 
-impl<'a, P: Hash + Eq> Kinds<'a, P> {
-    pub(super) fn of(&mut self, place: P, key: Key, options: &'a [MptcpOption]) -> &mut Kind {
-        let kinds = self.0.entry((place, key)).or_default();
-        let index = kinds.iter().position(|(known, _)| *known == options).unwrap_or(kinds.len());
-        if index == kinds.len() {
-            kinds.push((options, Kind::default()));
-        }
-        &mut kinds[index].1
+    pub(super) fn arrive(&mut self, kind: impl Hash, index: usize) {
+        self.tickets.push((self.hashes.hash_one(kind), Ticket::Arrival(index)));
     }
 
     /// Who is who, of each kind.
-    pub(super) fn pairs(self, missing: impl Fn(&P) -> Missing) -> Vec<(usize, usize)> {
-        let kinds = self.0.into_iter().flat_map(|((place, _), kinds)| {
-            let missing = missing(&place);
-            kinds.into_iter().flat_map(move |(_, kind)| pair(kind.offers, kind.arrivals, missing))
-        });
-        let mut pairs: Vec<_> = kinds.collect();
+    pub(super) fn pairs(mut self, place: &impl Place) -> Vec<(usize, usize)> {
+        self.tickets.sort_unstable();
+        let mut pairs = Vec::new();
+        for tickets in self.tickets.chunk_by(|(one, _), (other, _)| one == other) {
+            let mut rest: Vec<Ticket> = tickets.iter().map(|(_, ticket)| *ticket).collect();
+            // Kinds with one hash are rare.
+            while let Some(kind) = rest.first().and_then(|first| place.kind(first)) {
+                let (alike, others) = rest.into_iter().partition(|ticket| place.kind(ticket).as_ref() == Some(&kind));
+                pairs.extend(pairs_of(place, &kind, alike));
+                rest = others;
+            }
+        }
         pairs.sort_unstable();
         pairs
     }
+}
+
+fn pairs_of<P: Place>(place: &P, kind: &P::Kind, tickets: Vec<Ticket>) -> Vec<(usize, usize)> {
+    let (mut offers, mut arrivals) = (Vec::new(), Vec::new());
+    for ticket in tickets {
+        match ticket {
+            Ticket::Offer { by, part } => offers.extend(place.offer(by, part)),
+            Ticket::Arrival(index) => arrivals.push((place.arrived(index), index)),
+        }
+    }
+    if offers.is_empty() || arrivals.is_empty() {
+        return Vec::new();
+    }
+    pair(offers, arrivals, place.missing(kind))
 }
 
 /// The options of a segment.

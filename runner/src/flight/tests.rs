@@ -5,7 +5,7 @@ use etherparse::PacketBuilder;
 use proptest::prelude::*;
 
 use super::lane::{Lanes, cross};
-use super::{Fate, Flight, Sky, flights, hop};
+use super::{Fate, Flight, Flights, Sky, hop};
 use crate::path::Path;
 use crate::plan::example;
 use crate::recording::{Direction, Entry, Moment, Observation, PathDeed};
@@ -42,22 +42,26 @@ fn segment(sequence: u32, payload: u32) -> Segment {
 }
 
 fn out(at: u64, namespace: &str, segment: Segment) -> Entry {
-    let (namespace, device, direction) = (namespace.to_owned(), "right".to_owned(), Direction::Out);
+    let (namespace, device, direction) = (namespace.into(), "right".into(), Direction::Out);
     Entry { at, what: Observation::Packet { namespace, device, direction, segment } }
 }
 
 fn inward(at: u64, namespace: &str, segment: Segment) -> Entry {
-    let (namespace, device, direction) = (namespace.to_owned(), "left".to_owned(), Direction::In);
+    let (namespace, device, direction) = (namespace.into(), "left".into(), Direction::In);
     Entry { at, what: Observation::Packet { namespace, device, direction, segment } }
 }
 
 fn deed(at: u64, link: &str, sender: &str, number: u64, what: PathDeed, segment: Segment) -> Entry {
-    let (link, sender, segment) = (link.to_owned(), sender.to_owned(), Some(segment));
+    let (link, sender, segment) = (link.into(), sender.into(), Some(Box::new(segment)));
     Entry { at, what: Observation::Path { link, sender, number, what, segment } }
 }
 
 fn rule(action: &str, made: Vec<Segment>) -> PathDeed {
     PathDeed::Rule { rule: action.to_owned(), action: action.to_owned(), made }
+}
+
+fn flights<'a>(scenario: &'a Scenario, entries: &'a [Entry]) -> Vec<Flight<'a>> {
+    Flights::of(scenario, entries).iter().collect()
 }
 
 fn fates(flights: &[Flight<'_>]) -> Vec<Fate> {
@@ -104,6 +108,7 @@ fn a_segment_lost_behind_a_router_is_lost_there_and_its_retransmission_is_not() 
 fn the_number_of_a_packet_tells_whose_deed_it_is() {
     let totals = crate::recording::PathTotals { entered: 2, left: 1, dropped: 1, ..Default::default() };
     let (link, sender, moment) = ("link1".to_owned(), "client".to_owned(), Moment::End);
+    let totals = Box::new(totals);
     let entries = [
         deed(1, "link1", "client", 1, rule("drop", Vec::new()), segment(1, 0)),
         out(2, "client", segment(1, 0)),
@@ -377,8 +382,9 @@ impl<'a> Simulation<'a> {
         act(path, &mut |end, frame| came.push((end, frame.to_vec())));
         let link_index = link;
         for deed in path.take_deeds() {
-            let (link, sender) = (format!("link{}", link + 1), format!("host{}", link + deed.from));
-            let what = Observation::Path { link, sender, number: deed.number, what: deed.what, segment: deed.segment };
+            let (link, sender) = (format!("link{}", link + 1).into(), format!("host{}", link + deed.from).into());
+            let (number, what, segment) = (deed.number, deed.what, deed.segment.map(Box::new));
+            let what = Observation::Path { link, sender, number, what, segment };
             // Paths look at the clock before they read packets, so what they did may seem to come before it.
             self.entries.push((Entry { at: deed.at - EARLY, what }, 100 + link_index));
         }
@@ -438,8 +444,9 @@ impl<'a> Simulation<'a> {
 
     fn capture(&mut self, at: u64, link: usize, end: usize, direction: Direction, frame: &[u8]) {
         let segment = Segment::parse(frame, u32::try_from(frame.len()).unwrap()).unwrap();
-        let device = if end == 0 { "right" } else { "left" }.to_owned();
-        let what = Observation::Packet { namespace: format!("host{}", link + end), device, direction, segment };
+        let device = if end == 0 { "right" } else { "left" }.into();
+        let namespace = format!("host{}", link + end).into();
+        let what = Observation::Packet { namespace, device, direction, segment };
         self.entries.push((Entry { at, what }, link + end));
     }
 
@@ -455,7 +462,7 @@ impl<'a> Simulation<'a> {
             for (from, path) in
                 [0, 1].into_iter().zip(std::iter::repeat(path)).filter_map(|(n, p)| Some((n, p.as_ref()?)))
             {
-                let (sender, totals) = (format!("host{}", link + from), path.totals(from));
+                let (sender, totals) = (format!("host{}", link + from), Box::new(path.totals(from)));
                 let link = format!("link{}", link + 1);
                 let what = Observation::PathTotals { link, sender, moment: Moment::End, totals };
                 entries.push(Entry { at: u64::MAX, what });

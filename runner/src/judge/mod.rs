@@ -31,7 +31,7 @@ pub(crate) use kernel_log::kernel_finding;
 pub use kernel_log::{complaint_form, kernel_complaints, kernel_remark, without_kernel_log};
 pub use matching::{event_matches, is_usable, option_matches, segment_matches, subflow_matches};
 pub(crate) use outcome::{call_words, contradiction_words, outcome_words};
-pub use reasons::{Cause, Idle, Reason, Syns, Unused};
+pub use reasons::{Cause, Idle, Many, Reason, Syns, Unused};
 pub use snapshot::{Accepted, Candidate, Change, Snapshots, snapshot_difference, snapshot_path};
 pub(crate) use snapshot::{remove_snapshot, snapshot_suffix};
 pub use verdict::{Finding, FindingKind, Verdict, verdict};

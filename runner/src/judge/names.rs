@@ -208,7 +208,7 @@ impl<'a> Names<'a> {
             Observation::Sockets { connection: _, side: on, moment: then, info, subflows }
                 if *on == side && then == moment =>
             {
-                Some((info.as_ref(), subflows.as_slice()))
+                Some((info.as_deref(), subflows.as_slice()))
             }
             _ => None,
         })

@@ -121,7 +121,7 @@ pub(super) fn events_of<'a>(
     let entries = names.recording().entries.iter().enumerate().take(until);
     entries
         .filter_map(|(index, entry)| match &entry.what {
-            Observation::Event { namespace: of, event } if of == namespace => Some((index, event)),
+            Observation::Event { namespace: of, event } if of == namespace => Some((index, &**event)),
             _ => None,
         })
         .collect()

@@ -10,9 +10,11 @@ use crate::mptcp::{Endpoint, Limits, MptcpInfo, PmEvent, SubflowState};
 use crate::wire::Segment;
 
 mod jsonl;
+mod name;
 mod outcome;
 
 pub use jsonl::{RecordingError, read, write};
+pub use name::Name;
 pub use outcome::{CallEnd, Contradiction, Got, SocketCall, StepOutcome};
 
 /// What a run observed.
@@ -78,6 +80,8 @@ pub struct Entry {
 }
 
 /// What can be observed.
+///
+/// What is rare is boxed where it is large: almost all entries of a large recording are segments.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Observation {
@@ -100,14 +104,14 @@ pub enum Observation {
         /// The namespace.
         namespace: String,
         /// The event.
-        event: PmEvent,
+        event: Box<PmEvent>,
     },
     /// A segment crossed an interface.
     Packet {
         /// The namespace.
-        namespace: String,
+        namespace: Name,
         /// The interface.
-        device: String,
+        device: Name,
         /// Whether it left or entered.
         direction: Direction,
         /// The segment.
@@ -116,7 +120,7 @@ pub enum Observation {
     /// A connection came into being (the connect step succeeded).
     Connected {
         /// The connection.
-        connection: Connection,
+        connection: Box<Connection>,
     },
     /// The counters of a namespace at some moment: every MIB counter by its nstat name (`MPTcpExtMPJoinSynRx`,
     /// `TcpAttemptFails`…), absolute values.
@@ -137,7 +141,7 @@ pub enum Observation {
         /// The moment.
         moment: Moment,
         /// `MPTCP_INFO`, unless the socket is a TCP socket.
-        info: Option<MptcpInfo>,
+        info: Option<Box<MptcpInfo>>,
         /// The subflows.
         subflows: Vec<SubflowState>,
     },
@@ -221,16 +225,16 @@ pub enum Observation {
     /// A path did something to a packet. Packets that it passed on as they were are only counted.
     Path {
         /// The link.
-        link: String,
+        link: Name,
         /// The namespace at the end that the packet came from, or as whose packet it goes.
-        sender: String,
+        sender: Name,
         /// Which packet of this direction, from 1. Parts and copies bear the number of what they were made from.
         number: u64,
         /// What was done.
         what: PathDeed,
         /// The packet as it entered; `None` if it isn't a TCP segment.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        segment: Option<Segment>,
+        segment: Option<Box<Segment>>,
     },
     /// What a direction of a path has done altogether.
     PathTotals {
@@ -241,7 +245,7 @@ pub enum Observation {
         /// The moment.
         moment: Moment,
         /// The numbers.
-        totals: PathTotals,
+        totals: Box<PathTotals>,
     },
     /// How often a rule of a path matched: when it was removed, or at the end.
     RuleHits {
@@ -498,7 +502,7 @@ impl Recording {
     /// All path-manager events of a namespace, in order.
     pub fn events<'a>(&'a self, namespace: &'a str) -> impl Iterator<Item = (&'a Entry, &'a PmEvent)> {
         self.entries.iter().filter_map(move |entry| match &entry.what {
-            Observation::Event { namespace: ns, event } if ns == namespace => Some((entry, event)),
+            Observation::Event { namespace: ns, event } if ns == namespace => Some((entry, &**event)),
             _ => None,
         })
     }
@@ -506,21 +510,8 @@ impl Recording {
     /// All connections, in the order of their connect steps.
     pub fn connections(&self) -> impl Iterator<Item = &Connection> {
         self.entries.iter().filter_map(|entry| match &entry.what {
-            Observation::Connected { connection } => Some(connection),
+            Observation::Connected { connection } => Some(&**connection),
             _ => None,
-        })
-    }
-
-    /// The addresses that belong to this host side of the connection: (namespace, token) pairs of both sides.
-    pub fn connection_of_token(&self, namespace: &str, token: u32) -> Option<(&Connection, Side)> {
-        self.connections().find_map(|connection| {
-            if connection.client == namespace && connection.client_token == Some(token) {
-                Some((connection, Side::Client))
-            } else if connection.server == namespace && connection.server_token == Some(token) {
-                Some((connection, Side::Server))
-            } else {
-                None
-            }
         })
     }
 
@@ -538,4 +529,15 @@ impl Recording {
 /// A socket address as people write it, without the v4-mapped prefix.
 pub fn canonical_socket(address: SocketAddr) -> (IpAddr, u16) {
     (address.ip().to_canonical(), address.port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A transfer of 256 MiB each way through a path with an MTU of 600 has two million of them.
+    #[test]
+    fn an_entry_is_small() {
+        assert!(size_of::<Entry>() <= 144, "{}", size_of::<Entry>());
+    }
 }

@@ -28,7 +28,7 @@ pub(super) fn entry(microseconds: u64, what: Observation) -> Entry {
 
 /// Captured on a device.
 pub(super) fn on(microseconds: u64, namespace: &str, device: &str, direction: Direction, segment: &Segment) -> Entry {
-    let (namespace, device, segment) = (namespace.to_owned(), device.to_owned(), segment.clone());
+    let (namespace, device, segment) = (namespace.into(), device.into(), segment.clone());
     entry(microseconds, Observation::Packet { namespace, device, direction, segment })
 }
 
@@ -62,7 +62,7 @@ pub(super) fn dss(data_fin: bool, length: u16) -> Vec<MptcpOption> {
 }
 
 pub(super) fn event(microseconds: u64, namespace: &str, event: PmEvent) -> Entry {
-    entry(microseconds, Observation::Event { namespace: namespace.to_owned(), event })
+    entry(microseconds, Observation::Event { namespace: namespace.to_owned(), event: Box::new(event) })
 }
 
 fn started(microseconds: u64, step: usize, text: &str) -> Entry {
@@ -127,7 +127,7 @@ pub(crate) fn recording() -> Recording {
     entries.extend(crossing(500, "client", "server", &to_server(ack, capable(Some(1)))));
     entries.push(event(520, "client", of(EventKind::Created, 0xc1)));
     entries.push(event(540, "client", of(EventKind::Established, 0xc1)));
-    entries.push(entry(560, Observation::Connected { connection }));
+    entries.push(entry(560, Observation::Connected { connection: Box::new(connection) }));
     entries.extend([done(570, 0), started(600, 1, "wait until main has 2 subflows on both sides, at most 5 s")]);
     entries.extend(crossing(620, "client", "server", &join(TcpFlags::SYN, syn)));
     let answer = segment(SERVER, "10.0.2.2:42000", TcpFlags::SYN | ack, vec![syn_ack]);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 /// One MPTCP option, decoded. Numbers are in host byte order.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MptcpOption {
     /// Section 3.1. Which keys are present tells SYN (none), SYN/ACK (sender), ACK (both).
@@ -113,7 +113,7 @@ pub enum MptcpOption {
 }
 
 /// The address of an ADD_ADDR.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct AddAddrBody {
     /// The announced address.
     pub address: IpAddr,
@@ -126,7 +126,7 @@ pub struct AddAddrBody {
 }
 
 /// The mapping of a DSS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct DssMapping {
     /// The data sequence number, 32 or 64 bits.
     pub data_sequence: u64,

@@ -72,7 +72,7 @@ fn hits(recording: &Recording, name: &str) -> Vec<u64> {
 
 fn deeds(recording: &Recording) -> Vec<(u64, String, PathDeed)> {
     let deed = |at: u64, observation: &Observation| match observation {
-        Observation::Path { sender, what, .. } => Some((at, sender.clone(), what.clone())),
+        Observation::Path { sender, what, .. } => Some((at, sender.to_string(), what.clone())),
         _ => None,
     };
     recording.entries.iter().filter_map(|entry| deed(entry.at, &entry.what)).collect()
@@ -80,7 +80,7 @@ fn deeds(recording: &Recording) -> Vec<(u64, String, PathDeed)> {
 
 fn totals(recording: &Recording, from: &str, when: &Moment) -> PathTotals {
     let totals = |observation: &Observation| match observation {
-        Observation::PathTotals { sender, moment, totals, .. } if sender == from && moment == when => Some(*totals),
+        Observation::PathTotals { sender, moment, totals, .. } if sender == from && moment == when => Some(**totals),
         _ => None,
     };
     recording.entries.iter().find_map(|entry| totals(&entry.what)).unwrap()

@@ -63,7 +63,7 @@ fn why(known: &Known<'_, '_>, namespace: &str, endpoint: &Endpoint) -> Option<Id
 
 /// The address is that of the initial subflow of a connection of this namespace.
 fn is_initial(known: &Known<'_, '_>, namespace: &str, address: IpAddr) -> bool {
-    known.names.recording().connections().any(|connection| {
+    known.names.index().by_ends.values().flatten().any(|connection| {
         let ends = [(&connection.client, connection.client_address), (&connection.server, connection.server_address)];
         ends.iter().any(|(of, end)| *of == namespace && canonical(end.ip()) == canonical(address))
     })

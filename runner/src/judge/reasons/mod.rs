@@ -4,6 +4,7 @@
 //! up, a subflow in SYN-SENT, an endpoint that nothing comes of. All of it is in the recording; [`reasons`] finds it, and
 //! [`Reason`]'s `Display` is the one place where it is put into words. None of it decides anything.
 
+mod alike;
 mod announcements;
 mod counters;
 mod endpoints;
@@ -126,6 +127,28 @@ pub enum Reason {
         /// The counters, and by how much they moved.
         counters: Vec<(String, u64)>,
     },
+    /// What was said of one connection holds for others, too.
+    More {
+        /// The namespace.
+        namespace: String,
+        /// How many others, beyond the one before.
+        count: usize,
+        /// What they are.
+        of: Many,
+    },
+}
+
+/// What there are many of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Many {
+    /// Announcements that no subflow was opened to.
+    Announcements,
+    /// Subflows that aren't established.
+    Subflows,
+    /// Connections whose limit is reached.
+    Connections,
+    /// Flows that left by another device.
+    Flows,
 }
 
 /// What made a path treat a packet otherwise than by passing it on.
@@ -223,26 +246,26 @@ pub(super) struct Known<'n, 'a> {
     cut_short: bool,
     /// The operations that were done: they are asked for with each connection.
     operations: OnceCell<Vec<(usize, &'a Operation)>>,
+    /// The sockets of all connections: several kinds of reasons come of them.
+    all_sockets: OnceCell<Vec<Sockets<'a>>>,
 }
 
 impl<'n, 'a> Known<'n, 'a> {
     /// After the whole run, or after the step that cut it short.
     pub(super) fn at_the_end(names: &'n Names<'a>, cut_short: bool) -> Self {
         let until = names.recording().entries.len();
-        Self { names, moment: Moment::End, sockets: Moment::BeforeClose, until, cut_short, operations: OnceCell::new() }
+        Self::new(names, (Moment::End, Moment::BeforeClose), until, cut_short)
     }
 
     /// In a check step.
     pub(super) fn in_check(names: &'n Names<'a>, step: usize) -> Self {
         let until = names.index().finished.get(&step).copied().unwrap_or(names.recording().entries.len());
-        Self {
-            names,
-            moment: Moment::Check(step),
-            sockets: Moment::Check(step),
-            until,
-            cut_short: false,
-            operations: OnceCell::new(),
-        }
+        Self::new(names, (Moment::Check(step), Moment::Check(step)), until, false)
+    }
+
+    fn new(names: &'n Names<'a>, (moment, sockets): (Moment, Moment), until: usize, cut_short: bool) -> Self {
+        let (operations, all_sockets) = (OnceCell::new(), OnceCell::new());
+        Self { names, moment, sockets, until, cut_short, operations, all_sockets }
     }
 
     /// What was observed.
@@ -251,7 +274,11 @@ impl<'n, 'a> Known<'n, 'a> {
     }
 
     /// The sockets of each connection: the last ones that were taken at the moment.
-    fn sockets(&self) -> Vec<Sockets<'a>> {
+    fn sockets(&self) -> &[Sockets<'a>] {
+        self.all_sockets.get_or_init(|| self.list_sockets())
+    }
+
+    fn list_sockets(&self) -> Vec<Sockets<'a>> {
         let connections = self.names.recording().connections();
         let sides = connections.flat_map(|connection| [(connection, Side::Client), (connection, Side::Server)]);
         sides
@@ -342,7 +369,7 @@ pub(super) fn reasons(known: &Known<'_, '_>) -> Vec<Reason> {
     reasons.extend(unused::rules(known));
     reasons.extend(unused::filters(known));
     reasons.extend(counters::unmentioned(known));
-    reasons
+    alike::folded(reasons)
 }
 
 fn disabled(known: &Known<'_, '_>) -> Vec<Reason> {

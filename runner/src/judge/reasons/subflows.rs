@@ -1,18 +1,20 @@
 //! Subflows that aren't established, limits in use, and devices that nobody would expect.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 
+use crate::judge::index::End;
 use crate::mptcp::{TCP_ESTABLISHED, TCP_SYN_SENT, canonical};
-use crate::recording::{Direction, Observation, canonical_socket};
+use crate::recording::{Direction, Name, Observation, canonical_socket};
 use crate::scenario::model::{Address, Operation};
-use crate::wire::{Segment, TcpFlags};
+use crate::wire::TcpFlags;
 
 use super::{Known, Reason, Syns};
 
 /// The subflows that aren't established.
 pub(super) fn states(known: &Known<'_, '_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
+    let handshakes = Handshakes::of(known);
     for sockets in known.sockets() {
         for subflow in sockets.subflows.iter().filter(|subflow| subflow.tcp_state != TCP_ESTABLISHED) {
             let waits = subflow.tcp_state == TCP_SYN_SENT;
@@ -22,51 +24,69 @@ pub(super) fn states(known: &Known<'_, '_>) -> Vec<Reason> {
                 local: subflow.local,
                 remote: subflow.remote,
                 state: subflow.tcp_state,
-                syns: waits.then(|| syns(known, sockets.namespace(), subflow.local, subflow.remote)),
+                syns: waits.then(|| handshakes.syns(known, sockets.namespace(), subflow.local, subflow.remote)),
             });
         }
     }
     reasons
 }
 
-fn is_between(segment: &Segment, from: SocketAddr, to: SocketAddr) -> bool {
-    let same = |one, other| canonical_socket(one) == canonical_socket(other);
-    same(segment.source, from) && same(segment.destination, to)
+/// A SYN or SYN/ACK that was captured: in which namespace, on which device, which way it went.
+type Captured<'a> = (&'a Name, &'a Name, Direction);
+
+/// SYNs and SYN/ACKs by their ends, source first.
+struct Handshakes<'a> {
+    syns: HashMap<(End, End), Vec<Captured<'a>>>,
+    answers: HashMap<(End, End), Vec<Captured<'a>>>,
+    translates: bool,
 }
 
-fn syns(known: &Known<'_, '_>, wanted: &str, local: SocketAddr, remote: SocketAddr) -> Syns {
-    let peer = known.names.owner(remote.ip()).filter(|_| !known.translates());
-    let mut syns = Syns { arrived: peer.map(|peer| (peer.to_owned(), 0)), ..Syns::default() };
-    for what in known.observations() {
-        let Observation::Packet { namespace, device, direction, segment } = what else { continue };
-        let (syn, ack) = (segment.flags.contains(TcpFlags::SYN), segment.flags.contains(TcpFlags::ACK));
-        if syn && !ack && is_between(segment, local, remote) {
+impl<'a> Handshakes<'a> {
+    fn of(known: &Known<'_, 'a>) -> Self {
+        let mut found = Self { syns: HashMap::new(), answers: HashMap::new(), translates: known.translates() };
+        for what in known.observations() {
+            let Observation::Packet { namespace, device, direction, segment } = what else { continue };
+            if segment.flags.contains(TcpFlags::SYN) {
+                let ends = (canonical_socket(segment.source), canonical_socket(segment.destination));
+                let answers = segment.flags.contains(TcpFlags::ACK);
+                let known = if answers { &mut found.answers } else { &mut found.syns };
+                known.entry(ends).or_default().push((namespace, device, *direction));
+            }
+        }
+        found
+    }
+
+    fn syns(&self, known: &Known<'_, '_>, wanted: &str, local: SocketAddr, remote: SocketAddr) -> Syns {
+        let (local, remote) = (canonical_socket(local), canonical_socket(remote));
+        let peer = known.names.owner(remote.0).filter(|_| !self.translates);
+        let mut syns = Syns { arrived: peer.map(|peer| (peer.to_owned(), 0)), ..Syns::default() };
+        for (namespace, device, direction) in self.syns.get(&(local, remote)).into_iter().flatten() {
             match direction {
-                Direction::Out if namespace == wanted => {
+                Direction::Out if **namespace == *wanted => {
                     syns.sent += 1;
-                    if !syns.devices.contains(device) {
-                        syns.devices.push(device.clone());
+                    if !syns.devices.iter().any(|known| **device == *known) {
+                        syns.devices.push(device.to_string());
                     }
                 }
                 Direction::In => {
-                    if let Some((peer, arrived)) = &mut syns.arrived
-                        && peer == namespace
-                    {
-                        *arrived += 1;
-                    }
+                    let arrived = syns.arrived.as_mut().filter(|(peer, _)| **namespace == *peer);
+                    arrived.into_iter().for_each(|(_, arrived)| *arrived += 1);
                 }
                 Direction::Out => {}
             }
-        } else if syn && ack && is_between(segment, remote, local) {
-            syns.answered += usize::from(*direction == Direction::Out && Some(namespace.as_str()) == peer);
         }
+        let answers = self.answers.get(&(remote, local)).into_iter().flatten();
+        let sent = |(namespace, _, direction): &&Captured<'_>| {
+            *direction == Direction::Out && Some(namespace.as_str()) == peer
+        };
+        syns.answered = answers.filter(sent).count();
+        syns
     }
-    syns
 }
 
 /// The limits of additional subflows that are reached. A userspace path manager has none.
 pub(super) fn limits(known: &Known<'_, '_>) -> Vec<Reason> {
-    let sockets = known.sockets().into_iter();
+    let sockets = known.sockets().iter();
     let reached = sockets.filter_map(|sockets| {
         let info = sockets.info?;
         let reached = info.subflows >= info.subflows_max && known.userspace(sockets.namespace()).is_none();
@@ -87,30 +107,32 @@ pub(super) fn other_devices(known: &Known<'_, '_>) -> Vec<Reason> {
     let own = addresses.iter().map(|(namespace, device, own)| ((*namespace, canonical(own.address)), *device));
     let devices: BTreeMap<(&str, IpAddr), &str> = own.collect();
     let mut reasons: Vec<Reason> = Vec::new();
+    let mut told = BTreeSet::new();
     for what in known.observations() {
         let Observation::Packet { namespace, device, direction: Direction::Out, segment } = what else { continue };
         let source = canonical(segment.source.ip());
         let Some(belongs_to) = devices.get(&(namespace.as_str(), source)) else { continue };
         // On the loopback device nothing has an address of its own, and everything may leave by it.
-        if belongs_to == device || *belongs_to == "lo" || device == "lo" {
+        if device == *belongs_to || *belongs_to == "lo" || device == "lo" {
             continue;
         }
         let destination = canonical(segment.destination.ip());
+        if !told.insert((namespace, source, destination, device)) {
+            continue;
+        }
         let leads_there =
             |(of, by, own): &(&str, &str, Address)| of == namespace && by == device && own.covers(destination);
         if addresses.iter().any(leads_there) {
             continue;
         }
-        let reason = Reason::OtherDevice {
-            namespace: namespace.clone(),
+        }
+        reasons.push(Reason::OtherDevice {
+            namespace: namespace.to_string(),
             source,
             destination,
-            left_by: device.clone(),
+            left_by: device.to_string(),
             belongs_to: (*belongs_to).to_owned(),
-        };
-        if !reasons.contains(&reason) {
-            reasons.push(reason);
-        }
+        });
     }
     reasons
 }

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::mptcp::tcp_state_word;
 use crate::text;
 
-use super::{Cause, Idle, Reason, Syns, Unused};
+use super::{Cause, Idle, Many, Reason, Syns, Unused};
 
 impl Display for Reason {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -50,6 +50,20 @@ impl Display for Reason {
                 let counters = counters.iter().map(|(name, moved)| format!("{name} {moved}"));
                 write!(f, "{namespace}: other counters that moved: {}", counters.collect::<Vec<_>>().join(", "))
             }
+            Self::More { namespace, count, of } => {
+                write!(f, "{namespace}: and {} alike", text::count(*count as u64, &format!("more {}", of.word())))
+            }
+        }
+    }
+}
+
+impl Many {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Announcements => "announcement",
+            Self::Subflows => "subflow",
+            Self::Connections => "connection",
+            Self::Flows => "flow",
         }
     }
 }

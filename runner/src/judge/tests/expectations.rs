@@ -121,9 +121,9 @@ fn each_field_of_an_event_is_compared() {
 fn v4_mapped_addresses_are_the_same_addresses() {
     let mut run = run_with_events();
     run.change(|what| match what {
-        Observation::Event { event: PmEvent { local: Some(local), .. }, .. } => {
-            *local = ip(&format!("::ffff:{local}"));
-            true
+        Observation::Event { event, .. } => {
+            event.local = event.local.map(|local| ip(&format!("::ffff:{local}")));
+            event.local.is_some()
         }
         _ => false,
     });
@@ -444,7 +444,7 @@ fn forwarded_segments_have_another_sender() {
     let mut run = Run::good();
     run.change(|what| match what {
         Observation::Packet { namespace, .. } if namespace == "client" => {
-            "server".clone_into(namespace);
+            *namespace = "server".into();
             true
         }
         _ => false,

@@ -78,7 +78,7 @@ impl Run {
         run.counters(&Moment::Start, 0);
         run.step(Action::Connect(connect_plan()), |run| {
             run.handshake();
-            run.push(Observation::Connected { connection: connection() });
+            run.push(Observation::Connected { connection: Box::new(connection()) });
         });
         run.step(Action::Transfer(transfer_plan()), |run| {
             for sender in [Side::Client, Side::Server] {
@@ -123,7 +123,7 @@ impl Run {
     }
 
     pub(super) fn event(&mut self, namespace: &str, event: PmEvent) {
-        self.push(Observation::Event { namespace: namespace.to_owned(), event });
+        self.push(Observation::Event { namespace: namespace.to_owned(), event: Box::new(event) });
     }
 
     /// A segment, seen leaving and arriving.
@@ -139,8 +139,8 @@ impl Run {
             malformed: false,
         };
         for (end, direction) in [(segment.source, Direction::Out), (segment.destination, Direction::In)] {
-            let namespace = self.scenario.world.owner(end.ip()).unwrap().to_owned();
-            let device = "eth1".to_owned();
+            let namespace = self.scenario.world.owner(end.ip()).unwrap().into();
+            let device = "eth1".into();
             self.push(Observation::Packet { namespace, device, direction, segment: segment.clone() });
         }
     }
@@ -215,7 +215,13 @@ impl Run {
                 connection: "main".to_owned(),
                 side,
                 moment: sockets.clone(),
-                info: Some(MptcpInfo { subflows: 2, subflows_max: 4, flags: 2, token, ..MptcpInfo::default() }),
+                info: Some(Box::new(MptcpInfo {
+                    subflows: 2,
+                    subflows_max: 4,
+                    flags: 2,
+                    token,
+                    ..MptcpInfo::default()
+                })),
                 subflows: subflows(side, token),
             });
         }

@@ -120,7 +120,12 @@ const FIELDS: [(&str, u64); 12] = [
 ];
 
 fn totals(run: &mut Run, sender: &str, moment: Moment) {
-    run.push(Observation::PathTotals { link: LINK.to_owned(), sender: sender.to_owned(), moment, totals: TOTALS });
+    run.push(Observation::PathTotals {
+        link: LINK.to_owned(),
+        sender: sender.to_owned(),
+        moment,
+        totals: Box::new(TOTALS),
+    });
 }
 
 fn total(field: &str, range: Range) -> PathExpectation {
@@ -164,7 +169,7 @@ fn a_check_step_looks_at_its_own_moment() {
             link: LINK.to_owned(),
             sender: "client".to_owned(),
             moment: Moment::End,
-            totals: after,
+            totals: Box::new(after),
         });
         run.kinds()
     };

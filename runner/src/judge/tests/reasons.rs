@@ -205,7 +205,7 @@ fn another_device_than_that_of_the_address_is_told() {
     let mut run = failing();
     run.change(|what| match what {
         Observation::Packet { device, segment, .. } => {
-            *device = if segment.source.ip() == ip("10.0.3.2") { "one" } else { "three" }.to_owned();
+            *device = if segment.source.ip() == ip("10.0.3.2") { "one" } else { "three" }.into();
             segment.source.ip() == ip("10.0.3.2")
         }
         _ => false,

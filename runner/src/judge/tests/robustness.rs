@@ -207,14 +207,14 @@ fn of_a_connection() -> impl Strategy<Value = Observation> {
             let name = "main".to_owned();
             let connection =
                 Connection { name, client, server, client_address, server_address, client_token, server_token };
-            Observation::Connected { connection }
+            Observation::Connected { connection: Box::new(connection) }
         }),
         (name(), side(), moment(), token(), prop::collection::vec(subflow(), 0..4)).prop_map(
             |(connection, side, moment, token, subflows)| Observation::Sockets {
                 connection,
                 side,
                 moment,
-                info: (token != 0).then(|| MptcpInfo { token, ..MptcpInfo::default() }),
+                info: (token != 0).then(|| Box::new(MptcpInfo { token, ..MptcpInfo::default() })),
                 subflows
             }
         ),
@@ -227,7 +227,7 @@ fn of_a_connection() -> impl Strategy<Value = Observation> {
                 took
             }
         ),
-        (name(), event()).prop_map(|(namespace, event)| Observation::Event { namespace, event }),
+        (name(), event()).prop_map(|(namespace, event)| Observation::Event { namespace, event: Box::new(event) }),
         call_end().prop_map(Observation::Application),
     ]
 }
@@ -238,8 +238,8 @@ fn of_a_place() -> impl Strategy<Value = Observation> {
     let counters = prop::collection::btree_map("MPTcpExt(AddAddr|MPJoinSynRx|MPFastcloseTx|Odd)", any::<u64>(), 0..4);
     prop_oneof![
         (name(), direction, segment()).prop_map(|(namespace, direction, segment)| Observation::Packet {
-            namespace,
-            device: String::new(),
+            namespace: namespace.into(),
+            device: "".into(),
             direction,
             segment
         }),

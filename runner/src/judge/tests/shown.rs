@@ -94,7 +94,7 @@ fn with_info(info: &MptcpInfo) -> Vec<String> {
     new_lines(|run| {
         run.change(|what| match what {
             Observation::Sockets { side: Side::Client, moment: Moment::BeforeClose, info: old, .. } => {
-                *old = Some(info.clone());
+                *old = Some(Box::new(info.clone()));
                 true
             }
             _ => false,
@@ -215,7 +215,7 @@ fn what_follows_upon_a_use_stays_behind_it() {
     let used = run.event_index("client", EventKind::SubEstablished, 1);
     let at = run.recording.entries[used].at;
     let event = announced(5, "10.0.4.1");
-    let what = Observation::Event { namespace: "client".to_owned(), event };
+    let what = Observation::Event { namespace: "client".to_owned(), event: Box::new(event) };
     run.recording.entries.insert(used + 1, Entry { at, what });
     let text = text(&run);
     let place = |word: &str| text.find(word).unwrap();
@@ -246,7 +246,7 @@ fn segments_on_their_way_are_not_shown_again() {
     for entry in Run::good().recording.entries {
         let Observation::Packet { direction, mut segment, .. } = entry.what else { continue };
         segment.sequence += 1;
-        let (namespace, device) = ("router".to_owned(), "left".to_owned());
+        let (namespace, device) = ("router".into(), "left".into());
         run.push(Observation::Packet { namespace, device, direction, segment });
     }
     similar_lines(&text(&run), GOOD);

@@ -266,7 +266,7 @@ fn a_side_without_a_token_is_a_fallback() {
 pub(super) fn fall_back(run: &mut Run, info: Option<&MptcpInfo>) {
     run.change(|what| match what {
         Observation::Sockets { moment: Moment::BeforeClose, info: old, .. } => {
-            *old = info.cloned();
+            *old = info.cloned().map(Box::new);
             true
         }
         _ => false,

@@ -41,15 +41,27 @@ impl Arrow<'_> {
     }
 }
 
-/// The line of a segment; an acknowledgment alone tells nothing.
-pub(super) fn flight_line<'a>(scenario: &Scenario, flight: &Flight<'a>) -> Option<Line<'a>> {
-    let segment = flight.sent;
+/// It only carries data, or acknowledges it, and no rule did anything to it.
+fn is_plain(flight: &Flight<'_>) -> bool {
     let by_rule = flight.deeds.iter().any(|(_, deed)| matches!(deed, PathDeed::Rule { .. }));
-    if !is_signalling(segment) && !by_rule {
-        let bytes = vec![(flight.from, u64::from(segment.payload))];
-        let lost = u64::from(flight.fate == Fate::Lost);
-        return (segment.payload > 0).then_some(Line::Data { segments: 1, bytes, lost });
+    !is_signalling(flight.sent) && !by_rule
+}
+
+/// The line of a segment that only carries data; an acknowledgment alone tells nothing.
+pub(super) fn data_line<'a>(flight: &Flight<'a>) -> Option<Line<'a>> {
+    if flight.sent.payload == 0 || !is_plain(flight) {
+        return None;
     }
+    let bytes = vec![(flight.from, u64::from(flight.sent.payload))];
+    Some(Line::Data { segments: 1, bytes, lost: u64::from(flight.fate == Fate::Lost) })
+}
+
+/// The line of any other segment.
+pub(super) fn flight_line<'a>(scenario: &Scenario, flight: &Flight<'a>) -> Option<Line<'a>> {
+    if is_plain(flight) {
+        return None;
+    }
+    let segment = flight.sent;
     let via = link_off_route(scenario, flight).map(|link| format!(" via {}", text::one_line(link)));
     Some(Line::Arrow(Arrow {
         at: flight.at,

@@ -9,17 +9,17 @@ mod words;
 
 use std::time::Duration;
 
-use crate::flight::{Fate, flights};
+use crate::flight::{Fate, Flights};
 use crate::judge::{call_words, contradiction_words, kernel_remark};
 use crate::recording::{Entry, Integrity, LostWhat, Moment, Observation, Recording, StepOutcome};
 use crate::scenario::model::Scenario;
 use crate::text;
 
 use super::Style;
-use arrow::{Arrow, flight_line};
+use arrow::{Arrow, data_line, flight_line};
 use deeds::lost_words;
 use moment::Rank;
-use words::{connected_words, event_words, transferred_words};
+use words::{Tokens, connected_words, event_words, transferred_words};
 
 /// The ladder of a recording.
 ///
@@ -28,8 +28,7 @@ use words::{connected_words, event_words, transferred_words};
 /// it was read.
 pub fn story(scenario: &Scenario, recording: &Recording, style: Style) -> String {
     let lanes: Vec<&str> = scenario.world.namespaces.iter().map(|namespace| namespace.name.as_str()).collect();
-    let told = fold(lines(scenario, recording));
-    style.finish(ladder::draw(&lanes, &told, style))
+    style.finish(ladder::draw(&lanes, &lines(scenario, recording), style))
 }
 
 /// What one line of the story says.
@@ -53,7 +52,8 @@ fn lines<'a>(scenario: &'a Scenario, recording: &'a Recording) -> Vec<Line<'a>> 
     let (until, failed) = end_of_story(recording);
     let mut left_out = false;
     let mut told = Vec::new();
-    for flight in flights(scenario, entries) {
+    let flights = Flights::of(scenario, entries);
+    for flight in flights.iter() {
         if let Some(line) = flight_line(scenario, &flight) {
             left_out |= flight.at > until;
             let moment = moment::Moment { at: flight.at, rank: Rank::Between };
@@ -61,8 +61,9 @@ fn lines<'a>(scenario: &'a Scenario, recording: &'a Recording) -> Vec<Line<'a>> 
         }
     }
     let mut moments = moment::moments(scenario, entries);
+    let tokens = Tokens::of(recording);
     for (index, entry) in entries.iter().enumerate() {
-        let Some(mut line) = entry_line(recording, entry.at, &entry.what) else { continue };
+        let Some(mut line) = entry_line(recording, &tokens, entry) else { continue };
         let moment = moments.remove(&index);
         if let (Line::Event { until, .. }, Some(moment)) = (&mut line, moment.filter(|m| m.rank == Rank::Before)) {
             *until = moment.at;
@@ -74,7 +75,7 @@ fn lines<'a>(scenario: &'a Scenario, recording: &'a Recording) -> Vec<Line<'a>> 
         }
     }
     told.sort_by_key(|(moment, index, _)| (*moment, *index));
-    let mut lines: Vec<Line<'_>> = told.into_iter().map(|(.., line)| line).collect();
+    let mut lines = with_data(told, &flights, until, &mut left_out);
     let last = entries.last().map_or(0, |entry| entry.at);
     let mut end = |text: &str, good| lines.push(Line::Note { at: last, text: text.to_owned(), good });
     if failed && left_out {
@@ -83,6 +84,32 @@ fn lines<'a>(scenario: &'a Scenario, recording: &'a Recording) -> Vec<Line<'a>> 
     if !entries.iter().any(|entry| entry.what == Observation::Ended) {
         end("the recording ends here: it was cut off", false);
     }
+    lines
+}
+
+/// Puts the segments that only carry data between the other lines. There are as many as transfers have taken: they are
+/// folded as they come.
+fn with_data<'a>(
+    told: Vec<(moment::Moment, usize, Line<'a>)>,
+    flights: &Flights<'a>,
+    until: u64,
+    left_out: &mut bool,
+) -> Vec<Line<'a>> {
+    let mut lines = Vec::new();
+    let data = flights.iter().filter_map(|flight| {
+        let line = data_line(&flight)?;
+        *left_out |= flight.at > until;
+        let moment = moment::Moment { at: flight.at, rank: Rank::Between };
+        (flight.at <= until).then_some(((moment, flight.entry), line))
+    });
+    let mut data = data.peekable();
+    for (moment, index, line) in told {
+        while let Some((_, segment)) = data.next_if(|(place, _)| *place < (moment, index)) {
+            fold(&mut lines, segment);
+        }
+        fold(&mut lines, line);
+    }
+    data.for_each(|(_, segment)| fold(&mut lines, segment));
     lines
 }
 
@@ -108,7 +135,9 @@ fn end_of_story(recording: &Recording) -> (u64, bool) {
     }
 }
 
-fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Option<Line<'a>> {
+fn entry_line<'a>(recording: &Recording, tokens: &Tokens<'_>, entry: &'a Entry) -> Option<Line<'a>> {
+    let Entry { at, what } = entry;
+    let at = *at;
     let note = |text: String, good: bool| Some(Line::Note { at, text, good });
     match what {
         Observation::StepStarted { step, text } => {
@@ -116,7 +145,7 @@ fn entry_line<'a>(recording: &Recording, at: u64, what: &'a Observation) -> Opti
         }
         Observation::StepFinished { outcome, .. } => outcome_words(outcome).and_then(|(text, good)| note(text, good)),
         Observation::Event { namespace, event } => {
-            Some(Line::Event { until: at, namespace, text: event_words(recording, namespace, event) })
+            Some(Line::Event { until: at, namespace, text: event_words(tokens, namespace, event) })
         }
         Observation::Connected { connection } => note(connected_words(connection), true),
         Observation::Transferred { integrity, .. } => {
@@ -197,29 +226,25 @@ fn outcome_words(outcome: &StepOutcome) -> Option<(String, bool)> {
     }
 }
 
-/// Takes together data segments in a row, and segments alike in a row.
-fn fold(lines: Vec<Line<'_>>) -> Vec<Line<'_>> {
-    let mut folded: Vec<Line<'_>> = Vec::new();
-    for line in lines {
-        match (folded.last_mut(), line) {
-            (Some(Line::Data { segments, bytes, lost }), Line::Data { segments: more, bytes: by, lost: more_lost }) => {
-                *segments += more;
-                *lost += more_lost;
-                for (sender, amount) in by {
-                    match bytes.iter_mut().find(|(known, _)| *known == sender) {
-                        Some((_, sum)) => *sum += amount,
-                        None => bytes.push((sender, amount)),
-                    }
+/// Adds a line. Data segments in a row, and segments alike in a row, become one.
+fn fold<'a>(lines: &mut Vec<Line<'a>>, line: Line<'a>) {
+    match (lines.last_mut(), line) {
+        (Some(Line::Data { segments, bytes, lost }), Line::Data { segments: more, bytes: by, lost: more_lost }) => {
+            *segments += more;
+            *lost += more_lost;
+            for (sender, amount) in by {
+                match bytes.iter_mut().find(|(known, _)| *known == sender) {
+                    Some((_, sum)) => *sum += amount,
+                    None => bytes.push((sender, amount)),
                 }
             }
-            (Some(Line::Arrow(last)), Line::Arrow(next)) if last.is_like(&next) => {
-                last.times += 1;
-                last.over = Duration::from_nanos(next.at.saturating_sub(last.at));
-            }
-            (_, line) => folded.push(line),
         }
+        (Some(Line::Arrow(last)), Line::Arrow(next)) if last.is_like(&next) => {
+            last.times += 1;
+            last.over = Duration::from_nanos(next.at.saturating_sub(last.at));
+        }
+        (_, line) => lines.push(line),
     }
-    folded
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! The kernel emits them in order, each namespace for itself. So an event stands behind the segment that caused it and
 //! behind the events before it, and the time at which it was read is a bound.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 
 use crate::mptcp::{EventKind, PmEvent};
@@ -87,7 +87,7 @@ type Captured<'a> = (u64, Direction, &'a Segment);
 struct Captures<'a> {
     flows: HashMap<(&'a str, Flow), Vec<Captured<'a>>>,
     /// ADD_ADDRs, REMOVE_ADDRs that arrived.
-    addresses: HashMap<&'a str, Vec<(u64, Flow, &'a MptcpOption)>>,
+    addresses: HashMap<&'a str, HashMap<Flow, Vec<(u64, &'a MptcpOption)>>>,
     /// The first SYNs that a listener of the namespace had to be there for: to where, and when.
     syns: HashMap<&'a str, Vec<(SocketAddr, u64)>>,
 }
@@ -120,9 +120,10 @@ impl<'a> Captures<'a> {
                     let about_addresses = |option: &&MptcpOption| {
                         matches!(option, MptcpOption::AddAddr { echo: false, .. } | MptcpOption::RemoveAddr { .. })
                     };
-                    let options = segment.options.iter().filter(about_addresses);
-                    let arrivals = options.map(|option| (entry.at, flow, option));
-                    captures.addresses.entry(namespace).or_default().extend(arrivals);
+                    for option in segment.options.iter().filter(about_addresses) {
+                        let flows = captures.addresses.entry(namespace).or_default();
+                        flows.entry(flow).or_default().push((entry.at, option));
+                    }
                 }
                 Direction::Out if opens && segment.flags.contains(TcpFlags::ACK) => {
                     let syn = syns.get(&(destination, source)).copied().unwrap_or(entry.at);
@@ -187,7 +188,7 @@ impl<'e> Causes<'_, 'e> {
     /// `mptcp_pm_add_addr_received` and `mptcp_pm_rm_addr_received` (net/mptcp/pm.c) tell each one that arrives: the n-th
     /// event does not come before the n-th arrival.
     fn about_address(&self, namespace: &'e str, event: &PmEvent, nth: usize) -> Option<u64> {
-        let flows = self.flows.get(&(namespace, event.token?));
+        let known = self.flows.get(&(namespace, event.token?));
         let id = event.remote_id?;
         let is_it = |option: &MptcpOption| match option {
             MptcpOption::AddAddr { address_id, body, .. } => {
@@ -197,9 +198,17 @@ impl<'e> Causes<'_, 'e> {
             MptcpOption::RemoveAddr { address_ids } => event.kind == EventKind::Removed && address_ids.contains(&id),
             _ => false,
         };
-        let arrivals = self.captures.addresses.get(namespace)?.iter();
-        let own = arrivals.filter(|(_, flow, option)| flows.is_none_or(|flows| flows.contains(flow)) && is_it(option));
-        own.map(|(at, ..)| *at).nth(nth - 1)
+        let flows = self.captures.addresses.get(namespace)?;
+        let arrivals: Vec<_> = match known {
+            Some(known) => {
+                let known: HashSet<&Flow> = known.iter().collect();
+                known.into_iter().filter_map(|flow| flows.get(flow)).flatten().collect()
+            }
+            None => flows.values().flatten().collect(),
+        };
+        let mut own: Vec<u64> = arrivals.into_iter().filter(|(_, option)| is_it(option)).map(|(at, _)| *at).collect();
+        own.sort_unstable();
+        own.get(nth - 1).copied()
     }
 
     /// Who opens a subflow knows of it by the SYN/ACK (`subflow_finish_connect`, net/mptcp/subflow.c), the other side by

@@ -94,11 +94,11 @@ fn what_paths_did_is_told_where_they_did_it() {
         entry(
             at,
             Observation::Path {
-                link: "wifi".to_owned(),
-                sender: "client".to_owned(),
+                link: "wifi".into(),
+                sender: "client".into(),
                 number,
                 what,
-                segment: Some(segment.clone()),
+                segment: Some(Box::new(segment.clone())),
             },
         )
     };
@@ -121,6 +121,7 @@ fn what_paths_did_is_told_where_they_did_it() {
     entries.push(deed(400, 4, rule("nat", "nat", vec![outside.clone()]), &syn));
     entries.push(crossing(400, "client", "server", &outside)[1].clone());
     let totals = PathTotals { entered: 4, lost: 1, dropped: 1, ..PathTotals::default() };
+    let totals = Box::new(totals);
     let (link, sender) = ("wifi".to_owned(), "client".to_owned());
     entries.push(entry(500, Observation::PathTotals { link, sender, moment: Moment::End, totals }));
     entries.push(entry(600, Observation::Ended));
@@ -196,6 +197,7 @@ fn the_story_ends_with_the_step_that_failed() {
 fn what_a_path_still_has_is_not_lost() {
     let mut entries = lost(100, "client", &segment(CLIENT, SERVER, TcpFlags::SYN, capable(None))).to_vec();
     let totals = PathTotals { entered: 1, ..PathTotals::default() };
+    let totals = Box::new(totals);
     let (link, sender) = ("wifi".to_owned(), "client".to_owned());
     entries.push(entry(500, Observation::PathTotals { link, sender, moment: Moment::End, totals }));
     entries.push(entry(600, Observation::Ended));
@@ -223,11 +225,11 @@ fn what_arrives_in_parts_is_not_lost() {
     entries.push(entry(
         100,
         Observation::Path {
-            link: "wifi".to_owned(),
-            sender: "client".to_owned(),
+            link: "wifi".into(),
+            sender: "client".into(),
             number: 1,
             what: PathDeed::Rule { rule: "small".to_owned(), action: "split".to_owned(), made: parts.to_vec() },
-            segment: Some(fin),
+            segment: Some(Box::new(fin)),
         },
     ));
     entries.extend(parts.iter().map(|part| on(110, "server", "eth1", Direction::In, part)));

@@ -1,5 +1,7 @@
 //! Segments and events in words.
 
+use std::collections::HashMap;
+
 use nix::errno::Errno;
 
 use crate::mptcp::{EventKind, PmEvent};
@@ -72,8 +74,30 @@ pub(super) fn segment_path(segment: &Segment) -> String {
     format!("{} → {}", text::socket(segment.source), text::socket(segment.destination))
 }
 
+/// The connections by the tokens that namespaces know them by.
+pub(super) struct Tokens<'a>(HashMap<(&'a str, u32), &'a str>);
+
+impl<'a> Tokens<'a> {
+    pub(super) fn of(recording: &'a Recording) -> Self {
+        let mut tokens = HashMap::new();
+        for connection in recording.connections() {
+            let sides = [(&connection.client, connection.client_token), (&connection.server, connection.server_token)];
+            for (namespace, token) in sides {
+                if let Some(token) = token {
+                    tokens.entry((namespace.as_str(), token)).or_insert(connection.name.as_str());
+                }
+            }
+        }
+        Self(tokens)
+    }
+
+    fn connection(&self, namespace: &str, token: u32) -> Option<&'a str> {
+        self.0.get(&(namespace, token)).copied()
+    }
+}
+
 /// An event with the name of its connection: `sub_established 10.0.2.2 → 10.0.1.1:8080, ids 1 → 0, on main`.
-pub(super) fn event_words(recording: &Recording, namespace: &str, event: &PmEvent) -> String {
+pub(super) fn event_words(tokens: &Tokens<'_>, namespace: &str, event: &PmEvent) -> String {
     let mut parts = vec![event_subject(event)];
     let ids = match (event.kind, event.local_id, event.remote_id) {
         (EventKind::SubEstablished | EventKind::SubClosed | EventKind::SubPriority, Some(local), Some(remote)) => {
@@ -95,9 +119,8 @@ pub(super) fn event_words(recording: &Recording, namespace: &str, event: &PmEven
         parts.push("the peer forbids joins to its first address".to_owned());
     }
     if let Some(token) = event.token {
-        let connection = recording.connection_of_token(namespace, token);
-        parts.push(match connection {
-            Some((connection, _)) => format!("connection {}", text::one_line(&connection.name)),
+        parts.push(match tokens.connection(namespace, token) {
+            Some(connection) => format!("connection {}", text::one_line(connection)),
             None => format!("token {token:#010x}"),
         });
     }
