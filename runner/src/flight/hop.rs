@@ -30,7 +30,8 @@ fn departing<'a>(sky: &Sky<'a>) -> HashSet<Flow<'a>> {
 
 /// Pairs arrivals with departures of the same namespace that are alike.
 fn join_alike(sky: &mut Sky<'_>, by_options: bool) {
-    let mut kinds = Kinds::default();
+    // Hosts that only receive and send have none.
+    let mut kinds = Kinds::for_about(0);
     let mut flows = HashSet::new();
     let place = InNamespaces { sky, by_options };
     let departing = departing(sky);
@@ -78,7 +79,7 @@ impl<'a> Place for InNamespaces<'_, 'a> {
         })
     }
 
-    fn offer(&self, by: usize, _: usize) -> Option<Offer> {
+    fn offer(&self, by: usize, _: u32) -> Option<Offer> {
         let at = self.sky.landings.get(by)?.at;
         Some(Offer { by, sent: at, earliest: at, order: 0, latest: u64::MAX, optional: false })
     }

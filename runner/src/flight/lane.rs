@@ -323,10 +323,10 @@ fn carry(sky: &mut Sky<'_>, deeds: &BTreeMap<u64, Vec<Treated<'_>>>, of_number: 
 
 /// Pairs what must come out with what did.
 fn pair_alike(sky: &mut Sky<'_>, lanes: &Lanes<'_>) {
-    let mut kinds = Kinds::default();
+    let mut kinds = Kinds::for_about(sky.crossings.len() + sky.landings.len());
     for (index, crossing) in sky.crossings.iter().enumerate() {
         let Some(track) = lanes.tracks.get(crossing.lane) else { continue };
-        for part in 0..crossing.parts() {
+        for part in (0..).take(crossing.parts()) {
             let item = crossing.part(part);
             item.into_iter().for_each(|item| kinds.offer(kind(crossing.lane, track, item.segment), index, part));
         }
@@ -370,7 +370,7 @@ impl<'a> Place for OnLinks<'_, 'a> {
         Some(kind(lane, self.lanes.tracks.get(lane)?, segment))
     }
 
-    fn offer(&self, by: usize, part: usize) -> Option<Offer> {
+    fn offer(&self, by: usize, part: u32) -> Option<Offer> {
         let crossing = self.sky.crossings.get(by)?;
         let latest = self.lanes.tracks.get(crossing.lane)?.latest(crossing.at);
         let Item { order, optional, earliest, .. } = crossing.part(part)?;

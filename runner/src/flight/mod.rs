@@ -296,10 +296,10 @@ impl<'a> Crossing<'a> {
     }
 
     /// One of those that must come out at the other end.
-    fn part(&self, index: usize) -> Option<Item<'a>> {
+    fn part(&self, index: u32) -> Option<Item<'a>> {
         match &self.made {
             None => (index == 0).then(|| Item::sent(self.segment, self.at)),
-            Some(made) => made.items.get(index).cloned(),
+            Some(made) => made.items.get(usize::try_from(index).ok()?).cloned(),
         }
     }
 

@@ -40,7 +40,7 @@ pub(super) enum Ticket {
     /// Which part of what one offers.
     Offer {
         by: usize,
-        part: usize,
+        part: u32,
     },
     Arrival(usize),
 }
@@ -52,7 +52,7 @@ pub(super) trait Place {
 
     fn kind(&self, ticket: &Ticket) -> Option<Self::Kind>;
 
-    fn offer(&self, by: usize, part: usize) -> Option<Offer>;
+    fn offer(&self, by: usize, part: u32) -> Option<Offer>;
 
     /// When it arrived.
     fn arrived(&self, index: usize) -> u64;
@@ -62,14 +62,19 @@ pub(super) trait Place {
 
 /// All that is offered and all that arrives, by kind. There is a ticket for each segment of a recording, so that nothing
 /// but a hash is kept of its kind.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Kinds {
     tickets: Vec<(u64, Ticket)>,
     hashes: RandomState,
 }
 
 impl Kinds {
-    pub(super) fn offer(&mut self, kind: impl Hash, by: usize, part: usize) {
+    /// With room for so many tickets.
+    pub(super) fn for_about(tickets: usize) -> Self {
+        Self { tickets: Vec::with_capacity(tickets), hashes: RandomState::new() }
+    }
+
+    pub(super) fn offer(&mut self, kind: impl Hash, by: usize, part: u32) {
         self.tickets.push((self.hashes.hash_one(kind), Ticket::Offer { by, part }));
     }
 

@@ -114,7 +114,10 @@ impl<'a> Captures<'a> {
                 Direction::Out => (source, destination),
                 Direction::In => (destination, source),
             };
-            captures.flows.entry((namespace, flow)).or_default().push((entry.at, *direction, segment));
+            let of_flow = captures.flows.entry((namespace, flow)).or_default();
+            if may_cause(of_flow, *direction, segment) {
+                of_flow.push((entry.at, *direction, segment));
+            }
             match direction {
                 Direction::In => {
                     let about_addresses = |option: &&MptcpOption| {
@@ -141,6 +144,22 @@ impl<'a> Captures<'a> {
         }
         captures
     }
+}
+
+/// Whether an event may follow this segment, of a flow with these before it: of those that only carry or acknowledge data,
+/// the first that arrives, and the first that establishes the connection. Transfers have hundreds of thousands of others.
+fn may_cause(before: &[Captured<'_>], direction: Direction, segment: &Segment) -> bool {
+    let is_plain = |segment: &Segment| {
+        let by_option = |option: &MptcpOption| matches!(option, MptcpOption::MpPrio { .. });
+        !segment.flags.contains(TcpFlags::SYN) && !segment.options.iter().any(by_option)
+    };
+    if !is_plain(segment) {
+        return true;
+    }
+    let plain = || before.iter().filter(|(_, _, other)| is_plain(other)).map(|(_, _, other)| other);
+    let acknowledges = |segment: &Segment| segment.flags.contains(TcpFlags::ACK);
+    let is_new = |is_it: &dyn Fn(&Segment) -> bool| is_it(segment) && !plain().any(|other| is_it(other));
+    direction == Direction::In && (is_new(&acknowledges) || is_new(&|segment| segment.options.iter().any(establishes)))
 }
 
 /// Events of one kind about one thing: namespace, token, subflow or else address id.
