@@ -87,7 +87,8 @@ fn counted<'a>(names: &Names<'a>, until: u64) -> Vec<Counted<'a>> {
             };
             // Since it ended when it was noticed, the part that counts is the last one.
             let at = end.saturating_sub(counts).max(begin);
-            let lasted = end.saturating_sub(at);
+            // It may have gone on behind the failure: taking the state of thousands of sockets is one piece of work.
+            let lasted = end.min(until).saturating_sub(at);
             (lasted > 0 && at <= until).then_some(Counted { at, lasted, whose, waited: *waited })
         }
         _ => None,

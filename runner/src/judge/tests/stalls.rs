@@ -8,10 +8,16 @@ use super::verdicts::set_outcome;
 
 const MILLISECOND: u64 = 1_000_000;
 
-/// A run in which something came late, `from` milliseconds after its first step began.
+/// A run in which something came late, `from` milliseconds after its first step began. What was behind came later, then.
 fn stalled(run: &mut Run, whose: Stalled, from: u64, lasted: u64, waited: Option<u64>) {
     let entries = &mut run.recording.entries;
     let begin = entries.iter().find(|entry| matches!(entry.what, Observation::StepStarted { .. })).unwrap().at;
+    let from_then_on = begin + from * MILLISECOND;
+    for entry in entries.iter_mut().filter(|entry| entry.at > from_then_on) {
+        if !matches!(entry.what, Observation::Stalled { .. }) {
+            entry.at = entry.at.max(from_then_on + lasted * MILLISECOND);
+        }
+    }
     let what = Observation::Stalled { whose, lasted: lasted * MILLISECOND, waited: waited.map(|ms| ms * MILLISECOND) };
     entries.push(Entry { at: begin + from * MILLISECOND, what });
     entries.sort_by_key(|entry| entry.at);
@@ -110,6 +116,19 @@ fn a_stall_explains_nothing_before_the_first_step_or_after_the_failure() {
     fails(&run);
     stalled(&mut run, Stalled::Run, 5000, 1000, None);
     fails(&run);
+}
+
+#[test]
+fn only_the_part_of_a_stall_before_the_failure_explains_it() {
+    let mut run = failing();
+    let entries = &mut run.recording.entries;
+    let begin = entries.iter().find(|entry| matches!(entry.what, Observation::StepStarted { .. })).unwrap().at;
+    let lasted = 500 * MILLISECOND;
+    entries.push(Entry { at: begin, what: Observation::Stalled { whose: Stalled::Run, lasted, waited: Some(0) } });
+    entries.sort_by_key(|entry| entry.at);
+    fails(&run);
+    stalled(&mut run, Stalled::Run, 0, 500, Some(0));
+    is_stalled(&run);
 }
 
 #[test]
