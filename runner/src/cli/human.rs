@@ -10,7 +10,7 @@ use crate::scenario::model::Scenario;
 use crate::text;
 
 use super::output::Ending;
-use super::present::{show_indented, show_remark, show_story, show_verdict};
+use super::present::{Length, show_indented, show_remark, show_story, show_verdict};
 use super::row::Row;
 
 /// From so many runs on, lines have long gone by when the last one comes: skips and the slowest are told again.
@@ -64,6 +64,13 @@ pub(super) struct Detail {
     pub(super) repeats: bool,
     /// New snapshots in full.
     pub(super) show_snapshot: bool,
+}
+
+impl Detail {
+    /// The story that nobody has asked for is told shortly.
+    fn length(&self) -> Length {
+        if self.stories == Stories::All { Length::Whole } else { Length::Short }
+    }
 }
 
 /// The variant whose story is told.
@@ -128,7 +135,7 @@ impl<'a> Human<'a> {
         if self.shown > 0 {
             printer.line("");
         }
-        show_story(printer, row.scenario, row.recording.take().as_ref());
+        show_story(printer, row.scenario, row.recording.take().as_ref(), self.detail.length());
     }
 
     pub(super) fn row(&mut self, printer: &mut Printer, mut row: Row<'a>) {
@@ -177,7 +184,7 @@ impl<'a> Human<'a> {
         let chosen = self.chosen.take();
         if let Some(chosen) = chosen.as_ref().filter(|chosen| !chosen.bad) {
             printer.line("");
-            show_story(printer, chosen.scenario, chosen.recording.as_ref());
+            show_story(printer, chosen.scenario, chosen.recording.as_ref(), self.detail.length());
         }
         let style = printer.style();
         if self.detail.repeats {
@@ -194,7 +201,7 @@ impl<'a> Human<'a> {
                 printer.line("");
             }
             if let Some(chosen) = chosen.as_ref().filter(|chosen| chosen.bad && chosen.position == row.position) {
-                show_story(printer, chosen.scenario, chosen.recording.as_ref());
+                show_story(printer, chosen.scenario, chosen.recording.as_ref(), self.detail.length());
             }
             show_verdict(printer, &row.report(), self.detail.show_snapshot);
             if let Some((_, departure)) = ending.departures.iter().find(|(position, _)| *position == row.position) {

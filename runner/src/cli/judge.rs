@@ -13,7 +13,7 @@ use crate::text;
 
 use super::args::JudgeArgs;
 use super::lab::Lab;
-use super::present::{show_json, show_story, show_verdict};
+use super::present::{Length, show_json, show_story, show_verdict};
 use super::update::Updates;
 use super::{Exit, check, complain, hint, open_recording};
 
@@ -120,7 +120,7 @@ impl Judging<'_> {
             show_json(printer, &run);
         } else if !self.args.quiet || verdict != Verdict::Passed {
             if self.alone && !self.args.quiet {
-                show_story(printer, &scenario, Some(&recording));
+                show_story(printer, &scenario, Some(&recording), Length::Whole);
             }
             show_verdict(printer, &run, self.args.show_snapshot);
         }

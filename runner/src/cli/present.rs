@@ -6,14 +6,46 @@ use crate::report::{self, Printer, RunReport};
 use crate::scenario::model::Scenario;
 use crate::text;
 
+/// How much of a story is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Length {
+    /// All of it.
+    Whole,
+    /// Of a very long one, its beginning and its end.
+    Short,
+}
+
+/// A story of more lines is a long one.
+const LONG: usize = 1000;
+
+/// Of a long one, so many lines of its beginning are told, and as many of its end.
+const EITHER_END: usize = 200;
+
 /// What the scenario teaches, its world, and what happened in it.
-pub(super) fn show_story(printer: &mut Printer, scenario: &Scenario, recording: Option<&Recording>) {
+pub(super) fn show_story(printer: &mut Printer, scenario: &Scenario, recording: Option<&Recording>, length: Length) {
     let style = printer.style();
     printer.line(&report::lesson(scenario, style));
     printer.line(&report::topology(scenario, style));
     if let Some(recording) = recording {
-        printer.line(&report::story(scenario, recording, style));
+        let story = report::story(scenario, recording, style);
+        printer.line(&if length == Length::Short { shortened(story) } else { story });
     }
+}
+
+/// Thousands of connections make tens of thousands of lines.
+fn shortened(story: String) -> String {
+    let lines: Vec<&str> = story.lines().collect();
+    let left_out = lines.len().saturating_sub(2 * EITHER_END);
+    let (Some(first), Some(last)) = (lines.get(..EITHER_END), lines.get(lines.len().saturating_sub(EITHER_END)..))
+    else {
+        return story;
+    };
+    if lines.len() <= LONG {
+        return story;
+    }
+    let note =
+        format!("            … {} left out: `--verbose` tells the whole story", text::count(left_out as u64, "line"));
+    [first, &[note.as_str()], last].concat().join("\n") + "\n"
 }
 
 /// The line of a run, with everything that was not as expected below it.
@@ -50,5 +82,20 @@ pub(super) fn show_json(printer: &mut Printer, run: &RunReport) {
     match report::json_line(run) {
         Ok(line) => printer.line(&line),
         Err(error) => super::complain(printer, &format!("{} can't be written as JSON: {error}", run.label())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_very_long_story_is_shortened() {
+        let story = |lines: usize| (0..lines).map(|line| format!("line {line}\n")).collect::<String>();
+        assert_eq!(shortened(story(LONG)), story(LONG));
+        let short = shortened(story(50_000));
+        let lines: Vec<&str> = short.lines().collect();
+        assert_eq!((lines.len(), lines.last()), (2 * EITHER_END + 1, Some(&"line 49999")));
+        assert!(lines[EITHER_END].contains("49600 lines left out"), "{}", lines[EITHER_END]);
     }
 }
