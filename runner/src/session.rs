@@ -30,7 +30,6 @@ const OTHERS: Duration = Duration::from_secs(600);
 /// ([`crate::sys::privilege::enter`]).
 #[derive(Debug)]
 pub struct Session {
-    _counted: engine::Counted,
     home: Arc<Home>,
     known: Mutex<BTreeMap<Feature, Availability>>,
     /// Read by each run, written by those that must be alone, so that they are whoever calls.
@@ -53,7 +52,6 @@ impl Session {
     pub fn open() -> Result<Self, NamespaceError> {
         let log = KernelLog::open().map(|log| Mutex::new(Log { log, told: HashSet::new() }));
         Ok(Self {
-            _counted: engine::Counted::new(),
             home: Home::create()?,
             known: Mutex::default(),
             machine: RwLock::default(),
@@ -193,6 +191,7 @@ impl Session {
 
     /// On a thread of its own that lives in the home namespace: the caller's stays where it is.
     fn at_home<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, String> {
+        let _counted = engine::Counted::new().ok_or_else(|| engine::INTERRUPTED.to_owned())?;
         thread::scope(|scope| {
             let worker = thread::Builder::new().name("scenario".to_owned()).spawn_scoped(scope, || {
                 self.home.enter_for_good().map_err(|error| error.to_string())?;

@@ -10,6 +10,7 @@ use indexmap::IndexMap;
 use tokio::net::TcpListener;
 
 use super::Surroundings;
+use super::descriptors;
 use super::node::{Node, Opened};
 use super::operation::NotDone;
 use super::paths::{self, Paths};
@@ -60,6 +61,7 @@ impl<'a> Lab<'a> {
         kernel: &Surroundings,
         recorder: Rc<Recorder>,
     ) -> Result<Self, NotDone> {
+        descriptors::check(scenario)?;
         let sockets = 2 * connects(scenario);
         let testbed = testbed::build(home, &plan.setup, sockets)?;
         let starting = paths::prepare(scenario, &testbed)?;

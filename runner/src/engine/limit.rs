@@ -15,14 +15,14 @@ use crate::text;
 /// Whether all runs are to be given up.
 static ABANDONED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
-/// How many sessions there are that may have runs.
-static SESSIONS: AtomicUsize = AtomicUsize::new(0);
+/// How many threads may have namespaces.
+static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 
 /// Gives up all runs of this process, those to come included. Each takes its namespaces down in good order. Returns
-/// whether there may be any.
+/// whether there may be any: what is judged, written and printed afterwards has none.
 pub fn abandon_all() -> bool {
     ABANDONED.send_replace(true);
-    SESSIONS.load(Ordering::SeqCst) > 0
+    AT_WORK.load(Ordering::SeqCst) > 0
 }
 
 /// Whether all runs are given up.
@@ -33,20 +33,23 @@ pub(crate) fn abandoned() -> bool {
 /// What is said of a run that was given up.
 pub(crate) const INTERRUPTED: &str = "interrupted before its end";
 
-/// A session that is counted as long as this lives.
+/// A thread that may have namespaces, counted as long as this lives.
 #[derive(Debug)]
 pub(crate) struct Counted(());
 
 impl Counted {
-    pub(crate) fn new() -> Self {
-        SESSIONS.fetch_add(1, Ordering::SeqCst);
-        Self(())
+    /// `None` if all runs are given up. It is counted first and asks then, [`abandon_all`] does it the other way round: one
+    /// of both sees the other.
+    pub(crate) fn new() -> Option<Self> {
+        AT_WORK.fetch_add(1, Ordering::SeqCst);
+        let counted = Self(());
+        (!abandoned()).then_some(counted)
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        SESSIONS.fetch_sub(1, Ordering::SeqCst);
+        AT_WORK.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

@@ -4,6 +4,7 @@
 //! It builds the world, starts the observers, takes the steps and waits, and takes states. It decides nothing: what
 //! it saw goes into the recording, which is judged elsewhere.
 
+mod descriptors;
 mod kernel_log;
 mod lab;
 mod limit;
