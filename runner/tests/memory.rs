@@ -1,6 +1,8 @@
 //! How much memory a recording takes: it grows with the traffic, so each segment has to be cheap. A whole program is
 //! measured, and everything that it keeps of a segment at the same time: reading, judging and the story.
 
+#![expect(clippy::unwrap_used, reason = "a test may fail like this")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -11,7 +13,7 @@ use nix::sys::resource::{UsageWho, getrusage};
 /// The most bytes for each segment that was captured, twice on its way: a good 400, and what allocators round up.
 const MOST: i64 = 600;
 
-const SCENARIO: &str = r#"
+const SCENARIO: &str = r"
 title: Bulk data
 about: Many segments.
 links:
@@ -22,7 +24,7 @@ links:
 namespaces: { client: {}, server: {} }
 steps:
   - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
-"#;
+";
 
 /// A recording of a transfer, with so many segments: each leaves the client and arrives at the server.
 fn recording(segments: usize) -> String {

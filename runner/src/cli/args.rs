@@ -160,7 +160,7 @@ pub(super) struct RunArgs {
     /// Print failures and skips only
     #[arg(short, long, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Tell the story of each scenario; the one of a single file is told anyway
+    /// Tell each story, in full; that of a single file is told anyway, shortened if it is long
     #[arg(short, long)]
     pub(super) verbose: bool,
     /// How many scenarios run at the same time [default: 6 for each processor]

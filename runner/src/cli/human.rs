@@ -68,7 +68,7 @@ pub(super) struct Detail {
 
 impl Detail {
     /// The story that nobody has asked for is told shortly.
-    fn length(&self) -> Length {
+    fn length(self) -> Length {
         if self.stories == Stories::All { Length::Whole } else { Length::Short }
     }
 }

@@ -327,8 +327,9 @@ fn pair_alike(sky: &mut Sky<'_>, lanes: &Lanes<'_>) {
     for (index, crossing) in sky.crossings.iter().enumerate() {
         let Some(track) = lanes.tracks.get(crossing.lane) else { continue };
         for part in (0..).take(crossing.parts()) {
-            let item = crossing.part(part);
-            item.into_iter().for_each(|item| kinds.offer(kind(crossing.lane, track, item.segment), index, part));
+            if let Some(item) = crossing.part(part) {
+                kinds.offer(kind(crossing.lane, track, item.segment), index, part);
+            }
         }
     }
     for (index, landing) in sky.landings.iter().enumerate() {

@@ -69,8 +69,9 @@ impl<'a> Handshakes<'a> {
                     }
                 }
                 Direction::In => {
-                    let arrived = syns.arrived.as_mut().filter(|(peer, _)| **namespace == *peer);
-                    arrived.into_iter().for_each(|(_, arrived)| *arrived += 1);
+                    if let Some((_, arrived)) = syns.arrived.as_mut().filter(|(peer, _)| **namespace == *peer) {
+                        *arrived += 1;
+                    }
                 }
                 Direction::Out => {}
             }

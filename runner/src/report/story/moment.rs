@@ -82,12 +82,15 @@ type Flow = (SocketAddr, SocketAddr);
 /// A segment, when it was captured, and which way it went.
 type Captured<'a> = (u64, Direction, &'a Segment);
 
+/// ADD_ADDRs and REMOVE_ADDRs that arrived, by the flow that they came on, with their times.
+type Arrivals<'a> = HashMap<Flow, Vec<(u64, &'a MptcpOption)>>;
+
 /// What each namespace has sent and received.
 #[derive(Default)]
 struct Captures<'a> {
     flows: HashMap<(&'a str, Flow), Vec<Captured<'a>>>,
     /// ADD_ADDRs, REMOVE_ADDRs that arrived.
-    addresses: HashMap<&'a str, HashMap<Flow, Vec<(u64, &'a MptcpOption)>>>,
+    addresses: HashMap<&'a str, Arrivals<'a>>,
     /// The first SYNs that a listener of the namespace had to be there for: to where, and when.
     syns: HashMap<&'a str, Vec<(SocketAddr, u64)>>,
 }
