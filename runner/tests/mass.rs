@@ -30,7 +30,7 @@ fn main() -> ExitCode {
 /// Each connection gets an announcement that comes to nothing; then a wait fails.
 fn scenario(connections: usize) -> String {
     format!(
-        r#"
+        r"
 title: Many connections
 about: The limit of accepted announcements is 0.
 links:
@@ -54,7 +54,7 @@ steps:
       to: {connections}
       steps: [connect: {{ name: c$n, from: client, to: server, address: 10.0.1.1 }}]
   - wait: {{ subflows: {{ c1: 3 }}, deadline: 10 ms }}
-"#
+"
     )
 }
 
@@ -78,9 +78,9 @@ fn a_failing_run_is_linear_in_its_connections() -> Result<(), Failed> {
     if !matches!(output.status.code(), Some(1 | 3)) {
         return has_code(&output, 1);
     }
-    let folded = "client: and 1999 more announcements alike";
-    if !said.contains(folded) || said.lines().count() > 1000 {
-        return Err(format!("{} lines, and no `{folded}` in\n{said}", said.lines().count()).into());
+    let alike = "client: and 1999 more announcements alike";
+    if !said.contains(alike) || said.lines().count() > 1000 {
+        return Err(format!("{} lines, and no `{alike}` in\n{said}", said.lines().count()).into());
     }
     if many > 8 * few {
         return Err(format!("500 connections took {few} ms of a processor, 2000 took {many} ms").into());
