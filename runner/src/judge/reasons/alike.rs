@@ -70,7 +70,7 @@ impl Reason {
             | Self::UnusedFilter { namespace, .. }
             | Self::Unmentioned { namespace, .. }
             | Self::More { namespace, .. } => namespace,
-            Self::UnusedRule { link, .. } => link,
+            Self::Path { link, .. } | Self::UnusedRule { link, .. } => link,
         }
     }
 }

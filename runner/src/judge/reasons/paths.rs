@@ -1,25 +1,28 @@
 //! What paths did to packets.
 
-use crate::recording::{Observation, PathDeed};
+use crate::recording::{Name, Observation, PathDeed};
 
 use super::{Cause, Known, Reason};
 
 /// The paths that did anything but pass packets on.
 pub(super) fn deeds(known: &Known<'_, '_>) -> Vec<Reason> {
-    let mut paths: Vec<(&str, Vec<(Cause, u64)>)> = Vec::new();
+    let mut paths: Vec<(&Name, Vec<(Cause, u64)>)> = Vec::new();
     for what in known.observations() {
         let Observation::Path { link, what, .. } = what else { continue };
         let Some(cause) = cause(what) else { continue };
-        if !paths.iter().any(|(of, _)| of == link) {
-            paths.push((link, Vec::new()));
-        }
-        let deeds = paths.iter_mut().filter(|(of, _)| of == link).flat_map(|(_, deeds)| deeds.iter_mut());
-        match deeds.into_iter().find(|(known, _)| *known == cause) {
-            Some((_, packets)) => *packets = packets.saturating_add(1),
-            None => paths.iter_mut().filter(|(of, _)| of == link).for_each(|(_, deeds)| deeds.push((cause.clone(), 1))),
-        }
+        let deeds = entry(&mut paths, link);
+        *entry(deeds, cause) += 1;
     }
-    paths.into_iter().map(|(link, deeds)| Reason::Path { link: link.to_owned(), deeds }).collect()
+    paths.into_iter().map(|(link, deeds)| Reason::Path { link: link.to_string(), deeds }).collect()
+}
+
+/// What belongs to a key: there are few of them, and their order counts.
+fn entry<K: PartialEq, V: Default>(entries: &mut Vec<(K, V)>, key: K) -> &mut V {
+    let at = entries.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
+        entries.push((key, V::default()));
+        entries.len() - 1
+    });
+    &mut entries[at].1
 }
 
 /// What a rule did to a packet when it released it was counted when it held it.

@@ -122,10 +122,9 @@ pub(super) fn other_devices(known: &Known<'_, '_>) -> Vec<Reason> {
             continue;
         }
         let leads_there =
-            |(of, by, own): &(&str, &str, Address)| of == namespace && by == device && own.covers(destination);
+            |(of, by, own): &(&str, &str, Address)| namespace == *of && device == *by && own.covers(destination);
         if addresses.iter().any(leads_there) {
             continue;
-        }
         }
         reasons.push(Reason::OtherDevice {
             namespace: namespace.to_string(),

@@ -251,13 +251,7 @@ fn rules_and_filters_that_have_not_matched_are_told_when_a_step_fails() {
 #[test]
 fn what_a_path_did_is_told() {
     let mut run = failing();
-    let deed = |what| Observation::Path {
-        link: "two".to_owned(),
-        sender: "client".to_owned(),
-        number: 1,
-        what,
-        segment: None,
-    };
+    let deed = |what| Observation::Path { link: "two".into(), sender: "client".into(), number: 1, what, segment: None };
     let rule = |action: &str| PathDeed::Rule { rule: "late".to_owned(), action: action.to_owned(), made: Vec::new() };
     for what in [rule("hold"), PathDeed::Lost, rule("hold"), rule("release"), PathDeed::Lost, PathDeed::TooBig] {
         run.push(deed(what));
@@ -274,7 +268,7 @@ fn a_device_that_leads_straight_to_the_destination_is_no_reason() {
         let mut run = failing();
         run.change(|what| match what {
             Observation::Packet { namespace, device, direction: Direction::Out, segment } if namespace == "client" => {
-                "two".clone_into(device);
+                *device = "two".into();
                 segment.source.set_ip(ip("10.0.1.2"));
                 segment.destination.set_ip(ip(destination));
                 true
