@@ -83,6 +83,7 @@ pub(crate) fn scenario() -> Scenario {
         see: vec!["ip-mptcp(8)".to_owned()],
         requires: Vec::new(),
         gates: Gates::default(),
+        left_out: None,
         alone: false,
         world: World { namespaces: vec![client, server], links: vec![wifi, cellular], paths: Vec::new() },
         steps: steps(),

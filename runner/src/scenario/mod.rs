@@ -225,6 +225,7 @@ impl Reading<'_> {
             see: parts.see,
             requires: parts.requires,
             gates: Gates { asked: asked.clone(), lacking, snapshot_by, forms: Vec::new() },
+            left_out: parts.left_out,
             alone: parts.alone,
             world: parts.world,
             steps: parts.steps,

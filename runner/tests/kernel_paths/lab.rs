@@ -102,6 +102,7 @@ pub fn scenario(path: PathPlan) -> Scenario {
         see: Vec::new(),
         requires: Vec::new(),
         gates: Gates::default(),
+        left_out: None,
         alone: false,
         world: World {
             namespaces: vec![Namespace::new("client"), Namespace::new("server")],

@@ -51,7 +51,7 @@ pub(super) use counters::{is_shown, is_timing};
 use std::fmt::Write as _;
 
 use crate::recording::{Observation, Recording, StepOutcome};
-use crate::scenario::model::{Action, Scenario};
+use crate::scenario::model::{Action, LeftOut, Scenario, SnapshotSection};
 
 use super::names::Names;
 use super::verdict::on_its_kernel;
@@ -65,18 +65,41 @@ pub fn canonical(scenario: &Scenario, recording: &Recording) -> String {
     let names = Names::new(scenario, recording);
     let walls = walls(&names);
     let wire = Wire::of(&names, &walls);
-    let mut sections = vec![connections(&names)];
-    sections.extend(scenario.world.namespaces.iter().map(|namespace| {
-        section(&format!("events of {}", namespace.name), &events::lines(&names, &namespace.name, &walls))
-    }));
-    sections.push(wire.text(&names));
-    sections.push(section("rules of paths", &paths::lines(&names)));
-    sections.extend(scenario.world.namespaces.iter().map(|namespace| {
-        section(&format!("counters of {}", namespace.name), &counters::lines(&names, &namespace.name, &wire))
-    }));
-    sections.extend(state::sections(&names));
+    let namespaces = || scenario.world.namespaces.iter().map(|namespace| namespace.name.as_str());
+    let mut sections = Vec::new();
+    for part in SnapshotSection::ALL.into_iter().filter(|part| scenario.snapshot_has(*part)) {
+        match part {
+            SnapshotSection::Connections => sections.push(connections(&names)),
+            SnapshotSection::Events => sections.extend(
+                namespaces().map(|name| section(&format!("events of {name}"), &events::lines(&names, name, &walls))),
+            ),
+            SnapshotSection::Wire => sections.push(wire.text(&names)),
+            SnapshotSection::Rules => sections.push(section("rules of paths", &paths::lines(&names))),
+            SnapshotSection::Counters => sections.extend(
+                namespaces().map(|name| section(&format!("counters of {name}"), &counters::lines(&names, name, &wire))),
+            ),
+            // Both stand together for each connection.
+            SnapshotSection::Subflows => sections.extend(state::of_connections(&names)),
+            SnapshotSection::Info if !scenario.snapshot_has(SnapshotSection::Subflows) => {
+                sections.extend(state::of_connections(&names));
+            }
+            SnapshotSection::Info => {}
+            SnapshotSection::Endpoints => sections.extend(state::endpoints(&names)),
+            SnapshotSection::Limits => sections.push(state::limits(&names)),
+        }
+    }
     sections.retain(|section| !section.is_empty());
+    // What says nothing but what it leaves out is empty.
+    if let (Some(left_out), false) = (&scenario.left_out, sections.is_empty()) {
+        sections.insert(0, left_out_words(left_out));
+    }
     sections.join("\n")
+}
+
+/// For whoever reads the snapshot: what isn't in it, and why. Another reason is a difference.
+fn left_out_words(left_out: &LeftOut) -> String {
+    let words: Vec<&str> = left_out.sections.iter().map(|section| section.word()).collect();
+    section(&format!("without {}", words.join(", ")), &[format!("because {}", left_out.because)])
 }
 
 /// A heading with indented lines; nothing, if there are no lines.

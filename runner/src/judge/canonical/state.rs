@@ -7,12 +7,14 @@ use crate::judge::names::{Names, side_namespace, side_word};
 use crate::judge::render::push;
 use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo, SubflowFlags, SubflowState, canonical};
 use crate::recording::{Connection, Moment, Observation, Side};
+use crate::scenario::model::SnapshotSection;
 
 use super::alike::{Block, fold_sections};
 use super::section;
 
-/// All of them.
-pub(super) fn sections(names: &Names<'_>) -> Vec<String> {
+/// The subflows and the `MPTCP_INFO` of each connection, or the one that the snapshot doesn't leave out.
+pub(super) fn of_connections(names: &Names<'_>) -> Vec<String> {
+    let has = |section| names.scenario().snapshot_has(section);
     let mut blocks = Vec::new();
     for connection in names.recording().connections() {
         let mut sections = Vec::new();
@@ -20,19 +22,32 @@ pub(super) fn sections(names: &Names<'_>) -> Vec<String> {
             let last = names.sockets_at(&connection.name, side, &Moment::BeforeClose);
             let Some((info, subflows)) = last else { continue };
             let whose = format!("{}, {} side", connection.name, side_word(side));
-            sections.push(section(&format!("subflows of {whose}"), &subflow_lines(names, connection, side, subflows)));
-            let userspace = names.scenario().world.namespace(side_namespace(connection, side));
-            let userspace = userspace.is_some_and(|namespace| namespace.userspace_path_manager);
-            let info = info.map_or_else(|| vec!["plain TCP".to_owned()], |info| info_lines(info, userspace));
-            sections.push(section(&format!("info of {whose}"), &info));
+            if has(SnapshotSection::Subflows) {
+                let lines = subflow_lines(names, connection, side, subflows);
+                sections.push(section(&format!("subflows of {whose}"), &lines));
+            }
+            if has(SnapshotSection::Info) {
+                let userspace = names.scenario().world.namespace(side_namespace(connection, side));
+                let userspace = userspace.is_some_and(|namespace| namespace.userspace_path_manager);
+                let info = info.map_or_else(|| vec!["plain TCP".to_owned()], |info| info_lines(info, userspace));
+                sections.push(section(&format!("info of {whose}"), &info));
+            }
         }
         sections.retain(|section| !section.is_empty());
         blocks.push(Block { name: connection.name.clone(), lines: sections });
     }
-    let mut sections = fold_sections(blocks);
-    for namespace in &names.scenario().world.namespaces {
-        sections.push(section(&format!("endpoints of {}", namespace.name), &endpoint_lines(names, &namespace.name)));
-    }
+    fold_sections(blocks)
+}
+
+/// The endpoints of each namespace.
+pub(super) fn endpoints(names: &Names<'_>) -> Vec<String> {
+    let namespaces = names.scenario().world.namespaces.iter();
+    let section = |name: &str| section(&format!("endpoints of {name}"), &endpoint_lines(names, name));
+    namespaces.map(|namespace| section(&namespace.name)).collect()
+}
+
+/// The limits of all namespaces.
+pub(super) fn limits(names: &Names<'_>) -> String {
     let limits: Vec<String> = names
         .scenario()
         .world
@@ -47,8 +62,7 @@ pub(super) fn sections(names: &Names<'_>) -> Vec<String> {
             })
         })
         .collect();
-    sections.push(section("limits", &limits));
-    sections
+    section("limits", &limits)
 }
 
 fn subflow_lines(names: &Names<'_>, connection: &Connection, side: Side, subflows: &[SubflowState]) -> Vec<String> {

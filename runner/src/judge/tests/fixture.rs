@@ -50,6 +50,7 @@ impl Run {
             see: Vec::new(),
             requires: Vec::new(),
             gates: Gates::default(),
+            left_out: None,
             alone: false,
             world: world(),
             steps: Vec::new(),

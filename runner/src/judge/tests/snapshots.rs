@@ -8,7 +8,7 @@ use crate::judge::{
     Candidate, Change, Finding, FindingKind, Snapshots, Verdict, canonical, snapshot_difference, snapshot_path, verdict,
 };
 use crate::recording::{LostWhat, Observation};
-use crate::scenario::model::{Feature, Scenario};
+use crate::scenario::model::{Feature, LeftOut, Scenario, SnapshotSection};
 
 use super::expectations::limits;
 use super::fixture::Run;
@@ -300,4 +300,55 @@ fn the_difference_is_told_without_touching_the_file() {
     let told = snapshot_difference(&run.scenario, "limits:\n  client: subflows 5\n").unwrap();
     assert!(told.contains("-  client: subflows 4\n+  client: subflows 5\n"), "{told}");
     assert_eq!(fs::read_to_string(snapshot_path(&run.scenario)).unwrap(), kept("limits:\n  client: subflows 4"));
+}
+
+/// A good run whose snapshot leaves out these sections.
+fn without(sections: &[SnapshotSection], because: &str) -> String {
+    let mut run = Run::good();
+    let sections = sections.iter().copied().collect();
+    run.scenario.left_out = Some(LeftOut { sections, because: because.to_owned() });
+    canonical(&run.scenario, &run.recording)
+}
+
+/// The sections of a canonical form by the first word of their headings.
+fn headings(canonical: &str) -> Vec<&str> {
+    let lines = canonical.lines().filter(|line| !line.starts_with(' '));
+    lines.filter_map(|line| line.split([' ', ':']).next()).filter(|word| !word.is_empty()).collect()
+}
+
+#[test]
+fn what_is_left_out_of_a_snapshot_is_named_in_it_and_nothing_else_is_missing() {
+    let good = Run::good();
+    let whole = canonical(&good.scenario, &good.recording);
+    let all = headings(&whole);
+    for section in SnapshotSection::ALL {
+        let text = without(&[section], "of the weather");
+        let note = format!("without {}:\n  because of the weather\n\n", section.word());
+        let rest = text.strip_prefix(&note).unwrap_or_else(|| panic!("{text}"));
+        let expected: Vec<&str> = all.iter().copied().filter(|word| *word != section.word()).collect();
+        assert_eq!(headings(rest), expected, "{}", section.word());
+        assert!(rest.split("\n\n").all(|part| whole.contains(part)), "{rest}");
+    }
+    let text = without(&[SnapshotSection::Info, SnapshotSection::Wire], "both");
+    assert!(text.starts_with("without wire, info:\n  because both\n\nconnections:"), "{text}");
+}
+
+#[test]
+fn another_reason_to_leave_something_out_is_a_difference() {
+    let folder = tempfile::tempdir().unwrap();
+    let sections = [SnapshotSection::Wire];
+    let text = without(&sections, "one");
+    accept(folder.path(), &text);
+    settle(folder.path(), &text).unwrap();
+    is(settle(folder.path(), &without(&sections, "another")), FindingKind::SnapshotChanged);
+    let good = Run::good();
+    is(settle(folder.path(), &canonical(&good.scenario, &good.recording)), FindingKind::SnapshotChanged);
+}
+
+#[test]
+fn what_was_left_out_is_no_observation() {
+    let mut run = Run::empty();
+    run.scenario.left_out =
+        Some(LeftOut { sections: [SnapshotSection::Wire].into(), because: "there is nothing".to_owned() });
+    assert_eq!(canonical(&run.scenario, &run.recording), "");
 }

@@ -18,7 +18,7 @@ pub use step::{
     OPERATIONS, QUIET, REPEAT, STEP, WAIT_COUNTER, WAIT_ENDPOINT, WAIT_EVENT, WAIT_SUBFLOW, WAIT_TRANSFERRED,
     WAIT_WIRE, step_record,
 };
-pub use world::{END, ENDPOINT, LIMITS, LINK, NAMESPACE, ROUTE, SCENARIO, TOPOLOGY};
+pub use world::{END, ENDPOINT, LIMITS, LINK, NAMESPACE, ROUTE, SCENARIO, SNAPSHOT, TOPOLOGY};
 
 /// What stands at some place of a file.
 #[derive(Debug, Clone, Copy)]

@@ -1,5 +1,6 @@
 //! The world and the frame of a scenario file.
 
+use super::super::model::SnapshotSection;
 use super::path::PATHS;
 use super::{ADDRESS, DEV, EXPECT, FLAGS, Key, Kind, PORT, Record, STEP, Shape, scalar};
 
@@ -22,6 +23,7 @@ pub static SCENARIO: Record = Record::plain(
             "Kernels that lack one of these behave differently in a way that only the snapshot tells: they have one of \
              their own, `NAME~no-FEATURE.snap`.",
         ),
+        Key::new("snapshot", Shape::Record(&SNAPSHOT), "What the snapshot leaves out, and why."),
         scalar("alone", Kind::Switch, "No other scenario may run at the same time."),
         Key::new(
             "matrix",
@@ -34,6 +36,21 @@ pub static SCENARIO: Record = Record::plain(
         NAMESPACES,
         Key::new("steps", Shape::List(&Shape::Record(&STEP)), "What is done, in order."),
         Key::new("expect", Shape::Record(&EXPECT), "What must have been observed when all steps are done."),
+    ],
+);
+
+/// What the snapshot leaves out.
+pub static SNAPSHOT: Record = Record::plain(
+    "snapshot",
+    "`snapshot`",
+    &[
+        Key::new(
+            "without",
+            Shape::List(&Shape::Scalar(Kind::Word(&SnapshotSection::WORDS))),
+            "The sections that the snapshot leaves out, as they can't be the same in each run.",
+        )
+        .required(),
+        scalar("because", Kind::Line, "The reason why they can't be; the snapshot's file says it, too.").required(),
     ],
 );
 

@@ -6,6 +6,7 @@ mod gates;
 mod kernels;
 mod operation;
 mod path;
+mod snapshot;
 mod step;
 mod time;
 mod world;
@@ -22,6 +23,7 @@ pub use path::{
     Chance, Conditions, Distribution, Injected, Jitter, PacketPattern, PathChange, PathPlan, PathRule, Queue, Reorder,
     Rewrite, RuleAction,
 };
+pub use snapshot::{LeftOut, SnapshotSection};
 pub use step::{
     Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ListenPlan, SocketProtocol, Step, TransferPlan,
     expected_transfer_error,
@@ -48,6 +50,8 @@ pub struct Scenario {
     pub requires: Vec<Feature>,
     /// What of it depends on the kernel.
     pub gates: Gates,
+    /// What its snapshot leaves out.
+    pub left_out: Option<LeftOut>,
     /// Must not share the machine with other scenarios while it runs.
     pub alone: bool,
     /// Namespaces and links.
@@ -72,6 +76,11 @@ impl Scenario {
 }
 
 impl Scenario {
+    /// Its snapshot has this section.
+    pub fn snapshot_has(&self, section: SnapshotSection) -> bool {
+        self.left_out.as_ref().is_none_or(|left_out| !left_out.sections.contains(&section))
+    }
+
     /// The rules of its paths with their links, in the order in which they are installed.
     pub fn path_rules(&self) -> impl Iterator<Item = (&str, &PathRule)> {
         let first = self.world.paths.iter();

@@ -12,6 +12,7 @@ mod operation;
 mod path;
 mod repeat;
 mod scope;
+mod snapshot;
 mod step;
 mod vacuous;
 mod wait;
@@ -25,7 +26,7 @@ use std::cell::RefCell;
 
 use super::diagnostic::Diagnostic;
 use super::grammar::{self, Key, Record};
-use super::model::{Expectation, Feature, Place, Range, Step, World};
+use super::model::{Expectation, Feature, LeftOut, Place, Range, Step, World};
 use super::nearest::{nearest, suggestion};
 use super::scalar::{self, Parsed, Problem};
 use super::yaml::{Entry, Node, Value};
@@ -305,6 +306,7 @@ pub struct Parts {
     pub requires: Vec<Feature>,
     pub alone: bool,
     pub snapshot_by: Vec<Feature>,
+    pub left_out: Option<LeftOut>,
     pub world: World,
     pub steps: Vec<Step>,
     pub expect: Expectation,
@@ -319,6 +321,7 @@ pub fn scenario(reader: &Reader, root: &Node, topology: Option<&Node>, topology_
     let see = lines(&fields, "see", scalar::line);
     let requires = lines(&fields, "requires", feature);
     let snapshot_by = lines(&fields, "snapshot_by", feature);
+    let left_out = fields.get("snapshot").map(|node| snapshot::read(reader, node)).transpose();
     let alone = fields.or("alone", false, scalar::switch);
     if fields.get("topology").is_some_and(|node| node.text().is_none()) {
         reader.error(fields.place_of("topology"), "`topology` is the name of a topology");
@@ -339,6 +342,7 @@ pub fn scenario(reader: &Reader, root: &Node, topology: Option<&Node>, topology_
         requires: requires?,
         alone: alone?,
         snapshot_by: snapshot_by?,
+        left_out: left_out?,
         world: world?,
         steps: steps?,
         expect: expect?,
