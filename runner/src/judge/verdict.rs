@@ -58,6 +58,8 @@ pub enum FindingKind {
     Bytes,
     /// MPTCP options on the wire.
     Wire,
+    /// None of several alternatives.
+    Either,
     /// A connection isn't what it should be: a fallback to TCP, or none at all.
     Connection,
     /// A byte arrived damaged, or not at all.
@@ -105,6 +107,7 @@ impl FindingKind {
             Self::Limits => "limits",
             Self::Bytes => "bytes",
             Self::Wire => "wire",
+            Self::Either => "either",
             Self::Connection => "connection",
             Self::Integrity => "integrity",
             Self::Deadline => "deadline",

@@ -96,6 +96,7 @@ pub(super) fn kind_word(kind: FindingKind) -> &'static str {
         FindingKind::Refusal => "refusal",
         FindingKind::Filter => "filter",
         FindingKind::Path => "path",
+        FindingKind::Either => "either",
         FindingKind::SnapshotChanged => "snapshot changed",
         FindingKind::SnapshotNew => "snapshot new",
         FindingKind::Contradiction => "contradiction",

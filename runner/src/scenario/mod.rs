@@ -296,9 +296,11 @@ mod tests {
             ("wait_event", "event_item"),
             ("wait_wire", "wire_item"),
             ("rule_option", "wire_item"),
+            ("alternative", "expect"),
         ];
         let chosen = record.one_of.iter().any(|other| other.name == key.name);
-        let other = shared.iter().find(|(name, _)| chosen && *name == record.name);
+        let is_alternative = record.name == "alternative";
+        let other = shared.iter().find(|(name, _)| (chosen || is_alternative) && *name == record.name);
         (other.map_or(record.name, |(_, other)| *other), key.name)
     }
 

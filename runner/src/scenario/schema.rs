@@ -23,7 +23,7 @@ pub fn json_schema() -> Value {
 
 /// Records that stand in lists of which an item may depend on a feature. So may anything else, but where it is likely
 /// the schema knows it.
-const IN_LISTS: [&str; 5] = ["step", "event_item", "wire_item", "subflow", "endpoint"];
+const IN_LISTS: [&str; 6] = ["step", "event_item", "wire_item", "subflow", "endpoint", "alternative"];
 
 /// The condition of an item or a choice.
 fn when(description: &str) -> Value {

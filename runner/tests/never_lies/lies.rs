@@ -218,6 +218,19 @@ const LIES: &[Lie] = &[
         FindingKind::Setup,
         "ENETUNREACH",
     ),
+    // Alternatives.
+    lie(
+        "either::none_of_two",
+        &[(
+            WIRE,
+            "  either:
+    - because: either number would do
+      of: [{ info: { main: { client: { subflows: 1 } } } }, { info: { main: { server: { subflows: 3 } } } }]
+  wire:\n",
+        )],
+        FindingKind::Either,
+        "none of the 2 alternatives holds; the nearest, number 1: subflows of main",
+    ),
     // Filters.
     lie(
         "filter::one_that_never_matched",

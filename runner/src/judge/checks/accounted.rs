@@ -9,19 +9,21 @@ use std::net::SocketAddr;
 use crate::judge::canonical::{is_shown, is_timing};
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{Direction, Moment, Observation};
-use crate::scenario::model::{Action, CounterExpectation, FilterHook, Operation, Scenario};
+use crate::scenario::model::{Action, CounterExpectation, Expectation, FilterHook, Operation};
 use crate::wire::{MptcpOption, Segment};
 
 use super::counters::{is_gauge, moved};
+use super::either;
 use super::scope::Scope;
 
 /// Counters that moved and that nobody knows about.
 pub(super) fn check(scope: &Scope<'_, '_>) -> Vec<Finding> {
+    let said = either::all_said(scope.names);
     let namespaces = scope.names.scenario().world.namespaces.iter();
-    namespaces.flat_map(|namespace| of_namespace(scope, &namespace.name)).collect()
+    namespaces.flat_map(|namespace| of_namespace(scope, &said, &namespace.name)).collect()
 }
 
-fn of_namespace(scope: &Scope<'_, '_>, namespace: &str) -> Vec<Finding> {
+fn of_namespace(scope: &Scope<'_, '_>, said: &[&Expectation], namespace: &str) -> Vec<Finding> {
     let Some(end) = scope.names.recording().counters(namespace, &scope.moment) else { return Vec::new() };
     // Whoever expects something of counters that were not taken is told so.
     let Some(start) = scope.names.recording().counters(namespace, &Moment::Start) else { return Vec::new() };
@@ -32,7 +34,7 @@ fn of_namespace(scope: &Scope<'_, '_>, namespace: &str) -> Vec<Finding> {
         // A gauge has moved if it doesn't end as it began.
         let began = start.get(name).copied().unwrap_or(0);
         let value = if is_gauge(name) { value.abs_diff(began) } else { value };
-        if value == 0 || mentioned(scope.names.scenario(), namespace, name) || is_shown(scope.names, name) {
+        if value == 0 || mentioned(said, namespace, name) || is_shown(scope.names, name) {
             continue;
         }
         let bound = seen.bound(scope, namespace, name);
@@ -44,17 +46,13 @@ fn of_namespace(scope: &Scope<'_, '_>, namespace: &str) -> Vec<Finding> {
     findings
 }
 
-/// The scenario says something about the counter: at the end, or in a check step.
-fn mentioned(scenario: &Scenario, namespace: &str, name: &str) -> bool {
+/// Something is said about the counter: at the end, or in a check step.
+fn mentioned(said: &[&Expectation], namespace: &str, name: &str) -> bool {
     let says = |counter: &CounterExpectation| {
         (counter.name == name || counter.less.as_deref() == Some(name))
             && counter.namespaces.iter().any(|of| of == namespace)
     };
-    scenario.expect.counters.iter().any(says)
-        || scenario.steps.iter().any(|step| match &step.action {
-            Action::Check(expectation) => expectation.counters.iter().any(says),
-            _ => false,
-        })
+    said.iter().any(|expectation| expectation.counters.iter().any(says))
 }
 
 /// What a counter may have moved by.

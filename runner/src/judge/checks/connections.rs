@@ -5,8 +5,9 @@ use crate::judge::names::{Names, side_namespace, side_word};
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{Connection, Observation, Side};
-use crate::scenario::model::{Action, ConnectPlan, ConnectionOutcome, Expectation, Scenario};
+use crate::scenario::model::{Action, ConnectPlan, ConnectionOutcome, Expectation};
 
+use super::either;
 use super::steps::Progress;
 
 /// What is wrong with the connections of the connect steps that were done.
@@ -39,7 +40,7 @@ fn problem(names: &Names<'_>, plan: &ConnectPlan) -> Option<(String, usize)> {
         }
         (ConnectionOutcome::Mptcp, Some((index, connection))) => {
             let (why, later) = not_mptcp(names, connection, index)?;
-            let expected = later.is_some() && fallback_is_expected(names.scenario(), connection);
+            let expected = later.is_some() && fallback_is_expected(names, connection);
             (!expected).then(|| (format!("expected MPTCP, but {why}"), later.unwrap_or(index)))
         }
         (ConnectionOutcome::Tcp, Some((index, connection))) => not_mptcp(names, connection, index)
@@ -82,14 +83,10 @@ const FALLBACKS: [&str; 7] = [
 
 /// The scenario itself says that this connection falls back after it was established: by the field `fallback` or
 /// `flags`, by an infinite mapping on the wire, or by a counter that must move.
-fn fallback_is_expected(scenario: &Scenario, connection: &Connection) -> bool {
-    let checks = scenario.steps.iter().filter_map(|step| match &step.action {
-        Action::Check(expectation) => Some(expectation.as_ref()),
-        _ => None,
-    });
+fn fallback_is_expected(names: &Names<'_>, connection: &Connection) -> bool {
     let ends = [Side::Client, Side::Server].map(|side| side_namespace(connection, side));
     let is_end = |namespace: &String| ends.contains(&namespace.as_str());
-    checks.chain([&scenario.expect]).any(|Expectation { counters, info, wire, .. }| {
+    either::all_said(names).into_iter().any(|Expectation { counters, info, wire, .. }| {
         let flags = info.iter().filter(|info| info.connection == connection.name);
         let told = flags.map(|info| (info.field.as_str(), *info.range.start()));
         told.into_iter()

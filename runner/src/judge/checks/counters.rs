@@ -55,11 +55,11 @@ pub(super) enum Unknown {
     Backwards(String, u64, u64),
 }
 
-/// What is wrong with the counters.
-pub(super) fn check(scope: &Scope<'_, '_>, expectation: &Expectation) -> Vec<Finding> {
+/// What is wrong with the counters. `listed`: the expectations that say which counters may move beside `others: 0`.
+pub(super) fn check(scope: &Scope<'_, '_>, expectation: &Expectation, listed: &[&Expectation]) -> Vec<Finding> {
     let expected = expectation.counters.iter().filter_map(|expected| counter(scope, expected));
     let others = expectation.other_counters_zero.iter();
-    let others = others.filter_map(|(namespace, place)| other_counters(scope, expectation, namespace, *place));
+    let others = others.filter_map(|(namespace, place)| other_counters(scope, listed, namespace, *place));
     expected.chain(others).collect()
 }
 
@@ -183,10 +183,10 @@ pub(super) fn moved(scope: &Scope<'_, '_>, namespace: &str, name: &str) -> Resul
 }
 
 /// MPTCP counters of a namespace that moved though nothing is said about them. Those that depend on timing may.
-fn other_counters(scope: &Scope<'_, '_>, expectation: &Expectation, namespace: &str, place: Place) -> Option<Finding> {
-    let mentioned: BTreeSet<&str> = expectation
-        .counters
+fn other_counters(scope: &Scope<'_, '_>, listed: &[&Expectation], namespace: &str, place: Place) -> Option<Finding> {
+    let mentioned: BTreeSet<&str> = listed
         .iter()
+        .flat_map(|expectation| &expectation.counters)
         .filter(|expected| expected.namespaces.iter().any(|of| of == namespace))
         .flat_map(|expected| [Some(expected.name.as_str()), expected.less.as_deref()])
         .flatten()

@@ -5,6 +5,7 @@ mod addresses;
 mod completeness;
 mod connections;
 mod counters;
+mod either;
 mod events;
 mod integrity;
 pub(in crate::judge) mod paths;
@@ -47,7 +48,7 @@ pub fn judge(scenario: &Scenario, recording: &Recording) -> Vec<Finding> {
             match Scope::of_check(&names, index) {
                 Some(scope) => {
                     let before = findings.len();
-                    expectation_findings(&scope, expectation, &mut findings);
+                    findings.extend(expectation_findings(&scope, expectation));
                     if before == 0 && !findings.is_empty() {
                         failed_check = Some(index);
                     }
@@ -60,7 +61,7 @@ pub fn judge(scenario: &Scenario, recording: &Recording) -> Vec<Finding> {
         }
     }
     if progress == Progress::Whole {
-        expectation_findings(&Scope::of_run(&names), &scenario.expect, &mut findings);
+        findings.extend(expectation_findings(&Scope::of_run(&names), &scenario.expect));
         findings.extend(accounted::check(&Scope::of_run(&names)));
     }
     let begun = recording.entries.iter().any(|entry| matches!(entry.what, Observation::StepStarted { .. }));
@@ -86,9 +87,19 @@ fn may_be_explained(kind: FindingKind) -> bool {
     )
 }
 
-fn expectation_findings(scope: &Scope<'_, '_>, expectation: &Expectation, findings: &mut Vec<Finding>) {
+/// What isn't as an expectation says.
+fn expectation_findings(scope: &Scope<'_, '_>, expectation: &Expectation) -> Vec<Finding> {
+    let mut findings = findings_of(scope, expectation, &either::said(Some(scope), expectation));
+    findings.extend(expectation.either.iter().filter_map(|choice| either::check(scope, choice, expectation)));
+    findings
+}
+
+/// What isn't as an expectation says, its alternatives apart. `listed`: the expectations whose counters are listed, for
+/// `others: 0`.
+fn findings_of(scope: &Scope<'_, '_>, expectation: &Expectation, listed: &[&Expectation]) -> Vec<Finding> {
+    let mut findings = Vec::new();
     findings.extend(expectation.events.iter().filter_map(|expected| events::check(scope, expected)));
-    findings.extend(counters::check(scope, expectation));
+    findings.extend(counters::check(scope, expectation, listed));
     findings.extend(expectation.subflows.iter().filter_map(|expected| sockets::subflows(scope, expected)));
     findings.extend(expectation.info.iter().filter_map(|expected| sockets::info(scope, expected)));
     findings.extend(expectation.endpoints.iter().filter_map(|expected| addresses::endpoints(scope, expected)));
@@ -96,4 +107,5 @@ fn expectation_findings(scope: &Scope<'_, '_>, expectation: &Expectation, findin
     findings.extend(expectation.bytes.iter().filter_map(|expected| counters::bytes(scope, expected)));
     findings.extend(expectation.wire.iter().filter_map(|expected| wire::check(scope, expected)));
     findings.extend(expectation.paths.iter().filter_map(|expected| paths::check(scope, expected)));
+    findings
 }

@@ -154,5 +154,10 @@ fn is_mentioned(known: &Known<'_, '_>, namespace: &str, name: &str) -> bool {
         counter.namespaces.iter().any(|of| of == namespace)
             && (counter.name == name || counter.less.as_deref() == Some(name))
     };
-    checks.chain([&scenario.expect]).any(|Expectation { counters, .. }| counters.iter().any(named))
+    let with_alternatives = |expectation: &Expectation| {
+        let alternatives = expectation.either.iter().flat_map(|choice| &choice.alternatives);
+        let counters = alternatives.flat_map(|alternative| &alternative.expectation.counters);
+        expectation.counters.iter().chain(counters).any(named)
+    };
+    checks.chain([&scenario.expect]).any(with_alternatives)
 }

@@ -12,10 +12,10 @@ use super::verdicts::filter;
 const CLIENT: &str = "10.0.1.2:40001";
 const SERVER: &str = "10.0.1.1:8080";
 /// A counter of which nothing but the scenario can tell.
-const ODD: &str = "MPTcpExtDssFallback";
+pub(super) const ODD: &str = "MPTcpExtDssFallback";
 
 /// A run in which a counter of a namespace moved by so much.
-fn moved(mut run: Run, namespace: &str, name: &str, by: u64) -> Run {
+pub(super) fn moved(mut run: Run, namespace: &str, name: &str, by: u64) -> Run {
     run.change(|what| match what {
         Observation::Counters { namespace: of, moment, values } if of == namespace => {
             values.insert(name.to_owned(), if *moment == Moment::End { by } else { 0 });

@@ -6,7 +6,8 @@ use crate::recording::{Moment, Observation, Side};
 use crate::scenario::model::{ConnectionOutcome, Expectation, InfoExpectation, Range, WireExpectation, WirePattern};
 use crate::wire::{DssMapping, MptcpOption, TcpFlags};
 
-use super::expectations::{counter, info};
+use super::either::either;
+use super::expectations::{counter, info, limits};
 use super::fixture::{Run, place};
 use super::verdicts::{fall_back, set_connect_outcome};
 
@@ -53,6 +54,14 @@ fn a_scenario_says_it_by_what_must_be_seen_of_it() {
     assert!(!is_found_with(info("flags", 3..=3)));
     assert!(!is_found_with(counter(&["server"], INFINITE, 1..=1)));
     assert!(!is_found_with(on_wire("client", 1..=1)));
+}
+
+#[test]
+fn an_alternative_says_it_if_it_holds() {
+    let holds = |subflows| either(vec![info("fallback", 1..=1), info("subflows", subflows..=subflows)]);
+    assert!(!is_found_with(holds(77)));
+    let with_limits = Expectation { info: info("fallback", 1..=1).info, ..limits(Some(77), None) };
+    assert!(is_found_with(either(vec![with_limits, limits(Some(4), None)])));
 }
 
 #[test]

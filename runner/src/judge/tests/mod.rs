@@ -2,6 +2,7 @@
 
 mod accounted;
 mod canonical;
+mod either;
 mod event_lists;
 mod expectations;
 mod fallbacks;

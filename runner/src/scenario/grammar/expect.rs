@@ -7,49 +7,74 @@ use super::{
 };
 
 /// The whole run, or a `check` step.
-pub static EXPECT: Record = Record::plain(
-    "expect",
-    "an expectation",
+pub static EXPECT: Record = Record::plain("expect", "an expectation", &EXPECT_KEYS);
+
+/// One of the alternatives of a [`CHOICE`]: an expectation without alternatives of its own.
+pub static ALTERNATIVE: Record = Record::plain("alternative", "an alternative", &SECTIONS);
+
+/// Alternatives.
+pub static CHOICE: Record = Record::plain(
+    "choice",
+    "a choice",
     &[
-        Key::new(
-            "events",
-            Shape::Table("namespace", &Shape::Either(&[Shape::List(&EVENT_SHAPE), Shape::Record(&EVENT_LIST)])),
-            "The events of a namespace: all of them, in order.",
-        ),
-        Key::new(
-            "counters",
-            Shape::Table(
-                "namespace, or several joined with `+`",
-                &Shape::Table("counter", &Shape::Scalar(Kind::Count)),
-            ),
-            "How far counters moved since the start of the run. `others: 0` says that no other MPTcpExt counter did.",
-        ),
-        Key::new(
-            "subflows",
-            Shape::Table("connection", &SIDE_SUBFLOWS),
-            "The subflows of a connection: all of them, in any order. At the end: as they were before the close.",
-        ),
-        Key::new("info", Shape::Table("connection", &SIDE_INFO), "Fields of `struct mptcp_info`."),
-        Key::new(
-            "endpoints",
-            Shape::Table("namespace", &Shape::List(&Shape::Record(&ENDPOINT))),
-            "The endpoints of a namespace: all of them, in any order.",
-        ),
-        Key::new(
-            "connection_endpoints",
-            Shape::Table("connection", &SIDE_ENDPOINTS),
-            "The addresses that a userspace path manager has for a connection: all of them, in any order.",
-        ),
-        Key::new("limits", Shape::Table("namespace", &Shape::Record(&LIMITS)), "The limits of a namespace."),
-        Key::new(
-            "bytes",
-            Shape::Table("link", &Shape::Table("namespace", &Shape::Scalar(Kind::Count))),
-            "How many bytes a namespace sent through a link, headers included.",
-        ),
-        Key::new("wire", Shape::List(&Shape::Record(&WIRE_ITEM)), "MPTCP options that a namespace sent."),
-        Key::new("paths", Shape::Table("link", &Shape::Record(&super::EXPECT_PATH)), "What paths did."),
+        scalar("because", Kind::Line, "Why each of the alternatives is right.").required(),
+        Key::new("of", Shape::List(&Shape::Record(&ALTERNATIVE)), "The alternatives, two at least.").required(),
     ],
 );
+
+static CHOICE_SHAPE: Shape = Shape::Record(&CHOICE);
+
+const EITHER: Key =
+    Key::new("either", Shape::List(&CHOICE_SHAPE), "Choices: of the alternatives of each, one must hold entirely.");
+
+static EXPECT_KEYS: [Key; SECTION_COUNT + 1] = {
+    let mut keys = [EITHER; SECTION_COUNT + 1];
+    let mut index = 0;
+    while index < SECTION_COUNT {
+        keys[index] = SECTIONS[index];
+        index += 1;
+    }
+    keys
+};
+
+const SECTION_COUNT: usize = 10;
+
+static SECTIONS: [Key; SECTION_COUNT] = [
+    Key::new(
+        "events",
+        Shape::Table("namespace", &Shape::Either(&[Shape::List(&EVENT_SHAPE), Shape::Record(&EVENT_LIST)])),
+        "The events of a namespace: all of them, in order.",
+    ),
+    Key::new(
+        "counters",
+        Shape::Table("namespace, or several joined with `+`", &Shape::Table("counter", &Shape::Scalar(Kind::Count))),
+        "How far counters moved since the start of the run. `others: 0` says that no other MPTcpExt counter did.",
+    ),
+    Key::new(
+        "subflows",
+        Shape::Table("connection", &SIDE_SUBFLOWS),
+        "The subflows of a connection: all of them, in any order. At the end: as they were before the close.",
+    ),
+    Key::new("info", Shape::Table("connection", &SIDE_INFO), "Fields of `struct mptcp_info`."),
+    Key::new(
+        "endpoints",
+        Shape::Table("namespace", &Shape::List(&Shape::Record(&ENDPOINT))),
+        "The endpoints of a namespace: all of them, in any order.",
+    ),
+    Key::new(
+        "connection_endpoints",
+        Shape::Table("connection", &SIDE_ENDPOINTS),
+        "The addresses that a userspace path manager has for a connection: all of them, in any order.",
+    ),
+    Key::new("limits", Shape::Table("namespace", &Shape::Record(&LIMITS)), "The limits of a namespace."),
+    Key::new(
+        "bytes",
+        Shape::Table("link", &Shape::Table("namespace", &Shape::Scalar(Kind::Count))),
+        "How many bytes a namespace sent through a link, headers included.",
+    ),
+    Key::new("wire", Shape::List(&Shape::Record(&WIRE_ITEM)), "MPTCP options that a namespace sent."),
+    Key::new("paths", Shape::Table("link", &Shape::Record(&super::EXPECT_PATH)), "What paths did."),
+];
 
 /// The long form of an event list.
 pub static EVENT_LIST: Record = Record::plain(

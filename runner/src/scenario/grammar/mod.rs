@@ -8,7 +8,9 @@ mod path;
 mod step;
 mod world;
 
-pub use expect::{EVENT_ITEM, EVENT_LIST, EXPECT, FILTER_OPTIONS, SUBFLOW, WIRE_ITEM, event_record, wire_record};
+pub use expect::{
+    ALTERNATIVE, CHOICE, EVENT_ITEM, EVENT_LIST, EXPECT, FILTER_OPTIONS, SUBFLOW, WIRE_ITEM, event_record, wire_record,
+};
 pub use kernels::{KERNEL, KERNELS, KVM};
 pub use path::{
     ACTION, BURST, CHANCE, CONDITIONS, EXPECT_PATH, FLAG_WORDS, FORGED_ADD_ADDR, INJECT, JITTER, NAT, OPTION_WORDS,

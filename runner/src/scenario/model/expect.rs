@@ -34,6 +34,28 @@ pub struct Expectation {
     pub wire: Vec<WireExpectation>,
     /// What paths did.
     pub paths: Vec<PathExpectation>,
+    /// Alternatives. An alternative has none itself.
+    pub either: Vec<Choice>,
+}
+
+/// Of several alternatives, one must hold.
+#[derive(Debug, Clone)]
+pub struct Choice {
+    /// Where it is written.
+    pub place: Place,
+    /// Why each of them is right: one line.
+    pub because: String,
+    /// At least one.
+    pub alternatives: Vec<Alternative>,
+}
+
+/// One of several expectations.
+#[derive(Debug, Clone)]
+pub struct Alternative {
+    /// Where it is written.
+    pub place: Place,
+    /// All of it must hold.
+    pub expectation: Expectation,
 }
 
 /// How often a path did something.

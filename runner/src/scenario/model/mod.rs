@@ -12,9 +12,9 @@ mod time;
 mod world;
 
 pub use expect::{
-    BytesExpectation, CounterExpectation, EndpointsExpectation, ErrorPattern, EventExpectation, EventItem,
-    EventPattern, Expectation, InfoExpectation, LimitsExpectation, PathCount, PathExpectation, Range, SubflowPattern,
-    SubflowsExpectation, WireExpectation, WirePattern,
+    Alternative, BytesExpectation, Choice, CounterExpectation, EndpointsExpectation, ErrorPattern, EventExpectation,
+    EventItem, EventPattern, Expectation, InfoExpectation, LimitsExpectation, PathCount, PathExpectation, Range,
+    SubflowPattern, SubflowsExpectation, WireExpectation, WirePattern,
 };
 pub use gates::Gates;
 pub use kernels::{KernelList, ListedKernel, Machine, WhichKernel};

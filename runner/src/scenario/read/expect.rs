@@ -1,7 +1,7 @@
 //! Expectations: of the whole run, or of a `check` step.
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar;
+use super::super::grammar::{self, Record};
 use super::super::model::{
     BytesExpectation, CounterExpectation, EndpointsExpectation, EventExpectation, EventItem, Expectation,
     InfoExpectation, LimitsExpectation, Place, Range, SubflowsExpectation, WireExpectation, WirePattern,
@@ -12,7 +12,7 @@ use super::super::yaml::{Entry, Node, Value};
 use super::event::{event_kind, event_namespace, event_pattern, subflow_pattern, wire_pattern};
 use super::scope::{KnownConnection, Scope, unknown};
 use super::world::{flags, limits};
-use super::{Read, Reader, all, info_field};
+use super::{Read, Reader, all, choice, info_field};
 use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo};
 use crate::recording::Side;
 
@@ -24,7 +24,15 @@ const DEEPEST: usize = 4;
 
 /// Reads an expectation.
 pub(super) fn read(reader: &Reader, node: &Node, scope: &Scope) -> Read<Expectation> {
-    let fields = reader.record(node, &grammar::EXPECT)?;
+    let expectation = read_as(reader, node, scope, &grammar::EXPECT);
+    let either = node.get("either").filter(|node| !node.is_absent());
+    let either = either.map_or(Ok(Vec::new()), |node| choice::read(reader, node, scope));
+    Ok(Expectation { either: either?, ..expectation? })
+}
+
+/// Reads the sections of an expectation that has the keys of this record.
+pub(super) fn read_as(reader: &Reader, node: &Node, scope: &Scope, record: &'static Record) -> Read<Expectation> {
+    let fields = reader.record(node, record)?;
     let mut expectation = Expectation::default();
     let events = table(reader, fields.get("events"), |entry| events(reader, entry, scope));
     let counters = table(reader, fields.get("counters"), |entry| counters(reader, entry, scope, &mut expectation));

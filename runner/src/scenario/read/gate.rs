@@ -53,6 +53,8 @@ impl Where {
         match (self, key) {
             (Self::Elsewhere, "expect" | "check") => Self::Expectation,
             (Self::Expectation, "events") => Self::Events,
+            // The alternatives of a choice are expectations, too.
+            (Self::Expectation, "either" | "of") => Self::Expectation,
             (Self::Expectation, _) => Self::Elsewhere,
             (other, _) => other,
         }

@@ -3,6 +3,7 @@
 //! A function that can't make its part of the model gives [`Reported`], which only the reader makes, and only when it
 //! has noted an error: nothing can be dropped in silence.
 
+mod choice;
 mod connection;
 mod event;
 mod expect;
@@ -368,6 +369,9 @@ fn instead(record: &str, key: &str) -> Option<String> {
         let help = "`wait` waits for a condition, `quiet` until nothing moves for a while: a fixed time is too short \
                     on a busy machine";
         return Some(help.to_owned());
+    }
+    if record == "alternative" && key == "either" {
+        return Some("an alternative has no choices itself: make each combination an alternative".to_owned());
     }
     None
 }

@@ -2,7 +2,7 @@
 //! looked for in the tree as it is written: where a condition leaves nothing on some kernels, that is meant.
 
 use super::super::diagnostic::Diagnostic;
-use super::super::yaml::{Node, Value};
+use super::super::yaml::{Entry, Node, Value};
 use super::Reader;
 use super::gate::alternatives;
 
@@ -72,6 +72,74 @@ fn check_expectation(reader: &Reader, expectation: &Node) {
             check_section(reader, section, depth);
         }
     }
+    for either in expectation.get("either").into_iter().flat_map(alternatives) {
+        check_section(reader, either, 0);
+        let Value::List(choices) = &either.value else { continue };
+        let lists = choices.iter().filter_map(|choice| choice.get("of")).flat_map(alternatives);
+        lists.for_each(|of| check_choice(reader, of));
+    }
+}
+
+/// The most alternatives of a choice: each is compared with each.
+const MOST_ALTERNATIVES: usize = 20;
+
+/// A choice between one thing says nothing that the thing doesn't, and neither does an alternative that can only hold
+/// together with another one.
+fn check_choice(reader: &Reader, of: &Node) {
+    let Value::List(items) = &of.value else { return };
+    if items.len() < 2 {
+        let diagnostic = Diagnostic::new(of.place, "a choice needs two alternatives at least");
+        reader.report(diagnostic.help("what must hold in any case stands beside `either`"));
+    }
+    if items.len() > MOST_ALTERNATIVES {
+        let message = format!("the choice has too many alternatives: {}, at most {MOST_ALTERNATIVES}", items.len());
+        reader.error(of.place, message);
+        return;
+    }
+    items.iter().for_each(|item| check_expectation(reader, item));
+    for (index, alternative) in items.iter().enumerate() {
+        let others = items.iter().enumerate().filter(|(other, _)| *other != index);
+        let mut others = others.filter(|(other, weaker)| {
+            // Of two that say the same, the second one is too many.
+            says_no_more(weaker, alternative) && (*other < index || !says_no_more(alternative, weaker))
+        });
+        if let Some((_, weaker)) = others.next() {
+            let message = "this alternative changes nothing: whenever it holds, another one holds, too";
+            reader.report(Diagnostic::new(alternative.place, message).context(weaker.place, "this one"));
+        }
+    }
+}
+
+/// Everything in an expectation is in the other one, too.
+fn says_no_more(expectation: &Node, other: &Node) -> bool {
+    let entries = expectation.entries();
+    let is_in_other = |section: &Entry| {
+        let Some(other) = other.get(&section.key) else { return false };
+        match (&section.value.value, &other.value) {
+            (Value::List(items), Value::List(others)) if section.key == "wire" => {
+                items.iter().all(|item| others.iter().any(|other| item.says_the_same(other)))
+            }
+            _ => {
+                let depth = SECTIONS.iter().find(|(name, _)| *name == section.key).map_or(0, |(_, depth)| depth + 1);
+                is_part(&section.value, other, depth)
+            }
+        }
+    };
+    !entries.is_empty() && entries.iter().all(is_in_other)
+}
+
+/// Each entry of a map is in the other one, too, down to that depth: deeper down it must be the same. `others: 0` is about
+/// what isn't listed, so it isn't a part of anything.
+fn is_part(node: &Node, other: &Node, depth: usize) -> bool {
+    let has_others = node.get("others").is_some();
+    let entries = node.entries();
+    node.says_the_same(other)
+        || (depth > 0
+            && !entries.is_empty()
+            && !has_others
+            && entries
+                .iter()
+                .all(|entry| other.get(&entry.key).is_some_and(|other| is_part(&entry.value, other, depth - 1))))
 }
 
 fn check_section(reader: &Reader, node: &Node, depth: usize) {
