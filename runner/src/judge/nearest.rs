@@ -3,11 +3,12 @@
 use std::fmt::Display;
 use std::net::IpAddr;
 
-use crate::mptcp::{Endpoint, SubflowFlags, SubflowState, canonical};
-use crate::scenario::model::{SubflowPattern, WirePattern};
+use crate::mptcp::{Endpoint, EventKind, PmEvent, SubflowFlags, SubflowState, canonical};
+use crate::scenario::model::{ErrorPattern, EventPattern, SubflowPattern, WirePattern};
 use crate::wire::Segment;
 
 use super::matching::option_fields;
+use super::render;
 
 /// Fields that differ, in words: `id 2 instead of 1`.
 pub(super) type Differences = Vec<String>;
@@ -39,6 +40,40 @@ pub(super) fn of_subflow(pattern: &SubflowPattern, subflow: &SubflowState) -> Di
     compare(found, "backup_remote", pattern.backup_remote, Some(remote));
     compare(found, "dev", pattern.dev.as_ref(), subflow.dev.as_ref());
     differences
+}
+
+/// In which fields an event differs from a pattern; `None` if it is of another kind. `connection` is the name of the
+/// connection that its token belongs to.
+pub(super) fn of_event(pattern: &EventPattern, event: &PmEvent, connection: Option<&str>) -> Option<Differences> {
+    if pattern.kind != event.kind {
+        return None;
+    }
+    let mut differences = Vec::new();
+    let found = &mut differences;
+    let address = |address: Option<IpAddr>| address.map(canonical);
+    let remote = if pattern.kind == EventKind::Announced { "address" } else { "remote" };
+    compare(found, "connection", pattern.connection.as_deref(), connection);
+    compare(found, "local", address(pattern.local), address(event.local));
+    compare(found, "local_port", pattern.local_port, event.local_port);
+    compare(found, remote, address(pattern.remote), address(event.remote));
+    compare(found, "remote_port", pattern.remote_port, event.remote_port);
+    compare(found, "local_id", pattern.local_id, event.local_id);
+    compare(found, "remote_id", pattern.remote_id, event.remote_id);
+    compare(found, "backup", pattern.backup, event.backup.map(|backup| backup != 0));
+    let error = event.error.map_or_else(|| "none".to_owned(), render::errno);
+    match &pattern.error {
+        Some(ErrorPattern::Any) if event.error.is_none() => compare(found, "error", Some("any".to_owned()), None),
+        Some(ErrorPattern::None) => compare(found, "error", Some("none".to_owned()), Some(error)),
+        Some(ErrorPattern::Errno(symbol, number)) if event.error.map(i32::from) != Some(*number) => {
+            compare(found, "error", Some(symbol.clone()), Some(error));
+        }
+        Some(ErrorPattern::Any | ErrorPattern::Errno(..)) | None => {}
+    }
+    compare(found, "dev", pattern.dev.as_ref(), event.dev.as_ref());
+    compare(found, "reset_reason", pattern.reset_reason, event.reset_reason);
+    compare(found, "server_side", pattern.server_side, Some(event.server_side));
+    compare(found, "deny_join_id0", pattern.deny_join_id0, Some(event.deny_join_id0));
+    Some(differences)
 }
 
 /// In which fields a dumped endpoint differs from an expected one.

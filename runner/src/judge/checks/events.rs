@@ -4,7 +4,7 @@ use crate::judge::alignment::{Row, align, side_by_side};
 use crate::judge::matching::event_matches;
 use crate::judge::retransmitted::Retransmitted;
 use crate::judge::sequence::{Mismatch, Outcome, match_items};
-use crate::judge::{Finding, FindingKind, render, time_line};
+use crate::judge::{Finding, FindingKind, nearest, render, time_line};
 use crate::mptcp::{EventKind, PmEvent};
 use crate::scenario::model::{EventExpectation, EventItem, EventPattern, Feature, Place};
 
@@ -27,19 +27,14 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
     let difference = match match_items(&expected.items, expected.complete, list.events.len(), &matches) {
         Outcome::Match => return None,
         _ if list.holds_with_late_echoes(expected) => return None,
-        Outcome::Mismatch(mismatch) => Difference {
-            summary: list.summary(&mismatch),
-            detail: side_by_side(&list.rows(&mismatch, expected.complete)),
-            place: mismatch.missing.first().map(|item| item_place(item)),
-            event: mismatch.at,
-            fine: mismatch.matched.last().map(|(event, _)| *event),
-        },
+        Outcome::Mismatch(mismatch) => list.mismatch(&mismatch, expected.complete),
         Outcome::TooMany { item, at } => Difference {
             summary: format!("observed `{}`, expected `{}`", list.text(at), render::event_item(item)),
             detail: String::new(),
             place: Some(item_place(item)),
             event: at,
             fine: None,
+            near: None,
         },
         Outcome::TooAmbiguous => Difference {
             summary: "the list can be read in too many ways to decide whether it holds: use patterns that tell the \
@@ -49,6 +44,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
             place: None,
             event: list.events.len(),
             fine: None,
+            near: None,
         },
     };
     Some(list.finding(expected, &difference))
@@ -81,7 +77,20 @@ struct Difference {
     event: usize,
     /// The index of the last event that is as expected.
     fine: Option<usize>,
+    /// The entry of the nearest miss, if nothing came in the place of what was expected.
+    near: Option<usize>,
 }
+
+/// An event that looks like the expected one.
+struct Miss<'a> {
+    entry: usize,
+    namespace: &'a str,
+    event: &'a PmEvent,
+    differences: Vec<String>,
+}
+
+/// How many near misses are listed.
+const MISSES: usize = 3;
 
 /// The events of a namespace, with the indices of their entries.
 struct List<'s, 'n, 'a> {
@@ -125,6 +134,69 @@ impl List<'_, '_, '_> {
         event.map_or_else(String::new, |(_, event)| render::event(self.scope.names, self.namespace, event))
     }
 
+    fn mismatch(&self, mismatch: &Mismatch<'_>, complete: bool) -> Difference {
+        let wanted = mismatch.missing.first();
+        let misses = wanted.map(|item| self.nearest_misses(item, mismatch)).unwrap_or_default();
+        let mut summary = self.summary(mismatch);
+        let came = self.events.get(mismatch.at).map(|(entry, _)| *entry);
+        if let Some(nearest) = misses.first().filter(|nearest| came == Some(nearest.entry)) {
+            summary = format!("{summary}: {}", nearest.differences.join(", "));
+        }
+        let mut detail = String::new();
+        if !misses.is_empty() {
+            let lines = misses.iter().map(|miss| {
+                let event = render::event(self.scope.names, miss.namespace, miss.event);
+                format!("{}: {event}: {}", miss.namespace, miss.differences.join(", "))
+            });
+            detail = format!("nearest misses:\n{}", render::indented(lines));
+        }
+        detail.push_str(&side_by_side(&self.rows(mismatch, complete)));
+        Difference {
+            summary,
+            detail,
+            place: wanted.map(|item| item_place(item)),
+            event: mismatch.at,
+            fine: mismatch.matched.last().map(|(event, _)| *event),
+            near: misses.first().filter(|_| came.is_none()).map(|nearest| nearest.entry),
+        }
+    }
+
+    /// The events of the expected kind that look most like it: those of this namespace that nothing else in the list stands
+    /// for, and those of others.
+    fn nearest_misses(&self, wanted: &EventItem, mismatch: &Mismatch<'_>) -> Vec<Miss<'_>> {
+        let EventItem::One { pattern, .. } = wanted else { return Vec::new() };
+        let is_taken = |event: usize| mismatch.matched.iter().any(|(matched, _)| *matched == event);
+        let own = self.events.iter().enumerate().filter(|(index, _)| !is_taken(*index));
+        let own = own.filter_map(|(index, (entry, event))| {
+            let mut differences = self.differences(self.namespace, pattern, event)?;
+            if differences.is_empty() {
+                // With nothing else to tell them apart, it is the place in the list.
+                let when = if index < mismatch.at { "earlier" } else { "later" };
+                differences.push(format!("{when} than expected"));
+            }
+            Some(Miss { entry: *entry, namespace: self.namespace, event, differences })
+        });
+        let namespaces = self.scope.names.scenario().world.namespaces.iter().map(|namespace| namespace.name.as_str());
+        let others = namespaces.filter(|namespace| *namespace != self.namespace).flat_map(|namespace| {
+            let events = time_line::events_of(self.scope.names, namespace, self.scope.until).into_iter();
+            events.filter_map(move |(entry, event)| {
+                let mut differences = self.differences(namespace, pattern, event)?;
+                differences.insert(0, format!("in {namespace} instead of {}", self.namespace));
+                Some(Miss { entry, namespace, event, differences })
+            })
+        });
+        let mut misses: Vec<Miss<'_>> = own.chain(others).collect();
+        // The sort is stable: of those that differ alike, the first come first.
+        misses.sort_by_key(|miss| miss.differences.len());
+        misses.truncate(MISSES);
+        misses
+    }
+
+    fn differences(&self, namespace: &str, pattern: &EventPattern, event: &PmEvent) -> Option<Vec<String>> {
+        let connection = event.token.and_then(|token| self.scope.names.connection(namespace, token));
+        nearest::of_event(pattern, event, connection)
+    }
+
     fn summary(&self, mismatch: &Mismatch<'_>) -> String {
         let wanted = mismatch.missing.first().map(|item| one_text(item));
         match (self.events.get(mismatch.at), wanted) {
@@ -163,7 +235,8 @@ impl List<'_, '_, '_> {
 
     fn finding(&self, expected: &EventExpectation, difference: &Difference) -> Finding {
         let scope = self.scope;
-        let entry = self.events.get(difference.event).map_or(scope.until, |(entry, _)| *entry);
+        let came = self.events.get(difference.event).map(|(entry, _)| *entry);
+        let entry = came.or(difference.near).unwrap_or(scope.until);
         let time = scope.names.recording().entries.get(entry).map(|entry| entry.at).or(scope.at());
         let fine = difference.fine.and_then(|event| self.events.get(event)).map(|(entry, _)| *entry);
         let neighbourhood = time_line::around_both(scope.names, fine, entry);

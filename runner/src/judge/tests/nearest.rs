@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::fixture::{Run, client_endpoints, ip, place};
 use crate::judge::FindingKind;
+use crate::mptcp::EventKind;
 use crate::recording::{Observation, Side, StepOutcome};
 use crate::scenario::model::{
-    Action, CounterExpectation, EndpointsExpectation, Expectation, SubflowPattern, SubflowsExpectation,
-    WireExpectation, WirePattern,
+    Action, CounterExpectation, EndpointsExpectation, EventExpectation, EventItem, EventPattern, Expectation,
+    SubflowPattern, SubflowsExpectation, WireExpectation, WirePattern,
 };
 
 fn wire(change: impl Fn(&mut WirePattern)) -> Expectation {
@@ -75,6 +76,68 @@ fn a_counter_is_shown_where_it_moved_with_the_option_that_it_counts() {
     let detail = finding(Expectation { counters: vec![expected], ..Expectation::default() }).detail;
     assert!(detail.starts_with("elsewhere:\n  server: MPTcpExtMPJoinSynRx 2\n"), "{detail}");
     assert!(detail.contains("<mp_join_syn id 2>"), "{detail}");
+}
+
+/// What is found if the client's list has these events, and only these.
+fn of_events(complete: bool, patterns: Vec<EventPattern>) -> crate::judge::Finding {
+    let items = patterns.into_iter().map(|pattern| EventItem::One { place: place(8), pattern, count: 1..=1 });
+    let events = EventExpectation { namespace: "client".to_owned(), place: place(7), complete, items: items.collect() };
+    finding(Expectation { events: vec![events], ..Expectation::default() })
+}
+
+fn joined(local: &str, id: u8) -> EventPattern {
+    EventPattern { local: Some(ip(local)), local_id: Some(id), ..EventPattern::of(EventKind::SubEstablished) }
+}
+
+#[test]
+fn an_event_that_came_instead_names_the_field_that_differs() {
+    let events = vec![
+        EventPattern::of(EventKind::Created),
+        EventPattern::of(EventKind::Established),
+        EventPattern { remote: Some(ip("10.0.4.1")), ..EventPattern::of(EventKind::Announced) },
+    ];
+    let with_id = |id| {
+        let mut events = events.clone();
+        events[2].remote_id = Some(id);
+        events
+    };
+    let found = of_events(true, with_id(9));
+    assert!(found.summary.ends_with(": remote_id 1 instead of 9"), "{}", found.summary);
+    assert!(found.detail.starts_with("nearest misses:\n  client: announced main 10.0.4.1"), "{}", found.detail);
+}
+
+#[test]
+fn an_event_that_did_not_come_is_shown_where_one_like_it_is() {
+    let found = of_events(false, vec![joined("10.0.2.2", 9)]);
+    let [heading, first, ..] = found.detail.lines().collect::<Vec<_>>()[..] else { panic!("{}", found.detail) };
+    assert_eq!(heading, "nearest misses:");
+    assert!(first.starts_with("  client: sub_established main 10.0.2.2"), "{}", found.detail);
+    assert!(first.ends_with(": local_id 1 instead of 9"), "{}", found.detail);
+    let marked = found.detail.lines().find(|line| line.starts_with("> ") && line.contains(" ms ")).unwrap_or_default();
+    assert!(marked.contains("sub_established main 10.0.2.2"), "the stretch is around it: {}", found.detail);
+}
+
+#[test]
+fn an_event_of_another_namespace_is_a_near_miss() {
+    let pattern = EventPattern { local: Some(ip("10.0.1.1")), ..EventPattern::of(EventKind::Created) };
+    let found = of_events(false, vec![pattern]);
+    assert!(found.detail.contains(": in server instead of client\n"), "{}", found.detail);
+    assert!(
+        found
+            .detail
+            .contains("  client: created main 10.0.1.2:40001 > 10.0.1.1:8080: local 10.0.1.2 instead of 10.0.1.1\n"),
+        "{}",
+        found.detail
+    );
+}
+
+#[test]
+fn an_event_that_came_too_early_is_a_near_miss() {
+    let kinds = [EventKind::Established, EventKind::Created];
+    let found = of_events(false, kinds.map(EventPattern::of).to_vec());
+    assert!(found.detail.contains(": earlier than expected\n"), "{}", found.detail);
+    let found = of_events(true, kinds.map(EventPattern::of).to_vec());
+    assert!(found.detail.contains(": later than expected\n"), "{}", found.detail);
 }
 
 #[test]
