@@ -51,10 +51,9 @@ enum Where {
 impl Where {
     fn below(self, key: &str) -> Self {
         match (self, key) {
-            (Self::Elsewhere, "expect" | "check") => Self::Expectation,
-            (Self::Expectation, "events") => Self::Events,
             // The alternatives of a choice are expectations, too.
-            (Self::Expectation, "either" | "of") => Self::Expectation,
+            (Self::Elsewhere, "expect" | "check") | (Self::Expectation, "either" | "of") => Self::Expectation,
+            (Self::Expectation, "events") => Self::Events,
             (Self::Expectation, _) => Self::Elsewhere,
             (other, _) => other,
         }

@@ -96,7 +96,9 @@ fn check_choice(reader: &Reader, of: &Node) {
         reader.error(of.place, message);
         return;
     }
-    items.iter().for_each(|item| check_expectation(reader, item));
+    for item in items {
+        check_expectation(reader, item);
+    }
     for (index, alternative) in items.iter().enumerate() {
         let others = items.iter().enumerate().filter(|(other, _)| *other != index);
         let mut others = others.filter(|(other, weaker)| {
