@@ -163,16 +163,8 @@ fn entry_line<'a>(recording: &Recording, tokens: &Tokens<'_>, entry: &'a Entry) 
             note(text::one_line(&contradiction_words(contradiction)), false)
         }
         Observation::Lost { namespace, what, count } => {
-            let what = match what {
-                LostWhat::Events => "events",
-                LostWhat::Packets
-                | LostWhat::Forwarding
-                | LostWhat::Backlog
-                | LostWhat::Sending
-                | LostWhat::Unreadable => "packets",
-            };
-            let count = count.map(|count| format!("{count} ")).unwrap_or_default();
-            note(format!("{count}{what} of {} were lost: this story is not complete", text::one_line(namespace)), false)
+            let lost = lost_in_recording(*what, *count);
+            note(format!("{lost} of {} were lost: this story is not complete", text::one_line(namespace)), false)
         }
         Observation::FilterHits { namespace, filter, packets } => {
             let packets = text::count(*packets, "packet");
@@ -208,6 +200,17 @@ fn entry_line<'a>(recording: &Recording, tokens: &Tokens<'_>, entry: &'a Entry) 
             _ => None,
         },
     }
+}
+
+/// `3 packets`
+fn lost_in_recording(what: LostWhat, count: Option<u64>) -> String {
+    let what = match what {
+        LostWhat::Events => "events",
+        LostWhat::Packets | LostWhat::Forwarding | LostWhat::Backlog | LostWhat::Sending | LostWhat::Unreadable => {
+            "packets"
+        }
+    };
+    count.map_or_else(|| what.to_owned(), |count| format!("{count} {what}"))
 }
 
 /// How a step ended, unless it is just done.
