@@ -1,33 +1,85 @@
 //! What a path made of a packet: what must come out of it.
 
-use crate::recording::PathDeed;
+use crate::recording::{Entry, Observation, PathDeed};
 use crate::wire::Segment;
 
+/// Which was the deed that made a packet late, of all. What waited for others until one came that it doesn't go with
+/// (`false`) is ahead of that one, even if that came late, too.
+pub(super) type Order = (bool, usize);
+
 /// Something that must come out at the other end of a link.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Item<'a> {
     pub(super) segment: &'a Segment,
     /// It can't arrive before.
     pub(super) earliest: u64,
-    /// Which was the deed that made it late, of all: of two that can arrive at the same time, the earlier one comes first.
-    pub(super) order: usize,
+    /// Of two that can arrive at the same time, the smaller one comes first.
+    pub(super) order: Order,
     /// Not each of those that are marked so comes out.
     pub(super) optional: bool,
+}
+
+impl<'a> Item<'a> {
+    /// A segment as it was sent.
+    pub(super) fn sent(segment: &'a Segment, at: u64) -> Self {
+        Self { segment, earliest: at, order: (true, usize::MAX), optional: false }
+    }
+}
+
+/// Something that was made of a packet so far.
+#[derive(Debug, Clone)]
+struct Piece<'a> {
+    /// What comes out if nothing else is done to it.
+    item: Item<'a>,
+    /// Which of what was made of the packet.
+    part: u64,
     /// The rules that have done something to it.
     touched: Vec<&'a str>,
     /// It has come through all rules.
     through: bool,
 }
 
-impl<'a> Item<'a> {
-    /// A segment as it was sent.
-    pub(super) fn sent(segment: &'a Segment, at: u64) -> Self {
-        Self { segment, earliest: at, order: usize::MAX, optional: false, touched: Vec::new(), through: false }
+impl Piece<'_> {
+    /// It doesn't arrive before that, by this deed.
+    fn wait_until(&mut self, earliest: u64, order: Order) {
+        (self.item.earliest, self.item.order) = (self.item.earliest.max(earliest), order);
     }
 }
 
-/// What a path did: when, as which entry of the recording, and what.
-pub(super) type Done<'a> = (u64, usize, &'a PathDeed);
+/// What a path did.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Done<'a> {
+    pub(super) at: u64,
+    /// When the packet entered.
+    pub(super) came: u64,
+    /// As which entry of the recording.
+    pub(super) order: usize,
+    pub(super) deed: &'a PathDeed,
+    /// To which of what was made of the packet.
+    pub(super) part: u64,
+    /// What this made of it.
+    pub(super) parts: &'a [u64],
+}
+
+impl<'a> Done<'a> {
+    /// What an entry of the recording says that a path did.
+    pub(super) fn of(order: usize, entry: &'a Entry) -> Option<Self> {
+        let Observation::Path { after, part, parts, what, .. } = &entry.what else { return None };
+        let came = entry.at.saturating_sub(*after);
+        Some(Self { at: entry.at, came, order, deed: what, part: *part, parts })
+    }
+
+    /// It says which parts or copies it has made, or makes none.
+    fn tells_parts(&self) -> bool {
+        let made = match self.deed {
+            PathDeed::Duplicated => 1,
+            PathDeed::Rule { action, .. } if action == "duplicate" => 1,
+            PathDeed::Rule { action, made, .. } if action == "split" => made.len().saturating_sub(1),
+            _ => 0,
+        };
+        self.parts.len() == made
+    }
+}
 
 /// What a path made of a packet.
 #[derive(Debug, Default)]
@@ -50,140 +102,183 @@ pub(super) trait Delays {
 /// What must come out of a segment that entered a path, after all that was done to it.
 pub(super) fn effect<'a>(sent: &'a Segment, at: u64, deeds: &[Done<'a>], delays: &impl Delays) -> Effect<'a> {
     // The time of a deed isn't quite that at which the packet was sent, and may even be before it.
-    let earliest = deeds.first().map_or(at, |(first, ..)| at.min(*first));
-    let mut work = Work { items: vec![Item::sent(sent, earliest)], ..Work::default() };
-    for (at, order, deed) in deeds {
-        work.order = *order;
-        work.apply(*at, deed, delays);
+    let earliest = deeds.first().map_or(at, |first| at.min(first.came));
+    let told = deeds.iter().all(Done::tells_parts);
+    let first = Piece { item: Item::sent(sent, earliest), part: 0, touched: Vec::new(), through: false };
+    let mut work = Work { pieces: vec![first], told, ..Work::default() };
+    for done in deeds {
+        work.apply(done, delays);
     }
     work.result()
 }
 
 #[derive(Default)]
 struct Work<'a> {
-    items: Vec<Item<'a>>,
-    held: Vec<(&'a str, Item<'a>)>,
+    pieces: Vec<Piece<'a>>,
+    held: Vec<(&'a str, Piece<'a>)>,
     /// How many are gone, of those that aren't alike.
     gone: usize,
     merged: bool,
-    /// Which deed it is about.
-    order: usize,
+    /// Deeds say to which part or copy they are done. In recordings of before they don't: then it is guessed.
+    told: bool,
 }
 
 impl<'a> Work<'a> {
-    fn apply(&mut self, at: u64, deed: &'a PathDeed, delays: &impl Delays) {
-        match deed {
+    fn apply(&mut self, done: &Done<'a>, delays: &impl Delays) {
+        match done.deed {
             PathDeed::Lost | PathDeed::QueueFull | PathDeed::TooBig => {
-                let index = self.at_hand(at, |_| true);
+                let index = self.meant(done);
                 self.take_away(index);
             }
-            PathDeed::Reordered if self.are_alike() => {
-                let (until, order) = (at.saturating_add(delays.by_reordering()), self.order);
-                if let Some(item) = self.at_hand(at, |_| true).and_then(|index| self.items.get_mut(index)) {
-                    (item.earliest, item.order, item.through) = (item.earliest.max(until), order, true);
+            PathDeed::Reordered if self.told || self.are_alike() => {
+                let until = done.at.saturating_add(delays.by_reordering());
+                if let Some(piece) = self.meant(done).and_then(|index| self.pieces.get_mut(index)) {
+                    piece.wait_until(until, (true, done.order));
+                    piece.through = true;
                 }
             }
             // Which of the parts isn't told.
             PathDeed::Reordered => {}
-            PathDeed::Duplicated if self.are_alike() => {
-                let copy = self.at_hand(at, |_| true).and_then(|index| self.items.get(index)).cloned();
-                self.items.extend(copy.map(|copy| Item { through: true, ..copy }));
+            PathDeed::Duplicated if self.told || self.are_alike() => {
+                let copy = self.meant(done).and_then(|index| self.pieces.get(index)).cloned();
+                self.pieces.extend(copy.map(|copy| Piece { part: made_part(done, &copy), through: true, ..copy }));
             }
             // One of them comes twice, and nothing says which.
             PathDeed::Duplicated => {
-                let copies: Vec<_> = self.items.iter().map(|item| Item { optional: true, ..item.clone() }).collect();
-                self.items.extend(copies);
+                let optional = |piece: &Piece<'a>| Item { optional: true, ..piece.item };
+                let copies = self.pieces.iter().map(|piece| Piece { item: optional(piece), ..piece.clone() });
+                let copies: Vec<_> = copies.collect();
+                self.pieces.extend(copies);
             }
-            PathDeed::Rule { rule, action, made } => self.apply_rule(at, rule, action, made, delays),
+            PathDeed::Rule { rule, action, made } => self.apply_rule(done, rule, action, made, delays),
         }
     }
 
-    fn apply_rule(&mut self, at: u64, rule: &'a str, action: &str, made: &'a [Segment], delays: &impl Delays) {
+    fn apply_rule(&mut self, done: &Done<'a>, rule: &'a str, action: &str, made: &'a [Segment], delays: &impl Delays) {
+        let Done { at, .. } = *done;
+        let order = (true, done.order);
         match (action, made) {
-            ("drop", _) if !self.unhold(rule, |_| None) => {
-                let index = self.touch(at, rule, made);
+            ("drop", _) if !self.unhold(rule, done, |_| None) => {
+                let index = self.touch(done, rule, made);
                 self.take_away(index);
             }
             ("hold", _) => {
-                if let Some(item) = self.touch(at, rule, made).map(|index| self.items.remove(index)) {
-                    self.held.push((rule, item));
+                if let Some(piece) = self.touch(done, rule, made).map(|index| self.pieces.remove(index)) {
+                    self.held.push((rule, piece));
                 }
             }
             ("release", _) => {
                 // What entered until then went on before.
                 let earliest = at.saturating_add(1);
-                let order = self.order;
-                self.unhold(rule, |item| Some(Item { earliest: item.earliest.max(earliest), order, ..item }));
+                let goes_on = |mut piece: Piece<'a>| {
+                    piece.wait_until(earliest, order);
+                    Some(piece)
+                };
+                if !self.unhold(rule, done, goes_on)
+                    && self.told
+                    // It has waited in vain for another one, to be merged with.
+                    && let Some(piece) = self.of_part(done.part).and_then(|index| self.pieces.get_mut(index))
+                {
+                    piece.wait_until(at, (false, done.order));
+                }
             }
             ("delay", _) => {
-                let (until, order) = (at.saturating_add(delays.by_rule(rule)), self.order);
-                if let Some(item) = self.touch(at, rule, made).and_then(|index| self.items.get_mut(index)) {
-                    (item.earliest, item.order) = (item.earliest.max(until), order);
+                let until = at.saturating_add(delays.by_rule(rule));
+                if let Some(piece) = self.touch(done, rule, made).and_then(|index| self.pieces.get_mut(index)) {
+                    piece.wait_until(until, order);
                 }
             }
             ("duplicate", _) => {
-                let copy = self.touch(at, rule, made).and_then(|index| self.items.get(index)).cloned();
-                self.items.extend(copy);
+                let copy = self.touch(done, rule, made).and_then(|index| self.pieces.get(index)).cloned();
+                self.pieces.extend(copy.map(|copy| Piece { part: made_part(done, &copy), ..copy }));
             }
             ("merge", []) => {
-                self.merged |= self.touch(at, rule, made).map(|index| self.items.remove(index)).is_some();
+                self.merged |= self.touch(done, rule, made).map(|index| self.pieces.remove(index)).is_some();
             }
             ("strip" | "rewrite" | "corrupt" | "nat" | "split" | "merge", [_, ..]) => {
-                let Some(index) = self.touch(at, rule, made) else { return };
-                let item = self.items.remove(index);
-                let earliest = item.earliest.max(at);
-                let parts = made.iter().map(|segment| Item { segment, earliest, ..item.clone() });
-                self.items.splice(index..index, parts.collect::<Vec<_>>());
+                let Some(index) = self.touch(done, rule, made) else { return };
+                let piece = self.pieces.remove(index);
+                let item = Item { earliest: piece.item.earliest.max(at), ..piece.item };
+                let numbers = std::iter::once(piece.part).chain(done.parts.iter().copied());
+                // Without numbers, all are the same one.
+                let numbers = numbers.chain(std::iter::repeat(piece.part));
+                let parts = made.iter().zip(numbers);
+                let parts =
+                    parts.map(|(segment, part)| Piece { item: Item { segment, ..item }, part, ..piece.clone() });
+                self.pieces.splice(index..index, parts.collect::<Vec<_>>());
             }
             _ => {}
         }
     }
 
-    /// The item that a rule does something to: one that it has done nothing to so far, and that begins like what was made
-    /// of it, if there are parts.
-    fn touch(&mut self, at: u64, rule: &'a str, made: &[Segment]) -> Option<usize> {
-        let fresh = |item: &Item<'_>| !item.touched.contains(&rule);
-        let like = |item: &Item<'_>| made.iter().all(|made| made.sequence == item.segment.sequence);
-        let index = self.at_hand(at, |item| fresh(item) && like(item)).or_else(|| self.at_hand(at, fresh));
+    /// The piece that something is done to by the conditions.
+    fn meant(&self, done: &Done<'_>) -> Option<usize> {
+        if self.told { self.of_part(done.part) } else { self.at_hand(done.at, |_| true) }
+    }
+
+    fn of_part(&self, part: u64) -> Option<usize> {
+        self.pieces.iter().position(|piece| piece.part == part)
+    }
+
+    /// The piece that a rule does something to. If that isn't told: one that it has done nothing to so far, and that begins
+    /// like what was made of it, if there are parts.
+    fn touch(&mut self, done: &Done<'_>, rule: &'a str, made: &[Segment]) -> Option<usize> {
+        if self.told {
+            return self.of_part(done.part);
+        }
+        let at = done.at;
+        let fresh = |piece: &Piece<'_>| !piece.touched.contains(&rule);
+        let like = |piece: &Piece<'_>| made.iter().all(|made| made.sequence == piece.item.segment.sequence);
+        let index = self.at_hand(at, |piece| fresh(piece) && like(piece)).or_else(|| self.at_hand(at, fresh));
         let index = index.or_else(|| self.at_hand(at, |_| true))?;
-        self.items.get_mut(index)?.touched.push(rule);
+        self.pieces.get_mut(index)?.touched.push(rule);
         Some(index)
     }
 
-    /// The item that something is done to at that time: what is late comes exactly then, the others came before.
-    fn at_hand(&self, at: u64, is_it: impl Fn(&Item<'_>) -> bool) -> Option<usize> {
-        let items = self.items.iter().enumerate().rev();
-        let here = items.filter(|(_, item)| !item.through && item.earliest <= at.saturating_add(1) && is_it(item));
-        here.max_by_key(|(_, item)| item.earliest).map(|(index, _)| index)
+    /// The piece that something is done to at that time: what is late comes exactly then, the others came before.
+    fn at_hand(&self, at: u64, is_it: impl Fn(&Piece<'_>) -> bool) -> Option<usize> {
+        let until = at.saturating_add(1);
+        let pieces = self.pieces.iter().enumerate().rev();
+        let here = pieces.filter(|(_, piece)| !piece.through && piece.item.earliest <= until && is_it(piece));
+        here.max_by_key(|(_, piece)| piece.item.earliest).map(|(index, _)| index)
     }
 
-    /// The first one that a rule holds is held no longer; `false` if it holds none.
-    fn unhold(&mut self, rule: &str, then: impl FnOnce(Item<'a>) -> Option<Item<'a>>) -> bool {
-        let Some(index) = self.held.iter().position(|(by, _)| *by == rule) else { return false };
-        let (_, item) = self.held.remove(index);
-        self.items.extend(then(item));
+    /// The one that a rule holds is held no longer, the first one if it isn't told which; `false` if it holds none.
+    fn unhold(&mut self, rule: &str, done: &Done<'_>, then: impl FnOnce(Piece<'a>) -> Option<Piece<'a>>) -> bool {
+        let is_it = |(by, piece): &(&str, Piece<'_>)| *by == rule && (!self.told || piece.part == done.part);
+        let Some(index) = self.held.iter().position(is_it) else { return false };
+        let (_, piece) = self.held.remove(index);
+        self.pieces.extend(then(piece));
         true
     }
 
     fn are_alike(&self) -> bool {
-        self.items.windows(2).all(|pair| matches!(pair, [one, other] if one.segment == other.segment))
+        self.pieces.windows(2).all(|pair| matches!(pair, [one, other] if one.item.segment == other.item.segment))
     }
 
     /// One of them is gone: the next one that comes to that place, unless these are parts, and it isn't told which.
     fn take_away(&mut self, index: Option<usize>) {
-        if self.are_alike() && !self.items.is_empty() {
-            self.items.remove(index.unwrap_or(0));
+        if self.told {
+            index.map(|index| self.pieces.remove(index));
+        } else if self.are_alike() && !self.pieces.is_empty() {
+            self.pieces.remove(index.unwrap_or(0));
         } else {
             self.gone += 1;
         }
     }
 
-    fn result(mut self) -> Effect<'a> {
-        if self.gone >= self.items.len() {
-            self.items.clear();
-        } else if self.gone > 0 {
-            self.items.iter_mut().for_each(|item| item.optional = true);
+    fn result(self) -> Effect<'a> {
+        let (held, merged) = (!self.held.is_empty(), self.merged);
+        if self.gone > 0 && self.gone >= self.pieces.len() {
+            return Effect { items: Vec::new(), held, merged };
         }
-        Effect { items: self.items, held: !self.held.is_empty(), merged: self.merged }
+        let items =
+            self.pieces.iter().map(|Piece { item, .. }| Item { optional: item.optional || self.gone > 0, ..*item });
+        Effect { items: items.collect(), held, merged }
     }
+}
+
+/// The number of the copy that was made of a piece.
+fn made_part(done: &Done<'_>, of: &Piece<'_>) -> u64 {
+    done.parts.first().copied().unwrap_or(of.part)
 }

@@ -197,9 +197,16 @@ pub(super) fn cross<'a>(sky: &mut Sky<'a>, lanes: &Lanes<'a>, entries: &'a [Entr
 /// What a path did to one packet.
 struct Treated<'a> {
     segment: &'a Segment,
-    deeds: Vec<Done<'a>>,
+    /// The entries that say so, with their places in the recording.
+    deeds: Vec<(usize, &'a Entry)>,
     /// The number of the packet that it was merged into.
     into: Option<u64>,
+}
+
+impl<'a> Treated<'a> {
+    fn done(&self) -> impl Iterator<Item = Done<'a>> {
+        self.deeds.iter().filter_map(|(order, entry)| Done::of(*order, entry))
+    }
 }
 
 /// What paths did, by lane and by number: a forged segment has the number of the one that it was made for.
@@ -208,13 +215,15 @@ fn deeds<'a>(lanes: &Lanes<'a>, entries: &'a [Entry]) -> Vec<BTreeMap<u64, Vec<T
     // Those that a rule has merged so far: the next one of the rule with a result carries them.
     let mut merging: HashMap<(usize, &str), Vec<u64>> = HashMap::new();
     for (order, entry) in entries.iter().enumerate() {
-        let Observation::Path { link, sender, number, what, segment: Some(segment) } = &entry.what else { continue };
+        let Observation::Path { link, sender, number, what, segment: Some(segment), .. } = &entry.what else {
+            continue;
+        };
         let Some(lane) = lanes.sender_lane(link, sender) else { continue };
         let Some(of_lane) = all.get_mut(lane) else { continue };
         let treated = of_lane.entry(*number).or_default();
         match treated.iter_mut().find(|treated| treated.segment == &**segment) {
-            Some(treated) => treated.deeds.push((entry.at, order, what)),
-            None => treated.push(Treated { segment, deeds: vec![(entry.at, order, what)], into: None }),
+            Some(treated) => treated.deeds.push((order, entry)),
+            None => treated.push(Treated { segment, deeds: vec![(order, entry)], into: None }),
         }
         if let PathDeed::Rule { rule, action, made } = what
             && action == "merge"
@@ -269,7 +278,7 @@ impl<'a> Departures<'a> {
         let alike = self.alike.get(&Key::of(treated.segment))?;
         let from = alike.partition_point(|other| *other < position.saturating_sub(others));
         let until = alike.partition_point(|other| *other <= position.saturating_add(absent));
-        let first = treated.deeds.first().map_or(0, |(at, ..)| *at);
+        let first = treated.done().next().map_or(0, |first| first.came);
         let fits = |position: &usize| {
             let index = *self.sent.get(*position)?;
             let crossing = sky.crossings.get(index).filter(|crossing| crossing.segment == treated.segment)?;
@@ -300,8 +309,9 @@ fn apply<'a>(
         let Some(index) = departures.take(sky, number, treated) else { continue };
         of_number.insert(number, index);
         if let Some(crossing) = sky.crossings.get_mut(index) {
-            let deeds = treated.deeds.iter().map(|(.., deed)| (link, *deed)).collect();
-            let effect = effect(crossing.segment, crossing.at, &treated.deeds, track);
+            let done: Vec<_> = treated.done().collect();
+            let deeds = done.iter().map(|done| (link, done.deed)).collect();
+            let effect = effect(crossing.segment, crossing.at, &done, track);
             crossing.cut = effect.merged || effect.items.len() > 1;
             crossing.made = Some(Box::new(Made { deeds, items: effect.items, held: effect.held, merged_into: None }));
         }
@@ -314,7 +324,9 @@ fn carry(sky: &mut Sky<'_>, deeds: &BTreeMap<u64, Vec<Treated<'_>>>, of_number: 
     let merged = deeds.iter().flat_map(|(number, all)| all.iter().filter_map(|treated| Some((*number, treated.into?))));
     for (part, into) in merged {
         if let (Some(part), Some(into)) = (of_number.get(&part), of_number.get(&into))
-            && let Some(made) = sky.crossings.get_mut(*part).filter(|_| part != into).and_then(|c| c.made.as_mut())
+            // A part of it may have gone on by itself.
+            && let Some(crossing) = sky.crossings.get_mut(*part).filter(|crossing| part != into && crossing.is_gone())
+            && let Some(made) = crossing.made.as_mut()
         {
             made.merged_into = Some(*into);
         }

@@ -299,7 +299,7 @@ impl<'a> Crossing<'a> {
     fn part(&self, index: u32) -> Option<Item<'a>> {
         match &self.made {
             None => (index == 0).then(|| Item::sent(self.segment, self.at)),
-            Some(made) => made.items.get(usize::try_from(index).ok()?).cloned(),
+            Some(made) => made.items.get(usize::try_from(index).ok()?).copied(),
         }
     }
 

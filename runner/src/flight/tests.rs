@@ -5,7 +5,7 @@ use etherparse::PacketBuilder;
 use proptest::prelude::*;
 
 use super::lane::{Lanes, cross};
-use super::{Fate, Flight, Flights, Sky, hop};
+use super::{Crossing, Fate, Flight, Flights, Sky, hop};
 use crate::path::Path;
 use crate::plan::example;
 use crate::recording::{Direction, Entry, Moment, Observation, PathDeed};
@@ -53,11 +53,12 @@ fn inward(at: u64, namespace: &str, segment: Segment) -> Entry {
 
 fn deed(at: u64, link: &str, sender: &str, number: u64, what: PathDeed, segment: Segment) -> Entry {
     let (link, sender, segment) = (link.into(), sender.into(), Some(Box::new(segment)));
-    Entry { at, what: Observation::Path { link, sender, number, what, segment } }
+    let what = Observation::Path { link, sender, number, after: 0, part: 0, parts: Vec::new(), what, segment };
+    Entry { at, what }
 }
 
 fn rule(action: &str, made: Vec<Segment>) -> PathDeed {
-    PathDeed::Rule { rule: action.to_owned(), action: action.to_owned(), made }
+    PathDeed::Rule { rule: action.into(), action: action.into(), made }
 }
 
 fn flights<'a>(scenario: &'a Scenario, entries: &'a [Entry]) -> Vec<Flight<'a>> {
@@ -222,21 +223,14 @@ fn way() -> impl Strategy<Value = Way> {
         Just(RuleAction::Strip(None)),
         Just(RuleAction::Nat { address: "192.0.2.1".parse().unwrap(), port: None }),
     ];
-    let path = prop_oneof![2 => conditions.prop_map(Some), 1 => Just(None)];
-    let rules = prop_oneof![
-        3 => prop::collection::vec(action, 0..3),
-        1 => (20..90_u32).prop_map(|size| vec![RuleAction::Split(size)]),
+    let action = prop_oneof![
+        4 => action,
+        1 => (20..150_u32).prop_map(RuleAction::Split),
+        // No merges: of segments alike that come at the same moment, which one waited for the other isn't known.
     ];
+    let path = prop_oneof![2 => conditions.prop_map(Some), 1 => Just(None)];
+    let rules = prop::collection::vec(action, 0..4);
     (path, rules, prop::collection::vec(1..20_u64, 0..4)).prop_map(|(path, mut rules, lost)| {
-        let splits = rules.iter().any(|rule| matches!(rule, RuleAction::Split(_)));
-        // A recording does not say which of the parts or copies of a packet something was done to. Where these differ, it
-        // can't be known, so they don't meet anything else here.
-        let changes = |rule: &RuleAction| matches!(rule, RuleAction::Strip(_) | RuleAction::Nat { .. });
-        if rules.iter().any(changes) {
-            rules.retain(|rule| *rule != RuleAction::Duplicate);
-        }
-        let plain = |conditions| Conditions { loss: None, duplicate: None, reorder: None, ..conditions };
-        let path = if splits { path.map(plain) } else { path };
         rules.truncate(if path.is_some() { rules.len() } else { 0 });
         Way { path, rules, lost }
     })
@@ -275,24 +269,25 @@ fn chain(ways: &[Way], seed: u64) -> Scenario {
     scenario
 }
 
-/// A frame of some that hosts send again and again. The window is a mark that no recording shows.
-fn frame(by_client: bool, which: u32, mark: u16) -> Vec<u8> {
+/// A frame of some that hosts send again and again. Those with data are next to each other, so that they can be merged.
+fn frame(by_client: bool, which: u32) -> Vec<u8> {
     let ends = [([10, 0, 1, 2], 4000), ([10, 0, 9, 1], 8080)];
     let [(from, source), (to, destination)] = if by_client { ends } else { [ends[1], ends[0]] };
     let builder = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(from, to, 64);
-    let tcp = builder.tcp(source, destination, 1000 + 200 * (which / 2), mark).ack(7);
+    let tcp = builder.tcp(source, destination, 1000 + 200 * (which / 2), 1000).ack(7);
     let options: &[u8] = if which.is_multiple_of(2) { &[30, 3, 0x51, 0] } else { &[] };
     let mut frame = Vec::new();
-    let payload = vec![0; if which < 2 { 0 } else { 100 }];
+    let payload = vec![0; if which < 2 { 0 } else { 200 }];
     tcp.options_raw(options).unwrap().write(&mut frame, &payload).unwrap();
     frame
 }
 
-/// Where the window is: Ethernet, IPv4, TCP.
-const WINDOW: usize = 14 + 20 + 14;
+/// Where the urgent pointer is: Ethernet, IPv4, TCP. It is a mark that no recording shows, that parts have as well, and that
+/// what was merged has from the first one.
+const MARK: usize = 14 + 20 + 18;
 
 fn mark_of(frame: &[u8]) -> u16 {
-    u16::from_be_bytes([frame[WINDOW], frame[WINDOW + 1]])
+    u16::from_be_bytes([frame[MARK], frame[MARK + 1]])
 }
 
 /// Something that is going to happen.
@@ -342,7 +337,7 @@ impl<'a> Simulation<'a> {
             if *noise {
                 run.plan(now - 30_000, Next::Noise { link, end });
             }
-            run.plan(now, Next::Leaves { link, end, frame: frame(*by_client, *which, 0), forwards: None });
+            run.plan(now, Next::Leaves { link, end, frame: frame(*by_client, *which), forwards: None });
         }
         // In the midst of it, what is held goes on, once.
         run.go_until(now / 2);
@@ -383,8 +378,9 @@ impl<'a> Simulation<'a> {
         let link_index = link;
         for deed in path.take_deeds() {
             let (link, sender) = (format!("link{}", link + 1).into(), format!("host{}", link + deed.from).into());
-            let (number, what, segment) = (deed.number, deed.what, deed.segment.map(Box::new));
-            let what = Observation::Path { link, sender, number, what, segment };
+            let crate::path::Deed { number, after, part, parts, what, segment, .. } = deed;
+            let segment = segment.map(Box::new);
+            let what = Observation::Path { link, sender, number, after, part, parts, what, segment };
             // Paths look at the clock before they read packets, so what they did may seem to come before it.
             self.entries.push((Entry { at: deed.at - EARLY, what }, 100 + link_index));
         }
@@ -409,7 +405,7 @@ impl<'a> Simulation<'a> {
             }
             Next::Leaves { link, end, mut frame, forwards } => {
                 self.marks += 1;
-                frame[WINDOW..WINDOW + 2].copy_from_slice(&self.marks.to_be_bytes());
+                frame[MARK..MARK + 2].copy_from_slice(&self.marks.to_be_bytes());
                 self.departures.push((self.marks, forwards.map(|(_, order)| order)));
                 self.capture(now, link, end, Direction::Out, &frame);
                 self.crossed[link] += 1;
@@ -514,14 +510,17 @@ proptest! {
         prop_assert_eq!(found, run.arrivals.len(), "each arrival is somebody's");
         for (lane, end) in (0..2 * ways.len()).map(|lane| (lane, lane % 2)) {
             let of_lane: Vec<_> = sky.crossings.iter().filter(|crossing| crossing.lane == lane).collect();
-            let count = |fate| of_lane.iter().filter(|c| c.landings.is_empty() && c.end() == fate).count() as u64;
+            let absent = |c: &&&Crossing<'_>| c.landings.is_empty() && c.merged_into().is_none();
+            let merged = of_lane.iter().filter(|crossing| crossing.merged_into().is_some()).count() as u64;
+            let count = |fate| of_lane.iter().filter(absent).filter(|c| c.end() == fate).count() as u64;
             let arrived = of_lane.iter().filter(|crossing| !crossing.landings.is_empty()).count() as u64;
             let [lost, held, waiting] = [Fate::Lost, Fate::Held, Fate::OnItsWay].map(count);
-            prop_assert_eq!(of_lane.len() as u64, arrived + lost + held + waiting);
+            prop_assert_eq!(of_lane.len() as u64, arrived + lost + held + waiting + merged);
             if let Some(path) = &run.paths[lane / 2] {
                 let totals = path.totals(end);
                 let noise = totals.entered - of_lane.len() as u64;
                 prop_assert!(lost <= totals.lost + totals.dropped, "lost for a reason: {:?}", totals);
+                prop_assert!(merged <= totals.merged);
                 prop_assert!(held <= path.waiting(end) && waiting == 0);
                 let landed: u64 = of_lane.iter().map(|crossing| crossing.landings.len() as u64).sum();
                 prop_assert!(landed <= totals.left && totals.left <= landed + 2 * noise);

@@ -31,7 +31,7 @@ use crate::testbed::{Node, TestbedError};
 #[derive(Debug, Clone, PartialEq)]
 pub enum News {
     /// It did something to a packet, at that time in nanoseconds since the epoch.
-    Deed(Deed),
+    Deed(Box<Deed>),
     /// Packets were lost that had to be forwarded.
     Lost {
         /// The end of the link (0 or 1) that had sent them.

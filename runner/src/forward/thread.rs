@@ -141,7 +141,7 @@ impl Worker {
     /// Tells what was done, then sends what has arrived: who sees a packet can know what was done to it.
     fn send(&mut self, now: Now) {
         let deeds = self.path.take_deeds().into_iter();
-        self.shared.publish(deeds.map(|deed| News::Deed(Deed { at: now.real(deed.at), ..deed })));
+        self.shared.publish(deeds.map(|deed| News::Deed(Box::new(Deed { at: now.real(deed.at), ..deed }))));
         self.count_losses();
         for to in [0, 1] {
             let Self { ports, outboxes, .. } = self;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::chance::{Dice, Lot, Purpose};
 use super::packet::{Fate, Origin, Packet};
-use super::{Deed, Out};
+use super::{Deed, Out, Record};
 use crate::nanos;
 use crate::recording::{PathDeed, PathTotals};
 use crate::scenario::model::{Conditions, Distribution, Jitter};
@@ -29,6 +29,8 @@ pub(super) struct Lane {
     reorder: Option<Lot>,
     /// Packets that have entered.
     number: u64,
+    /// The number of the newest copy or part.
+    newest_part: u64,
     pub(super) totals: PathTotals,
     /// When the link has sent everything that it was given. Logical time: it doesn't know when anybody woke up.
     busy_until: u64,
@@ -62,6 +64,7 @@ impl Lane {
             duplicate: None,
             reorder: None,
             number: 0,
+            newest_part: 0,
             totals: PathTotals::default(),
             busy_until: 0,
             queue: VecDeque::new(),
@@ -89,6 +92,11 @@ impl Lane {
             self.reorder = now.reorder.as_ref().map(|reorder| Lot::new(&reorder.which, Purpose::Reorder));
         }
         self.plain = now.is_open();
+    }
+
+    /// Where rules write down what they do to packets of this direction.
+    pub(super) fn record<'a>(&'a mut self, now: u64, link_mtu: usize, deeds: &'a mut Vec<Deed>) -> Record<'a> {
+        Record { now, link_mtu, deeds, totals: &mut self.totals, newest_part: &mut self.newest_part }
     }
 
     /// Counts a packet that enters and settles its fate.
@@ -160,8 +168,10 @@ impl Lane {
         let copy = packet.fate.duplicated.then(|| {
             self.totals.duplicated += 1;
             self.totals.added += 1;
-            deeds.push(Deed::of(now, &packet, PathDeed::Duplicated));
-            Packet { fate: Fate::default(), ..packet.child(0, packet.frame.to_vec()) }
+            self.newest_part += 1;
+            let part = self.newest_part;
+            deeds.push(Deed { parts: vec![part], ..Deed::of(now, &packet, PathDeed::Duplicated) });
+            Packet { fate: Fate::default(), ..packet.child(0, part, packet.frame.to_vec()) }
         });
         self.transmit(now, packet, deeds, out);
         if let Some(copy) = copy {

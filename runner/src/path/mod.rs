@@ -46,10 +46,16 @@ pub type Out<'a> = &'a mut dyn FnMut(usize, &[u8]);
 pub struct Deed {
     /// When, on the caller's clock.
     pub at: u64,
+    /// How long the packet had been there.
+    pub after: u64,
     /// The end of the link (0 or 1) that the packet came from.
     pub from: usize,
     /// Which packet of this direction, from 1.
     pub number: u64,
+    /// Which of what was made of it: 0 is the packet itself.
+    pub part: u64,
+    /// The numbers of what this made of it: of the copy, or of the parts but the first one.
+    pub parts: Vec<u64>,
     /// What.
     pub what: PathDeed,
     /// The packet as it entered; `None` if it isn't a TCP segment.
@@ -58,7 +64,17 @@ pub struct Deed {
 
 impl Deed {
     fn of(at: u64, packet: &Packet<'_>, what: PathDeed) -> Self {
-        Self { at, from: packet.from, number: packet.number, what, segment: packet.as_entered() }
+        let Packet { from, number, came, part, .. } = *packet;
+        Self {
+            at,
+            after: at.saturating_sub(came),
+            from,
+            number,
+            part,
+            parts: Vec::new(),
+            what,
+            segment: packet.as_entered(),
+        }
     }
 }
 
@@ -68,6 +84,16 @@ struct Record<'a> {
     link_mtu: usize,
     deeds: &'a mut Vec<Deed>,
     totals: &'a mut PathTotals,
+    /// The number of the newest copy or part.
+    newest_part: &'a mut u64,
+}
+
+impl Record<'_> {
+    /// The number of something that is made of a packet.
+    fn next_part(&mut self) -> u64 {
+        *self.newest_part += 1;
+        *self.newest_part
+    }
 }
 
 /// What a link does to packets, in both directions.
@@ -128,7 +154,17 @@ impl Path {
             return out(1 - from, frame);
         }
         let frame = Cow::Borrowed(frame);
-        let packet = Packet { frame, from, number, copy: 0, fate, origin: Origin::Entered, entered: None };
+        let packet = Packet {
+            frame,
+            from,
+            number,
+            came: self.clock,
+            copy: 0,
+            part: 0,
+            fate,
+            origin: Origin::Entered,
+            entered: None,
+        };
         self.meet_rules(None, packet, out);
     }
 
@@ -191,12 +227,7 @@ impl Path {
         let mut rule = self.rules.remove(index);
         self.drop_held(&mut rule);
         // A bundle is of one direction, and only deeds are written: whose totals these are doesn't matter.
-        let mut record = Record {
-            now: self.clock,
-            link_mtu: self.link_mtu,
-            deeds: &mut self.deeds,
-            totals: &mut self.lanes[0].totals,
-        };
+        let mut record = self.lanes[0].record(self.clock, self.link_mtu, &mut self.deeds);
         let bundled = rule.unbundle(&mut record);
         for packet in bundled {
             self.postpone(0, rule.id, packet);
@@ -255,7 +286,17 @@ impl Path {
             None => (from, Cow::Borrowed(frame)),
         };
         let origin = Origin::Neighbour;
-        let packet = Packet { frame, from, number: 0, copy: 0, fate: Fate::default(), origin, entered: None };
+        let packet = Packet {
+            frame,
+            from,
+            number: 0,
+            came: self.clock,
+            copy: 0,
+            part: 0,
+            fate: Fate::default(),
+            origin,
+            entered: None,
+        };
         self.lanes[from].admit(self.clock, packet, &mut self.deeds, out);
     }
 
@@ -283,8 +324,7 @@ impl Path {
         while let Some(rule) = self.next_rule(packet.from, after).and_then(|index| self.rules.get_mut(index)) {
             let id = rule.id;
             after = Some(id);
-            let totals = &mut self.lanes[packet.from].totals;
-            let mut record = Record { now: self.clock, link_mtu: self.link_mtu, deeds: &mut self.deeds, totals };
+            let mut record = self.lanes[packet.from].record(self.clock, self.link_mtu, &mut self.deeds);
             packet = match rule.meet(packet, &segment, &mut record) {
                 Outcome::Unconcerned(packet) => packet,
                 Outcome::Changed(packet) => {
@@ -352,7 +392,17 @@ impl Path {
     /// by those on its way.
     fn send_forged(&mut self, from: usize, number: u64, frame: Vec<u8>, after: Option<u64>, out: Out<'_>) {
         let (frame, origin) = (Cow::Owned(frame), Origin::Forged);
-        let mut packet = Packet { frame, from, number, copy: 0, fate: Fate::default(), origin, entered: None };
+        let mut packet = Packet {
+            frame,
+            from,
+            number,
+            came: self.clock,
+            copy: 0,
+            part: 0,
+            fate: Fate::default(),
+            origin,
+            entered: None,
+        };
         self.translate(&mut packet, after);
         self.lanes[from].totals.added += 1;
         self.meet_conditions(packet, out);
@@ -378,12 +428,7 @@ impl Path {
     fn expire(&mut self, out: Out<'_>) {
         for index in 0..self.rules.len() {
             let Some(rule) = self.rules.get_mut(index) else { return };
-            let mut record = Record {
-                now: self.clock,
-                link_mtu: self.link_mtu,
-                deeds: &mut self.deeds,
-                totals: &mut self.lanes[0].totals,
-            };
+            let mut record = self.lanes[0].record(self.clock, self.link_mtu, &mut self.deeds);
             let (id, expired) = (rule.id, rule.expire(&mut record));
             for packet in expired {
                 self.meet_rules(Some(id), packet, out);

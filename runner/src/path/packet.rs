@@ -34,8 +34,12 @@ pub(super) struct Packet<'a> {
     pub(super) from: usize,
     /// Which of its direction, from 1.
     pub(super) number: u64,
-    /// 0 for what entered; something else for each thing that was made of it.
+    /// When it entered, on the path's clock.
+    pub(super) came: u64,
+    /// 0 for what entered; something else for each thing that was made of it: chance depends on it.
     pub(super) copy: u64,
+    /// 0 for what entered; each copy, and each part but the first, has a number of its own in its direction.
+    pub(super) part: u64,
     pub(super) fate: Fate,
     pub(super) origin: Origin,
     /// What it was when it entered, once somebody has looked.
@@ -56,11 +60,11 @@ impl Packet<'_> {
         }
     }
 
-    /// The `index`-th thing that is made of it, from 1. Its fate is still that of the packet.
-    pub(super) fn child(&self, index: u64, frame: Vec<u8>) -> Packet<'static> {
+    /// The `index`-th thing that is made of it, from 1, with its number. Its fate is still that of the packet.
+    pub(super) fn child(&self, index: u64, part: u64, frame: Vec<u8>) -> Packet<'static> {
         let entered = self.entered.clone();
         let copy = mix(self.copy ^ mix(index));
-        Packet { frame: Cow::Owned(frame), copy, entered, ..*self }
+        Packet { frame: Cow::Owned(frame), copy, part, entered, ..*self }
     }
 
     pub(super) fn into_owned(self) -> Packet<'static> {

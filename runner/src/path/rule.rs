@@ -9,7 +9,7 @@ use super::edit;
 use super::frame::Layout;
 use super::nat::Nat;
 use super::packet::{Packet, segment_of};
-use super::segmenting::{Bundle, can_merge, can_split, split};
+use super::segmenting::{Bundle, Merged, can_merge, can_split, split};
 use super::{Deed, Record};
 use crate::judge::segment_matches;
 use crate::mptcp::canonical;
@@ -158,7 +158,7 @@ impl Rule {
             }
             RuleAction::Duplicate => {
                 record.totals.added += 1;
-                let copy = packet.child(1, packet.frame.to_vec());
+                let copy = packet.child(1, record.next_part(), packet.frame.to_vec());
                 self.write(record, &packet, vec![&copy]);
                 Outcome::Several(vec![packet, copy])
             }
@@ -194,8 +194,8 @@ impl Rule {
             .zip(0..)
             // The first one is still the packet itself.
             .map(|(frame, index)| match index {
-                0 => Packet { copy: packet.copy, ..packet.child(0, frame) },
-                index => packet.child(index, frame),
+                0 => Packet { copy: packet.copy, ..packet.child(0, packet.part, frame) },
+                index => packet.child(index, record.next_part(), frame),
             })
             .collect();
         record.totals.added += parts.len().saturating_sub(1) as u64;
@@ -227,19 +227,26 @@ impl Rule {
         }
     }
 
-    /// What has been merged so far goes on. All that went into it is recorded, with the result at the last one; a single
-    /// segment goes on as if nothing had been.
+    /// What has been merged so far goes on, as the first of them. All that went into it is recorded, the first one last and
+    /// with the result: what happens to it from now on has its number. A single segment has only waited.
     fn complete(&self, bundle: Bundle, record: &mut Record<'_>) -> Packet<'static> {
-        let count = bundle.parts.len();
-        for (index, (number, segment)) in bundle.parts.iter().enumerate().filter(|_| count > 1) {
-            let made =
-                if index + 1 == count { segment_of(&bundle.packet.frame).into_iter().collect() } else { Vec::new() };
+        let is_merged = bundle.parts.len() > 1;
+        if !is_merged {
+            record.deeds.push(Deed::of(record.now, &bundle.packet, self.deed("release", Vec::new())));
+        }
+        for (index, Merged { number, came, part, entered }) in
+            bundle.parts.iter().enumerate().rev().filter(|_| is_merged)
+        {
+            let made = if index == 0 { segment_of(&bundle.packet.frame).into_iter().collect() } else { Vec::new() };
             record.deeds.push(Deed {
                 at: record.now,
+                after: record.now.saturating_sub(*came),
                 from: bundle.packet.from,
                 number: *number,
+                part: *part,
+                parts: Vec::new(),
                 what: self.deed(self.action.word(), made),
-                segment: segment.as_deref().cloned(),
+                segment: entered.as_deref().cloned(),
             });
         }
         bundle.packet
@@ -285,13 +292,15 @@ impl Rule {
     }
 
     pub(super) fn deed(&self, action: &str, made: Vec<Segment>) -> PathDeed {
-        PathDeed::Rule { rule: self.name.clone(), action: action.to_owned(), made }
+        PathDeed::Rule { rule: self.name.as_str().into(), action: action.into(), made }
     }
 
     /// Records what the action made of a packet.
     fn write(&self, record: &mut Record<'_>, packet: &Packet<'_>, made: Vec<&Packet<'_>>) {
+        let parts = made.iter().map(|made| made.part).filter(|part| *part != packet.part).collect();
         let made = made.into_iter().filter_map(|made| segment_of(&made.frame)).collect();
-        record.deeds.push(Deed::of(record.now, packet, self.deed(self.action.word(), made)));
+        let deed = Deed::of(record.now, packet, self.deed(self.action.word(), made));
+        record.deeds.push(Deed { parts, ..deed });
     }
 }
 

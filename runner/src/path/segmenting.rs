@@ -47,14 +47,33 @@ pub(super) fn can_merge(segment: &Segment) -> bool {
     segment.payload > 0 && !segment.flags.intersects(alone)
 }
 
+/// A packet that went into another one.
+#[derive(Debug)]
+pub(super) struct Merged {
+    /// Which of its direction.
+    pub(super) number: u64,
+    /// When it entered.
+    pub(super) came: u64,
+    /// Which of what was made of it.
+    pub(super) part: u64,
+    /// As it entered.
+    pub(super) entered: Option<Arc<Segment>>,
+}
+
+impl Merged {
+    fn of(packet: &Packet<'_>) -> Self {
+        Self { number: packet.number, came: packet.came, part: packet.part, entered: packet.entered.clone() }
+    }
+}
+
 /// Segments that are to become one.
 #[derive(Debug)]
 pub(super) struct Bundle {
     /// The first one, with the payload of those after it.
     pub(super) packet: Packet<'static>,
     layout: Layout,
-    /// What went into it: the number and the segment as it entered.
-    pub(super) parts: Vec<(u64, Option<Arc<Segment>>)>,
+    /// What went into it.
+    pub(super) parts: Vec<Merged>,
     next_sequence: u32,
     /// Until when it waits.
     pub(super) until: u64,
@@ -63,7 +82,7 @@ pub(super) struct Bundle {
 impl Bundle {
     pub(super) fn new(packet: Packet<'static>, now: u64) -> Option<Self> {
         let layout = Layout::of(&packet.frame)?;
-        let parts = vec![(packet.number, packet.entered.clone())];
+        let parts = vec![Merged::of(&packet)];
         let next_sequence = end_of(&packet.frame, &layout);
         Some(Self { packet, layout, parts, next_sequence, until: now.saturating_add(MERGE_PATIENCE) })
     }
@@ -88,7 +107,7 @@ impl Bundle {
         self.layout.set_window(frame, layout.window(&packet.frame));
         self.layout.repair(frame);
         self.next_sequence = end_of(&packet.frame, layout);
-        self.parts.push((packet.number, packet.entered.clone()));
+        self.parts.push(Merged::of(packet));
     }
 }
 

@@ -230,6 +230,16 @@ pub enum Observation {
         sender: Name,
         /// Which packet of this direction, from 1. Parts and copies bear the number of what they were made from.
         number: u64,
+        /// How long the packet had been there, in nanoseconds.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        after: u64,
+        /// Which of what was made of that packet, as the deed that made it says; 0 is the packet itself.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        part: u64,
+        /// What this made of it: the number of the copy, or those of the parts but the first one. Recordings of before don't
+        /// tell.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        parts: Vec<u64>,
         /// What was done.
         what: PathDeed,
         /// The packet as it entered; `None` if it isn't a TCP segment.
@@ -422,6 +432,11 @@ pub enum Integrity {
     },
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 /// What a path did to a packet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "deed", rename_all = "snake_case")]
@@ -439,10 +454,10 @@ pub enum PathDeed {
     /// A rule did something to it.
     Rule {
         /// The rule's name.
-        rule: String,
+        rule: Name,
         /// The word of the rule's action: `drop`, `delay`, `duplicate`, `hold`, `corrupt`, `strip`, `rewrite`, `nat`,
-        /// `inject`, `split`, `merge`; `release` when what was held went on.
-        action: String,
+        /// `inject`, `split`, `merge`; `release` when what was held, or has waited for another one in vain, went on.
+        action: Name,
         /// What went on instead of it or besides it, in its order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         made: Vec<Segment>,

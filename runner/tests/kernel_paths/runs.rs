@@ -154,7 +154,7 @@ steps:
     let actions: Vec<String> = deeds(&recording)
         .into_iter()
         .map(|(_, _, deed)| match deed {
-            PathDeed::Rule { action, .. } => action,
+            PathDeed::Rule { action, .. } => action.to_string(),
             other => format!("{other:?}"),
         })
         .collect();

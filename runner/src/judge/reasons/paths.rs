@@ -34,6 +34,6 @@ fn cause(what: &PathDeed) -> Option<Cause> {
         PathDeed::Reordered => Cause::Reordered,
         PathDeed::Duplicated => Cause::Duplicated,
         PathDeed::Rule { action, .. } if action == "release" => return None,
-        PathDeed::Rule { rule, action, .. } => Cause::Rule { rule: rule.clone(), action: action.clone() },
+        PathDeed::Rule { rule, action, .. } => Cause::Rule { rule: rule.to_string(), action: action.to_string() },
     })
 }

@@ -251,8 +251,17 @@ fn rules_and_filters_that_have_not_matched_are_told_when_a_step_fails() {
 #[test]
 fn what_a_path_did_is_told() {
     let mut run = failing();
-    let deed = |what| Observation::Path { link: "two".into(), sender: "client".into(), number: 1, what, segment: None };
-    let rule = |action: &str| PathDeed::Rule { rule: "late".to_owned(), action: action.to_owned(), made: Vec::new() };
+    let deed = |what| Observation::Path {
+        link: "two".into(),
+        sender: "client".into(),
+        number: 1,
+        after: 0,
+        part: 0,
+        parts: Vec::new(),
+        what,
+        segment: None,
+    };
+    let rule = |action: &str| PathDeed::Rule { rule: "late".into(), action: action.into(), made: Vec::new() };
     for what in [rule("hold"), PathDeed::Lost, rule("hold"), rule("release"), PathDeed::Lost, PathDeed::TooBig] {
         run.push(deed(what));
     }

@@ -86,8 +86,8 @@ fn options_in_words() {
 #[test]
 fn what_paths_did_is_told_where_they_did_it() {
     let rule = |rule: &str, action: &str, made: Vec<Segment>| PathDeed::Rule {
-        rule: rule.to_owned(),
-        action: action.to_owned(),
+        rule: rule.into(),
+        action: action.into(),
         made,
     };
     let deed = |at: u64, number: u64, what: PathDeed, segment: &Segment| {
@@ -97,6 +97,9 @@ fn what_paths_did_is_told_where_they_did_it() {
                 link: "wifi".into(),
                 sender: "client".into(),
                 number,
+                after: 0,
+                part: 0,
+                parts: Vec::new(),
                 what,
                 segment: Some(Box::new(segment.clone())),
             },
@@ -228,7 +231,10 @@ fn what_arrives_in_parts_is_not_lost() {
             link: "wifi".into(),
             sender: "client".into(),
             number: 1,
-            what: PathDeed::Rule { rule: "small".to_owned(), action: "split".to_owned(), made: parts.to_vec() },
+            after: 0,
+            part: 0,
+            parts: vec![1],
+            what: PathDeed::Rule { rule: "small".into(), action: "split".into(), made: parts.to_vec() },
             segment: Some(Box::new(fin)),
         },
     ));
