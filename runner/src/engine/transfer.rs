@@ -10,7 +10,7 @@ use crate::nanos;
 use crate::recording::{CallEnd, Integrity, Moment, Observation, Side, StepOutcome};
 use crate::scenario::model::{CloseHow, TransferPlan};
 use crate::text;
-use crate::traffic::{CloseError, Deliveries, Delivery, LiveConnection, unread};
+use crate::traffic::{CloseError, Comparison, Deliveries, Delivery, LiveConnection, unread};
 
 impl Lab<'_> {
     /// The first byte each way.
@@ -58,7 +58,10 @@ impl Lab<'_> {
         }
     }
 
+    /// Its time is up. That bytes arrived damaged, or not at all, is told all the same: then no lack of time is the reason
+    /// why the last ones did not come.
     fn stuck(&self, name: &str, deadline: Duration) -> StepOutcome {
+        self.note_damage(name);
         let seen = self.connections.get(name).map_or_else(String::new, |connection| {
             let side = |sender| {
                 let progress = connection.progress(sender);
@@ -68,6 +71,21 @@ impl Lab<'_> {
             format!("bytes from the client: {}; from the server: {}", side(Side::Client), side(Side::Server))
         });
         StepOutcome::timed_out(format!("the end of the transfer on `{name}`"), seen, deadline)
+    }
+
+    fn note_damage(&self, name: &str) {
+        let Some(connection) = self.connections.get(name) else { return };
+        for sender in [Side::Client, Side::Server] {
+            let progress = connection.progress(sender);
+            let Comparison { first: Some(first), wrong } = progress.comparison() else { continue };
+            self.recorder.note(Observation::Transferred {
+                connection: name.to_owned(),
+                sender,
+                bytes: progress.received_of_transfer(),
+                integrity: Integrity::Corrupt { first, count: wrong },
+                took: None,
+            });
+        }
     }
 
     /// Records what each direction came to. A call that failed before all bytes had arrived is the outcome; at the end of a

@@ -29,12 +29,20 @@ pub struct Progress {
     received: Rc<Cell<u64>>,
     /// What had been received when the current transfer began.
     before: Rc<Cell<u64>>,
+    /// How the bytes of the current transfer compare.
+    comparison: Rc<Cell<Comparison>>,
 }
 
 impl Progress {
     /// A transfer begins.
     pub fn begin(&self) {
         self.before.set(self.received.get());
+        self.comparison.take();
+    }
+
+    /// How the bytes compare that have been received since the current transfer began.
+    pub fn comparison(&self) -> Comparison {
+        self.comparison.get()
     }
 
     /// Bytes read by the receiver since the current transfer began.
@@ -56,8 +64,11 @@ impl Progress {
         self.sent.set(self.sent.get() + bytes as u64);
     }
 
-    fn add_received(&self, bytes: usize) {
+    fn add_received(&self, bytes: usize, comparison: Comparison) {
         self.received.set(self.received.get() + bytes as u64);
+        let mut all = self.comparison.get();
+        all.add(comparison);
+        self.comparison.set(all);
     }
 }
 
@@ -280,7 +291,7 @@ impl Flow {
                 let payload = Payload::of(&self.connection, self.from);
                 let received = buffer.get(..count).unwrap_or_default();
                 let comparison = payload.compare(self.progress.received(), received);
-                self.progress.add_received(count);
+                self.progress.add_received(count, comparison);
                 let mut delivery = self.delivery.borrow_mut();
                 delivery.comparison.add(comparison);
                 delivery.bytes += count as u64;
@@ -330,11 +341,13 @@ mod tests {
     fn a_transfer_counts_from_its_own_start() {
         let progress = Progress::default();
         progress.begin();
-        progress.add_received(5);
+        progress.add_received(5, Comparison { first: Some(3), wrong: 2 });
+        assert_eq!(progress.comparison(), Comparison { first: Some(3), wrong: 2 });
         assert_eq!(progress.received_of_transfer(), 5);
         progress.begin();
         assert_eq!((progress.received_of_transfer(), progress.received()), (0, 5));
-        progress.add_received(2);
+        assert_eq!(progress.comparison(), Comparison::default());
+        progress.add_received(2, Comparison::default());
         assert_eq!(progress.received_of_transfer(), 2);
     }
 }
