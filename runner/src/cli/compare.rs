@@ -49,11 +49,10 @@ fn compare(args: &CompareArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: 
     }
     let cache = Cache::new(&args.cache, &args.machine);
     // Both, before any of them is run.
-    for (name, operand) in [(&args.a, &operands.a), (&args.b, &operands.b)] {
-        examine(name, operand, &cache, launcher, printer)?;
-    }
-    let a = obtain(&args.a, &operands.a, &scenarios, &cache, launcher, printer)?;
-    let b = obtain(&args.b, &operands.b, &scenarios, &cache, launcher, printer)?;
+    let a = examine(&args.a, &operands.a, &cache, launcher, printer)?;
+    let b = examine(&args.b, &operands.b, &cache, launcher, printer)?;
+    let a = obtain(&args.a, a, &scenarios, &cache, launcher, printer)?;
+    let b = obtain(&args.b, b, &scenarios, &cache, launcher, printer)?;
     let (a, b) = (narrow(a, &paths, &scenarios), narrow(b, &paths, &scenarios));
     if a.scenarios.iter().all(|outcome| b.scenarios.iter().all(|other| other.label != outcome.label)) {
         nothing_to_compare(&paths, &a, &b, printer);
@@ -142,19 +141,26 @@ fn operand(
     }
 }
 
-/// Whether a side can be read at all.
-fn examine(
+/// A side that can be read.
+enum Examined<'a> {
+    Stored(Box<Results>),
+    /// With its name in the cache.
+    Kernel(&'a WhichKernel, String),
+}
+
+fn examine<'a>(
     name: &Path,
-    operand: &Operand,
+    operand: &'a Operand,
     cache: &Cache,
     launcher: &dyn Launcher,
     printer: &mut Printer,
-) -> Result<(), Exit> {
+) -> Result<Examined<'a>, Exit> {
     match operand {
-        Operand::Stored(folder) => stored(folder, printer).map(drop),
-        Operand::Kernel(kernel) => {
-            cache.key(kernel, launcher).map(drop).map_err(|trouble| unusable(name, trouble, printer))
-        }
+        Operand::Stored(folder) => Ok(Examined::Stored(Box::new(stored(folder, printer)?))),
+        Operand::Kernel(kernel) => match cache.key(kernel, launcher) {
+            Ok(key) => Ok(Examined::Kernel(kernel, key)),
+            Err(trouble) => Err(unusable(name, trouble, printer)),
+        },
     }
 }
 
@@ -175,21 +181,22 @@ fn unusable(name: &Path, mut trouble: Trouble, printer: &mut Printer) -> Exit {
 
 fn obtain(
     name: &Path,
-    operand: &Operand,
+    side: Examined<'_>,
     scenarios: &[Scenario],
     cache: &Cache,
     launcher: &dyn Launcher,
     printer: &mut Printer,
 ) -> Result<Results, Exit> {
-    match operand {
-        Operand::Stored(folder) => stored(folder, printer),
-        Operand::Kernel(kernel) => {
+    match side {
+        Examined::Stored(results) => Ok(*results),
+        Examined::Kernel(kernel, key) => {
             let shown = text::one_line(&name.display().to_string());
             printer.note(&format!("{shown}: {}", text::count(scenarios.len() as u64, "scenario")));
-            let obtained = cache.obtain(kernel, scenarios, launcher, printer).map_err(|missing| match missing {
-                Missing::Interrupted => Exit::Interrupted,
-                Missing::Trouble(trouble) => unusable(name, trouble, printer),
-            })?;
+            let obtained =
+                cache.obtain(kernel, &key, scenarios, launcher, printer).map_err(|missing| match missing {
+                    Missing::Interrupted => Exit::Interrupted,
+                    Missing::Trouble(trouble) => unusable(name, trouble, printer),
+                })?;
             printer.note(&format!("{shown}: {} run, {} re-used", obtained.ran, obtained.reused));
             Ok(obtained.results)
         }

@@ -60,15 +60,16 @@ impl Cache {
         Self { root, fresh: args.fresh, machine: machine.clone() }
     }
 
-    /// Results of these scenarios on a kernel, in their order.
+    /// Results of these scenarios on a kernel, in their order. `key`: the kernel's.
     pub(super) fn obtain(
         &self,
         kernel: &WhichKernel,
+        key: &str,
         scenarios: &[Scenario],
         launcher: &dyn Launcher,
         printer: &mut Printer,
     ) -> Result<Obtained, Missing> {
-        let folder = self.root.join(self.key(kernel, launcher)?);
+        let folder = self.root.join(key);
         let known = if self.fresh { None } else { stored(&folder, printer) };
         let usable = |scenario: &Scenario| -> Option<Outcome> {
             let outcome = known.as_ref()?.scenarios.iter().find(|outcome| outcome.label == scenario.label())?;

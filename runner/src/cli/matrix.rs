@@ -59,7 +59,11 @@ fn column(
         reused,
         late_trouble,
     };
-    match cache.obtain(&kernel.kernel, scenarios, launcher, printer) {
+    let obtained = match cache.key(&kernel.kernel, launcher) {
+        Ok(key) => cache.obtain(&kernel.kernel, &key, scenarios, launcher, printer),
+        Err(trouble) => Err(Missing::Trouble(trouble)),
+    };
+    match obtained {
         Ok(Obtained { results, ran, reused }) => {
             printer.note(&format!("{name}: {ran} run, {reused} re-used"));
             Ok((column(Ok(results.kernel.clone()), ran, reused, results.late_trouble.clone()), Some(results)))

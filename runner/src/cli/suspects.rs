@@ -97,7 +97,8 @@ impl Suspects {
         };
         let forms = |done: &Done| -> BTreeSet<String> { complaints(done).into_iter().map(|(form, _)| form).collect() };
         let again = forms(alone);
-        let kernel_log = alone.run.as_ref().map(|run| kernel_lines(&run.recording)).unwrap_or_default();
+        let of_run = alone.run.iter().flat_map(|run| judge::kernel_lines(&run.recording));
+        let kernel_log: Vec<String> = of_run.map(|(_, line)| line.to_owned()).collect();
         let own = complaints(&done);
         let mut shown_by = BTreeSet::new();
         let mut unknown = Vec::new();
@@ -172,14 +173,6 @@ fn complaints(done: &Done) -> Vec<(String, String)> {
     let (Verdict::Failed(findings) | Verdict::Error(findings)) = &done.verdict else { return Vec::new() };
     let kernel = findings.iter().filter(|finding| finding.kind == FindingKind::Kernel);
     kernel.map(|finding| (judge::complaint_form(&finding.summary), finding.summary.clone())).collect()
-}
-
-fn kernel_lines(recording: &Recording) -> Vec<String> {
-    let line = |entry: &Entry| match &entry.what {
-        Observation::KernelLog { line } => Some(line.clone()),
-        _ => None,
-    };
-    recording.entries.iter().filter_map(line).collect()
 }
 
 /// Notes what came later at the end of a recording.

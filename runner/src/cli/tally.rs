@@ -198,8 +198,11 @@ impl<'a> Tally<'a> {
     pub(super) fn settle_suspects(&mut self, judged: impl Fn(&Scenario, &Recording) -> (Verdict, Option<Candidate>)) {
         for Cleared { run, mut done, acquitted, unassigned } in self.suspects.settle(self.schedule) {
             if let (Some(scenario), Some(run)) = (self.schedule.scenario(run), &done.run) {
-                let recording = if acquitted { without_kernel_log(&run.recording) } else { run.recording.clone() };
-                (done.verdict, done.candidate) = judged(scenario, &recording);
+                (done.verdict, done.candidate) = if acquitted {
+                    judged(scenario, &without_kernel_log(&run.recording))
+                } else {
+                    judged(scenario, &run.recording)
+                };
             }
             self.settle_run(run, done, unassigned);
         }

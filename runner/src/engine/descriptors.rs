@@ -36,9 +36,20 @@ fn most_sockets(scenario: &Scenario) -> u64 {
         match &step.action {
             Action::Listen(_) => open += 1,
             Action::Connect(plan) => open += 2 + u64::from(plan.implicit_listener.is_some()),
-            Action::Close { how, .. } if *how != CloseHow::HalfClose => open = open.saturating_sub(2),
+            Action::Close { how: CloseHow::Graceful | CloseHow::Abrupt, .. } => open = open.saturating_sub(2),
             Action::StopListening { .. } => open = open.saturating_sub(1),
-            _ => {}
+            Action::Close { how: CloseHow::HalfClose, .. }
+            | Action::Transfer(_)
+            | Action::FinishTransfer { .. }
+            | Action::Wait { .. }
+            | Action::Quiet { .. }
+            | Action::Check(_)
+            | Action::SetPath(_)
+            | Action::AddRule { .. }
+            | Action::RemoveRule { .. }
+            | Action::Release { .. }
+            | Action::ExpectError { .. }
+            | Action::Do(_) => {}
         }
         most = most.max(open);
     }

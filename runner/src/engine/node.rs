@@ -17,7 +17,7 @@ use crate::netlink::events::{EventSocket, Received, Reception};
 use crate::netlink::nft::NftClient;
 use crate::netlink::pm::PmClient;
 use crate::observe::{Capture, CaptureSocket, Counters, KeptFrames};
-use crate::recording::{LostWhat, Observation};
+use crate::recording::{LostWhat, Name, Observation};
 use crate::sys::readiness::watch;
 
 /// One namespace of a running scenario.
@@ -60,7 +60,7 @@ impl Opened {
     pub(super) async fn start(self, recorder: &Rc<Recorder>, ring_bytes: usize) -> Result<Node, String> {
         let capture = self.capture.start(ring_bytes).await.map_err(text)?;
         let observers = Rc::new(Observers {
-            namespace: self.name,
+            namespace: self.name.into(),
             devices: self.devices,
             events: self.events.map(RefCell::new),
             capture,
@@ -81,7 +81,7 @@ impl Node {
         let _ = self.task.await;
         let observers = Rc::try_unwrap(self.observers).ok()?;
         observers.capture.close();
-        let (namespace, devices) = (observers.namespace, observers.devices);
+        let (namespace, devices) = (observers.namespace.to_string(), observers.devices);
         Some(NamespaceFrames { namespace, devices, frames: observers.frames.into_inner() })
     }
 
@@ -109,7 +109,7 @@ pub struct NamespaceFrames {
 
 /// What listens to a namespace.
 pub(super) struct Observers {
-    namespace: String,
+    namespace: Name,
     devices: DeviceNames,
     events: Option<RefCell<EventSocket>>,
     capture: Capture,
@@ -156,7 +156,7 @@ impl Observers {
             self.frames.borrow_mut().keep(&frame);
             let Some(segment) = frame.segment() else { return };
             let packet = Observation::Packet {
-                namespace: self.namespace.as_str().into(),
+                namespace: self.namespace.clone(),
                 device: self.devices.name(frame.ifindex).into(),
                 direction: frame.direction,
                 segment,
@@ -165,7 +165,7 @@ impl Observers {
         });
         let lost = self.capture.lost();
         if !matches!(lost, Ok(0)) {
-            let namespace = self.namespace.clone();
+            let namespace = self.namespace.to_string();
             let lost = Observation::Lost { namespace, what: LostWhat::Packets, count: lost.ok() };
             self.recorder.observe(nanos::now(), lost);
         }

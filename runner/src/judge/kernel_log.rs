@@ -21,7 +21,7 @@ const TELLING: &[&str] = &["CPU:", "Workqueue:", "RIP:", "pc :", "epc :", "Read 
 
 /// The finding about what the kernel complained of, unless it was found out that another run brought it about.
 pub(crate) fn kernel_finding(recording: &Recording) -> Option<Finding> {
-    let own: Vec<(u64, &str)> = lines(recording).collect();
+    let own: Vec<(u64, &str)> = kernel_lines(recording).collect();
     let (at, headline) = *own.iter().find(|(_, line)| trouble_in(line).is_some())?;
     let report: Vec<&str> = own.iter().map(|(_, line)| *line).collect();
     let (summary, report) = match ran_alone(recording) {
@@ -60,7 +60,7 @@ pub fn kernel_remark(recording: &Recording) -> Option<String> {
 /// printed.
 pub fn kernel_complaints(recording: &Recording) -> Vec<(String, String)> {
     let mut seen = BTreeSet::new();
-    lines(recording)
+    kernel_lines(recording)
         .filter(|(_, line)| trouble_in(line).is_some())
         .map(|(_, line)| (complaint_form(line), line.to_owned()))
         .filter(|(form, _)| seen.insert(form.clone()))
@@ -105,7 +105,8 @@ fn complains(lines: &[String]) -> bool {
     lines.iter().any(|line| trouble_in(line).is_some())
 }
 
-fn lines(recording: &Recording) -> impl Iterator<Item = (u64, &str)> {
+/// What the kernel said during a run, with the times.
+pub fn kernel_lines(recording: &Recording) -> impl Iterator<Item = (u64, &str)> {
     recording.entries.iter().filter_map(|entry| match &entry.what {
         Observation::KernelLog { line } => Some((entry.at, line.as_str())),
         _ => None,

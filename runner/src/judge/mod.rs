@@ -28,7 +28,7 @@ mod tests;
 pub use canonical::canonical;
 pub use checks::judge;
 pub(crate) use kernel_log::kernel_finding;
-pub use kernel_log::{complaint_form, kernel_complaints, kernel_remark, without_kernel_log};
+pub use kernel_log::{complaint_form, kernel_complaints, kernel_lines, kernel_remark, without_kernel_log};
 pub use matching::{event_matches, is_usable, option_matches, segment_matches, subflow_matches};
 pub(crate) use outcome::{call_words, contradiction_words, outcome_words};
 pub use reasons::{Cause, Idle, Many, Reason, Syns, Unused};

@@ -154,17 +154,7 @@ impl Path {
             return out(1 - from, frame);
         }
         let frame = Cow::Borrowed(frame);
-        let packet = Packet {
-            frame,
-            from,
-            number,
-            came: self.clock,
-            copy: 0,
-            part: 0,
-            fate,
-            origin: Origin::Entered,
-            entered: None,
-        };
+        let packet = Packet::new(frame, from, number, self.clock, fate, Origin::Entered);
         self.meet_rules(None, packet, out);
     }
 
@@ -285,18 +275,7 @@ impl Path {
             Some(answer) => (1 - from, Cow::Owned(answer)),
             None => (from, Cow::Borrowed(frame)),
         };
-        let origin = Origin::Neighbour;
-        let packet = Packet {
-            frame,
-            from,
-            number: 0,
-            came: self.clock,
-            copy: 0,
-            part: 0,
-            fate: Fate::default(),
-            origin,
-            entered: None,
-        };
+        let packet = Packet::new(frame, from, 0, self.clock, Fate::default(), Origin::Neighbour);
         self.lanes[from].admit(self.clock, packet, &mut self.deeds, out);
     }
 
@@ -391,18 +370,7 @@ impl Path {
     /// Sends what the path made up at that rule, or behind all of them. It meets no rule, but its addresses are translated
     /// by those on its way.
     fn send_forged(&mut self, from: usize, number: u64, frame: Vec<u8>, after: Option<u64>, out: Out<'_>) {
-        let (frame, origin) = (Cow::Owned(frame), Origin::Forged);
-        let mut packet = Packet {
-            frame,
-            from,
-            number,
-            came: self.clock,
-            copy: 0,
-            part: 0,
-            fate: Fate::default(),
-            origin,
-            entered: None,
-        };
+        let mut packet = Packet::new(Cow::Owned(frame), from, number, self.clock, Fate::default(), Origin::Forged);
         self.translate(&mut packet, after);
         self.lanes[from].totals.added += 1;
         self.meet_conditions(packet, out);

@@ -46,7 +46,12 @@ pub(super) struct Packet<'a> {
     pub(super) entered: Option<Arc<Segment>>,
 }
 
-impl Packet<'_> {
+impl<'a> Packet<'a> {
+    /// One that nothing has been made of yet.
+    pub(super) fn new(frame: Cow<'a, [u8]>, from: usize, number: u64, came: u64, fate: Fate, origin: Origin) -> Self {
+        Self { frame, from, number, came, copy: 0, part: 0, fate, origin, entered: None }
+    }
+
     /// The length of the IP packet in bytes.
     pub(super) fn ip_length(&self) -> u64 {
         self.frame.len().saturating_sub(super::frame::ETHERNET) as u64

@@ -82,7 +82,7 @@ impl Flows {
     }
 
     fn deliveries(&self) -> Deliveries {
-        self.0.each_ref().map(|flow| flow.as_ref().map(|flow| flow.delivery.borrow().clone()))
+        self.0.each_ref().map(|flow| flow.as_ref().map(Flow::delivered))
     }
 }
 

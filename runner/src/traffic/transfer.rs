@@ -155,7 +155,7 @@ pub(super) struct Flow {
     pub(super) one_way: bool,
     pub(super) progress: Progress,
     pub(super) tell: Tell,
-    /// What it has come to until now.
+    /// What it has come to until now; how the bytes compare is in the progress.
     pub(super) delivery: Rc<RefCell<Delivery>>,
 }
 
@@ -293,13 +293,17 @@ impl Flow {
                 let comparison = payload.compare(self.progress.received(), received);
                 self.progress.add_received(count, comparison);
                 let mut delivery = self.delivery.borrow_mut();
-                delivery.comparison.add(comparison);
                 delivery.bytes += count as u64;
                 return true;
             }
         };
         self.stop(self.from.other(), SocketCall::Read, got);
         false
+    }
+
+    /// What it has come to until now.
+    pub(super) fn delivered(&self) -> Delivery {
+        Delivery { comparison: self.progress.comparison(), ..self.delivery.borrow().clone() }
     }
 
     fn left(&self) -> u64 {

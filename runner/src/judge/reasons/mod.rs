@@ -152,7 +152,7 @@ pub enum Many {
 }
 
 /// What made a path treat a packet otherwise than by passing it on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// Loss.
     Lost,

@@ -1,28 +1,24 @@
 //! What paths did to packets.
 
+use indexmap::IndexMap;
+
 use crate::recording::{Name, Observation, PathDeed};
 
 use super::{Cause, Known, Reason};
 
 /// The paths that did anything but pass packets on.
 pub(super) fn deeds(known: &Known<'_, '_>) -> Vec<Reason> {
-    let mut paths: Vec<(&Name, Vec<(Cause, u64)>)> = Vec::new();
+    let mut paths: IndexMap<&Name, IndexMap<Cause, u64>> = IndexMap::new();
     for what in known.observations() {
         let Observation::Path { link, what, .. } = what else { continue };
         let Some(cause) = cause(what) else { continue };
-        let deeds = entry(&mut paths, link);
-        *entry(deeds, cause) += 1;
+        *paths.entry(link).or_default().entry(cause).or_default() += 1;
     }
-    paths.into_iter().map(|(link, deeds)| Reason::Path { link: link.to_string(), deeds }).collect()
-}
-
-/// What belongs to a key: there are few of them, and their order counts.
-fn entry<K: PartialEq, V: Default>(entries: &mut Vec<(K, V)>, key: K) -> &mut V {
-    let at = entries.iter().position(|(known, _)| *known == key).unwrap_or_else(|| {
-        entries.push((key, V::default()));
-        entries.len() - 1
-    });
-    &mut entries[at].1
+    let reason = |(link, deeds): (&Name, IndexMap<Cause, u64>)| Reason::Path {
+        link: link.to_string(),
+        deeds: deeds.into_iter().collect(),
+    };
+    paths.into_iter().map(reason).collect()
 }
 
 /// What a rule did to a packet when it released it was counted when it held it.
