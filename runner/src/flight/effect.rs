@@ -3,10 +3,6 @@
 use crate::recording::{Entry, Observation, PathDeed};
 use crate::wire::Segment;
 
-/// Which was the deed that made a packet late, of all. What waited for others until one came that it doesn't go with
-/// (`false`) is ahead of that one, even if that came late, too.
-pub(super) type Order = (bool, usize);
-
 /// Something that must come out at the other end of a link.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Item<'a> {
@@ -14,7 +10,7 @@ pub(super) struct Item<'a> {
     /// It can't arrive before.
     pub(super) earliest: u64,
     /// Of two that can arrive at the same time, the smaller one comes first.
-    pub(super) order: Order,
+    pub(super) order: usize,
     /// Not each of those that are marked so comes out.
     pub(super) optional: bool,
 }
@@ -22,7 +18,7 @@ pub(super) struct Item<'a> {
 impl<'a> Item<'a> {
     /// A segment as it was sent.
     pub(super) fn sent(segment: &'a Segment, at: u64) -> Self {
-        Self { segment, earliest: at, order: (true, usize::MAX), optional: false }
+        Self { segment, earliest: at, order: usize::MAX, optional: false }
     }
 }
 
@@ -41,7 +37,7 @@ struct Piece<'a> {
 
 impl Piece<'_> {
     /// It doesn't arrive before that, by this deed.
-    fn wait_until(&mut self, earliest: u64, order: Order) {
+    fn wait_until(&mut self, earliest: u64, order: usize) {
         (self.item.earliest, self.item.order) = (self.item.earliest.max(earliest), order);
     }
 }
@@ -133,7 +129,7 @@ impl<'a> Work<'a> {
             PathDeed::Reordered if self.told || self.are_alike() => {
                 let until = done.at.saturating_add(delays.by_reordering());
                 if let Some(piece) = self.meant(done).and_then(|index| self.pieces.get_mut(index)) {
-                    piece.wait_until(until, (true, done.order));
+                    piece.wait_until(until, done.order);
                     piece.through = true;
                 }
             }
@@ -155,8 +151,7 @@ impl<'a> Work<'a> {
     }
 
     fn apply_rule(&mut self, done: &Done<'a>, rule: &'a str, action: &str, made: &'a [Segment], delays: &impl Delays) {
-        let Done { at, .. } = *done;
-        let order = (true, done.order);
+        let Done { at, order, .. } = *done;
         match (action, made) {
             ("drop", _) if !self.unhold(rule, done, |_| None) => {
                 let index = self.touch(done, rule, made);
@@ -174,13 +169,7 @@ impl<'a> Work<'a> {
                     piece.wait_until(earliest, order);
                     Some(piece)
                 };
-                if !self.unhold(rule, done, goes_on)
-                    && self.told
-                    // It has waited in vain for another one, to be merged with.
-                    && let Some(piece) = self.of_part(done.part).and_then(|index| self.pieces.get_mut(index))
-                {
-                    piece.wait_until(at, (false, done.order));
-                }
+                self.unhold(rule, done, goes_on);
             }
             ("delay", _) => {
                 let until = at.saturating_add(delays.by_rule(rule));

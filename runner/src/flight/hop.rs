@@ -81,7 +81,7 @@ impl<'a> Place for InNamespaces<'_, 'a> {
 
     fn offer(&self, by: usize, _: u32) -> Option<Offer> {
         let at = self.sky.landings.get(by)?.at;
-        Some(Offer { by, sent: at, earliest: at, order: (true, 0), latest: u64::MAX, optional: false })
+        Some(Offer { by, sent: at, earliest: at, order: 0, latest: u64::MAX, optional: false })
     }
 
     fn arrived(&self, index: usize) -> u64 {

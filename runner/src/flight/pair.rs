@@ -5,8 +5,6 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 
 use crate::wire::{MptcpOption, Segment};
 
-use super::effect::Order;
-
 /// How many of several alike are looked at, at most, to find one that may arrive earlier than it seemed.
 const REACH: usize = 64;
 
@@ -20,7 +18,7 @@ pub(super) struct Offer {
     /// It can't arrive before, as far as is known.
     pub(super) earliest: u64,
     /// Of two with the same time, the smaller one comes first.
-    pub(super) order: Order,
+    pub(super) order: usize,
     /// Nor after.
     pub(super) latest: u64,
     /// Some of what `by` offers is gone, and it is not known which.
@@ -172,7 +170,7 @@ mod tests {
     use super::*;
 
     fn offer(by: usize, earliest: u64) -> Offer {
-        Offer { by, sent: earliest, earliest, order: (true, 0), latest: u64::MAX, optional: false }
+        Offer { by, sent: earliest, earliest, order: 0, latest: u64::MAX, optional: false }
     }
 
     #[test]

@@ -227,17 +227,13 @@ impl Rule {
         }
     }
 
-    /// What has been merged so far goes on, as the first of them. All that went into it is recorded, the first one last and
-    /// with the result: what happens to it from now on has its number. A single segment has only waited.
+    /// What has been merged so far goes on. All that went into it is recorded, with the result at the last one; a single
+    /// segment goes on as if nothing had been.
     fn complete(&self, bundle: Bundle, record: &mut Record<'_>) -> Packet<'static> {
-        let is_merged = bundle.parts.len() > 1;
-        if !is_merged {
-            record.deeds.push(Deed::of(record.now, &bundle.packet, self.deed("release", Vec::new())));
-        }
-        for (index, Merged { number, came, part, entered }) in
-            bundle.parts.iter().enumerate().rev().filter(|_| is_merged)
-        {
-            let made = if index == 0 { segment_of(&bundle.packet.frame).into_iter().collect() } else { Vec::new() };
+        let count = bundle.parts.len();
+        for (index, Merged { number, came, part, entered }) in bundle.parts.iter().enumerate().filter(|_| count > 1) {
+            let made =
+                if index + 1 == count { segment_of(&bundle.packet.frame).into_iter().collect() } else { Vec::new() };
             record.deeds.push(Deed {
                 at: record.now,
                 after: record.now.saturating_sub(*came),

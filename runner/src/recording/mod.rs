@@ -456,7 +456,7 @@ pub enum PathDeed {
         /// The rule's name.
         rule: Name,
         /// The word of the rule's action: `drop`, `delay`, `duplicate`, `hold`, `corrupt`, `strip`, `rewrite`, `nat`,
-        /// `inject`, `split`, `merge`; `release` when what was held, or has waited for another one in vain, went on.
+        /// `inject`, `split`, `merge`; `release` when what was held went on.
         action: Name,
         /// What went on instead of it or besides it, in its order.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
