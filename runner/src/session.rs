@@ -191,7 +191,7 @@ impl Session {
 
     /// On a thread of its own that lives in the home namespace: the caller's stays where it is.
     fn at_home<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, String> {
-        let _counted = engine::Counted::new().ok_or_else(|| engine::INTERRUPTED.to_owned())?;
+        let _at_work = engine::AtWork::unless_abandoned().ok_or_else(|| engine::INTERRUPTED.to_owned())?;
         thread::scope(|scope| {
             let worker = thread::Builder::new().name("scenario".to_owned()).spawn_scoped(scope, || {
                 self.home.enter_for_good().map_err(|error| error.to_string())?;

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use indexmap::IndexMap;
 
+use crate::engine::AtWork;
 use crate::files::Folder;
 use crate::plan;
 use crate::report::{Printer, suite_name};
@@ -170,13 +171,14 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
     tally.begin();
     let mut no_thread = None;
     for batch in schedule.batches() {
-        let work = |scenario: &Scenario| carry_out(scenario, &features, args, lab);
-        let flow = pool.work(batch.runs(), batch.workers(), work, |event| tally.hear(event));
+        let work = |(scenario, at_work)| carry_out(scenario, at_work, &features, args, lab);
+        let flow = pool.work(at_work(batch.runs()), batch.workers(), work, |event| tally.hear(event));
         let flow = flow.and_then(|flow| {
             // One kernel log is that of all runs: whose a warning is, each of them alone tells.
             let suspects = tally.to_run_alone();
             let jobs = usize::from(!suspects.is_empty());
-            pool.work(suspects.into_iter(), jobs, |scenario| run_again(scenario, lab), |event| tally.hear_alone(event))
+            let again = |(scenario, at_work)| run_again(scenario, at_work, lab);
+            pool.work(at_work(suspects.into_iter()), jobs, again, |event| tally.hear_alone(event))
                 .map(|alone| if alone.is_break() { alone } else { flow })
         });
         tally.settle_suspects(|scenario, recording| judged(scenario, recording, args, lab));
@@ -198,6 +200,13 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
         return Err(Exit::Environment);
     }
     Ok(exit)
+}
+
+/// The jobs, each counted as work from the moment in which it is handed out.
+fn at_work<'a>(
+    jobs: impl Iterator<Item = (usize, &'a Scenario)>,
+) -> impl Iterator<Item = (usize, (&'a Scenario, AtWork))> {
+    jobs.map(|(number, scenario)| (number, (scenario, AtWork::new())))
 }
 
 fn tell_notes(lab: &dyn Lab, printer: &mut Printer) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
-use crate::engine::Run;
+use crate::engine::{AtWork, Run};
 use crate::judge::{Candidate, Finding, FindingKind, Snapshots, Verdict};
 use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
@@ -23,9 +23,10 @@ pub(super) struct Done {
     pub(super) duration: Duration,
 }
 
-/// Runs and judges one scenario.
+/// Runs and judges one scenario. `at_work` is kept until it has no namespaces any more.
 pub(super) fn carry_out(
     scenario: &Scenario,
+    at_work: AtWork,
     features: &BTreeMap<Feature, Availability>,
     args: &RunArgs,
     lab: &dyn Lab,
@@ -37,6 +38,7 @@ pub(super) fn carry_out(
     // A defect of ours in one scenario must not take the others' verdicts along.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let run = lab.run(scenario)?;
+        drop(at_work);
         let (verdict, candidate) = judged(scenario, &run.recording, args, lab);
         Ok::<_, Trouble>((verdict, run, candidate))
     }));
@@ -44,10 +46,11 @@ pub(super) fn carry_out(
 }
 
 /// Runs a scenario again, only to see what the kernel says of it: nothing is compared with its snapshot.
-pub(super) fn run_again(scenario: &Scenario, lab: &dyn Lab) -> Done {
+pub(super) fn run_again(scenario: &Scenario, at_work: AtWork, lab: &dyn Lab) -> Done {
     let begin = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let run = lab.run(scenario)?;
+        drop(at_work);
         let verdict = lab.verdict(scenario, &run.recording, Snapshots::Ignore);
         Ok::<_, Trouble>((verdict, run, None))
     }));

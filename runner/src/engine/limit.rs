@@ -15,7 +15,7 @@ use crate::text;
 /// Whether all runs are to be given up.
 static ABANDONED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
-/// How many threads may have namespaces.
+/// How many pieces of work are under way that may have namespaces.
 static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 
 /// Gives up all runs of this process, those to come included. Each takes its namespaces down in good order. Returns
@@ -33,21 +33,27 @@ pub(crate) fn abandoned() -> bool {
 /// What is said of a run that was given up.
 pub(crate) const INTERRUPTED: &str = "interrupted before its end";
 
-/// A thread that may have namespaces, counted as long as this lives.
+/// Work that may have namespaces, now or soon, counted as long as this lives.
 #[derive(Debug)]
-pub(crate) struct Counted(());
+pub struct AtWork(());
 
-impl Counted {
+impl AtWork {
+    /// Work that begins soon, on whatever thread: if all is given up before it does, it still comes to an end of its own.
+    #[expect(clippy::new_without_default, reason = "it counts")]
+    pub fn new() -> Self {
+        AT_WORK.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+
     /// `None` if all runs are given up. It is counted first and asks then, [`abandon_all`] does it the other way round: one
     /// of both sees the other.
-    pub(crate) fn new() -> Option<Self> {
-        AT_WORK.fetch_add(1, Ordering::SeqCst);
-        let counted = Self(());
-        (!abandoned()).then_some(counted)
+    pub(crate) fn unless_abandoned() -> Option<Self> {
+        let at_work = Self::new();
+        (!abandoned()).then_some(at_work)
     }
 }
 
-impl Drop for Counted {
+impl Drop for AtWork {
     fn drop(&mut self) {
         AT_WORK.fetch_sub(1, Ordering::SeqCst);
     }
