@@ -26,6 +26,9 @@ fn main() -> ExitCode {
         ("an_announcement_over_the_limit", None, false, || says("no-accept-limit", "limit `add_addr_accepted` is 0")),
         ("endpoints_and_a_userspace_path_manager", None, false, || says("userspace", "(net.mptcp.pm_type 1)")),
         ("a_subflow_in_fin_wait", None, false, || says("cut", "10.0.1.1:8080 of `main` is in FIN-WAIT-1")),
+        ("an_announcement_that_is_not_kept", None, false, || {
+            says("forgotten-address", "does not remember announcements")
+        }),
         ("a_limit_in_use", None, false, || says("limit", "server: `main` has 1 of at most 1 additional subflows")),
         ("another_device", None, false, || says("other-device", "left by wlan0, not by wlan1")),
         ("a_rule_that_has_not_matched", None, false, || says("unused-rule", "rule `strip-it` has not matched")),

@@ -3,8 +3,11 @@
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 
-use crate::mptcp::{EventKind, canonical};
+use indexmap::IndexMap;
+
+use crate::mptcp::{EndpointFlags, EventKind, canonical};
 use crate::recording::{Direction, Observation};
+use crate::scenario::model::Operation;
 use crate::wire::{MptcpOption, TcpFlags};
 
 use super::{Known, Reason, Sockets, Unused, counters};
@@ -15,34 +18,42 @@ const REFUSALS: [&str; 3] =
 
 /// The announced addresses that no subflow was opened to.
 pub(super) fn unused(known: &Known<'_, '_>) -> Vec<Reason> {
-    let mut reasons: Vec<Reason> = Vec::new();
     let sockets = known.sockets().iter();
     let sockets: HashMap<(&str, &str), &Sockets<'_>> =
         sockets.map(|sockets| ((sockets.connection.name.as_str(), sockets.namespace()), sockets)).collect();
     let used = Used::of(known);
-    let mut told = HashSet::new();
+    let mut unused: IndexMap<(&String, &str, IpAddr), Unused> = IndexMap::new();
     let mut places: HashMap<&str, Place> = HashMap::new();
-    for what in known.observations() {
+    for (at, what) in known.observations().enumerate() {
         let Observation::Event { namespace, event } = what else { continue };
         let (EventKind::Announced, Some(address), Some(token)) = (event.kind, event.remote, event.token) else {
             continue;
         };
         let address = canonical(address);
         let Some(connection) = known.names.connection(namespace, token) else { continue };
-        if used.has(namespace, token, address) || !told.insert((namespace, connection, address)) {
-            continue;
-        }
+        let sockets = sockets.get(&(connection, namespace.as_str())).copied();
         let place = places.entry(namespace).or_insert_with(|| Place::of(known, namespace));
-        reasons.push(Reason::UnusedAnnouncement {
-            namespace: namespace.clone(),
-            connection: connection.to_owned(),
-            address,
-            why: why(place, address, sockets.get(&(connection, namespace.as_str())).copied()),
-        });
+        let why = if used.has(namespace, token, address) {
+            forgotten(place, at, address, sockets)
+        } else {
+            Some(why(place, address, sockets))
+        };
+        // The last announcement counts: the endpoint has to come after it.
+        let key = (namespace, connection, address);
+        match why {
+            Some(why) => {
+                unused.insert(key, why);
+            }
+            None => {
+                unused.shift_remove(&key);
+            }
+        }
     }
-    reasons
+    let reason = |((namespace, connection, address), why): ((&String, &str, IpAddr), Unused)| {
+        Reason::UnusedAnnouncement { namespace: namespace.clone(), connection: connection.to_owned(), address, why }
+    };
+    unused.into_iter().map(reason).collect()
 }
-
 /// The addresses to which namespaces have opened subflows.
 #[derive(Default)]
 struct Used<'a> {
@@ -85,14 +96,37 @@ struct Place {
     userspace: bool,
     /// The counter of subflows that it could not open, if that moved.
     refused: Option<&'static str>,
+    /// The last step that added an endpoint with `fullmesh`, or changed one into such, and where in the recording it ended.
+    fullmesh: Option<(usize, usize)>,
 }
 
 impl Place {
     fn of(known: &Known<'_, '_>, namespace: &str) -> Self {
         let moved = counters::moved(known, namespace);
         let refused = REFUSALS.into_iter().find(|name| moved.contains_key(name));
-        Self { userspace: known.userspace(namespace).is_some(), refused }
+        let fullmesh = known.operations().filter(|(_, operation)| makes_fullmesh(operation, namespace));
+        let fullmesh = fullmesh.filter_map(|(step, _)| Some((step, *known.names.index().finished.get(&step)?)));
+        Self { userspace: known.userspace(namespace).is_some(), refused, fullmesh: fullmesh.last() }
     }
+}
+
+fn makes_fullmesh(operation: &Operation, wanted: &str) -> bool {
+    match operation {
+        Operation::AddEndpoint { namespace, endpoint } => {
+            namespace == wanted && endpoint.flags.contains(EndpointFlags::FULLMESH | EndpointFlags::SUBFLOW)
+        }
+        Operation::ChangeEndpoint { namespace, change, .. } => namespace == wanted && change.fullmesh,
+        _ => false,
+    }
+}
+
+/// A subflow led to the address, is gone, and an endpoint with `fullmesh` came later: the kernel keeps no list of what was
+/// announced, it takes the addresses that subflows lead to at that moment (`fill_remote_addresses_vec`,
+/// net/mptcp/pm_kernel.c).
+fn forgotten(place: &Place, announced: usize, address: IpAddr, sockets: Option<&Sockets<'_>>) -> Option<Unused> {
+    let (step, ended) = place.fullmesh?;
+    let gone = !sockets?.subflows.iter().any(|subflow| canonical(subflow.remote.ip()) == address);
+    (announced < ended && gone).then_some(Unused::Forgotten { step })
 }
 
 fn why(place: &Place, address: IpAddr, sockets: Option<&Sockets<'_>>) -> Unused {

@@ -216,6 +216,11 @@ pub enum Unused {
     Refused(&'static str),
     /// The connection has a subflow to it already.
     AlreadyConnected,
+    /// The subflow to it is gone, and an endpoint with `fullmesh` came after it was announced.
+    Forgotten {
+        /// The step that added the endpoint, or changed it.
+        step: usize,
+    },
     /// The recording doesn't tell.
     Unknown,
 }

@@ -115,6 +115,10 @@ impl Display for Unused {
             }
             Self::Refused(counter) => write!(f, "the kernel could not open it ({counter})"),
             Self::AlreadyConnected => f.write_str("the connection already has one to it"),
+            Self::Forgotten { step } => {
+                write!(f, "the `fullmesh` endpoint of step {} only joins ", step.saturating_add(1))?;
+                f.write_str("addresses that a subflow leads to: the kernel does not remember announcements")
+            }
             Self::Unknown => f.write_str("the recording does not tell why"),
         }
     }
