@@ -48,11 +48,14 @@ impl Stalls {
     /// The end: adds what was seen of the processor, and how busy the machine was, if anything came late.
     pub(super) fn finish(self, seat: Option<&Seat>, recorder: &Recorder) {
         self.task.abort();
-        for (seat, late) in seat
-            .into_iter()
-            .flat_map(|seat| seat.late_since(recorder.start()).into_iter().map(move |late| (seat, late)))
-        {
-            recorder.stalled(Stalled::Processor { number: seat.processor() }, late, None);
+        if let Some(seat) = seat {
+            let number = seat.processor();
+            for late in seat.late_since(recorder.start()) {
+                recorder.stalled(Stalled::Processor { number }, late, None);
+            }
+            for late in seat.workers_late_since(recorder.start()) {
+                recorder.stalled(Stalled::Worker { processor: number }, late, Some(Duration::from_nanos(late.lasted)));
+            }
         }
         let (stalls, left_out) = recorder.stalls();
         if stalls > 0 {

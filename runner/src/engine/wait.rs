@@ -9,6 +9,7 @@ use super::step::failed;
 use crate::judge;
 use crate::mptcp::{SubflowState, TCP_ESTABLISHED, tcp_state_word};
 use crate::nanos;
+use crate::processors;
 use crate::recording::{CallEnd, Direction, Entry, Observation, Side, StepOutcome};
 use crate::scenario::model::{Condition, WirePattern};
 use crate::text;
@@ -17,6 +18,9 @@ use crate::wire::MptcpOption;
 /// Counters, sockets and endpoints don't announce that they changed: they are looked at whenever an event or a
 /// segment was observed, and at least this often.
 const TICK: Duration = Duration::from_millis(2);
+
+/// The longest that a quiet period is prolonged for the kernel's workers: they work for the whole machine.
+const WORKERS: Duration = Duration::from_millis(500);
 
 /// What can be waited for: the conditions of the language, and those that the engine itself needs.
 #[derive(Debug)]
@@ -205,14 +209,27 @@ impl Lab<'_> {
 
     /// Waits until nothing was observed for the period; `false` when the deadline passes first.
     ///
-    /// The period counts from the time stamp of the last segment or event, from the step's start at the earliest.
+    /// The period counts from the time stamp of the last segment or event, from the step's start at the earliest. What the
+    /// kernel has left to a worker (`mptcp_worker`, net/mptcp/protocol.c) shall be done, too.
     pub(super) async fn become_quiet(&mut self, period: Duration, deadline: Duration) -> Result<bool, String> {
         let begin = nanos::now();
         let deadline = Instant::now() + deadline;
+        let mut workers_until: Option<Instant> = None;
         loop {
             self.observe_now();
-            let quiet_for = self.quiet_for(begin);
-            let Some(mut left) = period.checked_sub(quiet_for).filter(|left| !left.is_zero()) else { return Ok(true) };
+            let mut left = period.saturating_sub(self.quiet_for(begin));
+            if left.is_zero() {
+                let now = Instant::now();
+                let enough = now >= deadline.min(*workers_until.get_or_insert(now + WORKERS));
+                if enough || processors::workers_are_idle() {
+                    // What a worker did at the last moment counts.
+                    self.observe_now();
+                    if self.quiet_for(begin) >= period {
+                        return Ok(true);
+                    }
+                }
+                left = TICK;
+            }
             if self.paths.busy().is_some() {
                 // What arrives may be nothing that is observed.
                 left = left.min(TICK);

@@ -164,6 +164,7 @@ pub(super) fn came_late(whose: &Stalled) -> String {
         Stalled::Run => "the run stood still".to_owned(),
         Stalled::Path { link } => format!("the path of {link} stood still"),
         Stalled::Processor { number } => format!("processor {number} woke no thread"),
+        Stalled::Worker { processor } => format!("the kernel's worker on processor {processor} had to wait"),
     }
 }
 

@@ -5,11 +5,12 @@
 //! thread that moves to another processor overtakes its own frames.
 //!
 //! A thread that does nothing but sleep watches each processor ([`watch`]): if it comes late, whatever else runs there
-//! came late, too, and the kernel's timers didn't wait for it.
+//! came late, too, and the kernel's timers didn't wait for it. It also notes how long the kernel's workers waited there.
 
 mod patience;
 mod waited;
 mod watch;
+mod workers;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +33,7 @@ struct Processor {
     /// How many runs have it.
     runs: Mutex<usize>,
     log: Log,
+    workers_log: Log,
     over: AtomicBool,
 }
 
@@ -47,6 +49,7 @@ impl Processors {
             number,
             runs: Mutex::new(0),
             log: Log::default(),
+            workers_log: Log::default(),
             over: AtomicBool::new(false),
         });
         Self(processors.map(Arc::new).filter(|processor| watch::start(Arc::clone(processor)).is_ok()).collect())
@@ -79,6 +82,11 @@ impl Seat {
     pub fn late_since(&self, begin: u64) -> Vec<Late> {
         self.0.log.since(begin)
     }
+
+    /// When workers of the kernel waited for the processor, likewise.
+    pub fn workers_late_since(&self, begin: u64) -> Vec<Late> {
+        self.0.workers_log.since(begin)
+    }
 }
 
 impl Drop for Seat {
@@ -100,6 +108,11 @@ pub fn only_one() -> Option<usize> {
         [number] => Some(number),
         _ => None,
     }
+}
+
+/// The kernel's workers on the calling thread's processor have done all that was put off until now, as far as can be seen.
+pub fn workers_are_idle() -> bool {
+    only_one().is_none_or(|number| workers::of(number).iter().all(|worker| worker.is_idle()))
 }
 
 /// Keeps the calling thread on a processor, and the threads that it starts.

@@ -38,7 +38,7 @@ impl Waited {
 }
 
 /// Running, waiting, and how often it ran. A thread that reads this has run: all zeros mean that nobody counts.
-fn run_delay(text: &str) -> Option<u64> {
+pub(super) fn run_delay(text: &str) -> Option<u64> {
     let mut numbers = text.split_whitespace().map(str::parse::<u64>);
     let (ran, waited) = (numbers.next()?.ok()?, numbers.next()?.ok()?);
     (ran > 0).then_some(waited)

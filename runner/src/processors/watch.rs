@@ -1,4 +1,4 @@
-//! Watching a processor: a thread that sleeps, and notes when it was woken late ([`start`]).
+//! Watching a processor: a thread that sleeps, and notes when it was woken late, or a worker of the kernel was ([`start`]).
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
-use super::{Processor, stay_on};
+use super::{Processor, stay_on, workers};
 use crate::nanos;
 
 /// How long watches sleep. A stall is seen from the first time on at which somebody should have been woken, so up to this
@@ -74,6 +74,12 @@ fn watch(processor: &Processor) {
         let late = Instant::now().saturating_duration_since(due);
         if late >= NOTED {
             processor.log.add(Late::until_now(late));
+        }
+        for worker in workers::of(processor.number) {
+            let waited = worker.waited();
+            if waited >= NOTED {
+                processor.workers_log.add(Late::until_now(waited));
+            }
         }
     }
 }

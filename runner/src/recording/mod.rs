@@ -319,6 +319,11 @@ pub enum Stalled {
         /// Its number.
         number: usize,
     },
+    /// A worker of the kernel, on the processor of the run: what the path manager leaves to it was done late.
+    Worker {
+        /// The processor's number.
+        processor: usize,
+    },
 }
 
 /// How busy the machine was during a run. Nanoseconds; `None` where the kernel doesn't tell.

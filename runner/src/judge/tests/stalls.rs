@@ -66,15 +66,18 @@ fn a_failure_beside_a_small_stall_is_a_failure() {
     // The same time once more adds nothing.
     stalled(&mut run, Stalled::Processor { number: 0 }, 0, 150, None);
     fails(&run);
-    let mut run = failing();
-    stalled(&mut run, Stalled::Path { link: "one".to_owned() }, 0, 15, None);
-    fails(&run);
+    for (whose, lasted) in [(Stalled::Path { link: "one".to_owned() }, 15), (Stalled::Worker { processor: 0 }, 150)] {
+        let mut run = failing();
+        stalled(&mut run, whose, 0, lasted, None);
+        fails(&run);
+    }
 }
 
 #[test]
 fn a_failure_beside_a_stall_is_an_error_that_shows_both() {
     let path = Stalled::Path { link: "one".to_owned() };
-    for (whose, lasted) in [(Stalled::Run, 190), (path, 20), (Stalled::Processor { number: 1 }, 190)] {
+    let (processor, worker) = (Stalled::Processor { number: 1 }, Stalled::Worker { processor: 1 });
+    for (whose, lasted) in [(Stalled::Run, 190), (path, 20), (processor, 190), (worker, 190)] {
         let mut run = failing();
         stalled(&mut run, whose, 1, lasted, None);
         is_stalled(&run);
