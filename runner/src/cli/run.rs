@@ -17,10 +17,10 @@ use crate::session::missing;
 use crate::text;
 
 use super::args::{Requirement, RunArgs};
+use super::collector::Collector;
 use super::lab::{Availability, Lab};
 use super::pool::Pool;
 use super::schedule::Schedule;
-use super::tally::Tally;
 use super::work::{Done, carry_out, judged, run_again};
 use super::{Exit, bisect, check, complain, hint, interrupt, limits, orphans, report_trouble, select};
 
@@ -167,21 +167,21 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
         Some(folder) => Some(begin_results(folder, &features, lab, printer)?),
         None => None,
     };
-    let mut tally = Tally::new(args, &schedule, one_file, results, printer);
-    tally.begin();
+    let mut collector = Collector::new(args, &schedule, one_file, results, printer);
+    collector.begin();
     let mut no_thread = None;
     for batch in schedule.batches() {
         let work = |(scenario, at_work)| carry_out(scenario, at_work, &features, args, lab);
-        let flow = pool.work(at_work(batch.runs()), batch.workers(), work, |event| tally.hear(event));
+        let flow = pool.work(at_work(batch.runs()), batch.workers(), work, |event| collector.hear(event));
         let flow = flow.and_then(|flow| {
             // One kernel log is that of all runs: whose a warning is, each of them alone tells.
-            let suspects = tally.to_run_alone();
+            let suspects = collector.to_run_alone();
             let jobs = usize::from(!suspects.is_empty());
             let again = |(scenario, at_work)| run_again(scenario, at_work, lab);
-            pool.work(at_work(suspects.into_iter()), jobs, again, |event| tally.hear_alone(event))
+            pool.work(at_work(suspects.into_iter()), jobs, again, |event| collector.hear_alone(event))
                 .map(|alone| if alone.is_break() { alone } else { flow })
         });
-        tally.settle_suspects(|scenario, recording| judged(scenario, recording, args, lab));
+        collector.settle_suspects(|scenario, recording| judged(scenario, recording, args, lab));
         match flow {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => break,
@@ -192,7 +192,7 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
         }
     }
     let late_trouble = lab.late_trouble();
-    let exit = tally.finish(late_trouble);
+    let exit = collector.finish(late_trouble);
     tell_notes(lab, printer);
     if let Some(error) = no_thread {
         complain(printer, &format!("can't start a thread to run scenarios on: {error}"));

@@ -75,7 +75,7 @@ fn tap_says_when_tests_are_missing() {
     let files = ["a_fail.yaml", "b.yaml", "c.yaml"];
     let (_, out, _) = mptcplab(&["--format", "tap", "--fail-fast", "-j", "1", "FOLDER"], &files);
     let tap = read_tap(&out).unwrap();
-    assert_eq!(tap.bailed_out.unwrap(), "the rest was left out after the first failure");
+    assert_eq!(tap.bailed_out.unwrap(), "stopped after the first failure");
 }
 
 #[test]

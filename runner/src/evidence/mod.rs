@@ -1,15 +1,15 @@
 //! Evidence: everything that is known of a run that failed, as files in a folder of its own.
 //!
-//! A [`Shelf`] is where such folders go; [`Case`] is what is known of a run. A folder has `failure.txt`, `story.txt`,
+//! A [`ArtifactDir`] is where such folders go; [`Case`] is what is known of a run. A folder has `failure.txt`, `story.txt`,
 //! `recording.jsonl` (for `mptcplab judge`), `canonical.txt` and how it differs from the snapshot, `counters.txt`,
 //! `sockets.txt`, `endpoints.txt`, `kernel-log.txt`, `plan.sh`, `versions.txt`, and for each namespace a pcapng file
 //! with its packets. What was not observed has no file.
 
+mod artifact_dir;
 mod packets;
-mod shelf;
 mod texts;
 
-pub use shelf::{EvidenceError, Shelf};
+pub use artifact_dir::{ArtifactDir, EvidenceError};
 
 use std::time::Duration;
 

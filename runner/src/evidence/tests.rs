@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Duration;
 
-use super::{Case, Shelf};
+use super::{ArtifactDir, Case};
 use crate::engine::{NamespaceFrames, Run};
 use crate::judge::{Finding, FindingKind, Verdict};
 use crate::mptcp::Limits;
@@ -72,7 +72,7 @@ fn verdict() -> Verdict {
 fn a_case_is_a_folder_of_files() {
     let (scenario, run, verdict) = (example::scenario(), run(), verdict());
     let target = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(Some(target.path().join("deep/below")));
+    let mut shelf = ArtifactDir::new(Some(target.path().join("deep/below")));
     let repetition = Some((3, Some(9)));
     let case = Case { scenario: &scenario, verdict: &verdict, duration: Duration::ZERO, run: Some(&run), repetition };
     let folder = shelf.keep(&case).unwrap();
@@ -119,7 +119,7 @@ fn packets_keep_their_interfaces() {
 fn without_a_run_there_is_still_the_failure() {
     let (scenario, verdict) = (example::scenario(), verdict());
     let target = tempfile::tempdir().unwrap();
-    let mut shelf = Shelf::new(Some(target.path().to_owned()));
+    let mut shelf = ArtifactDir::new(Some(target.path().to_owned()));
     let case = Case { scenario: &scenario, verdict: &verdict, duration: Duration::ZERO, run: None, repetition: None };
     let folder = shelf.keep(&case).unwrap();
     assert!(folder.join("failure.txt").exists() && !folder.join("recording.jsonl").exists());
@@ -129,7 +129,7 @@ fn without_a_run_there_is_still_the_failure() {
 #[test]
 fn a_folder_for_temporary_files_is_made_when_it_is_needed() {
     let (scenario, verdict) = (example::scenario(), verdict());
-    let mut shelf = Shelf::new(None);
+    let mut shelf = ArtifactDir::new(None);
     assert_eq!(shelf.folder(), None);
     let case = Case { scenario: &scenario, verdict: &verdict, duration: Duration::ZERO, run: None, repetition: None };
     let folder = shelf.keep(&case).unwrap();

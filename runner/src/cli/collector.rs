@@ -1,35 +1,29 @@
-//! Takes in what the workers tell, and brings it out: results in order, evidence, recordings, progress.
+//! Takes in what the workers tell, and hands it on: runs to the reports, in order, and progress to the terminal.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
 use std::ops::ControlFlow;
-use std::path::Path;
-use std::time::{Duration, Instant, SystemTime};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::time::Instant;
 
-use crate::evidence::{Case, Shelf};
-use crate::files;
+use crate::evidence::Case;
 use crate::judge::{Candidate, Verdict, kernel_remark, without_kernel_log};
-use crate::recording::{self, Recording};
-use crate::report::{self, Junit, Printer, Progress, Totals, transfer_rates};
+use crate::recording::Recording;
+use crate::report::{self, Printer, Progress, Totals, transfer_rates};
 use crate::results::Store;
 use crate::scenario::model::Scenario;
 use crate::text;
 
-use super::args::{Format, RunArgs};
+use super::args::RunArgs;
 use super::bisect::Bisection;
-use super::human::{Detail, Human, Stories};
-use super::output::{Ending, Output};
 use super::pool::Event;
-use super::row::Row;
+use super::reports::{self, Ended, Ending, Report, Row, Scope};
 use super::schedule::Schedule;
 use super::suspects::{Cleared, Suspects};
 use super::update::Updates;
 use super::work::Done;
 use super::{Exit, complain, hint};
-
-/// Of so many failing runs of a scenario the evidence is kept.
-const EVIDENCE_OF_EACH: usize = 3;
 
 /// `WARN_ON_ONCE` remembers for each place whether it has warned (`__warn_printk` behind `DO_ONCE_LITE`,
 /// include/linux/once_lite.h); the file is kernel/panic.c's (`clear_warn_once_set`).
@@ -37,11 +31,11 @@ const WARNS_ONCE: &str = "most warnings come once until the machine is restarted
                           `/sys/kernel/debug/clear_warn_once`; then, `--jobs 1` tells which scenario it is";
 
 /// Takes in what the workers tell.
-pub(super) struct Tally<'a> {
+pub(super) struct Collector<'a> {
     args: &'a RunArgs,
     schedule: &'a Schedule<'a>,
     printer: &'a mut Printer,
-    output: Output<'a>,
+    reports: Vec<Box<dyn Report<'a> + 'a>>,
     begin: Instant,
     totals: Totals,
     progress: Option<Progress>,
@@ -50,11 +44,6 @@ pub(super) struct Tally<'a> {
     /// The run whose turn it is.
     next: usize,
     pairs: BTreeMap<usize, Pair<'a>>,
-    evidence: Option<Shelf>,
-    /// How many folders there are of each scenario.
-    evidence_of: BTreeMap<usize, usize>,
-    junit: Option<Junit>,
-    results: Option<Store>,
     bisection: Bisection,
     updates: Option<Updates>,
     /// A file could not be written.
@@ -71,7 +60,7 @@ struct Pair<'a> {
     failing: Option<Recording>,
 }
 
-impl<'a> Tally<'a> {
+impl<'a> Collector<'a> {
     /// `one_file`: all scenarios are of one file. `results`: where what they come to is stored.
     pub(super) fn new(
         args: &'a RunArgs,
@@ -81,36 +70,18 @@ impl<'a> Tally<'a> {
         printer: &'a mut Printer,
     ) -> Self {
         let planned = schedule.runs();
-        let repeats = schedule.repetition(0).is_some();
-        let stories = match args {
-            RunArgs { quiet: true, .. } => Stories::None,
-            RunArgs { verbose: true, .. } => Stories::All,
-            _ if one_file && !repeats => Stories::First,
-            _ => Stories::None,
-        };
-        let detail = Detail { quiet: args.quiet, stories, repeats, show_snapshot: args.show_snapshot };
-        // Without an end the number of tests is only known when all is over, and with `--until-fail` it need not be
-        // reached.
-        let output = match args.format() {
-            Format::Human => Output::Human(Box::new(Human::new(detail, planned))),
-            Format::Tap => Output::Tap { tests: 0, planned: planned.filter(|_| !args.until_fail) },
-            Format::Json => Output::Json,
-        };
+        let scope = Scope { planned, repeats: schedule.repetition(0).is_some(), one_file };
         Self {
             args,
             schedule,
             printer,
-            output,
+            reports: reports::all(args, scope, results),
             begin: Instant::now(),
             totals: Totals { without_snapshot: args.no_snapshot, ..Totals::default() },
             progress: (planned != Some(1)).then(|| Progress::new(planned)),
             early: BTreeMap::new(),
             next: 0,
             pairs: BTreeMap::new(),
-            evidence: (!args.no_evidence).then(|| Shelf::new(args.evidence.clone())),
-            evidence_of: BTreeMap::new(),
-            junit: args.junit.is_some().then(Junit::default),
-            results,
             bisection: Bisection::default(),
             updates: args.update.then(|| Updates::new(args.repeat.map_or(1, NonZeroUsize::get))),
             unwritten: false,
@@ -122,7 +93,9 @@ impl<'a> Tally<'a> {
 
     /// Before the first run.
     pub(super) fn begin(&mut self) {
-        self.output.begin(self.printer);
+        for report in &mut self.reports {
+            report.begin(self.printer);
+        }
     }
 
     /// One thing that a worker tells. A break: no further run shall begin.
@@ -225,52 +198,33 @@ impl<'a> Tally<'a> {
         self.early.insert(run, row);
         while let Some(row) = self.early.remove(&self.next) {
             self.next += 1;
-            self.show(row);
+            self.show(&row);
         }
     }
 
-    /// Writes what there is to write about a run, and keeps the rest for when it is its turn.
+    /// Tells the reports of a run that has ended, and keeps the rest for when it is its turn.
     fn row(&mut self, run: usize, scenario: &'a Scenario, done: Done, telling: bool) -> Row<'a> {
         let (position, repetition) = (self.schedule.position(run), self.schedule.repetition(run));
-        let evidence = if telling {
-            let Done { verdict, run, duration, .. } = &done;
-            self.keep_evidence(
-                position,
-                &Case { scenario, verdict, duration: *duration, run: run.as_ref(), repetition },
-            )
-        } else {
-            None
-        };
         let Done { verdict, run, duration, .. } = done;
+        let case = Case { scenario, verdict: &verdict, duration, run: run.as_ref(), repetition };
+        let evidence = self.tell(&Ended { case, position, telling });
         let mut recording = run.map(|run| run.recording);
         let rates = recording.as_ref().map(transfer_rates).unwrap_or_default();
         let remark = recording.as_ref().and_then(kernel_remark);
-        if let (Some(target), Some(recording)) = (&self.args.record, &recording) {
-            let stored = store(target, scenario, recording);
-            self.settle(stored);
-        }
-        if let Some(results) = &mut self.results {
-            let stored = results.add(position, scenario, &verdict, duration, recording.as_ref());
-            self.settle(stored.map_err(|error| error.to_string()));
-        }
         if repetition.is_some() {
             self.pair(position, scenario, &verdict, recording.take());
         }
         let bad = matches!(verdict, Verdict::Failed(_) | Verdict::Error(_));
-        let recording = recording.filter(|_| self.output.needs_recording(position, bad));
+        let needed = self.reports.iter().any(|report| report.needs_recording(position, bad));
+        let recording = recording.filter(|_| needed).map(Rc::new);
         let compared = !self.args.no_snapshot;
         Row { scenario, position, verdict, duration, repetition, compared, rates, remark, recording, evidence }
     }
 
-    fn keep_evidence(&mut self, position: usize, case: &Case<'_>) -> Option<std::path::PathBuf> {
-        let evidence = self.evidence.as_mut()?;
-        let folders = self.evidence_of.entry(position).or_default();
-        if *folders >= EVIDENCE_OF_EACH {
-            return None;
-        }
-        *folders += 1;
-        let folder = evidence.keep(case).map_err(|error| error.to_string());
-        self.settle(folder)
+    /// Returns where more is to be found about the run.
+    fn tell(&mut self, run: &Ended<'_>) -> Option<PathBuf> {
+        let outcomes: Vec<_> = self.reports.iter_mut().map(|report| report.ended(run)).collect();
+        outcomes.into_iter().filter_map(|outcome| self.settle(outcome).flatten()).collect::<Vec<_>>().pop()
     }
 
     /// Remembers that something could not be written.
@@ -296,12 +250,10 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn show(&mut self, row: Row<'a>) {
-        if let Some(junit) = &mut self.junit {
-            let evidence = row.evidence.as_ref().map(|folder| folder.display().to_string());
-            junit.add(&row.report(), evidence.as_deref());
+    fn show(&mut self, row: &Row<'a>) {
+        for report in &mut self.reports {
+            report.row(self.printer, row);
         }
-        self.output.row(self.printer, row);
     }
 
     /// After the last run. `late_trouble` is what the kernel said about problems of its own while nothing ran;
@@ -309,7 +261,7 @@ impl<'a> Tally<'a> {
     pub(super) fn finish(mut self, mut late_trouble: Vec<String>) -> Exit {
         // What was left out has left gaps.
         for row in std::mem::take(&mut self.early).into_values() {
-            self.show(row);
+            self.show(&row);
         }
         if !self.args.until_fail || self.totals.interrupted {
             self.totals.left_out = self.schedule.runs().map_or(0, |runs| runs.saturating_sub(self.totals.all()));
@@ -323,34 +275,23 @@ impl<'a> Tally<'a> {
             hint(self.printer, WARNS_ONCE);
         }
         late_trouble.extend(unassigned);
-        let took = self.begin.elapsed();
-        self.write_junit(took, &late_trouble);
-        self.finish_results(&late_trouble);
-        let departures = self.departures();
-        let exit = match Exit::of(&self.totals) {
+        let late = !late_trouble.is_empty();
+        let updates = self.updates.as_ref().map(Updates::lines).unwrap_or_default();
+        let (totals, took, departures) = (std::mem::take(&mut self.totals), self.begin.elapsed(), self.departures());
+        let exit = Exit::of(&totals);
+        let ending = Ending { totals, took, departures, late_trouble, updates, unwritten: self.unwritten };
+        for mut report in std::mem::take(&mut self.reports) {
+            let finished = report.finish(self.printer, &ending);
+            self.settle(finished);
+        }
+        let exit = match exit {
             Exit::Interrupted => Exit::Interrupted,
-            _ if !late_trouble.is_empty() => Exit::Failed,
+            _ if late => Exit::Failed,
             Exit::Failed => Exit::Failed,
             _ if self.unwritten => Exit::Environment,
             exit => exit,
         };
-        let exit =
-            if self.args.bisect { self.bisection.exit(exit, !late_trouble.is_empty(), self.printer) } else { exit };
-        let updates = self.updates.as_ref().map(Updates::lines).unwrap_or_default();
-        let ending = Ending { totals: self.totals, took, departures, late_trouble, updates };
-        self.output.finish(self.printer, &ending);
-        exit
-    }
-
-    /// Only what is complete is stored as results.
-    fn finish_results(&mut self, late_trouble: &[String]) {
-        let Some(results) = self.results.take() else { return };
-        if self.unwritten || self.totals.left_out > 0 || self.totals.interrupted {
-            complain(self.printer, "no results were stored: the run is not complete");
-            return;
-        }
-        let stored = results.finish(SystemTime::now(), late_trouble.to_vec());
-        self.settle(stored.map_err(|error| error.to_string()));
+        if self.args.bisect { self.bisection.exit(exit, late, self.printer) } else { exit }
     }
 
     fn departures(&self) -> Vec<(usize, String)> {
@@ -360,33 +301,4 @@ impl<'a> Tally<'a> {
         };
         self.pairs.iter().filter_map(departure).collect()
     }
-
-    fn write_junit(&mut self, took: Duration, late_trouble: &[String]) {
-        let (Some(mut junit), Some(path)) = (self.junit.take(), &self.args.junit) else { return };
-        if self.totals.left_out > 0 || self.totals.interrupted {
-            let reason = if self.totals.interrupted { "interrupted" } else { "stopped after the first failure" };
-            junit.add_error(
-                "the whole",
-                &format!("{reason}: {} left out", text::count(self.totals.left_out as u64, "run")),
-            );
-        }
-        for line in late_trouble {
-            junit.add_error("the kernel's log", line);
-        }
-        let written = junit
-            .finish(took)
-            .and_then(|xml| {
-                files::write_named(path, |out| out.write_all(xml.as_bytes())).map_err(|error| error.to_string())
-            })
-            .map_err(|error| format!("can't write the results to `{}`: {error}", path.display()));
-        self.settle(written);
-    }
-}
-
-/// Writes a recording to the file, or into the folder by its label.
-fn store(target: &Path, scenario: &Scenario, recording: &Recording) -> Result<(), String> {
-    let name = format!("{}.jsonl", text::file_name(&scenario.label()));
-    let path = if target.is_dir() { target.join(name) } else { target.to_owned() };
-    files::write_named(&path, |out| recording::write(recording, out).map_err(io::Error::other))
-        .map_err(|error| format!("can't write the recording to `{}`: {error}", path.display()))
 }

@@ -1,6 +1,7 @@
 //! Results for people: a line for each run as soon as it is its turn, then all failures in full, then what came of it.
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::judge::Verdict;
@@ -9,9 +10,9 @@ use crate::report::{self, Printer, Repetitions};
 use crate::scenario::model::Scenario;
 use crate::text;
 
-use super::output::Ending;
-use super::present::{Length, show_indented, show_remark, show_story, show_verdict};
-use super::row::Row;
+use super::super::args::RunArgs;
+use super::super::present::{Length, show_indented, show_remark, show_story, show_verdict};
+use super::{Ending, Report, Row, Scope};
 
 /// From so many runs on, lines have long gone by when the last one comes: skips and the slowest are told again.
 const MANY: usize = 20;
@@ -47,7 +48,7 @@ fn alike<'r, 'a>(failures: &'r [Row<'a>]) -> Vec<(&'r Row<'a>, Vec<&'r Row<'a>>)
 
 /// Whose story is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stories {
+enum Stories {
     None,
     /// That of the first variant that failed, or of the first one.
     First,
@@ -56,14 +57,14 @@ pub(super) enum Stories {
 
 /// What is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Detail {
+struct Detail {
     /// Failures only.
-    pub(super) quiet: bool,
-    pub(super) stories: Stories,
+    quiet: bool,
+    stories: Stories,
     /// Scenarios run more than once: one line for all runs of a scenario.
-    pub(super) repeats: bool,
+    repeats: bool,
     /// New snapshots in full.
-    pub(super) show_snapshot: bool,
+    show_snapshot: bool,
 }
 
 impl Detail {
@@ -73,16 +74,29 @@ impl Detail {
     }
 }
 
+/// The report.
+pub(super) fn report<'a>(args: &RunArgs, scope: Scope) -> Box<dyn Report<'a> + 'a> {
+    let Scope { planned, repeats, one_file } = scope;
+    let stories = match args {
+        RunArgs { quiet: true, .. } => Stories::None,
+        RunArgs { verbose: true, .. } => Stories::All,
+        _ if one_file && !repeats => Stories::First,
+        _ => Stories::None,
+    };
+    let detail = Detail { quiet: args.quiet, stories, repeats, show_snapshot: args.show_snapshot };
+    Box::new(Terminal::new(detail, planned))
+}
+
 /// The variant whose story is told.
 struct Chosen<'a> {
     position: usize,
     scenario: &'a Scenario,
-    recording: Option<Recording>,
+    recording: Option<Rc<Recording>>,
     bad: bool,
 }
 
 /// The results so far.
-pub(super) struct Human<'a> {
+struct Terminal<'a> {
     detail: Detail,
     /// How many runs there will be, if that is known.
     planned: Option<usize>,
@@ -95,8 +109,8 @@ pub(super) struct Human<'a> {
     repetitions: BTreeMap<usize, (&'a Scenario, Repetitions)>,
 }
 
-impl<'a> Human<'a> {
-    pub(super) fn new(detail: Detail, planned: Option<usize>) -> Self {
+impl<'a> Terminal<'a> {
+    fn new(detail: Detail, planned: Option<usize>) -> Self {
         Self {
             detail,
             planned,
@@ -110,7 +124,7 @@ impl<'a> Human<'a> {
     }
 
     /// Whether the story of that scenario may be told, now or in the end.
-    pub(super) fn tells_story(&self, position: usize, bad: bool) -> bool {
+    fn tells_story(&self, position: usize, bad: bool) -> bool {
         match self.detail.stories {
             Stories::None => false,
             Stories::First => position == 0 || bad,
@@ -120,14 +134,14 @@ impl<'a> Human<'a> {
 
     /// Tells the story of a run, or keeps it in mind: of several variants, the first one that failed has the story that
     /// is asked for.
-    fn tell(&mut self, printer: &mut Printer, row: &mut Row<'a>) {
+    fn tell(&mut self, printer: &mut Printer, row: &Row<'a>) {
         let bad = row.is_bad();
         if !self.tells_story(row.position, bad) {
             return;
         }
         if self.detail.stories == Stories::First && self.planned != Some(1) {
             if self.chosen.as_ref().is_none_or(|chosen| bad && !chosen.bad) {
-                let (position, scenario, recording) = (row.position, row.scenario, row.recording.take());
+                let (position, scenario, recording) = (row.position, row.scenario, row.recording.clone());
                 self.chosen = Some(Chosen { position, scenario, recording, bad });
             }
             return;
@@ -135,16 +149,35 @@ impl<'a> Human<'a> {
         if self.shown > 0 {
             printer.line("");
         }
-        show_story(printer, row.scenario, row.recording.take().as_ref(), self.detail.length());
+        show_story(printer, row.scenario, row.recording.as_deref(), self.detail.length());
     }
 
-    pub(super) fn row(&mut self, printer: &mut Printer, mut row: Row<'a>) {
-        self.tell(printer, &mut row);
+    /// Of several failing runs of a scenario the first is shown.
+    fn keep_failure(&mut self, row: &Row<'a>) {
+        if self.failures.iter().all(|other| other.position != row.position) {
+            self.failures.push(Row { recording: None, ..row.clone() });
+        }
+    }
+
+    fn time(&mut self, row: &Row<'_>) {
+        self.slowest.push((row.duration, row.report().label()));
+        self.slowest.sort_by_key(|(took, _)| std::cmp::Reverse(*took));
+        self.slowest.truncate(SLOWEST);
+    }
+}
+
+impl<'a> Report<'a> for Terminal<'a> {
+    fn needs_recording(&self, position: usize, bad: bool) -> bool {
+        self.tells_story(position, bad)
+    }
+
+    fn row(&mut self, printer: &mut Printer, row: &Row<'a>) {
+        self.tell(printer, row);
         self.shown += 1;
         if let Verdict::Skipped { reason } = &row.verdict {
             self.skipped.push(format!("{} ({})", row.report().label(), text::one_line(reason)));
         } else {
-            self.time(&row);
+            self.time(row);
         }
         if self.detail.repeats {
             let (_, runs) =
@@ -167,24 +200,11 @@ impl<'a> Human<'a> {
         }
     }
 
-    /// Of several failing runs of a scenario the first is shown.
-    fn keep_failure(&mut self, row: Row<'a>) {
-        if self.failures.iter().all(|other| other.position != row.position) {
-            self.failures.push(row);
-        }
-    }
-
-    fn time(&mut self, row: &Row<'_>) {
-        self.slowest.push((row.duration, row.report().label()));
-        self.slowest.sort_by_key(|(took, _)| std::cmp::Reverse(*took));
-        self.slowest.truncate(SLOWEST);
-    }
-
-    pub(super) fn finish(mut self, printer: &mut Printer, ending: &Ending) {
+    fn finish(&mut self, printer: &mut Printer, ending: &Ending) -> Result<(), String> {
         let chosen = self.chosen.take();
         if let Some(chosen) = chosen.as_ref().filter(|chosen| !chosen.bad) {
             printer.line("");
-            show_story(printer, chosen.scenario, chosen.recording.as_ref(), self.detail.length());
+            show_story(printer, chosen.scenario, chosen.recording.as_deref(), self.detail.length());
         }
         let style = printer.style();
         if self.detail.repeats {
@@ -201,7 +221,7 @@ impl<'a> Human<'a> {
                 printer.line("");
             }
             if let Some(chosen) = chosen.as_ref().filter(|chosen| chosen.bad && chosen.position == row.position) {
-                show_story(printer, chosen.scenario, chosen.recording.as_ref(), self.detail.length());
+                show_story(printer, chosen.scenario, chosen.recording.as_deref(), self.detail.length());
             }
             show_verdict(printer, &row.report(), self.detail.show_snapshot);
             if let Some((_, departure)) = ending.departures.iter().find(|(position, _)| *position == row.position) {
@@ -224,10 +244,10 @@ impl<'a> Human<'a> {
             if ending.totals.without_snapshot && ending.totals.passed > 0 {
                 printer.line(&ending.totals.line(ending.took, style));
             }
-            return;
+            return Ok(());
         }
         if alone && !ending.totals.interrupted {
-            return;
+            return Ok(());
         }
         if !self.failures.is_empty() {
             printer.line("");
@@ -239,5 +259,6 @@ impl<'a> Human<'a> {
             printer.line(&report::slowest_line(&self.slowest, style));
         }
         printer.line(&ending.totals.line(ending.took, style));
+        Ok(())
     }
 }

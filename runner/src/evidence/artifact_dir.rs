@@ -38,12 +38,12 @@ pub enum EvidenceError {
 
 /// Where evidence goes. Nothing is made before there is some.
 #[derive(Debug)]
-pub struct Shelf {
+pub struct ArtifactDir {
     target: Option<PathBuf>,
     made: Option<PathBuf>,
 }
 
-impl Shelf {
+impl ArtifactDir {
     /// Evidence goes to `target`, or without one to a new folder for temporary files.
     pub fn new(target: Option<PathBuf>) -> Self {
         Self { target, made: None }
