@@ -54,7 +54,7 @@ impl Stalls {
                 recorder.stalled(Stalled::Processor { number }, late, None);
             }
             for late in seat.workers_late_since(recorder.start()) {
-                recorder.stalled(Stalled::Worker { processor: number }, late, Some(Duration::from_nanos(late.lasted)));
+                recorder.stalled(Stalled::Worker { processor: number }, late, None);
             }
         }
         let (stalls, left_out) = recorder.stalls();
