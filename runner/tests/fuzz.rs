@@ -14,7 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use mptcplab::recording::{Recording, SourceText};
+use mptcplab::recording::Recording;
 use mptcplab::report::Style;
 use mptcplab::{judge, recording, report, results, scenario};
 use nix::time::{ClockId, clock_gettime};
@@ -348,11 +348,7 @@ fn scenarios() {
 
 /// Judges a recording by the scenario in it, as `judge` does, and tells its story.
 fn judged(recording: &Recording) {
-    let header = &recording.header;
-    let sources: &[SourceText] = &header.sources;
-    let Ok(scenario) = scenario::load_sources(Path::new(&header.file), header.variant.as_deref(), sources) else {
-        return;
-    };
+    let Ok(scenario) = scenario::load_recorded(&recording.header) else { return };
     judge::judge(&scenario, recording);
     judge::canonical(&scenario, recording);
     report::story(&scenario, recording, Style::default());

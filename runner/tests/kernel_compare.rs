@@ -160,7 +160,7 @@ fn a_matrix_runs_only_what_changed() -> Result<(), Failed> {
 fn an_interruption_ends_all_of_a_matrix() -> Result<(), Failed> {
     let folder = folder();
     // Long enough to be interrupted.
-    change(&folder.path().join(SCENARIO), "quiet: 50 ms", "quiet: { period: 2 s, deadline: 20 s }");
+    change(&folder.path().join(SCENARIO), "quiet: 50 ms", "quiet: { period: 2 s, timeout: 20 s }");
     fs::write(folder.path().join("kernels.yaml"), format!("paths: [{SCENARIO}]\nkernels: [running]\n"))?;
     let child = mptcplab(folder.path(), &["matrix", "kernels.yaml"]).stderr(Stdio::piped()).spawn()?;
     let parent = child.id();

@@ -170,7 +170,7 @@ fn an_interruption_tells_what_is_known() -> Result<(), Failed> {
 
 fn a_second_interruption_ends_at_once() -> Result<(), Failed> {
     // It would be quiet for minutes.
-    let folder = folder_with("quiet: 50 ms", "quiet: { period: 200 s, deadline: 300 s }");
+    let folder = folder_with("quiet: 50 ms", "quiet: { period: 200 s, timeout: 300 s }");
     let scenario = fs::read_to_string(folder.path().join(SCENARIO))?;
     assert!(scenario.contains("200 s"), "the scenario has no quiet period any more");
     // The one that is skipped is told when all others are under way.
@@ -195,7 +195,7 @@ fn a_second_interruption_ends_at_once() -> Result<(), Failed> {
 /// The listener of an endpoint with a port belongs to the kernel, and holds its namespace until the endpoint is deleted.
 fn a_run_that_is_given_up_is_tidied_up() -> Result<(), Failed> {
     for which in [Signal::SIGTERM, Signal::SIGHUP] {
-        let folder = folder_with("quiet: 50 ms", "quiet: { period: 200 s, deadline: 300 s }");
+        let folder = folder_with("quiet: 50 ms", "quiet: { period: 200 s, timeout: 300 s }");
         fs::write(folder.path().join("a-skipped.yaml"), SKIPPED)?;
         let mut child = mptcplab(folder.path(), &["--format", "json", "a-skipped.yaml", SCENARIO])
             .stdout(Stdio::piped())

@@ -37,8 +37,8 @@ paths:
       - { name: the SYN is late, from: client, flags: [syn], nth: 1, action: { delay: 5 ms } }
 steps:
   - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
-  - transfer: { on: main, each_way: 256 KiB, deadline: 60 s }
-  - close: { on: main, by: client }
+  - transfer: { connection: main, each_way: 256 KiB, timeout: 60 s }
+  - close: { connection: main, by: client }
 ";
 
 /// Of each direction, at least so many packets must have been compared.

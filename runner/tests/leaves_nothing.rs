@@ -46,7 +46,7 @@ namespaces: { server: { endpoints: [{ address: 10.0.2.1, port: 10100, flags: [si
 matrix: { number: { one: { port: 8081 }, two: { port: 8082 } } }
 steps:
   - connect: { name: main, from: client, to: server, address: 10.0.1.1, port: $port }
-  - quiet: { period: 200 s, deadline: 300 s }
+  - quiet: { period: 200 s, timeout: 300 s }
 expect: { counters: { server: { MPTcpExtMPCapableSYNRX: 1 } } }
 ";
 

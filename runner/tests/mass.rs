@@ -53,7 +53,7 @@ steps:
       from: 1
       to: {connections}
       steps: [connect: {{ name: c$n, from: client, to: server, address: 10.0.1.1 }}]
-  - wait: {{ subflows: {{ c1: 3 }}, deadline: 10 ms }}
+  - wait: {{ subflows: {{ c1: 3 }}, timeout: 10 ms }}
 "
     )
 }

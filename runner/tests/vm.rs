@@ -317,8 +317,8 @@ about: What is waited for does not come.
 topology: two-links
 steps:
   - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
-  - wait: { event: { in: server, closed: { on: main } }, deadline: 600 s }
-  - close: { on: main, by: client }
+  - wait: { event: { in: server, closed: { connection: main } }, timeout: 600 s }
+  - close: { connection: main, by: client }
 ";
 
 impl Live {

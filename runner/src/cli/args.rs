@@ -428,6 +428,12 @@ pub(super) struct CheckArgs {
     /// Remove orphaned snapshots: those that no scenario of the given folders makes
     #[arg(long)]
     pub(super) prune_snapshots: bool,
+    /// Rewrite old words of the language in place, and quote what YAML 1.1 reads differently
+    ///
+    /// Comments and layout stay as they are. What can't be rewritten, such as the value of a variable, is reported as an
+    /// error. Topologies and lists of kernels are rewritten if they are named.
+    #[arg(long)]
+    pub(super) fix: bool,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each one is an option of the command line")]

@@ -9,12 +9,21 @@ use crate::text;
 
 use super::args::CheckArgs;
 use super::lab::Lab;
-use super::{Exit, complain, hint, orphans};
+use super::{Exit, complain, fix, hint, orphans};
 
 pub(super) fn execute(args: &CheckArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
-    match load(&args.paths, lab, printer) {
+    let mut paths = args.paths.clone();
+    if args.fix {
+        match fix::rewrite(&args.paths, args.quiet, printer) {
+            // Topologies and lists of kernels: there is nothing more to say.
+            Ok(scenarios) if scenarios.is_empty() => return Exit::Passed,
+            Ok(scenarios) => paths = scenarios,
+            Err(exit) => return exit,
+        }
+    }
+    match load(&paths, lab, printer) {
         Ok(scenarios) => {
-            orphans::settle(&args.paths, &scenarios, args.prune_snapshots, args.quiet, printer);
+            orphans::settle(&paths, &scenarios, args.prune_snapshots, args.quiet, printer);
             if !args.quiet {
                 printer.line(&format!("{} without errors", text::count(scenarios.len() as u64, "scenario")));
             }
@@ -37,19 +46,7 @@ pub(super) fn load_good(
     lab: &dyn Lab,
     printer: &mut Printer,
 ) -> Result<(Vec<Scenario>, usize), Exit> {
-    let Found { files, left_out } = scenario::find(paths).map_err(|error| {
-        complain(printer, &error.to_string());
-        if let FindError::Unreadable { path, source } = &error
-            && source.kind() == std::io::ErrorKind::NotFound
-            && path.extension().is_none()
-        {
-            hint(printer, "`mptcplab --help` lists the commands; anything else is a file or a folder to run");
-        }
-        if let FindError::Empty { left_out, .. } = &error {
-            tell_left_out(left_out, printer);
-        }
-        Exit::Usage
-    })?;
+    let Found { files, left_out } = find(paths, printer)?;
     tell_left_out(&left_out, printer);
     let colour = printer.error_style().colour;
     let mut scenarios = Vec::new();
@@ -70,6 +67,23 @@ pub(super) fn load_good(
         }
     }
     Ok((scenarios, bad))
+}
+
+/// The files of these paths.
+pub(super) fn find(paths: &[PathBuf], printer: &mut Printer) -> Result<Found, Exit> {
+    scenario::find(paths).map_err(|error| {
+        complain(printer, &error.to_string());
+        if let FindError::Unreadable { path, source } = &error
+            && source.kind() == std::io::ErrorKind::NotFound
+            && path.extension().is_none()
+        {
+            hint(printer, "`mptcplab --help` lists the commands; anything else is a file or a folder to run");
+        }
+        if let FindError::Empty { left_out, .. } = &error {
+            tell_left_out(left_out, printer);
+        }
+        Exit::Usage
+    })
 }
 
 /// What looks like a scenario and isn't taken: nobody shall believe that it ran.

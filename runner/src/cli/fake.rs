@@ -125,7 +125,7 @@ impl Lab for Fake {
         assert!(!scenario.title.contains("panic"), "a defect");
         let warning = self.kernel_warning(scenario);
         let header = Header {
-            format: 1,
+            format: crate::recording::FORMAT,
             mptcplab: String::new(),
             kernel: String::new(),
             title: scenario.title.clone(),

@@ -97,8 +97,7 @@ impl Lab for Kernel {
     }
 
     fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String> {
-        scenario::load_sources(Path::new(&header.file), header.variant.as_deref(), &header.sources)
-            .map_err(|errors| errors.render(colour))
+        scenario::load_recorded(header).map_err(|errors| errors.render(colour))
     }
 
     fn schema(&self) -> serde_json::Value {

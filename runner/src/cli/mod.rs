@@ -12,6 +12,7 @@ mod compare;
 mod doctor;
 mod elsewhere;
 mod exit;
+mod fix;
 mod interrupt;
 mod judge;
 mod lab;

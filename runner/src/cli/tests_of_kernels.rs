@@ -24,7 +24,7 @@ impl Place {
         for file in FILES {
             fs::write(place.path("scenarios").join(file), "").unwrap();
         }
-        place.list("[running, { name: old, image: old }, { name: new, image: new, modules: modules/6.1, append: quiet, load: [a, b], memory: 512, cpus: 1, kvm: off }]");
+        place.list("[running, { name: old, image: old }, { name: new, image: new, modules: modules/6.1, append: quiet, load: [a, b], memory: 512, cpus: 1, kvm: false }]");
         place
     }
 

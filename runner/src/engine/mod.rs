@@ -107,7 +107,7 @@ fn header(scenario: &Scenario, features: &Surroundings) -> Header {
     let kernel = nix::sys::utsname::uname()
         .map_or_else(|_| "unknown".to_owned(), |name| name.release().to_string_lossy().into_owned());
     Header {
-        format: 1,
+        format: crate::recording::FORMAT,
         mptcplab: env!("CARGO_PKG_VERSION").to_owned(),
         kernel,
         title: scenario.title.clone(),

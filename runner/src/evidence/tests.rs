@@ -13,7 +13,7 @@ use crate::recording::{Direction, Entry, Header, Moment, Observation, Recording}
 
 fn run() -> Run {
     let header = Header {
-        format: 1,
+        format: crate::recording::FORMAT,
         mptcplab: "0.1.0".to_owned(),
         kernel: "6.18.0".to_owned(),
         title: "a title".to_owned(),

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use nix::dir::Dir;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, open, openat, renameat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat, mkdirat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use thiserror::Error;
 
@@ -153,8 +153,12 @@ impl Folder {
         content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>,
     ) -> io::Result<()> {
         let name = single(name)?;
-        self.replaceable(name)?;
+        let mode = self.replaceable(name)?;
         let (temporary, file) = self.temporary(name)?;
+        if let Some(mode) = mode {
+            // Where it can't be kept, as on FAT, there is none to keep.
+            let _ = fchmod(&file, mode);
+        }
         let mut out = BufWriter::new(file);
         let written = content(&mut out).and_then(|()| out.flush());
         let written = written.and_then(|()| {
@@ -167,10 +171,12 @@ impl Folder {
         written
     }
 
-    /// Only what isn't there, or is a regular file, is written.
-    fn replaceable(&self, name: &OsStr) -> io::Result<()> {
-        match self.stat(name).map(|stat| kind(&stat)) {
-            Ok(SFlag::S_IFREG) | Err(Errno::ENOENT) => Ok(()),
+    /// Only what isn't there, or is a regular file, is written. Its permissions, if it is there.
+    fn replaceable(&self, name: &OsStr) -> io::Result<Option<Mode>> {
+        let stat = self.stat(name);
+        match stat.map(|stat| kind(&stat)) {
+            Ok(SFlag::S_IFREG) => Ok(stat.ok().map(|stat| Mode::from_bits_truncate(stat.st_mode & 0o777))),
+            Err(Errno::ENOENT) => Ok(None),
             Ok(SFlag::S_IFLNK) => Err(Refusal::Link(self.path.join(name)).into()),
             Ok(SFlag::S_IFDIR) => Err(Errno::EISDIR.into()),
             Ok(_) => Err(Refusal::Special(self.path.join(name)).into()),
@@ -324,10 +330,20 @@ pub(crate) fn write_named(path: &Path, content: impl FnOnce(&mut BufWriter<File>
     folder.write(name, content)
 }
 
+/// Reads a text file of at most `limit` bytes that somebody named on the command line, and replaces it with what `change`
+/// makes of it, if that is anything: whole or not at all, and through no link.
+pub(crate) fn rewrite_named(path: &Path, limit: u64, change: impl FnOnce(&str) -> Option<String>) -> io::Result<()> {
+    let (folder, name) = named(path)?;
+    match change(&folder.read_text(name, limit)?) {
+        Some(text) => folder.write(name, |out| out.write_all(text.as_bytes())),
+        None => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use tempfile::TempDir;
 
@@ -352,6 +368,22 @@ mod tests {
         assert_eq!(error.to_string(), "no");
         assert_eq!(folder.read_text("a", 10).unwrap(), "two");
         assert_eq!(fs::read_dir(inside.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_file_keeps_its_permissions_when_it_is_rewritten() {
+        let (inside, outside, folder) = places();
+        put(&folder, "a", "one").unwrap();
+        let path = inside.path().join("a");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        rewrite_named(&path, 100, |text| Some(text.to_uppercase())).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "ONE");
+        let link = inside.path().join("link");
+        symlink(outside.path().join("precious"), &link).unwrap();
+        let error = rewrite_named(&link, 100, |_| Some("mud".to_owned())).unwrap_err().to_string();
+        assert!(error.contains("is a symbolic link"), "{error}");
+        assert_eq!(fs::read_to_string(outside.path().join("precious")).unwrap(), "gold");
     }
 
     #[test]

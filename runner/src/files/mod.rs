@@ -10,7 +10,7 @@ mod folder;
 pub(crate) mod kernel;
 mod read;
 
-pub(crate) use folder::{Folder, MARKER, create_named, write_named};
+pub(crate) use folder::{Folder, MARKER, create_named, rewrite_named, write_named};
 pub(crate) use read::{open, open_folder, read, read_text};
 
 /// The largest scenario, topology or list of kernels: three orders of magnitude above those that people write.

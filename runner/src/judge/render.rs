@@ -91,7 +91,7 @@ pub(super) fn event(names: &Names<'_>, namespace: &str, event: &PmEvent) -> Stri
 /// What an event must look like.
 pub(super) fn event_pattern(pattern: &EventPattern) -> String {
     let mut text = pattern.kind.word();
-    push(&mut text, "on", pattern.connection.as_ref());
+    push(&mut text, "connection", pattern.connection.as_ref());
     push(&mut text, "local", pattern.local);
     push(&mut text, "local_port", pattern.local_port);
     push(&mut text, if pattern.kind == EventKind::Announced { "address" } else { "remote" }, pattern.remote);

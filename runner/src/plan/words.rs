@@ -180,7 +180,7 @@ fn describe_event(pattern: &EventPattern) -> String {
         ErrorPattern::Errno(symbol, _) => symbol,
     });
     let fields = Fields(pattern.kind.word())
-        .add("on", pattern.connection.as_ref())
+        .add("connection", pattern.connection.as_ref())
         .add("local", pattern.local.map(text::address))
         .add("local_port", pattern.local_port)
         .add("local_id", pattern.local_id)

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, Read as _, Write};
 
-use super::{Header, Recording};
+use super::{FORMAT, Header, Recording};
 
 /// A stored recording could not be read or written.
 #[derive(Debug, thiserror::Error)]
@@ -22,7 +22,7 @@ pub enum RecordingError {
     #[error("the file is empty: a recording begins with a header line")]
     Empty,
     /// A format from the future.
-    #[error("format {0} is not known to this version of mptcplab, which reads format 1")]
+    #[error("format {0} is not known to this version of mptcplab, which reads formats 1 to {FORMAT}")]
     Format(u32),
 }
 
@@ -45,7 +45,7 @@ pub fn read(input: impl BufRead) -> Result<Recording, RecordingError> {
     let parse_error = |index: usize| move |source| RecordingError::Line { line: index + 1, source };
     let (index, first) = lines.next().ok_or(RecordingError::Empty)?;
     let header: Header = serde_json::from_str(&first?).map_err(parse_error(index))?;
-    if header.format != 1 {
+    if !(1..=FORMAT).contains(&header.format) {
         return Err(RecordingError::Format(header.format));
     }
     let mut entries = Vec::new();

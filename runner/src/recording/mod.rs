@@ -26,10 +26,13 @@ pub struct Recording {
     pub entries: Vec<Entry>,
 }
 
+/// The version of the format that is written. In 1, scenarios have words of the language that were renamed since.
+pub const FORMAT: u32 = 2;
+
 /// What was run, where.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
-    /// The version of the format: 1.
+    /// The version of the format: [`FORMAT`], or an older one.
     pub format: u32,
     /// The version of mptcplab.
     pub mptcplab: String,

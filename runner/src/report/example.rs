@@ -75,7 +75,7 @@ fn done(microseconds: u64, step: usize) -> Entry {
 
 pub(crate) fn recording_of(entries: Vec<Entry>) -> Recording {
     let header = Header {
-        format: 1,
+        format: crate::recording::FORMAT,
         mptcplab: "0.1.0".to_owned(),
         kernel: "6.18.0".to_owned(),
         title: "fullmesh opens a subflow from each endpoint".to_owned(),

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::model::KernelList;
-use super::{file, read, yaml};
+use super::{file, read, renamed, yaml};
 use crate::recording::SourceText;
 
 /// Reads a list of kernels. What it names is looked for, but not looked into.
@@ -32,7 +32,8 @@ fn parse(source: &SourceText, folder: &Path) -> (Option<KernelList>, Vec<Diagnos
         return (None, vec![empty]);
     }
     let mut found = Vec::new();
-    let Some(root) = yaml::parse(0, &source.text, &mut found) else { return (None, found) };
+    let Some(mut root) = yaml::parse(0, &source.text, &mut found) else { return (None, found) };
+    found.extend(renamed::renew(&mut root, source, false));
     let reader = read::Reader::new(false);
     let list = read::kernels(&reader, &root, folder).ok();
     found.extend(reader.into_found());
@@ -86,7 +87,7 @@ kernels:
     append: mitigations=off quiet
     memory: 512
     cpus: 1
-    kvm: off
+    kvm: false
   - { name: other, image: boot/vmlinuz }
 ",
         )

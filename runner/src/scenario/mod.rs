@@ -18,6 +18,7 @@ mod matrix;
 pub mod model;
 mod nearest;
 mod read;
+mod renamed;
 mod scalar;
 mod schema;
 mod variable;
@@ -27,9 +28,10 @@ pub use diagnostic::{Diagnostic, Diagnostics, snippet};
 pub use find::{FindError, Found, find, normal};
 pub(crate) use find::{MAX_DEPTH, NOT_SCENARIOS, is_named_like_a_scenario};
 pub use kernels::load_kernels;
+pub use renamed::{FileKind, Rewritten, fix};
 pub use schema::json_schema;
 
-use crate::recording::SourceText;
+use crate::recording::{self, Header, SourceText};
 use crate::text;
 use model::{Feature, Gates, LONGEST_RUN, Scenario, Step};
 use yaml::Node;
@@ -89,6 +91,17 @@ fn read_matrix(root: Node, text: &str, found: &mut Vec<Diagnostic>) -> Vec<matri
 
 /// Reads a scenario from the texts that a recording carries: the scenario with its variables filled in, then its
 /// topology, if it has one.
+///
+/// An older format has the words that the language had then.
+pub fn load_recorded(header: &Header) -> Result<Scenario, Diagnostics> {
+    let (file, mut sources) = (Path::new(&header.file), header.sources.clone());
+    if header.format < recording::FORMAT {
+        sources.iter_mut().for_each(|source| source.text = fix(file, &source.text).text);
+    }
+    load_sources(file, header.variant.as_deref(), &sources)
+}
+
+/// Reads a scenario from its texts: with its variables filled in, then its topology, if it has one.
 pub fn load_sources(file: &Path, variant: Option<&str>, sources: &[SourceText]) -> Result<Scenario, Diagnostics> {
     let mut diagnostics = Diagnostics::new(file.display().to_string());
     let Some((scenario, rest)) = sources.split_first() else {
@@ -152,10 +165,12 @@ struct Reading<'a> {
 impl Reading<'_> {
     /// The scenario, if nothing is wrong with it. Its tree need not be made again if there is one.
     fn scenario(&mut self, tree: Option<Node>, topology: Topology) -> Option<Scenario> {
-        let root = match tree {
+        let source = self.sources.first()?;
+        let mut root = match tree {
             Some(root) => root,
-            None => yaml::parse(0, &self.sources.first()?.text, &mut self.found)?,
+            None => yaml::parse(0, &source.text, &mut self.found)?,
         };
+        self.found.extend(renamed::renew(&mut root, source, self.label.is_some()));
         let topology = self.topology(&root, topology);
         let topology_missing = topology.is_none() && root.get("topology").is_some();
         let reader = read::Reader::new(self.unresolved);
@@ -247,7 +262,10 @@ impl Reading<'_> {
         };
         match source {
             Ok(source) => {
-                let tree = yaml::parse(1, &source.text, &mut self.found);
+                let mut tree = yaml::parse(1, &source.text, &mut self.found);
+                if let Some(root) = &mut tree {
+                    self.found.extend(renamed::renew(root, &source, false));
+                }
                 self.sources.push(source);
                 tree
             }

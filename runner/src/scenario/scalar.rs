@@ -70,12 +70,12 @@ pub fn line(text: &str) -> Parsed<String> {
     Ok(text.to_owned())
 }
 
-/// `true`, `false`, `on`, `off`.
+/// `true`, `false`.
 pub fn switch(text: &str) -> Parsed<bool> {
     match text {
-        "true" | "on" => Ok(true),
-        "false" | "off" => Ok(false),
-        _ => Err(Problem::not(text, "`on` or `off`").help("`true` and `false` are understood, too")),
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Problem::not(text, "`true` or `false`")),
     }
 }
 

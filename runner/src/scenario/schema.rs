@@ -113,7 +113,7 @@ fn scalar(kind: Kind) -> Value {
     let integer = |min: u64, max: u64| or_variable(json!({ "type": "integer", "minimum": min, "maximum": max }));
     match kind {
         Kind::Line => json!({ "type": ["string", "number", "boolean"] }),
-        Kind::Switch => or_variable(json!({ "enum": [true, false, "on", "off"] })),
+        Kind::Switch => or_variable(json!({ "type": "boolean" })),
         Kind::Integer(min, max) => integer(min, max),
         Kind::Port => integer(1, 65535),
         Kind::Address => pattern("[0-9a-fA-F:.]+"),

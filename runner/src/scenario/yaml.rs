@@ -277,6 +277,81 @@ fn offset(marker: &Marker) -> usize {
     marker.byte_offset().unwrap_or_default()
 }
 
+/// What a reader of YAML 1.1 (PyYAML, Ruby, yaml.v2 for Go) takes a plain scalar for, if a reader of YAML 1.2's core
+/// schema takes it for something else.
+///
+/// By the types of yaml.org/type, which is what those readers have in common, and a little more: each of them differs in
+/// some corner. In the pattern of floats, though, a number has one point, as in all of them: the address 10.0.1.1 is text.
+pub fn in_yaml_1_1(text: &str) -> Option<&'static str> {
+    const SWITCHES: [&str; 6] = ["y", "yes", "n", "no", "on", "off"];
+    match text {
+        "=" => return Some("a default value"),
+        "<<" => return Some("a merge key"),
+        _ if SWITCHES.contains(&text.to_ascii_lowercase().as_str()) => return Some("a boolean"),
+        _ if is_date(text) => return Some("a date"),
+        _ => {}
+    }
+    let number = text.strip_prefix(['-', '+']).unwrap_or(text);
+    if number.contains(':') {
+        return is_sexagesimal(number).then_some("a number in base 60");
+    }
+    let signed = number.len() < text.len();
+    is_odd_number(number, signed).then_some("another number, or as text")
+}
+
+/// A number of one of the two versions that is none, or another one, in the other version.
+fn is_odd_number(number: &str, signed: bool) -> bool {
+    let all = |digits: &str, radix: u32| {
+        let bare = digits.replace(['_', ','], "");
+        !bare.is_empty() && bare.chars().all(|digit| digit.is_digit(radix))
+    };
+    let separated = number.contains(['_', ',']);
+    match number.get(..2) {
+        Some("0x") => return all(&number[2..], 16) && (separated || signed),
+        Some("0o") => return all(&number[2..], 8),
+        Some("0b") => return all(&number[2..], 2),
+        _ => {}
+    }
+    let (mantissa, exponent) =
+        number.split_once(['e', 'E']).map_or((number, None), |(mantissa, exponent)| (mantissa, Some(exponent)));
+    let unsigned = exponent.is_some_and(|exponent| !exponent.starts_with(['-', '+']));
+    if exponent.is_some_and(|exponent| !all(exponent.trim_start_matches(['-', '+']), 10)) {
+        return false;
+    }
+    match mantissa.split_once('.') {
+        Some((whole, fraction)) => {
+            let is_float = all(&format!("{whole}{fraction}"), 10);
+            is_float && (separated || unsigned || (signed && whole.is_empty()))
+        }
+        None => {
+            all(mantissa, 10) && (separated || exponent.is_some() || (mantissa.len() > 1 && mantissa.starts_with('0')))
+        }
+    }
+}
+
+/// `1:30`, `190:20:30.15`.
+fn is_sexagesimal(number: &str) -> bool {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let digits = |text: &str| text.chars().all(|digit| digit.is_ascii_digit() || digit == '_');
+    let mut parts = whole.split(':');
+    parts.next().is_some_and(|first| first.starts_with(|digit: char| digit.is_ascii_digit()) && digits(first))
+        && parts.all(|part| part.len() <= 2 && part.parse::<u8>().is_ok_and(|part| part < 60))
+        && digits(fraction)
+}
+
+/// `2026-11-27`, with a time or without.
+fn is_date(text: &str) -> bool {
+    let mut parts = text.splitn(3, '-');
+    let mut number = |lengths: std::ops::RangeInclusive<usize>| {
+        let part = parts.next().unwrap_or_default();
+        let digits = part.len() - part.trim_start_matches(|digit: char| digit.is_ascii_digit()).len();
+        lengths.contains(&digits).then(|| part.split_at(digits).1)
+    };
+    number(4..=4) == Some("")
+        && number(1..=2) == Some("")
+        && number(1..=2).is_some_and(|rest| rest.is_empty() || rest.starts_with(['T', 't', ' ', '\t']))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -335,5 +410,61 @@ mod tests {
         let (root, found) = tree(&"[".repeat(100_000));
         assert!(root.is_none());
         assert_eq!(found.len(), 1);
+    }
+
+    #[test]
+    fn what_yaml_1_1_reads_in_another_way_is_known() {
+        let boolean = ["on", "Off", "YES", "n"];
+        let sixty = ["1:30", "-1:30", "190:20:30", "190:20:30.15", "02:00:00:00:00:01", "1_0:20"];
+        let number = ["010", "08", "0o17", "0b101", "1_000", "1,000", "0x_4", "-0x4", "1e3", "1.5e3", "1_0.5", "-.5"];
+        let date = ["2026-11-27", "2026-1-7T10:00:00Z", "2026-11-27 10:00:00"];
+        let lists = [(&boolean[..], "a boolean"), (&sixty, "a number in base 60"), (&date, "a date")];
+        for (texts, read_as) in lists.into_iter().chain([(&number[..], "another number, or as text")]) {
+            for text in texts {
+                assert_eq!(in_yaml_1_1(text), Some(read_as), "{text}");
+            }
+        }
+        assert!(in_yaml_1_1("=").is_some() && in_yaml_1_1("<<").is_some());
+        for text in [
+            "",
+            "true",
+            "FALSE",
+            "null",
+            "~",
+            "0",
+            "-1",
+            "+12",
+            "0x4f",
+            "1.5",
+            ".5",
+            "5.",
+            "1.5e+3",
+            ".inf",
+            ".nan",
+            "one",
+            "10.0.1.1",
+            "10.0.1.1/24",
+            "1..3",
+            "50 ms",
+            "dead:beef::1",
+            "1::2",
+            "1:2:3:4:5:6:7:88",
+            "aa:bb:cc:dd:ee:ff",
+            "client",
+            "yes it is",
+            "2026-11",
+            "2026-11-271",
+            "12-11-27",
+            "-",
+            "+",
+            ".",
+            "e3",
+            "0x",
+            "main:8080",
+            "<",
+            "é",
+        ] {
+            assert_eq!(in_yaml_1_1(text), None, "{text}");
+        }
     }
 }

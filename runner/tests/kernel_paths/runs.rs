@@ -105,14 +105,14 @@ pub fn a_rule_is_installed_counted_and_removed(home: &Arc<Home>) -> Result<Compl
 paths:
   wifi:
     rules:
-      - { name: the second SYN, flags: [syn], without: [ack], nth: 2, action: drop, may_be_unused: on }
+      - { name: the second SYN, flags: [syn], without: [ack], nth: 2, action: drop, may_be_unused: true }
 steps:
   - add_rule: { link: wifi, name: the SYN, flags: [syn], without: [ack], nth: 1, action: drop }
   - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
   - wait: { rule: { link: wifi, name: the SYN, matched: 1 } }
   - remove_rule: { link: wifi, name: the SYN }
-  - transfer: { on: main, each_way: 64 KiB }
-  - close: { on: main, by: client }
+  - transfer: { connection: main, each_way: 64 KiB }
+  - close: { connection: main, by: client }
 ",
     )?;
     // The second one, too: each waits for the retransmission of the one before.
@@ -142,12 +142,12 @@ paths:
     rules: [{ name: data waits, from: client, payload: '>=1000', action: hold }]
 steps:
   - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
-  - transfer: { on: main, from_client: 2000, background: on }
+  - transfer: { connection: main, from_client: 2000, background: true }
   - wait: { rule: { link: wifi, name: data waits, matched: 1 } }
   - release: { link: wifi, name: data waits }
   - remove_rule: { link: wifi, name: data waits }
-  - finish_transfer: { on: main }
-  - close: { on: main, by: client }
+  - finish_transfer: { connection: main }
+  - close: { connection: main, by: client }
 ",
     )?;
     all_done(&recording);
@@ -172,11 +172,11 @@ paths:
     rules: [{ name: a late one, from: client, payload: '>=1000', nth: 1, action: { delay: 300 ms } }]
 steps:
   - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
-  - transfer: { on: main, from_client: 2000, background: on }
+  - transfer: { connection: main, from_client: 2000, background: true }
   - wait: { rule: { link: wifi, name: a late one, matched: 1 } }
   - quiet: 20 ms
-  - finish_transfer: { on: main }
-  - close: { on: main, by: client }
+  - finish_transfer: { connection: main }
+  - close: { connection: main, by: client }
 ",
     )?;
     all_done(&recording);
@@ -189,13 +189,13 @@ paths:
   wifi:
     rules: [{ name: it stays, from: client, payload: '>=1', action: hold }]
 steps:
-  - connect: { name: main, from: client, to: server, address: 10.0.1.1, handshake: off }
-  - transfer: { on: main, from_client: 100, background: on }
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1, handshake: false }
+  - transfer: { connection: main, from_client: 100, background: true }
   - wait: { rule: { link: wifi, name: it stays, matched: 1 } }
   - quiet: 20 ms
   - release: { link: wifi, name: it stays }
   - remove_rule: { link: wifi, name: it stays }
-  - finish_transfer: { on: main }
+  - finish_transfer: { connection: main }
 ",
     )?;
     all_done(&recording);
@@ -208,10 +208,10 @@ pub fn conditions_change_during_the_run(home: &Arc<Home>) -> Result<Completion, 
         home,
         "
   - set_path: { link: wifi, delay: 100 ms }
-  - transfer: { on: main, each_way: 1000 }
-  - set_path: { link: wifi, clear: on }
-  - transfer: { on: main, each_way: 1000 }
-  - close: { on: main, by: client }
+  - transfer: { connection: main, each_way: 1000 }
+  - set_path: { link: wifi, clear: true }
+  - transfer: { connection: main, each_way: 1000 }
+  - close: { connection: main, by: client }
 ",
     )?;
     all_done(&recording);
@@ -226,8 +226,8 @@ pub fn an_open_path_is_recorded_like_any_other(home: &Arc<Home>) -> Result<Compl
     let recording = run_on_an_open_path(
         home,
         "
-  - transfer: { on: main, each_way: 1 MiB }
-  - close: { on: main, by: client }
+  - transfer: { connection: main, each_way: 1 MiB }
+  - close: { connection: main, by: client }
 ",
     )?;
     all_done(&recording);
@@ -260,7 +260,7 @@ pub fn what_is_not_there_is_an_error(home: &Arc<Home>) -> Result<Completion, Fai
         "
 paths:
   wifi:
-    rules: [{ name: holds nothing, from: client, flags: [rst], action: hold, may_be_unused: on }]
+    rules: [{ name: holds nothing, from: client, flags: [rst], action: hold, may_be_unused: true }]
 steps:
   - release: { link: wifi, name: holds nothing }
 ",

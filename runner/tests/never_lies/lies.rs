@@ -24,11 +24,11 @@ const fn lie(
     Lie { name, changes, kind, words }
 }
 
-const CREATED: &str = "      - created: { on: main, local: 10.0.1.2, remote: 10.0.1.1 }\n";
-const ESTABLISHED: &str = "      - established: { on: main }\n";
+const CREATED: &str = "      - created: { connection: main, local: 10.0.1.2, remote: 10.0.1.1 }\n";
+const ESTABLISHED: &str = "      - established: { connection: main }\n";
 const ANNOUNCED: &str = "      - announced: { address: 10.0.2.1, id: 1 }\n";
 const CONNECT: &str = "  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }\n";
-const TRANSFER: &str = "  - transfer: { on: main, each_way: 64 KiB }\n";
+const TRANSFER: &str = "  - transfer: { connection: main, each_way: 64 KiB }\n";
 const QUIET: &str = "  - quiet: 20 ms\n";
 const ENDPOINT: &str = "      - { address: 10.0.2.2, flags: [subflow] }\n";
 const REFUSAL: &str = r#"  - expect_error: { error: EINVAL, message: "address not found", do: { delete_endpoint: { in: client, id: 7 } } }"#;
@@ -55,7 +55,7 @@ const LIES: &[Lie] = &[
     ),
     lie(
         "events::two_in_the_wrong_order",
-        &[(CREATED, "      - established\n"), (ESTABLISHED, "      - created: { on: main }\n")],
+        &[(CREATED, "      - established\n"), (ESTABLISHED, "      - created: { connection: main }\n")],
         FindingKind::Events,
         "created",
     ),
@@ -164,7 +164,7 @@ const LIES: &[Lie] = &[
         &[(
             TRANSFER,
             "  - add_filter: { name: damage, in: server, hook: input, min_payload: 1000, nth: 1, action: corrupt }
-  - transfer: { on: main, each_way: 64 KiB }\n",
+  - transfer: { connection: main, each_way: 64 KiB }\n",
         )],
         FindingKind::Integrity,
         "1 bytes arrived damaged",
@@ -174,7 +174,7 @@ const LIES: &[Lie] = &[
         &[(
             TRANSFER,
             "  - add_filter: { name: hole, in: server, hook: input, min_payload: 1, action: drop }
-  - transfer: { on: main, each_way: 64 KiB, deadline: 200 ms }\n",
+  - transfer: { connection: main, each_way: 64 KiB, timeout: 200 ms }\n",
         )],
         FindingKind::Deadline,
         "the end of the transfer",
@@ -277,7 +277,7 @@ const LIES: &[Lie] = &[
         "path::a_rule_that_is_waited_for",
         &[
             (TOPOLOGY, DOUBLED),
-            (QUIET, "  - wait: { rule: { link: link1, name: twice, matched: 2 }, deadline: 200 ms }\n"),
+            (QUIET, "  - wait: { rule: { link: link1, name: twice, matched: 2 }, timeout: 200 ms }\n"),
         ],
         FindingKind::Deadline,
         "twice",
@@ -294,13 +294,13 @@ const LIES: &[Lie] = &[
     // Waiting.
     lie(
         "wait::for_a_subflow_that_does_not_come",
-        &[("wait: { subflows: { main: 3 } }", "wait: { subflows: { main: 4 }, deadline: 200 ms }")],
+        &[("wait: { subflows: { main: 3 } }", "wait: { subflows: { main: 4 }, timeout: 200 ms }")],
         FindingKind::Deadline,
         "main",
     ),
     lie(
         "wait::for_an_event_that_does_not_come",
-        &[("wait: { subflows: { main: 3 } }", "wait: { event: { in: client, removed: { id: 1 } }, deadline: 200 ms }")],
+        &[("wait: { subflows: { main: 3 } }", "wait: { event: { in: client, removed: { id: 1 } }, timeout: 200 ms }")],
         FindingKind::Deadline,
         "client has seen 0 of them",
     ),
@@ -308,9 +308,9 @@ const LIES: &[Lie] = &[
         "quiet::it_is_not",
         &[(
             QUIET,
-            "  - transfer: { on: main, each_way: 1 MiB, pace: 1 Mbit/s, background: on }
-  - quiet: { period: 250 ms, deadline: 500 ms }
-  - finish_transfer: { on: main }\n",
+            "  - transfer: { connection: main, each_way: 1 MiB, pace: 1 Mbit/s, background: true }
+  - quiet: { period: 250 ms, timeout: 500 ms }
+  - finish_transfer: { connection: main }\n",
         )],
         FindingKind::Deadline,
         "did not become quiet within 500 ms",
@@ -356,8 +356,8 @@ topology: two-links
 namespaces: { client: {}, server: {} }
 steps:
   - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
-  - transfer: { on: main, each_way: 1 KiB }
-  - close: { on: main, by: client }
+  - transfer: { connection: main, each_way: 1 KiB }
+  - close: { connection: main, by: client }
 ";
 
 fn mptcp_though_tcp_is_expected(workshop: &Workshop) -> Result<(), Failed> {
@@ -370,10 +370,10 @@ fn mptcp_though_tcp_is_expected(workshop: &Workshop) -> Result<(), Failed> {
 /// The kernel takes the damage for a middlebox's and goes on without MPTCP; all bytes but one arrive as they should.
 fn a_fallback_in_the_middle(workshop: &Workshop) -> Result<(), Failed> {
     let damage = "  - add_filter: { name: damage, in: server, hook: input, min_payload: 1000, nth: 1, action: corrupt }
-  - transfer: { on: main, from_client: 64 KiB, tolerate_corrupt: 1 }\n";
+  - transfer: { connection: main, from_client: 64 KiB, tolerate_corrupt: 1 }\n";
     let checksums = "namespaces: { client: { sysctls: { net.mptcp.checksum_enabled: 1 } }, server: {} }";
     let text = replaced(ONLY_A_CONNECTION, "namespaces: { client: {}, server: {} }", checksums);
-    let text = replaced(&text, "  - transfer: { on: main, each_way: 1 KiB }\n", damage);
+    let text = replaced(&text, "  - transfer: { connection: main, each_way: 1 KiB }\n", damage);
     assert_found(
         &workshop.verdict(&Desk::new(&text)?)?,
         FindingKind::Connection,

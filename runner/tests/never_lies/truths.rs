@@ -23,13 +23,13 @@ steps:
   - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
   - wait: { subflows: { main: 2 } }
   - quiet: 50 ms
-  - transfer: { on: main, from_server: 1 MiB, pace: 8 Mbit/s, background: on }
-  - wait: { transferred: { on: main, by: server, bytes: 128 KiB } }
+  - transfer: { connection: main, from_server: 1 MiB, pace: 8 Mbit/s, background: true }
+  - wait: { transferred: { connection: main, by: server, bytes: 128 KiB } }
   - link_down: { in: client, device: eth1 }
-  - wait: { transferred: { on: main, by: server, bytes: 384 KiB } }
+  - wait: { transferred: { connection: main, by: server, bytes: 384 KiB } }
   - link_up: { in: client, device: eth1 }
-  - finish_transfer: { on: main, deadline: 20 s }
-  - close: { on: main, by: client }
+  - finish_transfer: { connection: main, timeout: 20 s }
+  - close: { connection: main, by: client }
 ";
 
 /// An endpoint is deleted while the peer's join makes an implicit one of the same address.
@@ -46,7 +46,7 @@ steps:
   - add_endpoint: { in: server, address: 10.0.2.1, flags: [signal], id: 5 }
   - delete_endpoint: { in: server, id: 5 }
   - quiet: 100 ms
-  - close: { on: main, by: client }
+  - close: { connection: main, by: client }
 ";
 
 /// A socket is closed abruptly while both sides send.
@@ -57,9 +57,9 @@ topology: two-links
 namespaces: { client: {}, server: {} }
 steps:
   - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
-  - transfer: { on: main, each_way: 64 MiB, background: on }
-  - wait: { transferred: { on: main, by: client, bytes: 64 KiB } }
-  - close: { on: main, by: server, how: abrupt, deadline: 5 s }
+  - transfer: { connection: main, each_way: 64 MiB, background: true }
+  - wait: { transferred: { connection: main, by: client, bytes: 64 KiB } }
+  - close: { connection: main, by: server, how: abrupt, timeout: 5 s }
 expect: { counters: { server: { MPTcpExtMPFastcloseTx: 1 } } }
 ";
 
@@ -126,15 +126,15 @@ fn told_at_once(workshop: &Workshop, text: &str, words: &str) -> Result<(), Fail
 }
 
 fn a_reset_in_a_transfer(workshop: &Workshop) -> Result<(), Failed> {
-    let text = reset("  - transfer: { on: main, from_server: 64 MiB, deadline: 60 s }\n");
+    let text = reset("  - transfer: { connection: main, from_server: 64 MiB, timeout: 60 s }\n");
     told_at_once(workshop, &text, "the client's read() on main got E")
 }
 
 fn a_reset_while_something_is_waited_for(workshop: &Workshop) -> Result<(), Failed> {
     let text = reset(
-        "  - transfer: { on: main, from_server: 64 MiB, background: on }
-  - wait: { transferred: { on: main, by: server, bytes: 63 MiB }, deadline: 60 s }
-  - finish_transfer: { on: main, deadline: 60 s }\n",
+        "  - transfer: { connection: main, from_server: 64 MiB, background: true }
+  - wait: { transferred: { connection: main, by: server, bytes: 63 MiB }, timeout: 60 s }
+  - finish_transfer: { connection: main, timeout: 60 s }\n",
     );
     told_at_once(workshop, &text, "the client's read() on main got E")
 }
@@ -151,10 +151,10 @@ namespaces:
   server: {}
 steps:
   - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
-  - transfer: { on: main, from_client: 8 MiB, pace: 10 Mbit/s, background: on }
-  - wait: { transferred: { on: main, by: client, bytes: 64 KiB } }
+  - transfer: { connection: main, from_client: 8 MiB, pace: 10 Mbit/s, background: true }
+  - wait: { transferred: { connection: main, by: client, bytes: 64 KiB } }
   - set_path: { link: link1, loss: 100 % }
-  - finish_transfer: { on: main, deadline: 60 s }
+  - finish_transfer: { connection: main, timeout: 60 s }
 ";
     told_at_once(workshop, text, "the client's write() on main got E")
 }
@@ -165,13 +165,13 @@ fn given_up_by_the_client(transfer: &str) -> String {
     format!("{text}expect: {{ counters: {{ server: {{ MPTcpExtMPCurrEstab: 1 }} }} }}\n")
 }
 
-const FAILS: &str = "  - transfer: { on: main, from_server: 64 MiB, deadline: 60 s, outcome: ENOTCONN }\n";
+const FAILS: &str = "  - transfer: { connection: main, from_server: 64 MiB, timeout: 60 s, outcome: ENOTCONN }\n";
 
 fn a_transfer_that_fails_as_expected(workshop: &Workshop) -> Result<(), Failed> {
     holds(workshop, &given_up_by_the_client(FAILS))?;
-    let text = "  - transfer: { on: main, from_server: 64 MiB, background: on, outcome: ENOTCONN }
+    let text = "  - transfer: { connection: main, from_server: 64 MiB, background: true, outcome: ENOTCONN }
   - wait: { event: { in: client, sub_closed: {} } }
-  - finish_transfer: { on: main, deadline: 60 s }\n";
+  - finish_transfer: { connection: main, timeout: 60 s }\n";
     holds(workshop, &given_up_by_the_client(text))
 }
 
@@ -202,7 +202,7 @@ namespaces: { client: {}, server: {} }
 steps:
   - listen: { in: server, port: 8080 }
   - add_filter: { name: refuse, in: server, hook: input, option: mp_capable, action: reject_reset }
-  - connect: { name: main, from: client, to: server, address: 10.0.1.1, deadline: 60 s }
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1, timeout: 60 s }
 ";
     told_at_once(workshop, text, "the client's connect() on main got ECONNREFUSED")
 }

@@ -70,11 +70,11 @@ fn a_removed_event_is_found_and_shown() {
     assert_eq!(run.kinds(), [FindingKind::Events]);
     let finding = &findings[0];
     assert!(
-        finding.summary.contains("expected `sub_established on main local 10.0.3.2 remote 10.0.4.1`"),
+        finding.summary.contains("expected `sub_established connection main local 10.0.3.2 remote 10.0.4.1`"),
         "{finding:?}"
     );
     assert!(finding.summary.contains("observed `closed main`"), "{finding:?}");
-    assert!(finding.detail.contains("> - sub_established on main local 10.0.3.2"), "{}", finding.detail);
+    assert!(finding.detail.contains("> - sub_established connection main local 10.0.3.2"), "{}", finding.detail);
     assert!(finding.detail.contains("<mp_join_syn id 2>"), "the segments around it are shown: {}", finding.detail);
     assert!(finding.at.is_some());
 }

@@ -58,7 +58,7 @@ impl Run {
             sources: Vec::new(),
         };
         let header = Header {
-            format: 1,
+            format: crate::recording::FORMAT,
             mptcplab: "0.1.0".to_owned(),
             kernel: "6.18.0".to_owned(),
             title: "demo".to_owned(),

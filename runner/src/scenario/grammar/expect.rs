@@ -81,7 +81,7 @@ pub static EVENT_LIST: Record = Record::plain(
     "event_list",
     "an event list",
     &[
-        scalar("partial", Kind::Switch, "on: other events may come in between."),
+        scalar("partial", Kind::Switch, "true: other events may come in between."),
         Key::new("list", Shape::List(&EVENT_SHAPE), "The events, in order.").required(),
     ],
 );
@@ -142,7 +142,7 @@ pub fn event_record(kind: &str) -> Option<&'static Record> {
 }
 
 // The fields of events (kernel: `mptcp_event_*`, net/mptcp/pm_netlink.c).
-const ON_CONNECTION: Key = scalar("on", Kind::Name, "The connection.");
+const ON_CONNECTION: Key = scalar("connection", Kind::Name, "The connection.");
 pub(super) const BACKUP: Key = scalar("backup", Kind::Switch, "Whether backup was asked for.");
 const ERROR: Key = scalar("error", Kind::ErrorPattern, "The socket error: an errno, none, or any.");
 const RESET_REASON: Key =

@@ -39,4 +39,4 @@ pub static KERNEL: Record = Record::plain(
 );
 
 /// The words for `kvm:`.
-pub const KVM: [&str; 3] = ["auto", "on", "off"];
+pub const KVM: [&str; 3] = ["auto", "true", "false"];

@@ -103,7 +103,7 @@ pub enum Kind {
     Line,
     /// Any text.
     Text,
-    /// `true`, `false`, `on` or `off`.
+    /// `true` or `false`.
     Switch,
     /// A whole number in this range.
     Integer(u64, u64),
@@ -157,7 +157,7 @@ const fn scalar(name: &'static str, kind: Kind, doc: &'static str) -> Key {
 
 // Keys that occur in many places.
 const IN: Key = scalar("in", Kind::Name, "The namespace.").required();
-const ON: Key = scalar("on", Kind::Name, "The connection.").required();
+const ON: Key = scalar("connection", Kind::Name, "The connection.").required();
 const ID: Key = scalar("id", Kind::Integer(0, 255), "The address id.");
 const PORT: Key = scalar("port", Kind::Port, "The port.");
 const ADDRESS: Key = scalar("address", Kind::Address, "The address.");
@@ -173,7 +173,7 @@ const FLAGS: Key = Key::new(
     Shape::List(&Shape::Scalar(Kind::Flag)),
     "Words of ip-mptcp(8): signal, subflow, backup, fullmesh, implicit, laminar; or a number like `raw 0x40`.",
 );
-const DEADLINE: Key = scalar("deadline", Kind::Duration, "The longest it may take; at most 10 minutes.");
+const DEADLINE: Key = scalar("timeout", Kind::Duration, "The longest it may take; at most 10 minutes.");
 const COUNT: Key = scalar("count", Kind::Count, "How many; 1 unless said otherwise.");
 
 #[cfg(test)]

@@ -317,7 +317,7 @@ static SET_PATH_KEYS: [Key; 3 + CONDITION_KEYS.len()] = joined(
     &[
         LINK,
         scalar("from", Kind::Name, "Only the direction in which this end of the link sends; both unless given."),
-        scalar("clear", Kind::Switch, "on: what was before is forgotten, only what this step says holds."),
+        scalar("clear", Kind::Switch, "true: what was before is forgotten, only what this step says holds."),
     ],
     &CONDITION_KEYS,
 );

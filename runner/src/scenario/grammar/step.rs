@@ -246,7 +246,7 @@ pub static WAIT_SUBFLOW: Record = Record {
     keys: &[
         ON,
         scalar("side", Kind::Side, "Whose subflow.").required(),
-        scalar("present", Kind::Switch, "off: until there is none. on unless given."),
+        scalar("present", Kind::Switch, "false: until there is none. true unless given."),
         LOCAL,
         REMOTE,
         LOCAL_PORT,
@@ -271,7 +271,7 @@ pub static WAIT_ENDPOINT: Record = Record::plain(
         IN,
         ADDRESS.required(),
         FLAGS.doc("The flags that it must have, exactly; any unless given."),
-        scalar("present", Kind::Switch, "off: until there is none. on unless given."),
+        scalar("present", Kind::Switch, "false: until there is none. true unless given."),
     ],
 );
 
@@ -420,11 +420,11 @@ static ROUTE_CHANGE: Record = Record::plain(
 
 /// The connection, by name or by a token that is wrong on purpose.
 const WHOSE: &[Key] = &[
-    scalar("on", Kind::Name, "The connection; its token on the side of the namespace is used."),
+    scalar("connection", Kind::Name, "The connection; its token on the side of the namespace is used."),
     scalar("token", Kind::Integer(0, 0xffff_ffff), "A token as a number, wrong on purpose."),
 ];
 
-/// A userspace path manager's command: exactly one of `on` and `token`.
+/// A userspace path manager's command: exactly one of `connection` and `token`.
 const fn command(name: &'static str, what: &'static str, keys: &'static [Key]) -> Record {
     Record { name, what, keys, one_of: WHOSE, never: &[] }
 }
@@ -486,7 +486,7 @@ pub static GET_ENDPOINT: Record = Record::plain(
     &[
         IN,
         ID.required(),
-        scalar("on", Kind::Name, "Asks the userspace path manager's list of that connection."),
+        scalar("connection", Kind::Name, "Asks the userspace path manager's list of that connection."),
         scalar("token", Kind::Integer(0, 0xffff_ffff), "The same with a token that is wrong on purpose."),
     ],
 );

@@ -24,7 +24,7 @@ pub static SCENARIO: Record = Record::plain(
              their own, `NAME~no-FEATURE.snap`.",
         ),
         Key::new("snapshot", Shape::Record(&SNAPSHOT), "What the snapshot leaves out, and why."),
-        scalar("alone", Kind::Switch, "No other scenario may run at the same time."),
+        scalar("exclusive", Kind::Switch, "No other scenario may run at the same time."),
         Key::new(
             "matrix",
             Shape::Table("axis", &MATRIX_AXIS),

@@ -44,6 +44,6 @@ pub struct Machine {
     pub memory: Option<u64>,
     /// How many processors.
     pub cpus: Option<u64>,
-    /// `auto`, `on` or `off`.
+    /// `auto`, `on` or `off`, as `--kvm` takes it.
     pub kvm: Option<&'static str>,
 }

@@ -129,7 +129,7 @@ fn connect_plan(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read
     let server_protocol = fields.optional("server_protocol", protocol);
     let outcome = fields.or("outcome", ConnectionOutcome::Mptcp, outcome);
     let handshake = fields.or("handshake", true, scalar::switch);
-    let deadline = fields.or("deadline", SHORT, scalar::duration);
+    let deadline = fields.or("timeout", SHORT, scalar::duration);
 
     let (from, to, outcome, source) = (from?, to?, outcome?, source?);
     let target = SocketAddr::new(address?, port?);
@@ -243,7 +243,7 @@ fn listener_for(
 
 /// Reads a `transfer` step.
 pub(super) fn transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<TransferPlan> {
-    let on = fields.need_node("on");
+    let on = fields.need_node("connection");
     let connection = on.and_then(|node| {
         let known = scope.connection(reader, node)?;
         known.live(reader, node.place)?;
@@ -256,7 +256,7 @@ pub(super) fn transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) 
     let background = fields.or("background", false, scalar::switch);
     let tolerate_corrupt = fields.or("tolerate_corrupt", 0, scalar::integer(0, 1 << 30));
     let error = fields.optional("outcome", |text| scalar::errno(text).map(|(symbol, _)| symbol));
-    let deadline = fields.or("deadline", LONG, scalar::duration);
+    let deadline = fields.or("timeout", LONG, scalar::duration);
     let (from_client, from_server) = match (each_way?, from_client?, from_server?) {
         (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
             let message =
@@ -301,14 +301,14 @@ pub(super) fn transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) 
 
 /// Reads a `finish_transfer` step.
 pub(super) fn finish_transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<Action> {
-    let deadline = fields.or("deadline", LONG, scalar::duration);
-    let node = fields.need_node("on")?;
+    let deadline = fields.or("timeout", LONG, scalar::duration);
+    let node = fields.need_node("connection")?;
     let name = scope.connection(reader, node)?.name.clone();
     let known = scope.connections.get_mut(&name);
     if known.and_then(|known| known.background.take()).is_none() {
         return Err(reader.report(
             Diagnostic::new(node.place, format!("no background transfer of `{name}` is running"))
-                .help("`transfer: { …, background: on }` starts one"),
+                .help("`transfer: { …, background: true }` starts one"),
         ));
     }
     Ok(Action::FinishTransfer { connection: name, deadline: deadline? })
@@ -323,8 +323,8 @@ pub(super) fn close(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> 
             _ => CloseHow::Graceful,
         })
     });
-    let deadline = fields.or("deadline", LONG, scalar::duration);
-    let node = fields.need_node("on")?;
+    let deadline = fields.or("timeout", LONG, scalar::duration);
+    let node = fields.need_node("connection")?;
     let by = fields.need_node("by");
     let known = scope.connection(reader, node)?;
     known.live(reader, node.place)?;
@@ -370,9 +370,9 @@ pub(super) fn check_finished(reader: &Reader, scope: &Scope) -> Read<()> {
         let cut_off = if transfer.must_fail {
             String::new()
         } else {
-            format!(", or cut it off with `close: {{ on: {name}, by: client, how: abrupt }}`")
+            format!(", or cut it off with `close: {{ connection: {name}, by: client, how: abrupt }}`")
         };
-        let help = format!("add `finish_transfer: {{ on: {name} }}`{cut_off}");
+        let help = format!("add `finish_transfer: {{ connection: {name} }}`{cut_off}");
         Some(reader.report(Diagnostic::new(transfer.place, message).help(help)))
     };
     scope.connections.values().filter_map(unfinished).last().map_or(Ok(()), Err)

@@ -38,7 +38,7 @@ pub(super) fn event_pattern(
         return Err(reader.error(entry.place, format!("`{}` is not a kind of event", entry.key)));
     };
     let fields = reader.record(&entry.value, record)?;
-    let connection = match has(&fields, "on") {
+    let connection = match has(&fields, "connection") {
         Some(node) => connection_of_event(reader, node, namespace, scope).map(Some),
         None => Ok(None),
     };

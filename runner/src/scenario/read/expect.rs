@@ -87,7 +87,7 @@ fn events(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<EventExpectatio
     if items.is_empty() && !complete {
         return Err(reader.report(
             Diagnostic::new(list.place, "an empty partial list says nothing")
-                .help("without `partial: on`, an empty list says that there are no events at all"),
+                .help("without `partial: true`, an empty list says that there are no events at all"),
         ));
     }
     let context = Items { reader, scope, namespace: namespace.as_deref().ok(), complete };
@@ -138,7 +138,7 @@ impl Items<'_> {
     fn check_count(&self, count: &Range, place: Place) -> Read<()> {
         if *count.end() == 0 {
             let help = "in a complete list, what isn't listed must not happen: leave the item out";
-            let other = "without `partial: on`, what isn't listed must not happen";
+            let other = "without `partial: true`, what isn't listed must not happen";
             return Err(self.reader.report(
                 Diagnostic::new(place, "an item with `count: 0` matches nothing").help(if self.complete {
                     help

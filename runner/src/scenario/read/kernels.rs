@@ -50,7 +50,7 @@ fn machine(fields: &Fields<'_>, folder: &Path) -> Read<Machine> {
     let append = fields.optional("append", scalar::line);
     let memory = fields.optional("memory", scalar::integer(64, 1 << 20));
     let cpus = fields.optional("cpus", scalar::integer(1, 255));
-    let kvm = fields.optional("kvm", scalar::word(&KVM));
+    let kvm = fields.optional("kvm", |text| scalar::word(&KVM)(text).map(for_the_command_line));
     Ok(Machine {
         image: image?,
         modules: modules?,
@@ -60,6 +60,15 @@ fn machine(fields: &Fields<'_>, folder: &Path) -> Read<Machine> {
         cpus: cpus?,
         kvm: kvm?,
     })
+}
+
+/// What `--kvm` calls it.
+fn for_the_command_line(kvm: &'static str) -> &'static str {
+    match kvm {
+        "true" => "on",
+        "false" => "off",
+        other => other,
+    }
 }
 
 /// Something that must be there: as seen from the current folder, if it is below it.

@@ -323,7 +323,7 @@ pub fn scenario(reader: &Reader, root: &Node, topology: Option<&Node>, topology_
     let requires = lines(&fields, "requires", feature);
     let snapshot_by = lines(&fields, "snapshot_by", feature);
     let left_out = fields.get("snapshot").map(|node| snapshot::read(reader, node)).transpose();
-    let alone = fields.or("alone", false, scalar::switch);
+    let alone = fields.or("exclusive", false, scalar::switch);
     if fields.get("topology").is_some_and(|node| node.text().is_none()) {
         reader.error(fields.place_of("topology"), "`topology` is the name of a topology");
     }

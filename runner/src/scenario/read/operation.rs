@@ -139,12 +139,14 @@ fn network(
     Ok(Operation::DeleteAddress { namespace, device, address })
 }
 
-/// The token of a userspace path manager's command: that of `on`, or the number of `token`.
+/// The token of a userspace path manager's command: that of `connection`, or the number of `token`.
 fn token(reader: &Reader, fields: &Fields<'_>, scope: &Scope, namespace: &Read<String>) -> Read<Option<TokenChoice>> {
     let number = fields.optional("token", scalar::number)?;
-    let Some(node) = fields.get("on") else { return Ok(number.map(TokenChoice::Number)) };
+    let Some(node) = fields.get("connection") else { return Ok(number.map(TokenChoice::Number)) };
     if number.is_some() {
-        return Err(reader.error(fields.place_of("token"), "`on` and `token` mean the same; expected one of them"));
+        return Err(
+            reader.error(fields.place_of("token"), "`connection` and `token` mean the same; expected one of them")
+        );
     }
     let known = scope.connection(reader, node)?;
     known.live_mptcp(reader, node.place)?;
@@ -169,7 +171,8 @@ fn userspace(
         return Ok(Operation::GetEndpoint { namespace: namespace?, token: token?, id: id? });
     }
     let need_token = |token: Read<Option<TokenChoice>>| {
-        token?.ok_or_else(|| reader.error(fields.place(), "`on:` or `token:` must say which connection is meant"))
+        token?
+            .ok_or_else(|| reader.error(fields.place(), "`connection:` or `token:` must say which connection is meant"))
     };
     match name {
         "announce" => {

@@ -272,7 +272,7 @@ fn set_path(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<Pat
     if !changes && !clear {
         return Err(reader.report(
             Diagnostic::new(fields.place(), "no change is given")
-                .help("`delay:`, `loss:` and so on; or `clear: on`: the path passes everything on as it is"),
+                .help("`delay:`, `loss:` and so on; or `clear: true`: the path passes everything on as it is"),
         ));
     }
     if clear {

@@ -50,11 +50,11 @@ fn quiet(reader: &Reader, node: &Node) -> Read<Action> {
     }
     let fields = reader.record(node, &grammar::QUIET)?;
     let period = fields.need("period", scalar::duration);
-    let deadline = fields.or("deadline", LONG, scalar::duration);
+    let deadline = fields.or("timeout", LONG, scalar::duration);
     let (period, deadline) = (period?, deadline?);
     if deadline < period {
         return Err(reader.report(
-            Diagnostic::new(fields.place_of("deadline"), "the deadline is shorter than the quiet period")
+            Diagnostic::new(fields.place_of("timeout"), "the timeout is shorter than the quiet period")
                 .context(fields.place_of("period"), "the period"),
         ));
     }

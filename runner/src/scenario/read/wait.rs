@@ -73,7 +73,7 @@ pub(super) fn rule_key(link: &str, rule: &str) -> String {
 }
 
 fn conditions(reader: &Reader, fields: &Fields<'_>, scope: &Scope) -> Read<Action> {
-    let deadline = fields.or("deadline", SHORT, scalar::duration);
+    let deadline = fields.or("timeout", SHORT, scalar::duration);
     let mut conditions = Vec::new();
     for entry in fields.node.entries() {
         if entry.value.is_absent() {
@@ -95,7 +95,7 @@ fn conditions(reader: &Reader, fields: &Fields<'_>, scope: &Scope) -> Read<Actio
         }
     }
     let conditions: Vec<Condition> = all(conditions)?.into_iter().flatten().collect();
-    if conditions.is_empty() && fields.node.entries().iter().all(|entry| entry.key == "deadline") {
+    if conditions.is_empty() && fields.node.entries().iter().all(|entry| entry.key == "timeout") {
         let words: Vec<_> = fields.record.keys.iter().map(|key| format!("`{}`", key.name)).collect();
         return Err(reader.report(Diagnostic::new(fields.place(), "no condition to wait for").help(format!(
             "its keys are {}; to wait until nothing happens any more there is `quiet: 50 ms`",
@@ -165,7 +165,7 @@ fn counter(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
 fn subflow(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
     let fields = reader.record(node, &grammar::WAIT_SUBFLOW)?;
     let present = fields.or("present", true, scalar::switch);
-    let on = fields.need_node("on").and_then(|node| {
+    let on = fields.need_node("connection").and_then(|node| {
         let known = scope.connection(reader, node)?;
         known.live_mptcp(reader, node.place)?;
         Ok(known)
@@ -194,7 +194,7 @@ fn transferred(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
         let nothing = "the transfer has 0 bytes from its start: there is nothing to wait for";
         if bytes == 0 { Err(reader.error(fields.place_of("bytes"), nothing)) } else { Ok(bytes) }
     });
-    let on = fields.need_node("on")?;
+    let on = fields.need_node("connection")?;
     let by = fields.need_node("by");
     let known = scope.connection(reader, on)?;
     known.live(reader, on.place)?;
@@ -203,7 +203,7 @@ fn transferred(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
     let Some(transfer) = known.background else {
         return Err(reader.report(
             Diagnostic::new(on.place, format!("no background transfer of `{}` is running", known.name))
-                .help("`transfer: { …, background: on }` starts one"),
+                .help("`transfer: { …, background: true }` starts one"),
         ));
     };
     let all = transfer.from(sender);
