@@ -11,7 +11,7 @@
     reason = "it is for reading, and may fail"
 )]
 
-#[path = "../tests/kernel_paths/lab.rs"]
+#[path = "../tests/kernel/paths/lab.rs"]
 mod lab;
 
 use std::io::{Read, Write};

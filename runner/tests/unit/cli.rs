@@ -1,0 +1,350 @@
+//! The program as its users call it: help, exit codes, and what goes to which stream.
+
+use std::process::{Command, Output, Stdio};
+
+fn mptcplab(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_mptcplab"))
+        .args(arguments)
+        // Other tests go elsewhere.
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        // The width that help is wrapped to.
+        .env("COLUMNS", "100")
+        .stdin(Stdio::null())
+        .output()
+        .expect("the program starts")
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8 on standard output")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8 on standard error")
+}
+
+#[test]
+fn help() {
+    let output = mptcplab(&["--help"]);
+    assert_eq!(output.status.code(), Some(0));
+    insta::assert_snapshot!(stdout(&output));
+}
+
+#[test]
+fn help_of_run() {
+    insta::assert_snapshot!(stdout(&mptcplab(&["run", "--help"])));
+}
+
+#[test]
+fn help_of_judge() {
+    insta::assert_snapshot!(stdout(&mptcplab(&["judge", "--help"])));
+}
+
+#[test]
+fn help_of_compare() {
+    insta::assert_snapshot!(stdout(&mptcplab(&["compare", "--help"])));
+}
+
+#[test]
+fn help_of_matrix() {
+    insta::assert_snapshot!(stdout(&mptcplab(&["matrix", "--help"])));
+}
+
+#[test]
+fn without_arguments_there_is_help_and_exit_code_2() {
+    let output = mptcplab(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("Usage:"));
+}
+
+#[test]
+fn wrong_usage_has_exit_code_2() {
+    for arguments in [
+        ["--warp", "9"],
+        ["compare", "/nonexistent"],
+        ["matrix", "/nonexistent"],
+        ["judge", "/nonexistent"],
+        ["check", "/nonexistent.yaml"],
+        ["completions", "ed"],
+    ] {
+        let output = mptcplab(&arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(stderr(&output).starts_with("error: "), "{arguments:?}");
+        assert!(output.stdout.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_bad_scenario_has_exit_code_2_and_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("bad.yaml");
+    std::fs::write(&file, "titel: a typing error\n").unwrap();
+    for command in ["check", "run"] {
+        let output = mptcplab(&[command, file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains("bad.yaml"), "{}", stderr(&output));
+        assert!(output.stdout.is_empty());
+    }
+}
+
+/// Everything that isn't a regular file is refused at once: a pipe would wait for a writer, a device has no end.
+#[test]
+fn only_regular_files_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    nix::unistd::mkfifo(path("pipe.yaml").as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(path("socket.yaml")).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", path("zeros.yaml")).unwrap();
+    let hole = std::fs::File::create(path("hole.yaml")).unwrap();
+    hole.set_len(1 << 40).unwrap();
+    std::fs::create_dir(path("folder.yaml")).unwrap();
+    std::fs::write(path("scenario.yaml"), "title: x\nabout: x\ntopology: pipe\nsteps: []\n").unwrap();
+    std::fs::create_dir(path("topologies")).unwrap();
+    nix::unistd::mkfifo(path("topologies/pipe.yaml").as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let said = |arguments: &[&str]| {
+        let output = mptcplab(arguments);
+        assert!(matches!(output.status.code(), Some(2 | 3)), "{arguments:?}: {:?}", output.status);
+        stderr(&output)
+    };
+    let kinds = [
+        ("pipe", "it is a pipe, not a regular file; write its content to a file first"),
+        ("socket", "it is a socket, not a regular file"),
+        ("zeros", "it is a device, not a regular file"),
+        ("hole", "the file is too large: 1099511627776 bytes or more"),
+    ];
+    for (name, expected) in kinds {
+        let file = path(&format!("{name}.yaml"));
+        for command in ["check", "run", "judge", "matrix"] {
+            let err = said(&[command, &file]);
+            assert!(err.contains(expected), "{command}: {err}");
+        }
+        let err = said(&["vm", "--kernel", &file, "scenarios/fullmesh.yaml"]);
+        // It is only looked at once the scenarios have been read.
+        assert!(err.contains(expected) || err.contains("scenarios/fullmesh.yaml"), "{err}");
+    }
+    // A folder stands for the recordings in it.
+    assert!(said(&["judge", &path("folder.yaml")]).contains("no recording (`*.jsonl`) in"));
+    // A topology is looked for among regular files.
+    assert!(said(&["check", &path("scenario.yaml")]).contains("pipe"));
+}
+
+/// Each side is looked at before a scenario is run on the other one; folders of modules are searched for regular files.
+#[test]
+fn only_regular_files_are_kernels_and_modules() {
+    type Make = fn(&str);
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    std::fs::create_dir(path("modules")).unwrap();
+    // As the boot protocol of x86 has it: magic, and where the version is.
+    let mut image = vec![0; 0x400];
+    image[0x202..0x206].copy_from_slice(b"HdrS");
+    image[0x20e..0x210].copy_from_slice(&0x80_u16.to_le_bytes());
+    image[0x280..0x28a].copy_from_slice(b"9.9.9-none");
+    std::fs::write(path("image"), image).unwrap();
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/../scenarios/fullmesh.yaml");
+    let module = path("modules/veth.ko");
+    let make: [(&str, Make); 4] = [
+        ("it is a pipe, not a regular file", |name| nix::unistd::mkfifo(name, nix::sys::stat::Mode::S_IRWXU).unwrap()),
+        ("it is a socket, not a regular file", |name| drop(std::os::unix::net::UnixListener::bind(name).unwrap())),
+        ("it is a device, not a regular file", |name| std::os::unix::fs::symlink("/dev/zero", name).unwrap()),
+        ("the file is too large", |name| std::fs::File::create(name).unwrap().set_len(1 << 40).unwrap()),
+    ];
+    for (expected, make) in make {
+        let kernel = path("kernel");
+        make(&kernel);
+        make(&module);
+        let (image, modules) = (path("image"), path("modules"));
+        let cases = [
+            vec!["compare", &kernel, "running", scenario],
+            vec!["compare", "running", &kernel, scenario],
+            vec!["compare", &kernel, &kernel, scenario],
+            vec!["vm", "--kernel", &kernel, scenario],
+            vec!["vm", "--kernel", &image, "--no-modules", "--runner", &kernel, scenario],
+            vec!["vm", "--kernel", &image, "--modules", &modules, "--load", "veth", scenario],
+        ];
+        for arguments in cases {
+            let output = mptcplab(&arguments);
+            let err = stderr(&output);
+            assert_eq!(output.status.code(), Some(3), "{arguments:?}: {err}");
+            assert!(err.contains(expected), "{arguments:?}: {err}");
+            assert!(!err.contains("run, "), "{arguments:?}: a kernel has been run: {err}");
+        }
+        let not_a_folder = mptcplab(&["vm", "--kernel", &image, "--modules", &kernel, scenario]);
+        assert_eq!(not_a_folder.status.code(), Some(3), "{}", stderr(&not_a_folder));
+        std::fs::remove_file(&kernel).unwrap();
+        std::fs::remove_file(&module).unwrap();
+    }
+    // A folder is one of results.
+    let output = mptcplab(&["compare", "running", &path("modules"), scenario]);
+    assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
+    assert!(
+        stderr(&output).starts_with("error: ") && stderr(&output).contains("has no results"),
+        "{}",
+        stderr(&output)
+    );
+}
+
+/// Below what the program's image takes, the kernel ends it while it loads it (SIGSEGV: `bprm_execve`, fs/exec.c), then
+/// its loader can't map a library (exit code 127). From `main` on, it is said.
+#[test]
+fn too_little_memory_is_said_by_kernel_loader_or_program() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let mut answers = std::collections::BTreeMap::new();
+    for kib in (4..80).map(|mib| mib << 10) {
+        let program = env!("CARGO_BIN_EXE_mptcplab");
+        let output =
+            Command::new("sh").args(["-c", &format!("ulimit -v {kib}; exec {program} schema")]).output().unwrap();
+        let err = stderr(&output);
+        let answer = match (output.status.code(), output.status.signal()) {
+            (None, Some(nix::libc::SIGSEGV)) if err.is_empty() => "kernel",
+            (Some(127), None) if err.contains("error while loading shared libraries") => "loader",
+            (Some(3), None) if err.contains("(RLIMIT_AS)") => "program",
+            (Some(0), None) => "passed",
+            _ => panic!("{kib} KiB: {:?} {err}", output.status),
+        };
+        answers.entry(answer).or_insert(Vec::new()).push(kib);
+    }
+    let [program, passed] = ["program", "passed"].map(|answer| answers.remove(answer).unwrap_or_default());
+    assert!(
+        program.len() > 20 && !passed.is_empty() && program.iter().max() < passed.first(),
+        "{program:?} {passed:?}"
+    );
+    // The stack may still find no room to grow in where `main` has just begun.
+    let begins = program[0] + 1024;
+    assert!(answers.values().flatten().all(|kib| *kib <= begins), "{answers:?} {program:?}");
+}
+
+/// A file that isn't taken is named: nobody shall believe that it was checked.
+#[test]
+fn what_is_left_out_of_a_folder_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir(path("more")).unwrap();
+    std::os::unix::fs::symlink(path("more"), path("link")).unwrap();
+    std::fs::write(path(".draft.yaml"), "").unwrap();
+    let output = mptcplab(&["check", folder.path().to_str().unwrap()]);
+    let err = stderr(&output);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(err.contains(".draft.yaml: hidden\n") && err.contains("link: a symbolic link to a folder\n"), "{err}");
+}
+
+#[test]
+fn address_space_that_is_too_small_is_said() {
+    let program = env!("CARGO_BIN_EXE_mptcplab");
+    let output = Command::new("sh").args(["-c", &format!("ulimit -v 50000; exec {program} schema")]).output().unwrap();
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    let err = stderr(&output);
+    assert!(err.starts_with("error: mptcplab needs 64 MiB of address space, and is limited to "), "{err}");
+    assert!(err.contains("hint: `ulimit -v unlimited`"), "{err}");
+}
+
+/// Before there are scenarios that run, there is nothing to tidy up, but an exit code to give.
+#[test]
+fn a_signal_before_the_first_run_gives_exit_code_130() {
+    use nix::sys::signal::{Signal, kill};
+    use std::io::Read as _;
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mptcplab"));
+        let mut child = command.arg("schema").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // The schema is larger than a pipe takes: when the first byte is here, the program waits for us.
+        child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        kill(nix::unistd::Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(130), "{signal}");
+    }
+}
+
+#[test]
+fn completions_are_made_for_each_shell() {
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = mptcplab(&["completions", shell]);
+        assert_eq!(output.status.code(), Some(0));
+        assert!(stdout(&output).contains("dry-run"), "{shell}");
+    }
+}
+
+#[test]
+fn a_reader_that_goes_away_is_no_panic() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_mptcplab"))
+        .args(["completions", "bash"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(stderr(&output), "");
+}
+
+#[test]
+fn colours_only_where_they_are_wanted() {
+    assert!(!stderr(&mptcplab(&["check", "/nonexistent.yaml"])).contains('\u{1b}'));
+    let forced = Command::new(env!("CARGO_BIN_EXE_mptcplab"))
+        .args(["check", "/nonexistent.yaml"])
+        .env("CLICOLOR_FORCE", "1")
+        .env_remove("NO_COLOR")
+        .output()
+        .unwrap();
+    assert!(stderr(&forced).contains('\u{1b}'));
+}
+
+#[test]
+fn wrong_usage_never_looks_bad_to_git_bisect() {
+    for arguments in
+        [["run", "--bisect"].as_slice(), &["--bisect", "--warp", "x.yaml"], &["run", "--bisect", "--update", "x.yaml"]]
+    {
+        let output = mptcplab(arguments);
+        assert_eq!(output.status.code(), Some(125), "{arguments:?}");
+        assert!(stderr(&output).starts_with("error: "), "{arguments:?}");
+    }
+    assert_eq!(mptcplab(&["run", "--bisect", "--help"]).status.code(), Some(0));
+}
+
+/// `ci/bisect-step` with a stand-in for make and for mptcplab, which say how they were called.
+#[test]
+fn a_step_of_a_bisection_builds_and_runs() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let program = |name: &str, script: &str| {
+        std::fs::write(path(name), format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(path(name), std::fs::Permissions::from_mode(0o755)).unwrap();
+    };
+    std::fs::create_dir(path("bin")).unwrap();
+    std::fs::write(path("config"), "CONFIG_MPTCP=y\n").unwrap();
+    program(
+        "bin/make",
+        "echo make \"$@\" >>calls; case \"$*\" in *\" -j \"*) exit \"${MAKE_ENDS:-0}\" ;; esac; mkdir -p build",
+    );
+    let step = |program: &str, environment: &[(&str, &str)], scenarios: &[&str]| {
+        let _ = std::fs::remove_file(path("calls"));
+        let bin = path("bin").display().to_string();
+        let output = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../ci/bisect-step"))
+            .args(scenarios)
+            .current_dir(folder.path())
+            .env("PATH", format!("{bin}:/usr/sbin:/usr/bin:/sbin:/bin"))
+            .envs([("BUILD", "build"), ("MPTCPLAB", program), ("CONFIG", "config")])
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (output.status.code(), std::fs::read_to_string(path("calls")).unwrap_or_default())
+    };
+    for code in [0, 1, 125] {
+        program("bin/lab", &format!("echo lab \"$@\" >>calls; exit {code}"));
+        let (exit, calls) = step("lab", &[], &["a.yaml", "b c.yaml"]);
+        assert_eq!(exit, Some(code));
+        let lab = "lab vm --kernel build/linux --bisect --no-evidence --quiet a.yaml b c.yaml\n";
+        assert!(calls.starts_with("make -s ARCH=um O=build defconfig\n") && calls.ends_with(lab), "{calls}");
+    }
+    assert!(std::fs::read_to_string(path("build/.config")).unwrap().contains("CONFIG_MPTCP=y"));
+    let (exit, calls) = step("lab", &[("MAKE_ENDS", "2")], &["a.yaml"]);
+    assert_eq!(exit, Some(125));
+    assert!(!calls.contains("lab"), "{calls}");
+    // What each commit would fail for ends the bisection.
+    assert_eq!(step("no-such-program", &[], &["a.yaml"]), (Some(255), String::new()));
+    assert_eq!(step("lab", &[("CONFIG", "no-such-file")], &["a.yaml"]), (Some(255), String::new()));
+    assert_eq!(step("lab", &[], &[]), (Some(255), String::new()));
+}
