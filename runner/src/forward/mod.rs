@@ -24,7 +24,8 @@ use crate::path::{Deed, Path};
 use crate::plan::{Frames, INNER_DEVICES, Rings};
 use crate::processors::Late;
 use crate::recording::LostWhat;
-use crate::sys::port::{Port, PortError, Unbound};
+use crate::sys::port::{Port, Unbound};
+use crate::sys::slots::PacketError;
 use crate::testbed::{Node, TestbedError};
 
 /// What happened on a path.
@@ -216,8 +217,8 @@ impl Starting {
 }
 
 impl ForwardError {
-    fn port(link: &str, device: &'static str, error: PortError) -> Self {
-        let PortError { call, error } = error;
+    fn port(link: &str, device: &'static str, error: PacketError) -> Self {
+        let PacketError { call, error } = error;
         Self::Port { link: link.to_owned(), device, call, error }
     }
 }

@@ -9,7 +9,8 @@ use thiserror::Error;
 use super::filter::TCP_ON_ETHERNET;
 use super::kernel_words;
 use crate::recording::Direction;
-use crate::sys::ring::{Ring, RingError, WatchedRing};
+use crate::sys::ring::{Ring, WatchedRing};
+use crate::sys::slots::PacketError;
 use crate::wire::Segment;
 
 /// Room for 4096 frames. It is memory of this process, in full, from the start.
@@ -104,7 +105,7 @@ impl CaptureSocket {
         let ring = receiver
             .await
             .map_err(|error| watch(io::Error::other(error)))?
-            .map_err(|RingError { call, error }| CaptureError::Open { call, error })?;
+            .map_err(|PacketError { call, error }| CaptureError::Open { call, error })?;
         Ok(Capture { ring: WatchedRing::new(ring).map_err(watch)? })
     }
 }
@@ -132,7 +133,7 @@ impl Capture {
     /// complete, and nothing can be concluded from what it doesn't show.
     pub fn lost(&self) -> Result<u64, CaptureError> {
         let dropped = self.ring.dropped();
-        dropped.map(u64::from).map_err(|RingError { call, error }| CaptureError::Statistics { call, error })
+        dropped.map(u64::from).map_err(|PacketError { call, error }| CaptureError::Statistics { call, error })
     }
 
     /// Ends the capture, without waiting for the kernel to take the ring down.

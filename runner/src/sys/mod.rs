@@ -1,8 +1,9 @@
 //! The system calls that need more than nix or std offer, wrapped so that the rest of the crate is free of
 //! `unsafe`: [`child`] (a process that ends with us), [`ethtool`] (offloads),
 //! [`full_info`] (the one socket option that holds pointers), [`port`] (a packet socket that forwards), [`privilege`] (a
-//! user namespace of our own), [`readiness`] (waiting for a descriptor), [`ring`] (the receive ring of a packet socket
-//! that observes), [`signals`] (an exit code for those that end the program) and [`sockopt`] (socket options as bytes).
+//! user namespace of our own), [`readiness`] (waiting for a descriptor), [`ring`] (a packet socket that observes),
+//! [`signals`] (an exit code for those that end the program), [`slots`] (the receive ring of both packet sockets) and
+//! [`sockopt`] (socket options as bytes).
 
 #![allow(unsafe_code, reason = "the one place for it")]
 
@@ -15,4 +16,5 @@ pub mod privilege;
 pub mod readiness;
 pub mod ring;
 pub mod signals;
+pub mod slots;
 pub mod sockopt;

@@ -1,5 +1,5 @@
 //! A packet socket on one interface that frames are taken from and given to, whole: a receive ring
-//! (`TPACKET_V2`, net/packet/af_packet.c) and sendmmsg(2).
+//! ([`slots`](super::slots)) and sendmmsg(2).
 //!
 //! Other than [`ring`](super::ring), which observes, this is made to lose nothing: slots have room for a whole frame,
 //! what the process itself sends doesn't come back (`PACKET_IGNORE_OUTGOING`), and what is sent goes past the queueing
@@ -8,16 +8,14 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-use std::ptr::{self, NonNull};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::ptr;
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::packet;
+use super::slots::{PacketError, Slots};
 use super::sockopt::getsockopt_bytes;
 
 /// So many frames at most go in one call of [`Port::send`].
@@ -30,10 +28,6 @@ const PACKET_QDISC_BYPASS: i32 = 20;
 const PACKET_VNET_HDR: i32 = 15;
 /// The bytes of a slot before the Ethernet header: `TPACKET2_HDRLEN` and 16, aligned, less the 14 of the header.
 const BEFORE_FRAME: usize = 66;
-/// Slots are aligned to `TPACKET_ALIGNMENT`.
-const ALIGNMENT: usize = 16;
-/// Blocks consist of pages, which have 64 KiB at most.
-const PAGE: usize = 64 * 1024;
 /// The first members of `struct tpacket2_hdr`, 32 bits each: status, length, kept length; then 16 bits each: where the
 /// Ethernet header is, and the next one; then the time in two parts of 32 bits.
 const HEADER: usize = 24;
@@ -46,9 +40,9 @@ pub struct Unbound(OwnedFd);
 #[derive(Debug)]
 pub struct Port {
     // Before the socket, because fields are dropped in this order.
-    ring: Ring,
+    slots: Slots,
     socket: OwnedFd,
-    next: usize,
+    whole: bool,
 }
 
 /// A received frame. It is borrowed from the ring.
@@ -94,58 +88,42 @@ impl Offload {
     }
 }
 
-/// A step of the set-up that failed.
-#[derive(Debug)]
-pub struct PortError {
-    /// The call: `setsockopt(PACKET_RX_RING)`.
-    pub call: &'static str,
-    /// The answer.
-    pub error: io::Error,
-}
-
 impl Unbound {
     /// Opens a socket in the network namespace of the calling thread. It stays there, wherever the thread goes.
     ///
     /// # Errors
     ///
     /// `EPERM` without CAP_NET_RAW in the user namespace that owns the network.
-    pub fn open() -> Result<Self, PortError> {
+    pub fn open() -> Result<Self, PacketError> {
         // Protocol 0: nothing comes before the ring is in place.
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: the call has no pointers.
         let descriptor = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
-        let error = |errno: Errno| PortError { call: "socket(AF_PACKET)", error: errno.into() };
         // SAFETY: the descriptor was just made, and belongs to nobody else.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(Errno::result(descriptor).map_err(error)?) }))
+        Ok(Self(unsafe {
+            OwnedFd::from_raw_fd(Errno::result(descriptor).map_err(PacketError::at("socket(AF_PACKET)"))?)
+        }))
     }
 
     /// Binds it to the interface of that index, with room for `slots` frames of at most `longest` bytes, Ethernet header
     /// included. Frames are taken from now on; `whole`: with their [`Offload`], and given with it.
     ///
-    /// Takes some 10 ms, in which the kernel waits for an RCU grace period (`packet_set_ring`).
-    ///
     /// # Errors
     ///
-    /// `ENOMEM` if the kernel can't give so much memory, `ENODEV` if there is no such interface.
-    pub fn bind(self, interface: u32, longest: usize, slots: usize, whole: bool) -> Result<Port, PortError> {
-        let at = |call| move |error| PortError { call, error };
+    /// Those of [`Slots::set_up`], `ENODEV` if there is no such interface.
+    pub fn bind(self, interface: u32, longest: usize, slots: usize, whole: bool) -> Result<Port, PacketError> {
         let socket = self.0;
         let set = |name, numbers: &[usize]| packet::set_option(socket.as_fd(), name, numbers);
-        set(libc::PACKET_VERSION, &[libc::tpacket_versions::TPACKET_V2 as usize])
-            .map_err(at("setsockopt(PACKET_VERSION)"))?;
-        set(PACKET_IGNORE_OUTGOING, &[1]).map_err(at("setsockopt(PACKET_IGNORE_OUTGOING)"))?;
-        set(PACKET_QDISC_BYPASS, &[1]).map_err(at("setsockopt(PACKET_QDISC_BYPASS)"))?;
+        set(PACKET_IGNORE_OUTGOING, &[1]).map_err(PacketError::at("setsockopt(PACKET_IGNORE_OUTGOING)"))?;
+        set(PACKET_QDISC_BYPASS, &[1]).map_err(PacketError::at("setsockopt(PACKET_QDISC_BYPASS)"))?;
         if whole {
             // Before the ring, which it is refused behind.
-            set(PACKET_VNET_HDR, &[1]).map_err(at("setsockopt(PACKET_VNET_HDR)"))?;
+            set(PACKET_VNET_HDR, &[1]).map_err(PacketError::at("setsockopt(PACKET_VNET_HDR)"))?;
         }
-        let shape = Shape::new(if whole { Offload::SIZE } else { 0 } + longest, slots);
-        // struct tpacket_req
-        let request = [shape.block, shape.blocks, shape.slot, shape.blocks * shape.slots_per_block];
-        set(libc::PACKET_RX_RING, &request).map_err(at("setsockopt(PACKET_RX_RING)"))?;
-        let ring = Ring::new(&socket, shape, whole).map_err(at("mmap"))?;
-        packet::bind(socket.as_fd(), interface).map_err(at("bind"))?;
-        Ok(Port { ring, socket, next: 0 })
+        let slot = BEFORE_FRAME + if whole { Offload::SIZE } else { 0 } + longest;
+        let slots = Slots::set_up(&socket, slot, slots)?;
+        packet::bind(socket.as_fd(), interface).map_err(PacketError::at("bind"))?;
+        Ok(Port { slots, socket, whole })
     }
 }
 
@@ -154,22 +132,21 @@ impl Port {
     /// how many there were.
     pub fn receive(&mut self, limit: usize, mut consume: impl FnMut(Frame<'_>)) -> usize {
         for taken in 0..limit {
-            let Some(frame) = self.ring.frame(self.next) else { return taken };
-            consume(frame);
-            self.ring.give_back(self.next);
-            self.next = (self.next + 1) % self.ring.shape.slots();
+            let Some(slot) = self.slots.first() else { return taken };
+            consume(Frame::parse(slot, self.whole));
+            self.slots.give_back();
         }
         limit
     }
 
     /// When the next frame to [`receive`](Self::receive) came, if there is one. Asks memory, not the kernel.
     pub fn next_at(&self) -> Option<u64> {
-        self.ring.frame(self.next).map(|frame| frame.at_ns)
+        self.slots.first().map(|slot| Frame::parse(slot, self.whole).at_ns)
     }
 
     /// Frames are taken with their [`Offload`], and given with it.
     pub fn is_whole(&self) -> bool {
-        self.ring.whole
+        self.whole
     }
 
     /// Sends frames, each from its Ethernet header on (from its [`Offload`] on, if the port [is whole](Self::is_whole)), at
@@ -259,100 +236,6 @@ fn message(part: &mut libc::iovec) -> libc::msghdr {
     message
 }
 
-/// How a ring's memory is divided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shape {
-    slot: usize,
-    slots_per_block: usize,
-    block: usize,
-    blocks: usize,
-}
-
-impl Shape {
-    fn new(longest: usize, slots: usize) -> Self {
-        let slot = (BEFORE_FRAME + longest.max(1)).next_multiple_of(ALIGNMENT);
-        let block = slot.next_multiple_of(PAGE);
-        let slots_per_block = block / slot;
-        Self { slot, slots_per_block, block, blocks: slots.max(1).div_ceil(slots_per_block) }
-    }
-
-    fn slots(&self) -> usize {
-        self.slots_per_block * self.blocks
-    }
-
-    fn bytes(&self) -> usize {
-        self.block * self.blocks
-    }
-
-    fn offset(&self, index: usize) -> usize {
-        index / self.slots_per_block * self.block + index % self.slots_per_block * self.slot
-    }
-}
-
-/// The ring's memory, shared with the kernel. Each slot belongs to one of the two at any time; the first 32 bits of its
-/// header tell to whom (`tp_status`).
-#[derive(Debug)]
-struct Ring {
-    start: NonNull<libc::c_void>,
-    shape: Shape,
-    whole: bool,
-}
-
-// SAFETY: the memory belongs to this value alone (the kernel aside), and nothing in it depends on a thread.
-unsafe impl Send for Ring {}
-
-impl Ring {
-    fn new(socket: &OwnedFd, shape: Shape, whole: bool) -> io::Result<Self> {
-        let size = NonZeroUsize::new(shape.bytes()).ok_or(Errno::EINVAL)?;
-        // SAFETY: a new mapping at an address of the kernel's choice touches no memory that exists already.
-        let start =
-            unsafe { mmap(None, size, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED, socket, 0) }?;
-        Ok(Self { start, shape, whole })
-    }
-
-    fn is_ours(&self, index: usize) -> bool {
-        // Acquire: see all that the kernel wrote before it handed the slot over.
-        self.status(index).is_some_and(|status| status.load(Ordering::Acquire) & libc::TP_STATUS_USER != 0)
-    }
-
-    /// The frame in the slot of that index, if it is ours.
-    fn frame(&self, index: usize) -> Option<Frame<'_>> {
-        if !self.is_ours(index) {
-            return None;
-        }
-        // SAFETY: `is_ours` proved that the slot lies within the mapping, and that the kernel doesn't write to it until
-        // `give_back`, which can't be called while this borrow of `self` lives.
-        let slot = unsafe {
-            let start = self.start.as_ptr().cast::<u8>().add(self.shape.offset(index));
-            std::slice::from_raw_parts(start, self.shape.slot)
-        };
-        Some(Frame::parse(slot, self.whole))
-    }
-
-    fn give_back(&mut self, index: usize) {
-        if let Some(status) = self.status(index) {
-            // Release: all our reads of the slot come before the kernel's next write to it.
-            status.store(libc::TP_STATUS_KERNEL, Ordering::Release);
-        }
-    }
-
-    fn status(&self, index: usize) -> Option<&AtomicU32> {
-        if index >= self.shape.slots() {
-            return None;
-        }
-        // SAFETY: the index is within the mapping, slots are aligned to 16 bytes from the start of a page, and this
-        // process accesses the status in no other way while the kernel may write it.
-        Some(unsafe { AtomicU32::from_ptr(self.start.as_ptr().cast::<u8>().add(self.shape.offset(index)).cast()) })
-    }
-}
-
-impl Drop for Ring {
-    fn drop(&mut self) {
-        // SAFETY: the mapping is ours, and no borrow of it can exist any more. It fails only if it isn't a mapping.
-        let _ = unsafe { munmap(self.start, self.shape.bytes()) };
-    }
-}
-
 impl<'a> Frame<'a> {
     /// Reads a slot. What makes no sense gives an empty frame.
     fn parse(slot: &'a [u8], whole: bool) -> Self {
@@ -374,19 +257,6 @@ impl<'a> Frame<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn slots_have_room_for_the_longest_frame_and_stay_within_the_ring() {
-        for (longest, slots) in [(1514, 4096), (1, 1), (65_549, 256), (9014, 1000)] {
-            let shape = Shape::new(longest, slots);
-            assert!(shape.slots() >= slots && shape.slot >= longest + BEFORE_FRAME, "{shape:?}");
-            assert_eq!((shape.slot % ALIGNMENT, shape.block % PAGE), (0, 0));
-            for index in 0..shape.slots() {
-                assert!(shape.offset(index) + shape.slot <= shape.bytes());
-                assert!(shape.offset(index) % shape.block + shape.slot <= shape.block, "no slot crosses blocks");
-            }
-        }
-    }
 
     #[test]
     fn a_slot_is_read() {
