@@ -240,28 +240,19 @@ fn read(path: &Path) -> Result<Vec<u8>, ModulesError> {
     unpack(&raw).map_err(|reason| ModulesError::Damaged { path: path.to_owned(), reason })
 }
 
-/// Takes up to as much as a module may have: a small file can hold any amount of zeros.
-struct Bounded<'a>(&'a mut Vec<u8>);
-
-impl io::Write for Bounded<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if (self.0.len() + bytes.len()) as u64 > files::MODULE {
-            return Err(io::ErrorKind::FileTooLarge.into());
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
+/// Memory to uncompress xz in, in KiB. `xz -9` refers back over 64 MiB, and a damaged header claims up to 4 GiB.
+const XZ_MEMORY: u32 = 66 << 10;
 
 /// Uncompresses what its first bytes show to be compressed.
 fn unpack(raw: &[u8]) -> Result<Vec<u8>, String> {
     let mut content = Vec::new();
     if raw.starts_with(b"\xfd7zXZ\0") {
-        lzma_rs::xz_decompress(&mut &*raw, &mut Bounded(&mut content)).map_err(|error| format!("xz: {error}"))?;
+        let decoder = lzma_rust2::XzReader::new_mem_limit(raw, true, XZ_MEMORY);
+        // A small file can hold any amount of zeros.
+        decoder.take(files::MODULE + 1).read_to_end(&mut content).map_err(|error| format!("xz: {error}"))?;
+        if content.len() as u64 > files::MODULE {
+            return Err(format!("xz: more than {} MiB", files::MODULE >> 20));
+        }
     } else if raw.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]) {
         let decoder = ruzstd::decoding::StreamingDecoder::new(raw).map_err(|error| format!("zstd: {error}"))?;
         decoder.take(files::MODULE).read_to_end(&mut content).map_err(|error| format!("zstd: {error}"))?;
@@ -352,8 +343,7 @@ mod tests {
     #[test]
     fn compressed_ones_are_unpacked() {
         let content = module("depends=\0");
-        let mut xz = Vec::new();
-        lzma_rs::xz_compress(&mut content.as_slice(), &mut xz).unwrap();
+        let xz = include_bytes!("../../../fixtures/modules/module.ko.xz").to_vec();
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(&content).unwrap();
         let level = ruzstd::encoding::CompressionLevel::Fastest;
@@ -363,6 +353,22 @@ mod tests {
         }
         assert!(unpack(b"\xfd7zXZ\0 broken").is_err());
         assert!(unpack(&[0x28, 0xb5, 0x2f, 0xfd, 1]).is_err());
+    }
+
+    #[test]
+    fn a_small_file_takes_no_more_memory_than_it_may() {
+        let zeros = include_bytes!("../../../fixtures/modules/mebibyte-of-zeros.xz");
+        assert_eq!(unpack(zeros).unwrap().len(), 1 << 20);
+        let bomb = zeros.repeat(1 + usize::try_from(files::MODULE >> 20).unwrap());
+        assert_eq!(unpack(&bomb).unwrap_err(), "xz: more than 128 MiB");
+        // The header of the first block claims to refer back over 4 GiB.
+        let mut wide = zeros.to_vec();
+        wide[16] = 40;
+        let mut sum = flate2::Crc::new();
+        sum.update(&wide[12..20]);
+        wide[20..24].copy_from_slice(&sum.sum().to_le_bytes());
+        let error = unpack(&wide).unwrap_err();
+        assert!(error.contains("memory"), "{error}");
     }
 
     #[test]

@@ -89,12 +89,6 @@ impl Request {
         Self::new(format!("set {device} {}", if up { "up" } else { "down" }), RouteNetlinkMessage::SetLink(message), 0)
     }
 
-    /// Sets the MTU of an interface, in bytes.
-    pub fn set_mtu(index: u32, device: &str, mtu: u32) -> Self {
-        let message = LinkUnspec::new_with_index(index).mtu(mtu).build();
-        Self::new(format!("set mtu of {device} to {mtu}"), RouteNetlinkMessage::SetLink(message), 0)
-    }
-
     /// Limits how many bytes an interface sends in one frame, Ethernet header included, if what cuts it comes later (generic
     /// segmentation offload): frames are shorter than this. It goes for IPv4, too, where that has a limit of its own
     /// (`netif_set_gso_max_size`, net/core/dev.h).
@@ -157,12 +151,6 @@ impl Request {
             RouteNetlinkMessage::NewQueueDiscipline(message),
             NLM_F_CREATE | NLM_F_REPLACE,
         )
-    }
-
-    /// Removes the limit again.
-    pub fn clear_rate(index: u32, device: &str) -> Self {
-        let message = RouteNetlinkMessage::DelQueueDiscipline(queue_message(index));
-        Self::new(format!("remove the limit of {device}"), message, 0)
     }
 }
 
