@@ -345,7 +345,7 @@ mod tests {
 
     /// What follows the netlink header.
     fn captured() -> Vec<Vec<u8>> {
-        let messages = fixture::messages(include_str!("../../../fixtures/netlink/sockets-6.18.hex"));
+        let messages = fixture::messages(include_str!("../../fixtures/netlink/sockets-6.18.hex"));
         messages.into_iter().map(|message| message[16..].to_vec()).collect()
     }
 

@@ -259,7 +259,7 @@ mod tests {
     }
 
     fn captured() -> Vec<Vec<u8>> {
-        fixture::messages(include_str!("../../../fixtures/netlink/events-6.18.hex"))
+        fixture::messages(include_str!("../../fixtures/netlink/events-6.18.hex"))
     }
 
     /// A datagram of the family 28 with one attribute.

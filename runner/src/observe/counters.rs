@@ -140,8 +140,8 @@ mod tests {
     /// Linux 6.1 has 56 MPTCP counters, Linux 6.18 about 20 more, and the order differs.
     #[test]
     fn reads_the_counters_of_older_and_newer_kernels() {
-        let older = parsed(parse_tables, include_str!("../../../fixtures/proc/netstat-6.1"));
-        let newer = parsed(parse_tables, include_str!("../../../fixtures/proc/netstat-6.18"));
+        let older = parsed(parse_tables, include_str!("../../fixtures/proc/netstat-6.1"));
+        let newer = parsed(parse_tables, include_str!("../../fixtures/proc/netstat-6.18"));
         let count = |values: &BTreeMap<String, u64>| values.keys().filter(|name| name.starts_with("MPTcpExt")).count();
         assert_eq!((count(&older), count(&newer)), (56, 76));
         for values in [&older, &newer] {

@@ -362,7 +362,7 @@ mod tests {
 
     #[test]
     fn one_fixture_uses_every_key_of_the_grammar() {
-        let text = include_str!("../../../fixtures/good/every-key.yaml");
+        let text = include_str!("../../fixtures/good/every-key.yaml");
         let root = super::yaml::parse(0, text, &mut Vec::new()).unwrap();
         let (mut uses, mut knows) = (BTreeSet::new(), BTreeSet::new());
         used(&Shape::Record(&SCENARIO), &root, &mut uses);

@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn compressed_ones_are_unpacked() {
         let content = module("depends=\0");
-        let xz = include_bytes!("../../../fixtures/modules/module.ko.xz").to_vec();
+        let xz = include_bytes!("../../fixtures/modules/module.ko.xz").to_vec();
         let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         gz.write_all(&content).unwrap();
         let level = ruzstd::encoding::CompressionLevel::Fastest;
@@ -357,7 +357,7 @@ mod tests {
 
     #[test]
     fn a_small_file_takes_no_more_memory_than_it_may() {
-        let zeros = include_bytes!("../../../fixtures/modules/mebibyte-of-zeros.xz");
+        let zeros = include_bytes!("../../fixtures/modules/mebibyte-of-zeros.xz");
         assert_eq!(unpack(zeros).unwrap().len(), 1 << 20);
         let bomb = zeros.repeat(1 + usize::try_from(files::MODULE >> 20).unwrap());
         assert_eq!(unpack(&bomb).unwrap_err(), "xz: more than 128 MiB");

@@ -47,7 +47,7 @@ fn a_captured_dump_is_decoded() {
         endpoint("2001:db8::1", 8, lam),
         Endpoint { port: Some(10100), ..endpoint("127.0.0.1", 9, EndpointFlags::SIGNAL) },
     ];
-    let mut messages = captured(include_str!("../../../../fixtures/netlink/endpoints-6.18.hex"));
+    let mut messages = captured(include_str!("../../../fixtures/netlink/endpoints-6.18.hex"));
     let (_, done) = messages.pop().unwrap();
     assert!(matches!(done, NetlinkPayload::Done(done) if Refusal::from_done(&done).is_none()));
     let decoded: Vec<Endpoint> = messages
@@ -65,7 +65,7 @@ fn a_captured_dump_is_decoded() {
 
 #[test]
 fn captured_limits_are_decoded() {
-    let messages = captured(include_str!("../../../../fixtures/netlink/limits-6.18.hex"));
+    let messages = captured(include_str!("../../../fixtures/netlink/limits-6.18.hex"));
     let [(_, NetlinkPayload::InnerMessage(reply)), (header, NetlinkPayload::Error(ack))] = messages.as_slice() else {
         panic!("{messages:?}");
     };
@@ -78,7 +78,7 @@ fn captured_limits_are_decoded() {
 
 #[test]
 fn captured_refusals_are_decoded() {
-    let refusals: Vec<String> = captured(include_str!("../../../../fixtures/netlink/refusals-6.18.hex"))
+    let refusals: Vec<String> = captured(include_str!("../../../fixtures/netlink/refusals-6.18.hex"))
         .into_iter()
         .map(|(header, payload)| match payload {
             NetlinkPayload::Error(error) => Refusal::from_error(&header, &error).unwrap().to_string(),
