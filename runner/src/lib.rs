@@ -6,6 +6,9 @@
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
+#[macro_use]
+mod pick;
+
 pub mod cli;
 pub mod comparison;
 mod digest;

@@ -18,7 +18,7 @@ use super::recorder::Recorder;
 use crate::mptcp::SubflowState;
 use crate::observe::{DEFAULT_RING_BYTES, is_gauge, sockets};
 use crate::plan::{Frames, Plan, Setup, rings, transferred};
-use crate::recording::{Moment, Side};
+use crate::recording::{Moment, Observation, Side};
 use crate::scenario::model::{Action, Feature, Link, ListenPlan, Scenario};
 use crate::testbed::{self, Home, Testbed};
 use crate::traffic::{self, LiveConnection};
@@ -230,14 +230,11 @@ impl<'a> Lab<'a> {
             return Ok(value);
         }
         let start = self.recorder.with_entries(|entries| {
-            entries.iter().find_map(|entry| match &entry.what {
-                crate::recording::Observation::Counters { namespace: ns, moment: Moment::Start, values }
-                    if ns == namespace =>
-                {
-                    values.get(name).copied()
-                }
-                _ => None,
-            })
+            let moved = entries.iter().find_map(|entry| {
+                pick!(&entry.what, Observation::Counters { namespace: ns, moment: Moment::Start, values }
+                    if ns == namespace => values.get(name).copied())
+            });
+            moved.flatten()
         });
         Ok(value.saturating_sub(start.unwrap_or(0)))
     }

@@ -111,7 +111,7 @@ impl Lab<'_> {
     fn socket_error(plan: &ConnectPlan, error: &SocketError) -> StepOutcome {
         match &plan.outcome {
             ConnectionOutcome::Error(_) => StepOutcome::Refused { error: error.symbol(), message: None },
-            _ => failed(format!("in {}: {error}", plan.from)),
+            ConnectionOutcome::Mptcp | ConnectionOutcome::Tcp => failed(format!("in {}: {error}", plan.from)),
         }
     }
 
@@ -119,7 +119,9 @@ impl Lab<'_> {
     fn connect_error(&self, plan: &ConnectPlan, error: &SocketError) -> StepOutcome {
         match &plan.outcome {
             ConnectionOutcome::Error(_) => StepOutcome::Refused { error: error.symbol(), message: None },
-            _ => self.call_failed(plan, Side::Client, SocketCall::Connect, error),
+            ConnectionOutcome::Mptcp | ConnectionOutcome::Tcp => {
+                self.call_failed(plan, Side::Client, SocketCall::Connect, error)
+            }
         }
     }
 

@@ -70,12 +70,13 @@ impl Lab<'_> {
 
     /// What ended a transfer in the background of which more bytes are waited for: they never come.
     fn ended_transfer(&self, conditions: &[Condition]) -> Option<CallEnd> {
-        conditions.iter().find_map(|condition| match condition {
-            Condition::Transferred { connection, sender, bytes } => {
+        conditions.iter().find_map(|condition| {
+            if let Condition::Transferred { connection, sender, bytes } = condition {
                 let connection = self.connections.get(connection)?;
                 connection.stopped().filter(|_| connection.progress(*sender).received_of_transfer() < *bytes)
+            } else {
+                None
             }
-            _ => None,
         })
     }
 
@@ -172,19 +173,12 @@ impl Lab<'_> {
         self.recorder.with_entries(|entries| {
             entries
                 .iter()
-                .filter_map(|entry| match &entry.what {
-                    Observation::Packet { namespace, direction: Direction::Out, segment, .. }
-                        if namespace == sender =>
-                    {
-                        Some(&segment.options)
-                    }
-                    _ => None,
+                .filter_map(|entry| {
+                    pick!(&entry.what, Observation::Packet { namespace, direction: Direction::Out, segment, .. }
+                        if namespace == sender => &segment.options)
                 })
                 .flatten()
-                .map(|option| match option {
-                    MptcpOption::RemoveAddr { address_ids } => address_ids.len() as u64,
-                    _ => 0,
-                })
+                .filter_map(|option| pick!(option, MptcpOption::RemoveAddr { address_ids } => address_ids.len() as u64))
                 .sum()
         })
     }
@@ -261,11 +255,9 @@ impl Lab<'_> {
 }
 
 fn wire_count(entries: &[Entry], pattern: &WirePattern) -> usize {
-    let carries = |entry: &&Entry| match &entry.what {
-        Observation::Packet { namespace, direction: Direction::Out, segment, .. } => {
-            *namespace == pattern.sender && judge::segment_matches(pattern, segment)
-        }
-        _ => false,
+    let carries = |entry: &&Entry| {
+        matches!(&entry.what, Observation::Packet { namespace, direction: Direction::Out, segment, .. }
+            if *namespace == pattern.sender && judge::segment_matches(pattern, segment))
     };
     entries.iter().filter(carries).count()
 }
@@ -284,12 +276,12 @@ fn list(subflows: &[SubflowState]) -> String {
 
 /// In words, if it is something that an observer saw.
 fn observed(what: &Observation) -> Option<String> {
-    match what {
-        Observation::Event { namespace, event } => Some(format!("event {} in {namespace}", event.kind.word())),
-        Observation::Packet { namespace, segment, .. } => {
-            Some(format!("a segment from {} to {} at {namespace}", segment.source, segment.destination))
-        }
-        Observation::Path { link, sender, .. } => Some(format!("what the path {link} did to a packet of {sender}")),
-        _ => None,
+    if let Observation::Event { namespace, event } = what {
+        Some(format!("event {} in {namespace}", event.kind.word()))
+    } else if let Observation::Packet { namespace, segment, .. } = what {
+        Some(format!("a segment from {} to {} at {namespace}", segment.source, segment.destination))
+    } else {
+        pick!(what, Observation::Path { link, sender, .. }
+            => format!("what the path {link} did to a packet of {sender}"))
     }
 }

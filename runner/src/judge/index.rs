@@ -44,35 +44,31 @@ impl<'a> Index<'a> {
         let mut declared = scenario.world.paths.iter().flat_map(|path| &path.conditions);
         index.has_conditions = declared.any(|conditions| *conditions != untouched);
         for (at, step) in scenario.steps.iter().enumerate() {
-            match &step.action {
-                Action::Connect(plan) => {
-                    index.connects.entry(&plan.name).or_insert(at);
-                    if !index.connected.contains_key(plan.name.as_str()) {
-                        index.planned.entry(canonical_socket(plan.address)).or_insert(&plan.name);
-                    }
+            if let Action::Connect(plan) = &step.action {
+                index.connects.entry(&plan.name).or_insert(at);
+                if !index.connected.contains_key(plan.name.as_str()) {
+                    index.planned.entry(canonical_socket(plan.address)).or_insert(&plan.name);
                 }
-                Action::Transfer(plan) if plan.background => _ = index.in_background.insert(&plan.connection),
-                Action::SetPath(change) => {
-                    index.has_conditions |=
-                        change.conditions.iter().flatten().any(|conditions| *conditions != untouched);
-                }
-                _ => {}
+            }
+            index.in_background.extend(step.action.background_transfer().map(|plan| plan.connection.as_str()));
+            if let Action::SetPath(change) = &step.action {
+                index.has_conditions |= change.conditions.iter().flatten().any(|conditions| *conditions != untouched);
             }
         }
         index
     }
 
     fn add_entry(&mut self, at: usize, what: &'a Observation) {
-        match what {
-            Observation::StepStarted { step, .. } => _ = self.started.entry(*step).or_insert(at),
-            Observation::StepFinished { step, .. } => _ = self.finished.entry(*step).or_insert(at),
-            Observation::Connected { connection } => {
-                self.connected.entry(&connection.name).or_insert((at, connection));
-                let ends = (canonical_socket(connection.client_address), canonical_socket(connection.server_address));
-                self.by_ends.entry(ends).or_default().push(connection);
-            }
-            Observation::Sockets { connection, .. } => self.sockets.entry(connection).or_default().push(at),
-            _ => {}
+        if let Observation::StepStarted { step, .. } = what {
+            self.started.entry(*step).or_insert(at);
+        } else if let Observation::StepFinished { step, .. } = what {
+            self.finished.entry(*step).or_insert(at);
+        } else if let Observation::Connected { connection } = what {
+            self.connected.entry(&connection.name).or_insert((at, connection));
+            let ends = (canonical_socket(connection.client_address), canonical_socket(connection.server_address));
+            self.by_ends.entry(ends).or_default().push(connection);
+        } else if let Observation::Sockets { connection, .. } = what {
+            self.sockets.entry(connection).or_default().push(at);
         }
     }
 

@@ -95,10 +95,9 @@ struct Alone<'a> {
 }
 
 fn ran_alone(recording: &Recording) -> Option<Alone<'_>> {
-    recording.entries.iter().find_map(|entry| match &entry.what {
-        Observation::RanAlone { kernel_log, shown_by } => Some(Alone { kernel_log, shown_by }),
-        _ => None,
-    })
+    recording.entries.iter().find_map(
+        |entry| pick!(&entry.what, Observation::RanAlone { kernel_log, shown_by } => Alone { kernel_log, shown_by }),
+    )
 }
 
 fn complains(lines: &[String]) -> bool {
@@ -107,10 +106,10 @@ fn complains(lines: &[String]) -> bool {
 
 /// What the kernel said during a run, with the times.
 pub fn kernel_lines(recording: &Recording) -> impl Iterator<Item = (u64, &str)> {
-    recording.entries.iter().filter_map(|entry| match &entry.what {
-        Observation::KernelLog { line } => Some((entry.at, line.as_str())),
-        _ => None,
-    })
+    recording
+        .entries
+        .iter()
+        .filter_map(|entry| pick!(&entry.what, Observation::KernelLog { line } => (entry.at, line.as_str())))
 }
 
 /// What names the fault, of reports that go on for pages, and where the rest is.

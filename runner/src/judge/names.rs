@@ -64,17 +64,16 @@ impl<'a> Names<'a> {
             }
         }
         for entry in &self.recording.entries {
-            match &entry.what {
-                // A connection that fell back has lost its token by the time when its connect step ends.
-                Observation::Sockets { connection, side, info: Some(info), .. } => {
-                    if let Some((_, known)) = self.index.connected.get(connection.as_str()).copied() {
-                        self.learn_token(known, *side, Some(info.token));
-                    }
-                }
-                Observation::Event { namespace, event } if event.kind == EventKind::Created => {
-                    self.learn_created(namespace, event);
-                }
-                _ => {}
+            // A connection that fell back has lost its token by the time when its connect step ends.
+            if let Observation::Sockets { connection, side, info: Some(info), .. } = &entry.what
+                && let Some((_, known)) = self.index.connected.get(connection.as_str()).copied()
+            {
+                self.learn_token(known, *side, Some(info.token));
+            }
+            if let Observation::Event { namespace, event } = &entry.what
+                && event.kind == EventKind::Created
+            {
+                self.learn_created(namespace, event);
             }
         }
         self.number_unknown_tokens();
@@ -118,24 +117,18 @@ impl<'a> Names<'a> {
 
     fn learn_addresses(&mut self) {
         for entry in &self.recording.entries {
-            match &entry.what {
-                Observation::Endpoints { namespace, endpoints, .. } => {
-                    let implicit = endpoints.iter().filter(|endpoint| endpoint.flags.contains(EndpointFlags::IMPLICIT));
-                    self.implicit
-                        .entry(namespace)
-                        .or_default()
-                        .extend(implicit.map(|endpoint| canonical(endpoint.address)));
-                }
-                Observation::Packet { segment, .. } => {
-                    for option in &segment.options {
-                        if let MptcpOption::AddAddr { echo: false, address_id, body } = option
-                            && let Some(port) = body.port
-                        {
-                            self.announced_ports.insert((*address_id, canonical(body.address), port));
-                        }
+            if let Observation::Endpoints { namespace, endpoints, .. } = &entry.what {
+                let implicit = endpoints.iter().filter(|endpoint| endpoint.flags.contains(EndpointFlags::IMPLICIT));
+                let known = self.implicit.entry(namespace).or_default();
+                known.extend(implicit.map(|endpoint| canonical(endpoint.address)));
+            } else if let Observation::Packet { segment, .. } = &entry.what {
+                for option in &segment.options {
+                    if let MptcpOption::AddAddr { echo: false, address_id, body } = option
+                        && let Some(port) = body.port
+                    {
+                        self.announced_ports.insert((*address_id, canonical(body.address), port));
                     }
                 }
-                _ => {}
             }
         }
     }
@@ -204,13 +197,9 @@ impl<'a> Names<'a> {
     /// The sockets of one side of a connection, as they were taken last at that moment.
     pub(super) fn sockets_at(&self, connection: &str, side: Side, moment: &Moment) -> Option<Taken<'a>> {
         let taken = self.index.sockets_of(connection).iter().rev();
-        taken.filter_map(|at| self.recording.entries.get(*at)).find_map(|entry| match &entry.what {
-            Observation::Sockets { connection: _, side: on, moment: then, info, subflows }
-                if *on == side && then == moment =>
-            {
-                Some((info.as_deref(), subflows.as_slice()))
-            }
-            _ => None,
+        taken.filter_map(|at| self.recording.entries.get(*at)).find_map(|entry| {
+            pick!(&entry.what, Observation::Sockets { connection: _, side: on, moment: then, info, subflows }
+                if *on == side && then == moment => (info.as_deref(), subflows.as_slice()))
         })
     }
 
@@ -291,7 +280,16 @@ fn known_ports(scenario: &Scenario) -> BTreeSet<u16> {
                 ports.extend(plan.implicit_listener.as_ref().map(|listener| listener.port));
             }
             Action::Do(operation) | Action::ExpectError { operation, .. } => ports.extend(operation_ports(operation)),
-            _ => {}
+            Action::Transfer(_)
+            | Action::FinishTransfer { .. }
+            | Action::Wait { .. }
+            | Action::Quiet { .. }
+            | Action::Close { .. }
+            | Action::Check(_)
+            | Action::SetPath(_)
+            | Action::AddRule { .. }
+            | Action::RemoveRule { .. }
+            | Action::Release { .. } => {}
         }
     }
     // 0 lets the kernel choose.
@@ -310,7 +308,21 @@ fn operation_ports(operation: &Operation) -> Vec<u16> {
         Operation::DestroySubflow { local_port, remote_port, .. } => {
             local_port.iter().chain(remote_port).copied().collect()
         }
-        _ => Vec::new(),
+        Operation::DeleteEndpoint { .. }
+        | Operation::ChangeEndpoint { .. }
+        | Operation::FlushEndpoints { .. }
+        | Operation::SetLimits { .. }
+        | Operation::SetSysctl { .. }
+        | Operation::SetLink { .. }
+        | Operation::AddAddress { .. }
+        | Operation::DeleteAddress { .. }
+        | Operation::AddRoute { .. }
+        | Operation::DeleteRoute { .. }
+        | Operation::RemoveAddress { .. }
+        | Operation::SetSubflowBackup { .. }
+        | Operation::GetEndpoint { .. }
+        | Operation::AddFilter(_)
+        | Operation::RemoveFilter { .. } => Vec::new(),
     }
 }
 

@@ -30,10 +30,8 @@ fn push_flag(text: &mut String, word: &str, value: Option<bool>) {
 
 /// The symbol of an errno: `ECONNREFUSED`; a number that has none is shown as it is.
 pub(super) fn errno(number: u8) -> String {
-    match Errno::from_raw(number.into()) {
-        Errno::UnknownErrno => format!("errno {number}"),
-        known => format!("{known:?}"),
-    }
+    let errno = Errno::from_raw(number.into());
+    if errno == Errno::UnknownErrno { format!("errno {number}") } else { format!("{errno:?}") }
 }
 
 /// A count range: `3`, `2..=4`, `at least 1`, `at most 3`.

@@ -66,22 +66,20 @@ impl<'a> Retransmitted<'a> {
                 continue;
             }
             for option in &segment.options {
-                match option {
-                    MptcpOption::AddAddr { echo, address_id, body } => {
-                        let connection = connection_of(names, segment, &flows);
-                        let key = (connection, *address_id, canonical(body.address), body.port);
-                        let announcement = announcements.entry(key).or_default();
-                        if announcement.take(namespace, *direction, *echo) {
-                            found.note(index, namespace, *direction, *echo, key);
-                        }
+                if let MptcpOption::AddAddr { echo, address_id, body } = option {
+                    let connection = connection_of(names, segment, &flows);
+                    let key = (connection, *address_id, canonical(body.address), body.port);
+                    let announcement = announcements.entry(key).or_default();
+                    if announcement.take(namespace, *direction, *echo) {
+                        found.note(index, namespace, *direction, *echo, key);
                     }
-                    MptcpOption::RemoveAddr { address_ids } if *direction == Direction::Out => {
-                        let connection = connection_of(names, segment, &flows);
-                        announcements.retain(|(of, id, ..), announcement| {
-                            *of != connection || announcement.sender != Some(namespace) || !address_ids.contains(id)
-                        });
-                    }
-                    _ => {}
+                } else if let MptcpOption::RemoveAddr { address_ids } = option
+                    && *direction == Direction::Out
+                {
+                    let connection = connection_of(names, segment, &flows);
+                    announcements.retain(|(of, id, ..), announcement| {
+                        *of != connection || announcement.sender != Some(namespace) || !address_ids.contains(id)
+                    });
                 }
             }
         }

@@ -217,10 +217,8 @@ fn advance<'a>(
             EventItem::AnyOrder { branches, .. } => {
                 let fresh = State::START;
                 for (number, branch) in branches.iter().enumerate() {
-                    let branch_state = match inner {
-                        Inner::Branches(states) => states.get(number).unwrap_or(&fresh),
-                        _ => &fresh,
-                    };
+                    let branch_state =
+                        if let Inner::Branches(states) = inner { states.get(number).unwrap_or(&fresh) } else { &fresh };
                     let mut advanced = Advanced { states: Vec::new(), room: out.room };
                     advance(branch, branch_state, matches, &mut advanced)?;
                     out.room = advanced.room;

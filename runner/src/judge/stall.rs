@@ -78,8 +78,8 @@ fn counted<'a>(names: &Names<'a>, until: u64) -> Vec<Counted<'a>> {
     let Some(begin) = entries.iter().find(|entry| is_step(&entry.what)).map(|entry| entry.at) else {
         return Vec::new();
     };
-    let stall = |entry: &'a crate::recording::Entry| match &entry.what {
-        Observation::Stalled { whose, lasted, waited } => {
+    let stall = |entry: &'a crate::recording::Entry| {
+        if let Observation::Stalled { whose, lasted, waited } = &entry.what {
             let end = entry.at.saturating_add(*lasted);
             let counts = match waited {
                 Some(waited) if *lasted < RETRANSMISSION => (*waited).min(*lasted),
@@ -90,8 +90,9 @@ fn counted<'a>(names: &Names<'a>, until: u64) -> Vec<Counted<'a>> {
             // It may have gone on behind the failure: taking the state of thousands of sockets is one piece of work.
             let lasted = end.min(until).saturating_sub(at);
             (lasted > 0 && at <= until).then_some(Counted { at, lasted, whose, waited: *waited })
+        } else {
+            None
         }
-        _ => None,
     };
     let mut stalls: Vec<_> = entries.iter().filter_map(stall).collect();
     stalls.sort_by_key(|stall| stall.at);
@@ -151,10 +152,7 @@ fn describe(names: &Names<'_>, stalls: &[Counted<'_>], together: u64) -> Finding
 /// Which step was taken at that time: `, during step 3`.
 fn during(names: &Names<'_>, at: u64) -> String {
     let started = names.recording().entries.iter().take_while(|entry| entry.at <= at);
-    let step = started.filter_map(|entry| match entry.what {
-        Observation::StepStarted { step, .. } => Some(step),
-        _ => None,
-    });
+    let step = started.filter_map(|entry| pick!(entry.what, Observation::StepStarted { step, .. } => step));
     step.last().map_or_else(String::new, |step| format!(", during step {}", step.saturating_add(1)))
 }
 
@@ -175,10 +173,7 @@ pub(super) fn is_long(whose: &Stalled, lasted: u64) -> bool {
 }
 
 fn busy(names: &Names<'_>) -> Option<Busy> {
-    names.recording().entries.iter().rev().find_map(|entry| match entry.what {
-        Observation::Busy(busy) => Some(busy),
-        _ => None,
-    })
+    names.recording().entries.iter().rev().find_map(|entry| pick!(entry.what, Observation::Busy(busy) => busy))
 }
 
 fn busy_words(busy: &Busy) -> String {

@@ -108,7 +108,11 @@ fn end_word(outcome: &StepOutcome) -> String {
     match outcome {
         StepOutcome::TimedOut { .. } => "timed out".to_owned(),
         StepOutcome::NotQuiet { .. } => "did not become quiet".to_owned(),
-        other => outcome_words(other),
+        StepOutcome::Done
+        | StepOutcome::Refused { .. }
+        | StepOutcome::Contradicted(_)
+        | StepOutcome::Application(_)
+        | StepOutcome::Failed { .. } => outcome_words(outcome),
     }
 }
 
@@ -120,9 +124,9 @@ pub(super) fn events_of<'a>(
 ) -> Vec<(usize, &'a crate::mptcp::PmEvent)> {
     let entries = names.recording().entries.iter().enumerate().take(until);
     entries
-        .filter_map(|(index, entry)| match &entry.what {
-            Observation::Event { namespace: of, event } if of == namespace => Some((index, &**event)),
-            _ => None,
+        .filter_map(|(index, entry)| {
+            pick!(&entry.what, Observation::Event { namespace: of, event }
+                if of == namespace => (index, &**event))
         })
         .collect()
 }

@@ -4,6 +4,9 @@
 //! instead. [`describe`] and [`awaited`] put steps and what they wait for into words; the engine records
 //! those, so dry run, story and messages say the same.
 
+// A new operation, step or observation is handled in each place or doesn't compile; one shape is asked for with `pick!`.
+#![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
+
 use crate::scenario::model::{Address, LinkEnd, Operation, PathPlan, Route, Step};
 
 mod order;

@@ -39,14 +39,11 @@ impl Plan {
     }
 
     fn wait_for_echoes(&mut self, seconds: NonZeroU32) {
-        let says = |namespace: &str, setup: &Setup| match setup {
-            Setup::Sysctl { namespace: of, name, .. } => of == namespace && name.replace('/', ".") == ADD_ADDR_TIMEOUT,
-            _ => false,
+        let says = |namespace: &str, setup: &Setup| {
+            matches!(setup, Setup::Sysctl { namespace: of, name, .. }
+                if of == namespace && name.replace('/', ".") == ADD_ADDR_TIMEOUT)
         };
-        let namespaces = self.setup.iter().filter_map(|setup| match setup {
-            Setup::Namespace { name } => Some(name),
-            _ => None,
-        });
+        let namespaces = self.setup.iter().filter_map(|setup| pick!(setup, Setup::Namespace { name } => name));
         let silent = namespaces.filter(|namespace| !self.setup.iter().any(|setup| says(namespace, setup)));
         let sysctl = |namespace: &String| Setup::Sysctl {
             namespace: namespace.clone(),
@@ -134,11 +131,9 @@ mod tests {
     fn an_announcement_is_repeated_later_unless_the_scenario_says_when() {
         let timeouts = |scenario: &Scenario, factor| {
             let plan = plan(scenario).with_patience(NonZeroU32::new(factor).unwrap());
-            let of_setup = |setup: &Setup| match setup {
-                Setup::Sysctl { namespace, name, value } if name == ADD_ADDR_TIMEOUT => {
-                    Some(format!("{namespace} {value}"))
-                }
-                _ => None,
+            let of_setup = |setup: &Setup| {
+                pick!(setup, Setup::Sysctl { namespace, name, value }
+                    if name == ADD_ADDR_TIMEOUT => format!("{namespace} {value}"))
             };
             plan.setup.iter().filter_map(of_setup).collect::<Vec<_>>()
         };

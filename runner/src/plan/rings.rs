@@ -67,7 +67,19 @@ fn stays_open(scenario: &Scenario, path: &PathPlan) -> bool {
     let changes = |action: &Action| match action {
         Action::SetPath(change) => change.link == path.link,
         Action::AddRule { link, .. } => *link == path.link,
-        _ => false,
+        Action::Listen(_)
+        | Action::StopListening { .. }
+        | Action::Connect(_)
+        | Action::Transfer(_)
+        | Action::FinishTransfer { .. }
+        | Action::Wait { .. }
+        | Action::Quiet { .. }
+        | Action::Close { .. }
+        | Action::Check(_)
+        | Action::RemoveRule { .. }
+        | Action::Release { .. }
+        | Action::Do(_)
+        | Action::ExpectError { .. } => false,
     };
     path.conditions.iter().all(Conditions::is_open)
         && path.rules.is_empty()
@@ -76,9 +88,9 @@ fn stays_open(scenario: &Scenario, path: &PathPlan) -> bool {
 
 /// What all transfers of the scenario send, in bytes, in both directions: no more can be under way.
 pub fn transferred(scenario: &Scenario) -> u64 {
-    let transfers = scenario.steps.iter().filter_map(|step| match &step.action {
-        Action::Transfer(transfer) => Some(transfer.from_client.saturating_add(transfer.from_server)),
-        _ => None,
+    let transfers = scenario.steps.iter().filter_map(|step| {
+        pick!(&step.action, Action::Transfer(transfer)
+            => transfer.from_client.saturating_add(transfer.from_server))
     });
     transfers.fold(0, u64::saturating_add)
 }

@@ -255,13 +255,6 @@ pub fn describe_operation(operation: &Operation) -> String {
         }
         Operation::AddFilter(filter) => describe_filter(filter),
         Operation::RemoveFilter { namespace, name } => format!("{namespace} removes the filter {name}"),
-        userspace => describe_userspace(userspace),
-    }
-}
-
-/// The commands of a userspace path manager.
-fn describe_userspace(operation: &Operation) -> String {
-    match operation {
         Operation::Announce { namespace, token, endpoint } => {
             format!("{namespace} announces {endpoint} on {}", describe_token(token))
         }
@@ -285,8 +278,6 @@ fn describe_userspace(operation: &Operation) -> String {
             let of = token.as_ref().map(|token| format!(" of {}", describe_token(token))).unwrap_or_default();
             format!("{namespace} asks for the endpoint with id {id}{of}")
         }
-        // All others are `describe_operation`'s: a variant that both forget shows its name, which is honest enough.
-        other => format!("{other:?}"),
     }
 }
 

@@ -123,10 +123,8 @@ fn shown(names: &Names<'_>, counter: &str) -> Option<Shown> {
     if let Some((_, shown)) = ON_ALL_KERNELS.iter().find(|(name, _)| *name == counter) {
         return Some(*shown);
     }
-    let required = names.scenario().requires.iter().any(|feature| match feature {
-        Feature::Counter(name) => name == counter,
-        _ => false,
-    });
+    let required =
+        names.scenario().requires.iter().any(|feature| matches!(feature, Feature::Counter(name) if name == counter));
     if !required || !counter.starts_with("MPTcpExt") || is_timing(counter) {
         return None;
     }

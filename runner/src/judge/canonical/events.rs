@@ -57,12 +57,11 @@ pub(super) fn lines(names: &Names<'_>, namespace: &str, walls: &[usize]) -> Vec<
         }
         let position = canon.position(event);
         let text = canon.text(event, position);
-        match event.kind {
-            EventKind::Announced if !announced.insert((event.token, event.remote_id, text.clone())) => continue,
-            EventKind::Removed => {
-                announced.retain(|(token, id, _)| (*token, *id) != (event.token, event.remote_id));
-            }
-            _ => {}
+        if event.kind == EventKind::Announced && !announced.insert((event.token, event.remote_id, text.clone())) {
+            continue;
+        }
+        if event.kind == EventKind::Removed {
+            announced.retain(|(token, id, _)| (*token, *id) != (event.token, event.remote_id));
         }
         items.push(Item {
             stretch: stretch(walls, entry),
@@ -182,21 +181,18 @@ impl Namer<'_, '_> {
     }
 
     fn key(&self, event: &PmEvent, text: String) -> Key {
-        let class = match event.kind {
-            EventKind::ListenerCreated => 0,
-            EventKind::ListenerClosed => 2,
-            _ => 1,
-        };
-        let kind = match event.kind {
-            EventKind::Created => 0,
-            EventKind::Established => 1,
-            EventKind::Announced => 2,
-            EventKind::SubEstablished => 3,
-            EventKind::SubPriority => 4,
-            EventKind::Removed => 5,
-            EventKind::SubClosed => 6,
-            EventKind::Closed => 8,
-            _ => 7,
+        let (class, kind) = match event.kind {
+            EventKind::ListenerCreated => (0, 7),
+            EventKind::Created => (1, 0),
+            EventKind::Established => (1, 1),
+            EventKind::Announced => (1, 2),
+            EventKind::SubEstablished => (1, 3),
+            EventKind::SubPriority => (1, 4),
+            EventKind::Removed => (1, 5),
+            EventKind::SubClosed => (1, 6),
+            EventKind::Unknown(_) => (1, 7),
+            EventKind::Closed => (1, 8),
+            EventKind::ListenerClosed => (2, 7),
         };
         let name = event.token.map(|token| self.names.token(self.namespace, token)).unwrap_or_default();
         (class, self.names.rank(&name), name, kind, text)
@@ -204,19 +200,14 @@ impl Namer<'_, '_> {
 
     fn uses(&self, event: &PmEvent, position: usize) -> Vec<(Thing, Use)> {
         let Some(token) = event.token else {
-            return vec![match event.kind {
-                EventKind::ListenerCreated | EventKind::ListenerClosed => {
-                    (Thing::Listener(event.local.map(canonical), event.local_port), Use::Write)
-                }
-                _ => (Thing::Unknown, Use::Write),
-            }];
+            let of_listener = matches!(event.kind, EventKind::ListenerCreated | EventKind::ListenerClosed);
+            let listener = of_listener.then(|| Thing::Listener(event.local.map(canonical), event.local_port));
+            return vec![(listener.unwrap_or(Thing::Unknown), Use::Write)];
         };
         let id = event.remote_id.unwrap_or(0);
         let remote = event.remote.map(canonical);
-        let own = match event.kind {
-            EventKind::Created | EventKind::Established | EventKind::Closed => Use::Write,
-            _ => Use::Read,
-        };
+        let of_connection = matches!(event.kind, EventKind::Created | EventKind::Established | EventKind::Closed);
+        let own = if of_connection { Use::Write } else { Use::Read };
         let mut uses = vec![(Thing::Connection(token), own)];
         match event.kind {
             EventKind::Announced => {
@@ -228,7 +219,14 @@ impl Namer<'_, '_> {
                 uses.push((Thing::UsedId(token, id), Use::Write));
             }
             EventKind::Unknown(_) => uses.push((Thing::Unknown, Use::Write)),
-            _ => {}
+            EventKind::Created
+            | EventKind::Established
+            | EventKind::Closed
+            | EventKind::SubEstablished
+            | EventKind::SubClosed
+            | EventKind::SubPriority
+            | EventKind::ListenerCreated
+            | EventKind::ListenerClosed => {}
         }
         if is_subflow_event(event.kind) {
             let opened_here = self.known(event.remote_port).is_some();

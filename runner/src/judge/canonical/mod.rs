@@ -145,9 +145,9 @@ fn walls(names: &Names<'_>) -> Vec<usize> {
     };
     let entries = names.recording().entries.iter().enumerate();
     entries
-        .filter(|(_, entry)| match &entry.what {
-            Observation::StepFinished { step, outcome: StepOutcome::Done } => is_quiet(*step),
-            _ => false,
+        .filter(|(_, entry)| {
+            matches!(&entry.what, Observation::StepFinished { step, outcome: StepOutcome::Done }
+                if is_quiet(*step))
         })
         .map(|(index, _)| index)
         .collect()

@@ -54,11 +54,9 @@ pub(super) fn limits(names: &Names<'_>) -> String {
         .namespaces
         .iter()
         .filter_map(|namespace| {
-            names.recording().entries.iter().rev().find_map(|entry| match &entry.what {
-                Observation::Limits { namespace: of, moment: Moment::End, limits } if *of == namespace.name => {
-                    Some(format!("{of}: {limits}"))
-                }
-                _ => None,
+            names.recording().entries.iter().rev().find_map(|entry| {
+                pick!(&entry.what, Observation::Limits { namespace: of, moment: Moment::End, limits }
+                    if *of == namespace.name => format!("{of}: {limits}"))
             })
         })
         .collect();
@@ -114,9 +112,9 @@ fn info_lines(info: &MptcpInfo, userspace: bool) -> Vec<String> {
 
 /// By id; implicit endpoints by address, if there are several.
 fn endpoint_lines(names: &Names<'_>, namespace: &str) -> Vec<String> {
-    let dump = names.recording().entries.iter().rev().find_map(|entry| match &entry.what {
-        Observation::Endpoints { namespace: of, moment: Moment::End, endpoints } if of == namespace => Some(endpoints),
-        _ => None,
+    let dump = names.recording().entries.iter().rev().find_map(|entry| {
+        pick!(&entry.what, Observation::Endpoints { namespace: of, moment: Moment::End, endpoints }
+            if of == namespace => endpoints)
     });
     let mut keyed: Vec<(u16, String)> =
         dump.into_iter().flatten().map(|endpoint| line(names, namespace, endpoint)).collect();

@@ -89,11 +89,9 @@ struct Seen {
 impl Seen {
     fn of(scope: &Scope<'_, '_>, namespace: &str) -> Self {
         let steps = &scope.names.scenario().steps;
-        let filters_output = steps.iter().any(|step| match &step.action {
-            Action::Do(Operation::AddFilter(filter)) => {
-                filter.namespace == namespace && filter.hook == FilterHook::Output
-            }
-            _ => false,
+        let filters_output = steps.iter().any(|step| {
+            matches!(&step.action, Action::Do(Operation::AddFilter(filter))
+                if filter.namespace == namespace && filter.hook == FilterHook::Output)
         });
         let mut seen = Self { filters_output, ..Self::default() };
         for entry in &scope.names.recording().entries {

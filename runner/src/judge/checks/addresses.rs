@@ -10,20 +10,13 @@ use super::sockets::pair_up;
 
 /// What is wrong with the endpoints of a namespace.
 pub(super) fn endpoints(scope: &Scope<'_, '_>, expected: &EndpointsExpectation) -> Option<Finding> {
-    let dump = scope.taken(|what, now| match what {
-        Observation::Endpoints { namespace, moment, endpoints }
-            if expected.connection.is_none() && *namespace == expected.namespace && moment == now =>
-        {
-            Some(endpoints)
-        }
-        Observation::ConnectionEndpoints { namespace, connection, moment, endpoints }
-            if expected.connection.as_ref() == Some(connection)
+    let dump = scope.taken(|what, now| match &expected.connection {
+        None => pick!(what, Observation::Endpoints { namespace, moment, endpoints }
+            if *namespace == expected.namespace && moment == now => endpoints),
+        Some(of) => pick!(what, Observation::ConnectionEndpoints { namespace, connection, moment, endpoints }
+            if connection == of
                 && *namespace == expected.namespace
-                && (moment == now || *moment == scope.sockets) =>
-        {
-            Some(endpoints)
-        }
-        _ => None,
+                && (moment == now || *moment == scope.sockets) => endpoints),
     });
     let whose = match &expected.connection {
         Some(connection) => format!("{} for {connection}", expected.namespace),
@@ -71,11 +64,9 @@ fn same_endpoint(expected: &Endpoint, dumped: &Endpoint) -> bool {
 
 /// What is wrong with the limits of a namespace.
 pub(super) fn limits(scope: &Scope<'_, '_>, expected: &LimitsExpectation) -> Option<Finding> {
-    let observed = scope.taken(|what, now| match what {
-        Observation::Limits { namespace, moment, limits } if *namespace == expected.namespace && moment == now => {
-            Some(*limits)
-        }
-        _ => None,
+    let observed = scope.taken(|what, now| {
+        pick!(what, Observation::Limits { namespace, moment, limits }
+            if *namespace == expected.namespace && moment == now => *limits)
     });
     let Some(observed) = observed else {
         return Some(scope.missing(&format!("the limits of {}", expected.namespace)).placed(expected.place));

@@ -30,7 +30,28 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
                 let summary = format!("set-up: {}", contradiction_words(contradiction));
                 findings.push(Finding::new(FindingKind::Contradiction, summary).at(Some(entry.at)));
             }
-            _ => {}
+            Observation::StepStarted { .. }
+            | Observation::StepFinished { .. }
+            | Observation::Event { .. }
+            | Observation::Packet { .. }
+            | Observation::Connected { .. }
+            | Observation::Counters { .. }
+            | Observation::Sockets { .. }
+            | Observation::Endpoints { .. }
+            | Observation::Limits { .. }
+            | Observation::ConnectionEndpoints { .. }
+            | Observation::LinkBytes { .. }
+            | Observation::Transferred { .. }
+            | Observation::Application(_)
+            | Observation::FilterHits { .. }
+            | Observation::Path { .. }
+            | Observation::PathTotals { .. }
+            | Observation::RuleHits { .. }
+            | Observation::KernelLog { .. }
+            | Observation::RanAlone { .. }
+            | Observation::Stalled { .. }
+            | Observation::Busy(_)
+            | Observation::Ended => {}
         }
     }
     if !entries.iter().any(|entry| entry.what == Observation::Ended) {
@@ -92,13 +113,9 @@ pub(super) fn filters(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
         let same = |other: &Filter| other.name == filter.name && other.namespace == filter.namespace;
         let turn = installed.iter().filter(|(other, _)| same(other)).count();
         installed.push((filter, step.place));
-        let mut hits = names.recording().entries.iter().filter_map(|entry| match &entry.what {
-            Observation::FilterHits { namespace, filter: name, packets }
-                if *namespace == filter.namespace && *name == filter.name =>
-            {
-                Some(*packets)
-            }
-            _ => None,
+        let mut hits = names.recording().entries.iter().filter_map(|entry| {
+            pick!(&entry.what, Observation::FilterHits { namespace, filter: name, packets }
+                if *namespace == filter.namespace && *name == filter.name => *packets)
         });
         let whose = format!("filter {} in {}", filter.name, filter.namespace);
         match hits.nth(turn) {

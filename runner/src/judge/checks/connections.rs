@@ -13,15 +13,18 @@ use super::steps::Progress;
 /// What is wrong with the connections of the connect steps that were done.
 pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
     let steps = names.scenario().steps.iter().enumerate();
-    let found = steps.filter(|(index, _)| progress.is_done(*index)).filter_map(|(_, step)| match &step.action {
-        Action::Connect(plan) => problem(names, plan).map(|(summary, entry)| {
-            let at = names.recording().entries.get(entry).map(|entry| entry.at);
-            Finding::new(FindingKind::Connection, format!("connection {}: {summary}", plan.name))
-                .placed(step.place)
-                .detailed(around(names, entry))
-                .at(at)
-        }),
-        _ => None,
+    let found = steps.filter(|(index, _)| progress.is_done(*index)).filter_map(|(_, step)| {
+        if let Action::Connect(plan) = &step.action {
+            problem(names, plan).map(|(summary, entry)| {
+                let at = names.recording().entries.get(entry).map(|entry| entry.at);
+                Finding::new(FindingKind::Connection, format!("connection {}: {summary}", plan.name))
+                    .placed(step.place)
+                    .detailed(around(names, entry))
+                    .at(at)
+            })
+        } else {
+            None
+        }
     });
     found.collect()
 }
@@ -58,15 +61,20 @@ fn not_mptcp(names: &Names<'_>, connection: &Connection, index: usize) -> Option
     }
     let later = names.index().sockets_of(&connection.name).iter().copied().filter(|at| *at >= index);
     let entries = later.filter_map(|at| Some((at, names.recording().entries.get(at)?)));
-    entries.into_iter().find_map(|(index, entry)| match &entry.what {
-        Observation::Sockets { connection: of, side, info, .. } if *of == connection.name => match info {
-            Some(info) if info.fallback() => {
-                Some((format!("the {}'s side fell back to TCP", side_word(*side)), Some(index)))
+    entries.into_iter().find_map(|(index, entry)| {
+        if let Observation::Sockets { connection: of, side, info, .. } = &entry.what
+            && *of == connection.name
+        {
+            match info {
+                Some(info) if info.fallback() => {
+                    Some((format!("the {}'s side fell back to TCP", side_word(*side)), Some(index)))
+                }
+                None => Some((format!("the {}'s side became plain TCP", side_word(*side)), Some(index))),
+                Some(_) => None,
             }
-            None => Some((format!("the {}'s side became plain TCP", side_word(*side)), Some(index))),
-            Some(_) => None,
-        },
-        _ => None,
+        } else {
+            None
+        }
     })
 }
 

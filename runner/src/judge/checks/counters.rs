@@ -117,11 +117,9 @@ fn nearest_counters(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> Str
     let elsewhere = render::indented(elsewhere);
     let elsewhere = if elsewhere.is_empty() { elsewhere } else { format!("elsewhere:\n{elsewhere}") };
     let option = OPTIONS.iter().find(|(part, _)| expected.name.starts_with(part)).map(|(_, option)| *option);
-    let carries = |what: &Observation| match what {
-        Observation::Packet { segment, .. } => {
-            segment.options.iter().any(|carried| option.is_some_and(|option| carried.is_called(option)))
-        }
-        _ => false,
+    let carries = |what: &Observation| {
+        matches!(what, Observation::Packet { segment, .. }
+            if segment.options.iter().any(|carried| option.is_some_and(|option| carried.is_called(option))))
     };
     let entries = scope.names.recording().entries.iter().take(scope.until);
     let last = entries.enumerate().rfind(|(_, entry)| carries(&entry.what));
@@ -216,13 +214,9 @@ fn other_counters(scope: &Scope<'_, '_>, listed: &[&Expectation], namespace: &st
 /// What is wrong with the bytes that a link carried.
 pub(super) fn bytes(scope: &Scope<'_, '_>, expected: &BytesExpectation) -> Option<Finding> {
     let sent_at = |wanted: &Moment| {
-        scope.names.recording().entries.iter().rev().find_map(|entry| match &entry.what {
-            Observation::LinkBytes { namespace, link, moment, sent, .. }
-                if *namespace == expected.sent_by && *link == expected.link && moment == wanted =>
-            {
-                Some(*sent)
-            }
-            _ => None,
+        scope.names.recording().entries.iter().rev().find_map(|entry| {
+            pick!(&entry.what, Observation::LinkBytes { namespace, link, moment, sent, .. }
+                if *namespace == expected.sent_by && *link == expected.link && moment == wanted => *sent)
         })
     };
     let (Some(start), Some(now)) = (sent_at(&Moment::Start), sent_at(&scope.moment)) else {

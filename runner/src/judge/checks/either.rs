@@ -76,9 +76,9 @@ pub(super) fn said<'e>(scope: Option<&Scope<'_, '_>>, expectation: &'e Expectati
 /// The same for all expectations of a scenario.
 pub(super) fn all_said<'a>(names: &Names<'a>) -> Vec<&'a Expectation> {
     let scenario = names.scenario();
-    let checks = scenario.steps.iter().enumerate().filter_map(|(index, step)| match &step.action {
-        Action::Check(expectation) => Some(said(Scope::of_check(names, index).as_ref(), expectation)),
-        _ => None,
+    let checks = scenario.steps.iter().enumerate().filter_map(|(index, step)| {
+        pick!(&step.action, Action::Check(expectation)
+            => said(Scope::of_check(names, index).as_ref(), expectation))
     });
     checks.flatten().chain(said(Some(&Scope::of_run(names)), &scenario.expect)).collect()
 }

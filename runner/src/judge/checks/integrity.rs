@@ -71,9 +71,9 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
 
 /// A step ended because a call on this connection failed.
 fn has_failed(names: &Names<'_>, connection: &str) -> bool {
-    names.recording().entries.iter().any(|entry| match &entry.what {
-        Observation::StepFinished { outcome: StepOutcome::Application(end), .. } => end.connection == connection,
-        _ => false,
+    names.recording().entries.iter().any(|entry| {
+        matches!(&entry.what, Observation::StepFinished { outcome: StepOutcome::Application(end), .. }
+            if end.connection == connection)
     })
 }
 
@@ -98,12 +98,13 @@ fn directions<'a>(names: &Names<'a>) -> Vec<Direction<'a>> {
 fn is_cut_off(later: &[Step], plan: &TransferPlan) -> bool {
     later
         .iter()
-        .find_map(|step| match &step.action {
-            Action::FinishTransfer { connection, .. } if *connection == plan.connection => Some(false),
-            Action::Close { connection, how: CloseHow::Abrupt, .. } if *connection == plan.connection => Some(true),
-            _ => None,
+        .find_map(|step| {
+            let waited = pick!(&step.action, Action::FinishTransfer { connection, .. } => (connection, false));
+            let cut =
+                || pick!(&step.action, Action::Close { connection, how: CloseHow::Abrupt, .. } => (connection, true));
+            waited.or_else(cut).filter(|(connection, _)| **connection == plan.connection)
         })
-        .unwrap_or(false)
+        .is_some_and(|(_, cut)| cut)
 }
 
 fn problem(direction: &Direction<'_>, arrived: u64, integrity: &Integrity) -> Option<String> {

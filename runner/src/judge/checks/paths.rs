@@ -39,9 +39,9 @@ pub(super) fn rules(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
 
 /// How often each rule of that name matched, in the order of their ends.
 pub(in crate::judge) fn hits(names: &Names<'_>, link: &str, rule: &str) -> impl Iterator<Item = u64> {
-    names.recording().entries.iter().filter_map(move |entry| match &entry.what {
-        Observation::RuleHits { link: on, rule: name, segments } if on == link && name == rule => Some(*segments),
-        _ => None,
+    names.recording().entries.iter().filter_map(move |entry| {
+        pick!(&entry.what, Observation::RuleHits { link: on, rule: name, segments }
+            if on == link && name == rule => *segments)
     })
 }
 
@@ -54,13 +54,9 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option
             (format!("matches of rule {rule} of {}", expected.link), count)
         }
         PathCount::Total { sender, field } => {
-            let totals = scope.taken(|what, moment| match what {
-                Observation::PathTotals { link, sender: from, moment: taken, totals }
-                    if *link == expected.link && from == sender && taken == moment =>
-                {
-                    Some(totals)
-                }
-                _ => None,
+            let totals = scope.taken(|what, moment| {
+                pick!(what, Observation::PathTotals { link, sender: from, moment: taken, totals }
+                    if *link == expected.link && from == sender && taken == moment => totals)
             });
             let what = format!("`{field}` of what {sender} sent through {}", expected.link);
             (what, totals.and_then(|totals| total(totals, field)))
@@ -78,10 +74,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option
 /// Where the path did something for the last time.
 fn last_deed(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option<usize> {
     let entries = scope.names.recording().entries.get(..scope.until)?;
-    entries.iter().rposition(|entry| match &entry.what {
-        Observation::Path { link, .. } => *link == expected.link,
-        _ => false,
-    })
+    entries.iter().rposition(|entry| matches!(&entry.what, Observation::Path { link, .. } if *link == expected.link))
 }
 
 /// The number of that name.

@@ -5,7 +5,7 @@ use crate::judge::outcome::outcome_words;
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind, render};
 use crate::recording::{Direction, Observation, StepOutcome};
-use crate::scenario::model::{Action, CloseHow, ConnectionOutcome, Step, expected_transfer_error};
+use crate::scenario::model::{Action, CloseHow, Step, expected_transfer_error};
 use crate::text;
 
 /// How far the run came.
@@ -62,9 +62,10 @@ pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
         };
         if let Some((kind, problem)) = judged {
             // What was waited for says as much as the step's own words.
-            let summary = match kind {
-                FindingKind::Deadline => format!("step {} {problem}", index.saturating_add(1)),
-                _ => format!("step {}: {problem}", describe(names, index)),
+            let summary = if kind == FindingKind::Deadline {
+                format!("step {} {problem}", index.saturating_add(1))
+            } else {
+                format!("step {}: {problem}", describe(names, index))
             };
             let finding = Finding::new(kind, summary);
             let at = names.recording().entries.get(*entry).map(|entry| entry.at);
@@ -92,17 +93,16 @@ fn disturbances(names: &Names<'_>, index: usize, end: usize) -> String {
     let begin = names.index().started.get(&index).copied().unwrap_or(end);
     let mut seen: Vec<(String, usize, u64)> = Vec::new();
     for entry in names.recording().entries.get(begin..end).unwrap_or_default() {
-        let words = match &entry.what {
-            Observation::Event { namespace, event } => {
-                format!("{namespace}: event {}", render::event(names, namespace, event))
-            }
-            Observation::Packet { namespace, direction: Direction::Out, segment, .. } => {
-                let options: Vec<&str> = segment.options.iter().map(render::option_word).collect();
-                let (source, destination) = (text::socket(segment.source), text::socket(segment.destination));
-                format!("{namespace}: segment {source} > {destination} <{}>", options.join(" "))
-            }
-            Observation::Path { link, sender, .. } => format!("path {link}: a packet of {sender}"),
-            _ => continue,
+        let words = if let Observation::Event { namespace, event } = &entry.what {
+            format!("{namespace}: event {}", render::event(names, namespace, event))
+        } else if let Observation::Packet { namespace, direction: Direction::Out, segment, .. } = &entry.what {
+            let options: Vec<&str> = segment.options.iter().map(render::option_word).collect();
+            let (source, destination) = (text::socket(segment.source), text::socket(segment.destination));
+            format!("{namespace}: segment {source} > {destination} <{}>", options.join(" "))
+        } else if let Observation::Path { link, sender, .. } = &entry.what {
+            format!("path {link}: a packet of {sender}")
+        } else {
+            continue;
         };
         match seen.iter_mut().find(|(known, ..)| *known == words) {
             Some((_, count, last)) => (*count, *last) = (*count + 1, entry.at),
@@ -137,10 +137,11 @@ fn unfinished(names: &Names<'_>, index: usize, step: &Step) -> Finding {
 
 /// The number and the words of a step.
 fn describe(names: &Names<'_>, index: usize) -> String {
-    let text = names.recording().entries.iter().find_map(|entry| match &entry.what {
-        Observation::StepStarted { step, text } if *step == index => Some(text),
-        _ => None,
-    });
+    let text = names
+        .recording()
+        .entries
+        .iter()
+        .find_map(|entry| pick!(&entry.what, Observation::StepStarted { step, text } if *step == index => text));
     match text {
         Some(text) => format!("{} ({text})", index.saturating_add(1)),
         None => index.saturating_add(1).to_string(),
@@ -149,15 +150,7 @@ fn describe(names: &Names<'_>, index: usize) -> String {
 
 /// What is wrong with the end of a step.
 fn problem(step: &Step, outcome: &StepOutcome) -> Option<(FindingKind, String)> {
-    let wanted = match &step.action {
-        Action::ExpectError { error, message, .. } => Some((error, message.as_deref())),
-        Action::Connect(plan) => match &plan.outcome {
-            ConnectionOutcome::Error(error) => Some((error, None)),
-            ConnectionOutcome::Mptcp | ConnectionOutcome::Tcp => None,
-        },
-        _ => None,
-    };
-    match (outcome, wanted) {
+    match (outcome, step.action.expected_refusal()) {
         (StepOutcome::Done, None) => None,
         (StepOutcome::Done, Some((wanted, _))) => {
             Some((FindingKind::Refusal, format!("expected {wanted}, but it succeeded")))
@@ -207,9 +200,8 @@ fn transfer_problem(wanted: &str, outcome: &StepOutcome) -> Option<(FindingKind,
 
 /// What a step needs from the last call that it makes, where that isn't bytes.
 fn needed(action: &Action) -> Option<&'static str> {
-    match action {
-        Action::Close { how: CloseHow::Abrupt, .. } => Some("the peer's read() to get ECONNRESET"),
-        Action::Close { how: CloseHow::Graceful | CloseHow::HalfClose, .. } => Some("the end of the stream"),
-        _ => None,
-    }
+    pick!(action, Action::Close { how, .. } => match how {
+        CloseHow::Abrupt => "the peer's read() to get ECONNRESET",
+        CloseHow::Graceful | CloseHow::HalfClose => "the end of the stream",
+    })
 }

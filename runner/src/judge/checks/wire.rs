@@ -17,23 +17,17 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option
     }
     let entries = scope.names.recording().entries.iter().enumerate().take(scope.until);
     let sent: Vec<_> = entries
-        .filter_map(|(index, entry)| match &entry.what {
+        .filter_map(|(index, entry)| {
             // A forwarded segment was sent by somebody else.
-            Observation::Packet { namespace, direction, segment, .. }
+            pick!(&entry.what, Observation::Packet { namespace, direction, segment, .. }
                 if *direction == Direction::Out
                     && *namespace == pattern.sender
-                    && !scope.names.is_forwarded(namespace, *direction, segment) =>
-            {
-                Some((index, segment))
-            }
-            _ => None,
+                    && !scope.names.is_forwarded(namespace, *direction, segment) => (index, segment))
         })
         .collect();
-    let takes_part = scope.names.recording().entries.iter().take(scope.until).any(|entry| match &entry.what {
-        Observation::Connected { connection } => {
-            connection.client == pattern.sender || connection.server == pattern.sender
-        }
-        _ => false,
+    let takes_part = scope.names.recording().entries.iter().take(scope.until).any(|entry| {
+        matches!(&entry.what, Observation::Connected { connection }
+            if connection.client == pattern.sender || connection.server == pattern.sender)
     });
     if sent.is_empty() && takes_part {
         return Some(scope.missing(&format!("the segments that {} sent", pattern.sender)).placed(expected.place));

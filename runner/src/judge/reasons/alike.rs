@@ -52,7 +52,14 @@ fn look(reason: &Reason) -> Option<(Many, String)> {
         Reason::OtherDevice { left_by, belongs_to, .. } => {
             (Many::Flows, format!("{namespace} device {left_by} {belongs_to}"))
         }
-        _ => return None,
+        Reason::Disabled { .. }
+        | Reason::IdleEndpoint { .. }
+        | Reason::Counter { .. }
+        | Reason::Path { .. }
+        | Reason::UnusedRule { .. }
+        | Reason::UnusedFilter { .. }
+        | Reason::Unmentioned { .. }
+        | Reason::More { .. } => return None,
     })
 }
 

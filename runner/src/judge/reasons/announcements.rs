@@ -67,19 +67,17 @@ impl<'a> Used<'a> {
     fn of(known: &Known<'_, 'a>) -> Self {
         let mut used = Self::default();
         for what in known.observations() {
-            match what {
-                Observation::Event { namespace, event } if event.kind == EventKind::SubEstablished => {
-                    if let (Some(token), Some(address)) = (event.token, event.remote) {
-                        used.established.insert((namespace, token, canonical(address)));
-                    }
-                }
-                Observation::Packet { namespace, direction: Direction::Out, segment, .. }
-                    if segment.flags.contains(TcpFlags::SYN)
-                        && segment.options.iter().any(|option| matches!(option, MptcpOption::MpJoinSyn { .. })) =>
-                {
-                    used.joined.insert((namespace, canonical(segment.destination.ip())));
-                }
-                _ => {}
+            if let Observation::Event { namespace, event } = what
+                && event.kind == EventKind::SubEstablished
+                && let (Some(token), Some(address)) = (event.token, event.remote)
+            {
+                used.established.insert((namespace, token, canonical(address)));
+            }
+            if let Observation::Packet { namespace, direction: Direction::Out, segment, .. } = what
+                && segment.flags.contains(TcpFlags::SYN)
+                && segment.options.iter().any(|option| matches!(option, MptcpOption::MpJoinSyn { .. }))
+            {
+                used.joined.insert((namespace, canonical(segment.destination.ip())));
             }
         }
         used
@@ -111,13 +109,11 @@ impl Place {
 }
 
 fn makes_fullmesh(operation: &Operation, wanted: &str) -> bool {
-    match operation {
-        Operation::AddEndpoint { namespace, endpoint } => {
-            namespace == wanted && endpoint.flags.contains(EndpointFlags::FULLMESH | EndpointFlags::SUBFLOW)
-        }
-        Operation::ChangeEndpoint { namespace, change, .. } => namespace == wanted && change.fullmesh,
-        _ => false,
-    }
+    let fullmesh = EndpointFlags::FULLMESH | EndpointFlags::SUBFLOW;
+    matches!(operation, Operation::AddEndpoint { namespace, endpoint }
+        if namespace == wanted && endpoint.flags.contains(fullmesh))
+        || matches!(operation, Operation::ChangeEndpoint { namespace, change, .. }
+            if namespace == wanted && change.fullmesh)
 }
 
 /// A subflow led to the address, is gone, and an endpoint with `fullmesh` came later: the kernel keeps no list of what was

@@ -146,10 +146,10 @@ pub(super) fn moved<'a>(known: &Known<'_, 'a>, namespace: &str) -> BTreeMap<&'a 
 /// The scenario says something about it: it knows that it moves.
 fn is_mentioned(known: &Known<'_, '_>, namespace: &str, name: &str) -> bool {
     let scenario = known.names.scenario();
-    let checks = scenario.steps.iter().filter_map(|step| match &step.action {
-        Action::Check(expectation) => Some(expectation.as_ref()),
-        _ => None,
-    });
+    let checks = scenario
+        .steps
+        .iter()
+        .filter_map(|step| pick!(&step.action, Action::Check(expectation) => expectation.as_ref()));
     let named = |counter: &CounterExpectation| {
         counter.namespaces.iter().any(|of| of == namespace)
             && (counter.name == name || counter.less.as_deref() == Some(name))

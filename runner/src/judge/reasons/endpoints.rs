@@ -24,11 +24,9 @@ pub(super) fn idle(known: &Known<'_, '_>) -> Vec<Reason> {
 
 fn dump<'a>(known: &Known<'_, 'a>, wanted: &str) -> impl Iterator<Item = &'a Endpoint> + use<'a> {
     let entries = known.names.recording().entries.iter().rev();
-    let dump = entries.into_iter().find_map(|entry| match &entry.what {
-        Observation::Endpoints { namespace, moment, endpoints } if namespace == wanted && *moment == known.moment => {
-            Some(endpoints)
-        }
-        _ => None,
+    let dump = entries.into_iter().find_map(|entry| {
+        pick!(&entry.what, Observation::Endpoints { namespace, moment, endpoints }
+            if namespace == wanted && *moment == known.moment => endpoints)
     });
     let all = dump.into_iter().flatten();
     all.filter(|endpoint| !endpoint.flags.contains(EndpointFlags::IMPLICIT))
@@ -82,33 +80,28 @@ fn arrival(known: &Known<'_, '_>, wanted: &str, address: IpAddr) -> Arrival {
     let ends = known.names.scenario().world.links.iter().flat_map(|link| &link.ends);
     let mut own = ends.filter(|end| end.namespace == wanted).flat_map(|end| &end.addresses);
     let first = if own.any(|own| canonical(own.address) == address) { Arrival::SetUp } else { Arrival::Never };
-    known.operations().fold(first, |arrival, (step, operation)| match operation {
-        Operation::AddAddress { namespace, address: added, .. }
-            if namespace == wanted && canonical(added.address) == address =>
-        {
-            Arrival::Step(step)
-        }
-        Operation::DeleteAddress { namespace, address: deleted, .. }
-            if namespace == wanted && canonical(deleted.address) == address =>
-        {
-            Arrival::Never
-        }
-        _ => arrival,
-    })
+    let later = known.operations().filter_map(|(step, operation)| {
+        let added = pick!(operation, Operation::AddAddress { namespace, address, .. }
+            => (namespace, address, Arrival::Step(step)));
+        let deleted = pick!(operation, Operation::DeleteAddress { namespace, address, .. }
+            => (namespace, address, Arrival::Never));
+        added.or(deleted)
+    });
+    let of_this = later.filter(|(namespace, changed, _)| *namespace == wanted && canonical(changed.address) == address);
+    of_this.last().map_or(first, |(_, _, arrival)| arrival)
 }
 
 /// The step that added the endpoint; `None`: it was there from the start.
 fn added(known: &Known<'_, '_>, wanted: &str, endpoint: &Endpoint) -> Option<usize> {
     let same =
         |other: &Endpoint| canonical(other.address) == canonical(endpoint.address) && other.port == endpoint.port;
-    known.operations().fold(None, |added, (step, operation)| match operation {
-        Operation::AddEndpoint { namespace, endpoint } if namespace == wanted && same(endpoint) => Some(step),
+    let adds = known.operations().filter(|(_, operation)| {
         // Changing it makes the kernel use it anew.
-        Operation::ChangeEndpoint { namespace, which, .. } if namespace == wanted && is_of(which, endpoint) => {
-            Some(step)
-        }
-        _ => added,
-    })
+        matches!(operation, Operation::AddEndpoint { namespace, endpoint } if namespace == wanted && same(endpoint))
+            || matches!(operation, Operation::ChangeEndpoint { namespace, which, .. }
+                if namespace == wanted && is_of(which, endpoint))
+    });
+    adds.last().map(|(step, _)| step)
 }
 
 fn is_of(which: &WhichEndpoints, endpoint: &Endpoint) -> bool {

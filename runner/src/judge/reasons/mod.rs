@@ -300,17 +300,12 @@ impl<'n, 'a> Known<'n, 'a> {
     }
 
     fn list_operations(&self) -> Vec<(usize, &'a Operation)> {
-        let last = self.observations().filter_map(|what| match what {
-            Observation::StepStarted { step, .. } => Some(*step),
-            _ => None,
-        });
+        let last = self.observations().filter_map(|what| pick!(what, Observation::StepStarted { step, .. } => *step));
         let last = last.max();
         let steps = self.names.scenario().steps.iter().enumerate();
         let begun = steps.take_while(move |(index, _)| last.is_some_and(|last| *index <= last));
-        let operations = begun.filter_map(|(index, step)| match &step.action {
-            Action::Do(operation) => Some((index, operation)),
-            _ => None,
-        });
+        let operations =
+            begun.filter_map(|(index, step)| pick!(&step.action, Action::Do(operation) => (index, operation)));
         operations.collect()
     }
 
@@ -337,11 +332,9 @@ impl<'n, 'a> Known<'n, 'a> {
         let world = self.names.scenario().world.namespace(namespace);
         let first = world.into_iter().flat_map(|namespace| &namespace.sysctls);
         let first = first.filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str());
-        let later = self.operations().filter_map(|(_, operation)| match operation {
-            Operation::SetSysctl { namespace: of, name, value } if of == namespace && name == wanted => {
-                Some(value.as_str())
-            }
-            _ => None,
+        let later = self.operations().filter_map(|(_, operation)| {
+            pick!(operation, Operation::SetSysctl { namespace: of, name, value }
+                if of == namespace && name == wanted => value.as_str())
         });
         first.chain(later).last()
     }

@@ -141,9 +141,9 @@ pub(super) fn other_devices(known: &Known<'_, '_>) -> Vec<Reason> {
 fn addresses<'a>(known: &Known<'_, 'a>) -> Vec<(&'a str, &'a str, Address)> {
     let ends = known.names.scenario().world.links.iter().flat_map(|link| &link.ends);
     let first = ends.flat_map(|end| end.addresses.iter().map(|own| (&*end.namespace, &*end.device, *own)));
-    let later = known.operations().filter_map(|(_, operation)| match operation {
-        Operation::AddAddress { namespace, device, address } => Some((namespace.as_str(), device.as_str(), *address)),
-        _ => None,
+    let later = known.operations().filter_map(|(_, operation)| {
+        pick!(operation, Operation::AddAddress { namespace, device, address }
+            => (namespace.as_str(), device.as_str(), *address))
     });
     first.chain(later).collect()
 }

@@ -10,10 +10,9 @@ pub(super) fn rules(known: &Known<'_, '_>) -> Vec<Reason> {
     if !known.cut_short {
         return Vec::new();
     }
-    let unused = known.observations().filter_map(|what| match what {
-        Observation::RuleHits { link, rule, segments: 0 } => Some((link, rule)),
-        _ => None,
-    });
+    let unused = known
+        .observations()
+        .filter_map(|what| pick!(what, Observation::RuleHits { link, rule, segments: 0 } => (link, rule)));
     let expected = unused.filter(|(link, rule)| {
         let mut rules = known.names.scenario().path_rules();
         !rules.any(|(on, known)| on == *link && known.name == **rule && known.may_be_unused)
@@ -26,16 +25,16 @@ pub(super) fn filters(known: &Known<'_, '_>) -> Vec<Reason> {
     if !known.cut_short {
         return Vec::new();
     }
-    let unused = known.observations().filter_map(|what| match what {
-        Observation::FilterHits { namespace, filter, packets: 0 } => Some((namespace, filter)),
-        _ => None,
-    });
+    let unused = known.observations().filter_map(
+        |what| pick!(what, Observation::FilterHits { namespace, filter, packets: 0 } => (namespace, filter)),
+    );
     let expected = unused.filter(|(namespace, filter)| {
-        known.names.scenario().steps.iter().all(|step| match &step.action {
-            Action::Do(Operation::AddFilter(known)) => {
+        known.names.scenario().steps.iter().all(|step| {
+            if let Action::Do(Operation::AddFilter(known)) = &step.action {
                 known.namespace != **namespace || known.name != **filter || !known.may_be_unused
+            } else {
+                true
             }
-            _ => true,
         })
     });
     expected

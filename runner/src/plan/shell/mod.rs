@@ -81,7 +81,17 @@ fn body(plan: &Plan) -> String {
             Setup::PathLink { link, .. } => {
                 script.command_comment(&format!("ip netns delete {}", quote(&path::namespace(link))));
             }
-            _ => {}
+            Setup::Sysctl { .. }
+            | Setup::PathManager { .. }
+            | Setup::Link { .. }
+            | Setup::RealFrames { .. }
+            | Setup::GsoMaxSize { .. }
+            | Setup::Path(_)
+            | Setup::Address { .. }
+            | Setup::LinkUp { .. }
+            | Setup::Rate { .. }
+            | Setup::Route { .. }
+            | Setup::Operation(_) => {}
         }
     }
     script.0
@@ -163,8 +173,19 @@ impl Script {
             Action::Do(operation) => self.operation(operation),
             Action::ExpectError { operation, .. } => self.refused(operation),
             Action::SetPath(change) => self.change_path(change),
-            traffic => {
-                for hint in traffic::hints(traffic, steps) {
+            Action::Listen(_)
+            | Action::StopListening { .. }
+            | Action::Connect(_)
+            | Action::Transfer(_)
+            | Action::FinishTransfer { .. }
+            | Action::Wait { .. }
+            | Action::Quiet { .. }
+            | Action::Close { .. }
+            | Action::Check(_)
+            | Action::AddRule { .. }
+            | Action::RemoveRule { .. }
+            | Action::Release { .. } => {
+                for hint in traffic::hints(&step.action, steps) {
                     self.command_comment(&format!("  {hint}"));
                 }
             }

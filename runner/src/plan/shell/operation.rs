@@ -50,8 +50,37 @@ impl Script {
             Operation::DeleteRoute { namespace, route: of } => self.run(&route(namespace, "delete", of)),
             Operation::AddFilter(filter) => filter::add(filter).iter().for_each(|command| self.run(command)),
             Operation::RemoveFilter { namespace, name } => self.run(&filter::remove(namespace, name)),
-            userspace => self.userspace(userspace),
+            Operation::Announce { namespace, token, endpoint } => {
+                let options = endpoint_options("id", endpoint);
+                self.pm_nl_ctl(namespace, &format!("ann {} {}{options}", endpoint.address, of(token)));
+            }
+            Operation::RemoveAddress { namespace, token, id } => {
+                self.pm_nl_ctl(namespace, &format!("rem {} id {id}", of(token)));
+            }
+            Operation::CreateSubflow { namespace, token, endpoint, remote, remote_port } => {
+                let port = port("rport", *remote_port);
+                let local = format!("lip {}{}", endpoint.address, endpoint_options("lid", endpoint));
+                self.pm_nl_ctl(namespace, &format!("csf {local} rip {remote}{port} {}", of(token)));
+            }
+            Operation::DestroySubflow { namespace, token, local, local_port, remote, remote_port } => {
+                let (local_port, remote_port) = (port("lport", *local_port), port("rport", *remote_port));
+                let (local, remote) = (format!("lip {local}{local_port}"), format!("rip {remote}{remote_port}"));
+                self.pm_nl_ctl(namespace, &format!("dsf {local} {remote} {}", of(token)));
+            }
+            Operation::SetSubflowBackup { namespace, token, local, remote, backup } => {
+                let (flags, _) = change_words(*backup, false);
+                self.pm_nl_ctl(namespace, &format!("set {local} flags {flags} {} rip {remote}", of(token)));
+            }
+            Operation::GetEndpoint { namespace, token: Some(token), id } => {
+                self.pm_nl_ctl(namespace, &format!("get {id} {}", of(token)));
+            }
         }
+    }
+
+    /// A call of the tool in tools/testing/selftests/net/mptcp of the kernel's source. The commands of a userspace path
+    /// manager need it or a daemon, and the token of a running connection: they are only shown.
+    fn pm_nl_ctl(&mut self, namespace: &str, arguments: &str) {
+        self.command_comment(&format!("  ip netns exec {} ./pm_nl_ctl {arguments}", quote(namespace)));
     }
 
     fn add_endpoint(&mut self, namespace: &str, endpoint: &Endpoint) {
@@ -65,39 +94,6 @@ impl Script {
                 self.command_comment(&format!("  {command}"));
             }
         }
-    }
-
-    /// The commands of a userspace path manager need a daemon or the tool of the kernel's own selftests, and the token
-    /// of a running connection: they are only shown.
-    fn userspace(&mut self, operation: &Operation) {
-        let hint = match operation {
-            Operation::Announce { namespace, token, endpoint } => {
-                let options = endpoint_options("id", endpoint);
-                pm_nl_ctl(namespace, &format!("ann {} {}{options}", endpoint.address, of(token)))
-            }
-            Operation::RemoveAddress { namespace, token, id } => {
-                pm_nl_ctl(namespace, &format!("rem {} id {id}", of(token)))
-            }
-            Operation::CreateSubflow { namespace, token, endpoint, remote, remote_port } => {
-                let port = port("rport", *remote_port);
-                let local = format!("lip {}{}", endpoint.address, endpoint_options("lid", endpoint));
-                pm_nl_ctl(namespace, &format!("csf {local} rip {remote}{port} {}", of(token)))
-            }
-            Operation::DestroySubflow { namespace, token, local, local_port, remote, remote_port } => {
-                let (local_port, remote_port) = (port("lport", *local_port), port("rport", *remote_port));
-                pm_nl_ctl(namespace, &format!("dsf lip {local}{local_port} rip {remote}{remote_port} {}", of(token)))
-            }
-            Operation::SetSubflowBackup { namespace, token, local, remote, backup } => {
-                let (flags, _) = change_words(*backup, false);
-                pm_nl_ctl(namespace, &format!("set {local} flags {flags} {} rip {remote}", of(token)))
-            }
-            Operation::GetEndpoint { namespace, token: Some(token), id } => {
-                pm_nl_ctl(namespace, &format!("get {id} {}", of(token)))
-            }
-            // `operation` has all others.
-            _ => "no command".to_owned(),
-        };
-        self.command_comment(&format!("  {hint}"));
     }
 }
 
@@ -151,11 +147,6 @@ fn for_endpoints(namespace: &str, which: &WhichEndpoints, command: impl Fn(&str)
             format!("{} | xargs -I ID {}", ids(String::new()), each("id ID"))
         }
     }
-}
-
-/// A call of the tool in tools/testing/selftests/net/mptcp of the kernel's source.
-fn pm_nl_ctl(namespace: &str, arguments: &str) -> String {
-    format!("ip netns exec {} ./pm_nl_ctl {arguments}", quote(namespace))
 }
 
 fn of(token: &TokenChoice) -> String {

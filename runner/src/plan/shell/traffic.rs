@@ -19,7 +19,18 @@ pub(super) fn hints(action: &Action, steps: &[Step]) -> Vec<String> {
             hints.dedup();
             hints
         }
-        _ => Vec::new(),
+        Action::StopListening { .. }
+        | Action::Transfer(_)
+        | Action::FinishTransfer { .. }
+        | Action::Quiet { .. }
+        | Action::Close { .. }
+        | Action::Check(_)
+        | Action::SetPath(_)
+        | Action::AddRule { .. }
+        | Action::RemoveRule { .. }
+        | Action::Release { .. }
+        | Action::Do(_)
+        | Action::ExpectError { .. } => Vec::new(),
     }
 }
 
@@ -51,10 +62,9 @@ fn look(condition: &Condition, steps: &[Step]) -> Vec<String> {
         Condition::Endpoint { namespace, .. } => within(namespace, "ip mptcp endpoint show"),
         Condition::Wire { pattern, .. } => within(&pattern.sender, "tcpdump -i any -n tcp"),
         Condition::Subflows { connection, .. } | Condition::Subflow { connection, .. } => {
-            let named = steps.iter().find_map(|step| match &step.action {
-                Action::Connect(connect) if connect.name == *connection => Some(connect),
-                _ => None,
-            });
+            let named = steps.iter().find_map(
+                |step| pick!(&step.action, Action::Connect(connect) if connect.name == *connection => connect),
+            );
             let sides = named.into_iter().flat_map(|connect| [&connect.from, &connect.to]);
             sides.flat_map(|namespace| within(namespace, "ss -tinM")).collect()
         }

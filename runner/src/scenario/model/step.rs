@@ -199,8 +199,15 @@ pub fn expected_transfer_error(steps: &[Step], index: usize) -> Option<&str> {
 }
 
 impl Action {
+    /// The errno with which the kernel must refuse it, and a part of the kernel's own words.
+    pub fn expected_refusal(&self) -> Option<(&str, Option<&str>)> {
+        let connect = pick!(self, Self::Connect(ConnectPlan { outcome: ConnectionOutcome::Error(error), .. })
+            => (error.as_str(), None));
+        connect.or_else(|| pick!(self, Self::ExpectError { error, message, .. } => (error, message.as_deref())))
+    }
+
     /// The transfer that it starts in the background.
-    fn background_transfer(&self) -> Option<&TransferPlan> {
+    pub fn background_transfer(&self) -> Option<&TransferPlan> {
         match self {
             Self::Transfer(plan) if plan.background => Some(plan),
             _ => None,

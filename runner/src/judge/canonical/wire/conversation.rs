@@ -55,19 +55,16 @@ struct Announcements(BTreeMap<(bool, u8), (IpAddr, Option<u16>)>);
 impl Announcements {
     /// Takes note of an option, and says whether it is a repetition.
     fn again(&mut self, option: &MptcpOption) -> bool {
-        match option {
-            MptcpOption::AddAddr { echo, address_id, body } => {
-                let address = (canonical(body.address), body.port);
-                self.0.insert((*echo, *address_id), address) == Some(address)
-            }
-            MptcpOption::RemoveAddr { address_ids } => {
-                for id in address_ids {
-                    self.0.remove(&(false, *id));
-                }
-                false
-            }
-            _ => false,
+        if let MptcpOption::AddAddr { echo, address_id, body } = option {
+            let address = (canonical(body.address), body.port);
+            return self.0.insert((*echo, *address_id), address) == Some(address);
         }
+        if let MptcpOption::RemoveAddr { address_ids } = option {
+            for id in address_ids {
+                self.0.remove(&(false, *id));
+            }
+        }
+        false
     }
 
     /// The peer took these ids back: the next echo of one is not a repetition.
@@ -179,9 +176,16 @@ impl<'a> Conversation<'a> {
             // Each side resets what is left, and who does so first is a matter of luck.
             MptcpOption::MpTcprst { .. } if self.fastclosed => false,
             MptcpOption::MpTcprst { reason: 0, .. } if data_may_be_late(names, self.name) => false,
-            other => {
+            MptcpOption::MpCapable { .. }
+            | MptcpOption::MpJoinSyn { .. }
+            | MptcpOption::MpJoinSynAck { .. }
+            | MptcpOption::MpJoinAck { .. }
+            | MptcpOption::MpPrio { .. }
+            | MptcpOption::MpFail { .. }
+            | MptcpOption::MpTcprst { .. }
+            | MptcpOption::Malformed { .. } => {
                 if let Some(flow) = self.flows.get_mut(flow) {
-                    flow.add(names, from_initiator, segment, other);
+                    flow.add(names, from_initiator, segment, option);
                 }
                 false
             }
