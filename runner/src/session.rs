@@ -15,6 +15,7 @@ use crate::engine::{self, Run, Surroundings};
 use crate::instances::Instances;
 use crate::judge::{self, Snapshots, Verdict};
 use crate::observe::{KernelLog, LogLine};
+use crate::plan::plan;
 use crate::processors::Processors;
 use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
@@ -129,7 +130,7 @@ impl Session {
             return Err(engine::INTERRUPTED.to_owned());
         }
         let kernel = self.surroundings(scenario)?;
-        let scenario = scenario.on_kernel(|feature| kernel.lacks.contains(feature));
+        let scenario = scenario.on_kernel(|feature| kernel.lacks.contains(feature)).scenario();
         let (_alone, _together);
         if scenario.alone {
             _alone = self.machine.write().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +139,8 @@ impl Session {
         }
         let _others = Instances::enter(scenario.alone, OTHERS)
             .map_err(|busy| if engine::abandoned() { engine::INTERRUPTED.to_owned() } else { busy.to_string() })?;
-        let run = || self.at_home(|| engine::run(scenario, &self.home, &kernel));
+        let plan = plan(scenario).with_patience(*self.patience.get().unwrap_or(&NonZeroU32::MIN));
+        let run = || self.at_home(|| engine::run(&plan, &self.home, &kernel));
         let run = if scenario.requires.contains(&Feature::NoEventListener) { self.unheard(run)? } else { run()? };
         if engine::abandoned() {
             return Err(engine::INTERRUPTED.to_owned());
@@ -155,9 +157,8 @@ impl Session {
         let asked = scenario.requires.iter().chain(&scenario.gates.asked).cloned();
         let userspace = scenario.world.namespaces.iter().any(|namespace| namespace.userspace_path_manager);
         let features = self.features(&asked.chain(userspace.then_some(Feature::TokenDump)).collect())?;
-        let patience = *self.patience.get().unwrap_or(&NonZeroU32::MIN);
         let processors = Some(Arc::clone(&self.processors));
-        let mut kernel = Surroundings { patience, processors, ..Surroundings::default() };
+        let mut kernel = Surroundings { processors, ..Surroundings::default() };
         for (feature, availability) in features {
             let side = if availability == Availability::Yes { &mut kernel.has } else { &mut kernel.lacks };
             side.insert(feature);

@@ -3,7 +3,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::scenario::model::{Action, CloseHow, Scenario};
+use crate::scenario::model::{Action, CloseHow, Step};
 
 /// What a run has open besides the sockets of its scenario, and the program besides the run: namespaces, captures, netlink
 /// sockets, threads, files.
@@ -11,8 +11,8 @@ const OTHERS: u64 = 96;
 
 /// Refuses a scenario that has more connections open at the same time than there may be descriptors. Whoever may raise the
 /// limit has it raised.
-pub(super) fn check(scenario: &Scenario) -> Result<(), String> {
-    let sockets = most_sockets(scenario);
+pub(super) fn check(steps: &[Step]) -> Result<(), String> {
+    let sockets = most_sockets(steps);
     let needed = sockets.saturating_add(OTHERS);
     let Ok((limit, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
     if needed <= limit || setrlimit(Resource::RLIMIT_NOFILE, needed.max(limit), needed.max(hard)).is_ok() {
@@ -30,9 +30,9 @@ fn refusal(sockets: u64, needed: u64, hard: u64) -> String {
 }
 
 /// The most sockets that are open at the same time: listeners, and both ends of each connection until it is closed.
-fn most_sockets(scenario: &Scenario) -> u64 {
+fn most_sockets(steps: &[Step]) -> u64 {
     let (mut open, mut most) = (0_u64, 0);
-    for step in &scenario.steps {
+    for step in steps {
         match &step.action {
             Action::Listen(_) => open += 1,
             Action::Connect(plan) => open += 2 + u64::from(plan.implicit_listener.is_some()),
@@ -74,10 +74,10 @@ mod tests {
         let close = Action::Close { connection, by: Side::Client, how: CloseHow::Graceful, deadline };
         let close = example::step(close);
         scenario.steps = vec![connect.clone(); 1000];
-        assert_eq!(most_sockets(&scenario), (2 + listens) * 1000);
+        assert_eq!(most_sockets(&scenario.steps), (2 + listens) * 1000);
         scenario.steps = (0..1000).flat_map(|_| [connect.clone(), close.clone()]).collect();
-        assert!(most_sockets(&scenario) <= 2 + listens * 1000);
-        assert!(check(&scenario).is_ok());
+        assert!(most_sockets(&scenario.steps) <= 2 + listens * 1000);
+        assert!(check(&scenario.steps).is_ok());
     }
 
     #[test]

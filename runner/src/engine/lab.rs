@@ -16,10 +16,10 @@ use super::operation::NotDone;
 use super::paths::{self, Paths};
 use super::recorder::Recorder;
 use crate::mptcp::SubflowState;
-use crate::observe::{DEFAULT_RING_BYTES, is_gauge, sockets};
-use crate::plan::{Frames, Plan, Setup, rings, transferred};
+use crate::observe::{is_gauge, sockets};
+use crate::plan::{Plan, Setup};
 use crate::recording::{Moment, Observation, Side};
-use crate::scenario::model::{Action, Feature, Link, ListenPlan, Scenario};
+use crate::scenario::model::{Feature, ListenPlan};
 use crate::testbed::{self, Home, Testbed};
 use crate::traffic::{self, LiveConnection};
 
@@ -32,7 +32,7 @@ pub(super) struct Listener {
 /// Everything that a running scenario has. Dropping it closes all, and with the last descriptor the kernel takes
 /// the namespaces away.
 pub(super) struct Lab<'a> {
-    pub(super) scenario: &'a Scenario,
+    pub(super) plan: &'a Plan,
     pub(super) recorder: Rc<Recorder>,
     pub(super) connections: IndexMap<String, LiveConnection>,
     /// Which connection has a token, in which namespace.
@@ -55,36 +55,34 @@ pub(super) struct Lab<'a> {
 impl<'a> Lab<'a> {
     /// Builds the world and starts the observers, then configures the path managers.
     pub(super) async fn build(
-        scenario: &'a Scenario,
-        plan: &Plan,
+        plan: &'a Plan,
         home: &Arc<Home>,
         kernel: &Surroundings,
         recorder: Rc<Recorder>,
     ) -> Result<Self, NotDone> {
-        descriptors::check(scenario)?;
-        let sockets = 2 * connects(scenario);
-        let testbed = testbed::build(home, &plan.setup, sockets)?;
-        let starting = paths::prepare(scenario, &testbed)?;
+        descriptors::check(&plan.steps)?;
+        let testbed = testbed::build(home, &plan.setup, 2 * plan.connects())?;
+        let starting = paths::prepare(plan, &testbed)?;
         let mut opened = Vec::new();
-        for namespace in &scenario.world.namespaces {
-            let name = namespace.name.as_str();
+        for observer in &plan.observers {
+            let name = observer.namespace.as_str();
             let place = testbed.node(name).map_err(|error| error.to_string())?;
             let devices = place.devices();
             opened.push(
                 place
-                    .run(|| Opened::open(name, devices, namespace.events))
+                    .run(|| Opened::open(name, devices, observer.events))
                     .map_err(|error| error.to_string())?
                     .map_err(|error| format!("observe namespace {name}: {error}"))?,
             );
         }
-        let sizes = scenario.world.namespaces.iter().map(|namespace| capture_bytes(scenario, &namespace.name));
+        let sizes = plan.observers.iter().map(|observer| observer.capture_bytes);
         let started = opened.into_iter().zip(sizes).map(|(opened, bytes)| opened.start(&recorder, bytes));
         let started = try_join_all(started).await?;
-        let paths = Paths::start(scenario, &testbed, starting, &recorder)?;
-        let names = scenario.world.namespaces.iter().map(|namespace| namespace.name.clone());
+        let paths = Paths::start(plan, &testbed, starting, &recorder)?;
+        let names = plan.observers.iter().map(|observer| observer.namespace.clone());
         let nodes = names.zip(started).collect();
         let mut lab = Self {
-            scenario,
+            plan,
             recorder,
             connections: IndexMap::new(),
             tokens: HashMap::new(),
@@ -95,20 +93,20 @@ impl<'a> Lab<'a> {
             testbed,
             filters: Vec::new(),
             token_dump: kernel.has.contains(&Feature::TokenDump),
-            patience: kernel.patience.get(),
+            patience: plan.patience.get(),
         };
-        lab.configure(plan).await?;
+        lab.configure().await?;
         Ok(lab)
     }
 
-    async fn configure(&mut self, plan: &Plan) -> Result<(), NotDone> {
+    async fn configure(&mut self) -> Result<(), NotDone> {
         let names: Vec<String> = self.nodes.keys().cloned().collect();
         for name in &names {
             self.take_counters(name, &Moment::Start)?;
         }
         self.take_bytes(&Moment::Start)?;
         self.take_path_totals(&Moment::Start)?;
-        for setup in &plan.setup {
+        for setup in &self.plan.setup {
             if let Setup::Operation(operation) = setup {
                 self.perform(operation).await?;
             }
@@ -238,31 +236,4 @@ impl<'a> Lab<'a> {
         });
         Ok(value.saturating_sub(start.unwrap_or(0)))
     }
-}
-
-/// How many connections the scenario makes.
-fn connects(scenario: &Scenario) -> usize {
-    scenario.steps.iter().filter(|step| matches!(step.action, Action::Connect(_))).count()
-}
-
-/// Frames that each of many connections may send at once, without anybody reading the ring meanwhile: the end of a
-/// subflow with its answers, and an announcement.
-const FRAMES_AT_ONCE: usize = 8;
-
-/// The most bytes of a ring.
-const LARGEST_RING: usize = 24 * DEFAULT_RING_BYTES;
-
-/// How much room the capture of a namespace needs. Where frames are real, what would be one of 64 KiB elsewhere is many:
-/// a frame of the ring, 256 bytes, for each 250 bytes that are sent is more than enough.
-fn capture_bytes(scenario: &Scenario, namespace: &str) -> usize {
-    let world = &scenario.world;
-    let real = |link: &Link| {
-        let mut paths = world.paths.iter().filter(|path| path.link == link.name);
-        paths.any(|path| rings(scenario, path).frames == Frames::Real)
-    };
-    let ends = world.links.iter().filter(|link| real(link)).flat_map(|link| &link.ends);
-    let has_one = ends.into_iter().any(|end| end.namespace == namespace);
-    let more = if has_one { usize::try_from(transferred(scenario)).unwrap_or(usize::MAX) } else { 0 };
-    let at_once = connects(scenario).saturating_mul(FRAMES_AT_ONCE * 256).min(LARGEST_RING);
-    DEFAULT_RING_BYTES.saturating_add(more).min(4 * DEFAULT_RING_BYTES).max(at_once)
 }

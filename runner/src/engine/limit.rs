@@ -67,8 +67,8 @@ pub(super) struct Limit {
 
 impl Limit {
     /// From now on.
-    pub(super) fn of(plan: &Plan, patience: u32) -> Self {
-        let whole = plan.time_limit(patience);
+    pub(super) fn of(plan: &Plan) -> Self {
+        let whole = plan.time_limit();
         Self { end: Instant::now() + whole, whole }
     }
 

@@ -25,7 +25,6 @@ mod userspace;
 mod wait;
 
 use std::collections::BTreeSet;
-use std::num::NonZeroU32;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -33,10 +32,10 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use crate::observe::LogLine;
-use crate::plan::{Plan, plan, step_limit};
+use crate::plan::{Origin, Plan, step_limit};
 use crate::processors::{Processors, Seat};
 use crate::recording::{Header, Moment, Observation, Recording, StepOutcome};
-use crate::scenario::model::{Action, Feature, Scenario, expected_transfer_error};
+use crate::scenario::model::{Action, Feature, expected_transfer_error};
 use crate::testbed::Home;
 
 use kernel_log::LogWatch;
@@ -49,23 +48,14 @@ use recorder::Recorder;
 use stalls::Stalls;
 
 /// What is known of the kernel that a scenario runs on, as far as it asks for it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Surroundings {
     /// What it was found to have.
     pub has: BTreeSet<Feature>,
     /// What it was found to lack.
     pub lacks: BTreeSet<Feature>,
-    /// How many times as long everything may take.
-    pub patience: NonZeroU32,
     /// The processors that runs share.
     pub processors: Option<Arc<Processors>>,
-}
-
-impl Default for Surroundings {
-    /// Nothing is known, and nothing takes longer than elsewhere.
-    fn default() -> Self {
-        Self { has: BTreeSet::new(), lacks: BTreeSet::new(), patience: NonZeroU32::MIN, processors: None }
-    }
 }
 
 /// A run that is over.
@@ -80,17 +70,17 @@ pub struct Run {
     pub kernel_log: Result<Vec<LogLine>, String>,
 }
 
-/// Runs a scenario. The calling thread must be in the home namespace (see [`crate::testbed`]); it is there again
+/// Carries a plan out. The calling thread must be in the home namespace (see [`crate::testbed`]); it is there again
 /// afterwards, and everything that the scenario made is gone.
 ///
 /// What the kernel was found to have goes into the header.
-pub fn run(scenario: &Scenario, home: &Arc<Home>, kernel: &Surroundings) -> Run {
+pub fn run(plan: &Plan, home: &Arc<Home>, kernel: &Surroundings) -> Run {
     let recorder = Rc::new(Recorder::new());
     let seat = kernel.processors.as_ref().and_then(|processors| processors.seat());
     let (frames, kernel_log) = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let local = LocalSet::new();
-            let left = local.block_on(&runtime, run_in(scenario, home, kernel, seat.as_ref(), &recorder));
+            let left = local.block_on(&runtime, run_in(plan, home, kernel, seat.as_ref(), &recorder));
             // Tasks hold sockets: they end before the runtime does, and the namespaces go with the last of them.
             drop(local);
             left
@@ -101,11 +91,11 @@ pub fn run(scenario: &Scenario, home: &Arc<Home>, kernel: &Surroundings) -> Run 
             (Vec::new(), Err("it was not watched".to_owned()))
         }
     };
-    Run { recording: recorder.finish(header(scenario, kernel)), frames, kernel_log }
+    Run { recording: recorder.finish(header(&plan.of, kernel)), frames, kernel_log }
 }
 
 /// What goes before the entries.
-fn header(scenario: &Scenario, features: &Surroundings) -> Header {
+fn header(of: &Origin, features: &Surroundings) -> Header {
     let words = |features: &BTreeSet<Feature>| features.iter().map(Feature::word).collect();
     let kernel = nix::sys::utsname::uname()
         .map_or_else(|_| "unknown".to_owned(), |name| name.release().to_string_lossy().into_owned());
@@ -113,10 +103,10 @@ fn header(scenario: &Scenario, features: &Surroundings) -> Header {
         format: crate::recording::FORMAT,
         mptcplab: env!("CARGO_PKG_VERSION").to_owned(),
         kernel,
-        title: scenario.title.clone(),
-        file: scenario.file.display().to_string(),
-        variant: scenario.variant.clone(),
-        sources: scenario.sources.clone(),
+        title: of.title.clone(),
+        file: of.file.clone(),
+        variant: of.variant.clone(),
+        sources: of.sources.clone(),
         features: words(&features.has),
         lacks: words(&features.lacks),
     }
@@ -124,7 +114,7 @@ fn header(scenario: &Scenario, features: &Surroundings) -> Header {
 
 /// The life of a run. Whatever becomes of it, it ends.
 async fn run_in(
-    scenario: &Scenario,
+    plan: &Plan,
     home: &Arc<Home>,
     kernel: &Surroundings,
     seat: Option<&Seat>,
@@ -132,7 +122,7 @@ async fn run_in(
 ) -> (Vec<NamespaceFrames>, Result<Vec<LogLine>, String>) {
     let log = LogWatch::start(recorder);
     let stalls = Stalls::watch(recorder);
-    let frames = take_steps(scenario, home, kernel, recorder).await;
+    let frames = take_steps(plan, home, kernel, recorder).await;
     let lines = match log {
         Ok(log) => log.finish().await,
         Err(reason) => Err(reason),
@@ -143,13 +133,12 @@ async fn run_in(
 }
 
 async fn take_steps(
-    scenario: &Scenario,
+    plan: &Plan,
     home: &Arc<Home>,
     kernel: &Surroundings,
     recorder: &Rc<Recorder>,
 ) -> Vec<NamespaceFrames> {
-    let plan = plan(scenario).with_patience(kernel.patience);
-    let mut lab = match Lab::build(scenario, &plan, home, kernel, Rc::clone(recorder)).await {
+    let mut lab = match Lab::build(plan, home, kernel, Rc::clone(recorder)).await {
         Ok(lab) => lab,
         Err(not_done) => {
             recorder.note(not_done.in_set_up());
@@ -157,8 +146,8 @@ async fn take_steps(
         }
     };
     // From here on: however long the set-up took on a busy machine, the steps have their time.
-    let limit = Limit::of(&plan, kernel.patience.get());
-    go_through(&mut lab, &plan, &limit, recorder).await;
+    let limit = Limit::of(plan);
+    go_through(&mut lab, plan, &limit, recorder).await;
     lab.tear_down().await
 }
 

@@ -11,9 +11,9 @@ use super::recorder::Recorder;
 use crate::forward::{Forwarder, News, Prepared, Starting};
 use crate::nanos;
 use crate::path::Path;
-use crate::plan::rings;
+use crate::plan::{PathSetup, Plan};
 use crate::recording::{LostWhat, Moment, Observation, Stalled};
-use crate::scenario::model::{LinkEnd, PathChange, PathRule, Scenario};
+use crate::scenario::model::{LinkEnd, PathChange, PathRule};
 use crate::sys::readiness::watch;
 use crate::testbed::Testbed;
 
@@ -48,33 +48,29 @@ struct LivePath {
 }
 
 /// Starts the threads of all paths; they get ready by themselves.
-pub(super) fn prepare(scenario: &Scenario, testbed: &Testbed) -> Result<Vec<Starting>, String> {
-    let world = &scenario.world;
-    let start = |plan: &crate::scenario::model::PathPlan| {
-        let mut path = Path::new(plan);
-        let link = world.links.iter().find(|link| link.name == plan.link);
-        link.and_then(|link| link.mtu).into_iter().for_each(|mtu| path.set_link_mtu(mtu));
-        let node = testbed.path(&plan.link).map_err(|error| error.to_string())?;
-        let prepared = Prepared::open(&plan.link, node, rings(scenario, plan));
+pub(super) fn prepare(plan: &Plan, testbed: &Testbed) -> Result<Vec<Starting>, String> {
+    let start = |setup: &PathSetup| {
+        let (mut path, link) = (Path::new(&setup.path), &setup.path.link);
+        setup.mtu.into_iter().for_each(|mtu| path.set_link_mtu(mtu));
+        let node = testbed.path(link).map_err(|error| error.to_string())?;
+        let prepared = Prepared::open(link, node, setup.rings);
         prepared.and_then(|prepared| prepared.start(path)).map_err(|error| error.to_string())
     };
-    world.paths.iter().map(start).collect()
+    plan.paths().map(start).collect()
 }
 
 impl Paths {
     /// Waits until all of them forward, and listens to them.
     pub(super) fn start(
-        scenario: &Scenario,
+        plan: &Plan,
         testbed: &Testbed,
         starting: Vec<Starting>,
         recorder: &Rc<Recorder>,
     ) -> Result<Self, String> {
         let mut paths = IndexMap::new();
-        for (plan, starting) in scenario.world.paths.iter().zip(starting) {
+        for (PathSetup { path: plan, ends, .. }, starting) in plan.paths().zip(starting) {
             let forwarder = starting.ready().map_err(|error| error.to_string())?;
-            let link = scenario.world.links.iter().find(|link| link.name == plan.link);
-            let link = link.ok_or_else(|| format!("there is no link {}", plan.link))?;
-            let path = LivePath { forwarder, ends: link.ends.clone(), recorder: Rc::clone(recorder) };
+            let path = LivePath { forwarder, ends: ends.clone(), recorder: Rc::clone(recorder) };
             let ends = Cell::new(path.end_states(testbed)?);
             let path = Rc::new(path);
             let task = path.listen().map_err(|error| format!("listen to the path of {}: {error}", plan.link))?;

@@ -45,7 +45,8 @@ impl Lab<'_> {
         for connection in self.connections.values().filter(|connection| connection.is_open()) {
             for side in [Side::Client, Side::Server] {
                 let namespace = connection.namespace(side);
-                let userspace = self.scenario.world.namespace(namespace).is_some_and(|ns| ns.userspace_path_manager);
+                let mut observers = self.plan.observers.iter();
+                let userspace = observers.any(|observer| observer.namespace == namespace && observer.userspace);
                 let (true, Some(token)) = (userspace && self.token_dump, connection.token(side)) else { continue };
                 let pm = &self.node(namespace)?.pm;
                 let endpoints = pm.dump_endpoints(Some(token)).await.map_err(|error| error.to_string())?;
@@ -64,14 +65,14 @@ impl Lab<'_> {
     pub(super) fn take_bytes(&self, moment: &Moment) -> Result<(), String> {
         let nodes = self.nodes.keys().map(|name| Ok((name.as_str(), self.link_bytes(name)?)));
         let bytes = nodes.collect::<Result<BTreeMap<_, _>, String>>()?;
-        for link in &self.scenario.world.links {
-            for end in &link.ends {
+        for (link, ends) in self.plan.links() {
+            for end in ends {
                 let found = bytes.get(end.namespace.as_str()).and_then(|links| links.get(&end.device)).copied();
                 let (sent, received) =
                     found.ok_or_else(|| format!("interface {} of {} has disappeared", end.device, end.namespace))?;
                 self.recorder.note(Observation::LinkBytes {
                     namespace: end.namespace.clone(),
-                    link: link.name.clone(),
+                    link: link.to_owned(),
                     moment: moment.clone(),
                     sent,
                     received,

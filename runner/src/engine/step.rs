@@ -20,7 +20,7 @@ impl Lab<'_> {
             Action::Transfer(plan) if plan.background => self.start_transfer(plan),
             Action::Transfer(plan) => self.transfer(plan).await,
             Action::FinishTransfer { connection, deadline } => {
-                let error = expected_transfer_error(&self.scenario.steps, index);
+                let error = expected_transfer_error(&self.plan.steps, index);
                 self.finish_transfer(connection, error, *deadline).await
             }
             Action::Wait { conditions, deadline } => self.wait(conditions, *deadline).await,
@@ -93,8 +93,7 @@ impl Lab<'_> {
     async fn accept(&self, plan: &ConnectPlan, client: TcpStream) -> Result<LiveConnection, StepOutcome> {
         let address = client.local_addr().map_err(failed)?;
         let listener = self.listener_for(&plan.to, plan.address).map_err(failed)?;
-        let translated = self.scenario.nat_addresses();
-        let server = match traffic::accept_from(listener, address, &translated).await {
+        let server = match traffic::accept_from(listener, address, &self.plan.translated).await {
             Ok(server) => server,
             Err(error) if error.is_answer() => {
                 return Err(self.call_failed(plan, Side::Server, SocketCall::Accept, &error));

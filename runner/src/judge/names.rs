@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::index::Index;
 use crate::mptcp::{EndpointFlags, EventKind, MptcpInfo, PmEvent, SubflowState, canonical};
 use crate::recording::{Connection, Direction, Moment, Observation, Recording, Side, canonical_socket};
-use crate::scenario::model::{Action, Operation, Scenario};
+use crate::scenario::model::{Action, Form, Operation, Scenario};
 use crate::wire::{MptcpOption, Segment};
 
 /// What the scenario and the recording call things.
@@ -26,8 +26,13 @@ pub(super) struct Names<'a> {
 }
 
 impl<'a> Names<'a> {
-    /// Learns the names.
-    pub(super) fn new(scenario: &'a Scenario, recording: &'a Recording) -> Self {
+    /// Learns the names in the form that the scenario has on the kernel of the recording.
+    pub(super) fn of(scenario: &'a Scenario, recording: &'a Recording) -> Self {
+        Self::new(scenario.on_kernel(|feature| recording.header.has_lack_of(&feature.word())), recording)
+    }
+
+    fn new(form: Form<'a>, recording: &'a Recording) -> Self {
+        let scenario = form.scenario();
         let mut names = Self {
             scenario,
             recording,

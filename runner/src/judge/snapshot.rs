@@ -17,8 +17,9 @@ use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
 use crate::text;
 
-use super::verdict::on_its_kernel;
-use super::{Finding, FindingKind, canonical};
+use super::canonical::form;
+use super::names::Names;
+use super::{Finding, FindingKind};
 
 /// What is done with the snapshots of runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,8 +101,12 @@ pub enum Change {
 impl Candidate {
     /// Of a run.
     pub fn of(scenario: &Scenario, recording: &Recording) -> Self {
-        let scenario = on_its_kernel(scenario, recording);
-        Self::new(scenario, &canonical(scenario, recording))
+        Self::of_names(&Names::of(scenario, recording))
+    }
+
+    /// Of a run of which the names are known.
+    pub(super) fn of_names(names: &Names<'_>) -> Self {
+        Self::new(names.scenario(), &form(names))
     }
 
     /// Of a scenario as it is on the kernel, and a canonical form.

@@ -3,8 +3,9 @@
 use crate::recording::Recording;
 use crate::scenario::model::{Place, Scenario};
 
+use super::checks::findings;
 use super::names::Names;
-use super::{Candidate, Reason, Snapshots, judge, stall};
+use super::{Candidate, Reason, Snapshots, stall};
 
 /// What a run came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -154,19 +155,13 @@ impl Finding {
     }
 }
 
-/// The scenario as it is on the kernel of the recording.
-pub(super) fn on_its_kernel<'a>(scenario: &'a Scenario, recording: &Recording) -> &'a Scenario {
-    scenario.on_kernel(|feature| recording.header.has_lack_of(&feature.word()))
-}
-
 /// The verdict on a recorded run: the expectations first and, if they all hold, the snapshot.
 ///
 /// The snapshot is left alone when something else is wrong: a snapshot of a run that is known to be bad would only
 /// wait to be accepted by mistake.
 pub fn verdict(scenario: &Scenario, recording: &Recording, snapshots: Snapshots) -> Verdict {
-    let scenario = on_its_kernel(scenario, recording);
-    let findings = judge(scenario, recording);
-    let names = Names::new(scenario, recording);
+    let names = Names::of(scenario, recording);
+    let findings = findings(&names);
     if findings.iter().any(|finding| finding.kind.is_error()) {
         return Verdict::Error(findings);
     }
@@ -177,7 +172,7 @@ pub fn verdict(scenario: &Scenario, recording: &Recording, snapshots: Snapshots)
         return Verdict::Passed;
     }
     // Before the snapshot is settled: what is observed in a run that stalled must not wait to be accepted.
-    let candidate = Candidate::of(scenario, recording);
+    let candidate = Candidate::of_names(&names);
     if let Some(finding) = candidate.change()
         && let Some(stalled) = stall::explanation(&names, std::slice::from_ref(&finding))
     {

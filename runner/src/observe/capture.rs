@@ -13,9 +13,6 @@ use crate::sys::ring::{Ring, WatchedRing};
 use crate::sys::slots::PacketError;
 use crate::wire::Segment;
 
-/// Room for 4096 frames. It is memory of this process, in full, from the start.
-pub const DEFAULT_RING_BYTES: usize = 1024 * 1024;
-
 /// A running capture of all TCP segments on all Ethernet interfaces of a namespace, in both directions; `lo` is left
 /// out. [`Capture::close`] ends it; so does dropping it, but then the kernel keeps the thread waiting for some 25 ms.
 ///
@@ -90,7 +87,7 @@ impl CaptureSocket {
         Ok(Self(socket))
     }
 
-    /// Starts the capture, with a ring of `ring_bytes` bytes ([`DEFAULT_RING_BYTES`] is a good choice); each frame takes
+    /// Starts the capture, with a ring of `ring_bytes` bytes ([`crate::plan`] says how many); each frame takes
     /// 256 bytes of it. When it returns, each segment is captured.
     ///
     /// The kernel takes its time for it, some 10 ms in which this task waits and others go on. So start the captures of

@@ -14,7 +14,7 @@ mod kmsg;
 pub mod pcapng;
 pub mod sockets;
 
-pub use capture::{Capture, CaptureError, CaptureSocket, CapturedFrame, DEFAULT_RING_BYTES};
+pub use capture::{Capture, CaptureError, CaptureSocket, CapturedFrame};
 pub use counters::{Counters, CountersError, delta, is_gauge};
 pub use kept::KeptFrames;
 pub use kmsg::{KernelLog, KernelLogError, LogDrain, LogLine, Trouble, trouble_in};

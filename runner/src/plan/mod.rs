@@ -7,8 +7,13 @@
 // A new operation, step or observation is handled in each place or doesn't compile; one shape is asked for with `pick!`.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
-use crate::scenario::model::{Address, LinkEnd, Operation, PathPlan, Route, Step};
+use std::net::IpAddr;
+use std::num::NonZeroU32;
 
+use crate::recording::SourceText;
+use crate::scenario::model::{Action, Address, LinkEnd, Operation, PathPlan, Route, Step};
+
+mod capture;
 mod order;
 mod path_words;
 mod patience;
@@ -16,20 +21,92 @@ mod rings;
 mod shell;
 mod words;
 
+pub use capture::DEFAULT_RING_BYTES;
 pub use order::plan;
 pub use path_words::{describe_conditions, describe_path, describe_rule};
 pub use patience::step_limit;
-pub use rings::{Frames, GSO_MAX_SIZE, Rings, rings, transferred};
+pub use rings::{Frames, GSO_MAX_SIZE, Rings};
 pub use shell::shell;
 pub use words::{awaited, describe, describe_operation};
 
-/// What will be done.
+/// What will be done. All that a run needs to know: the engine takes nothing else.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// Of which scenario.
+    pub of: Origin,
     /// What sets the world up, in order.
     pub setup: Vec<Setup>,
+    /// What is observed, a namespace each, in the order of their declaration.
+    pub observers: Vec<Observer>,
+    /// The addresses that NATs on the way give to those who connect.
+    pub translated: Vec<IpAddr>,
     /// The steps of the scenario.
     pub steps: Vec<Step>,
+    /// The timeout scale: how many times as long everything may take. All durations in here have it already.
+    pub patience: NonZeroU32,
+}
+
+/// The scenario that a plan was made of, for the head of the recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// One line.
+    pub title: String,
+    /// The file as it was named on the command line.
+    pub file: String,
+    /// The label of the matrix variant.
+    pub variant: Option<String>,
+    /// The texts that it was read from.
+    pub sources: Vec<SourceText>,
+}
+
+/// What is observed in a namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observer {
+    /// The namespace.
+    pub namespace: String,
+    /// Path-manager events are recorded. A listener changes what a userspace path manager's namespace does.
+    pub events: bool,
+    /// A userspace path manager has its connections, each with endpoints of its own.
+    pub userspace: bool,
+    /// Size of the ring for captured frames, in bytes.
+    pub capture_bytes: usize,
+}
+
+/// A path with everything that its thread needs.
+#[derive(Debug, Clone)]
+pub struct PathSetup {
+    /// What it does to packets.
+    pub path: PathPlan,
+    /// The ends of its link.
+    pub ends: [LinkEnd; 2],
+    /// The MTU of its link, in bytes.
+    pub mtu: Option<u32>,
+    /// How its frames are taken from the kernel.
+    pub rings: Rings,
+}
+
+impl Plan {
+    /// The paths, in the order of their declaration.
+    pub fn paths(&self) -> impl Iterator<Item = &PathSetup> {
+        self.setup.iter().filter_map(|setup| pick!(setup, Setup::Path(path) => &**path))
+    }
+
+    /// All links with their ends.
+    pub fn links(&self) -> impl Iterator<Item = (&str, [&LinkEnd; 2])> {
+        self.setup.iter().filter_map(|setup| {
+            pick!(setup, Setup::Link { link, ends, .. } | Setup::PathLink { link, ends, .. }
+                => (link.as_str(), ends.each_ref().map(|(end, _)| end)))
+        })
+    }
+
+    /// How many connections are made.
+    pub fn connects(&self) -> usize {
+        connects(&self.steps)
+    }
+}
+
+fn connects(steps: &[Step]) -> usize {
+    steps.iter().filter(|step| matches!(step.action, Action::Connect(_))).count()
 }
 
 /// One operation of the set-up.
@@ -96,7 +173,7 @@ pub enum Setup {
     },
     /// Forward what crosses a spliced link, and do to it what its path says. The engine does it: it is a thread, not a
     /// part of the kernel's world.
-    Path(Box<PathPlan>),
+    Path(Box<PathSetup>),
     /// Add an address, without duplicate address detection.
     Address {
         /// The namespace.

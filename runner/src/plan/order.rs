@@ -1,8 +1,12 @@
 //! From the world of a scenario to the ordered list of what sets it up.
 
+use std::num::NonZeroU32;
+
 use crate::scenario::model::{Link, LinkEnd, Namespace, Operation, PathPlan, Scenario, World};
 
-use super::{Frames, GSO_MAX_SIZE, Hardware, Plan, Setup, rings};
+use super::capture::capture_bytes;
+use super::rings::rings;
+use super::{Frames, GSO_MAX_SIZE, Hardware, Observer, Origin, PathSetup, Plan, Setup};
 
 /// The plan of a scenario. The same scenario always has the same plan.
 ///
@@ -15,8 +19,10 @@ pub fn plan(scenario: &Scenario) -> Plan {
         world.namespaces.iter().map(|namespace| Setup::Namespace { name: namespace.name.clone() }).collect();
     setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Namespace)));
     setup.extend(links(world));
-    setup.extend(world.paths.iter().filter_map(|path| frames(scenario, path)));
-    setup.extend(world.paths.iter().map(|path| Setup::Path(Box::new(path.clone()))));
+    let paths: Vec<PathSetup> = world.paths.iter().filter_map(|path| path_setup(scenario, path)).collect();
+    let observers = world.namespaces.iter().map(|namespace| observer(scenario, namespace, &paths)).collect();
+    setup.extend(paths.iter().map(frames));
+    setup.extend(paths.into_iter().map(|path| Setup::Path(Box::new(path))));
     setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Interface)));
     let ends = || world.links.iter().flat_map(|link| link.ends.iter().map(move |end| (link, end)));
     setup.extend(ends().flat_map(|(_, end)| addresses(end)));
@@ -24,7 +30,29 @@ pub fn plan(scenario: &Scenario) -> Plan {
     setup.extend(ends().filter_map(|(link, end)| rate(link, end)));
     setup.extend(world.namespaces.iter().flat_map(routes));
     setup.extend(world.namespaces.iter().flat_map(path_manager_state));
-    Plan { setup, steps: scenario.steps.clone() }
+    let of = Origin {
+        title: scenario.title.clone(),
+        file: scenario.file.display().to_string(),
+        variant: scenario.variant.clone(),
+        sources: scenario.sources.clone(),
+    };
+    Plan {
+        of,
+        setup,
+        observers,
+        translated: scenario.nat_addresses(),
+        steps: scenario.steps.clone(),
+        patience: NonZeroU32::MIN,
+    }
+}
+
+fn observer(scenario: &Scenario, namespace: &Namespace, paths: &[PathSetup]) -> Observer {
+    Observer {
+        namespace: namespace.name.clone(),
+        events: namespace.events,
+        userspace: namespace.userspace_path_manager,
+        capture_bytes: capture_bytes(&scenario.steps, paths, &namespace.name),
+    }
 }
 
 /// Which sysctls: an interface's own exist only once the interface does.
@@ -95,14 +123,19 @@ fn has_path(world: &World, link: &str) -> bool {
     world.paths.iter().any(|path| path.link == link)
 }
 
-/// What the frames of a spliced link look like.
-fn frames(scenario: &Scenario, path: &PathPlan) -> Option<Setup> {
+/// A path with its link. `None`: there is no such link, which the reader refuses.
+fn path_setup(scenario: &Scenario, path: &PathPlan) -> Option<PathSetup> {
     let link = scenario.world.links.iter().find(|link| link.name == path.link)?;
-    let (ends, link) = (link.ends.clone(), link.name.clone());
-    Some(match rings(scenario, path).frames {
+    Some(PathSetup { path: path.clone(), ends: link.ends.clone(), mtu: link.mtu, rings: rings(scenario, path) })
+}
+
+/// What the frames of a spliced link look like.
+fn frames(setup: &PathSetup) -> Setup {
+    let (ends, link) = (setup.ends.clone(), setup.path.link.clone());
+    match setup.rings.frames {
         Frames::Real => Setup::RealFrames { link, ends },
         Frames::Whole => Setup::GsoMaxSize { link, ends, bytes: GSO_MAX_SIZE },
-    })
+    }
 }
 
 /// A locally administered unicast address (the 2 of the first octet) that names the link, from 1, and its end.

@@ -16,9 +16,9 @@ const ADD_ADDR_TIMEOUT: &str = "net.mptcp.add_addr_timeout";
 const MARGIN: Duration = Duration::from_secs(30);
 
 impl Plan {
-    /// How long the steps of this plan may take, which has been given `factor` times the time: their deadlines, at most
-    /// [`LONGEST_RUN`], and a margin.
-    pub fn time_limit(&self, factor: u32) -> Duration {
+    /// How long the steps of this plan may take: their deadlines, at most [`LONGEST_RUN`], and a margin.
+    pub fn time_limit(&self) -> Duration {
+        let factor = self.patience.get();
         let steps = self.steps.iter().map(|step| step.action.most_time());
         let all = steps.fold(Duration::ZERO, Duration::saturating_add);
         all.min(LONGEST_RUN.saturating_mul(factor)).saturating_add(MARGIN.saturating_mul(factor))
@@ -35,6 +35,7 @@ impl Plan {
         if factor > NonZeroU32::MIN {
             self.wait_for_echoes(factor);
         }
+        self.patience = self.patience.saturating_mul(factor);
         self
     }
 
@@ -120,11 +121,11 @@ mod tests {
     fn a_run_has_a_time_limit_however_many_steps_it_has() {
         let mut plan = plan(&example::scenario());
         let sum: Duration = plan.steps.iter().map(|step| step.action.most_time()).sum();
-        assert_eq!(plan.time_limit(1), sum + MARGIN);
+        assert_eq!(plan.time_limit(), sum + MARGIN);
         let quiet = Action::Quiet { period: Duration::from_secs(600), deadline: Duration::from_secs(600) };
         plan.steps = vec![example::step(quiet); 9_000];
-        assert_eq!(plan.time_limit(1), LONGEST_RUN + MARGIN);
-        assert_eq!(plan.time_limit(4), (LONGEST_RUN + MARGIN) * 4);
+        assert_eq!(plan.time_limit(), LONGEST_RUN + MARGIN);
+        assert_eq!(plan.with_patience(NonZeroU32::new(4).unwrap()).time_limit(), (LONGEST_RUN + MARGIN) * 4);
     }
 
     #[test]

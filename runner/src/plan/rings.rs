@@ -1,6 +1,6 @@
 //! How the frames of a path are taken from the kernel, and for how many there is room: [`Rings`]. Pure.
 
-use crate::scenario::model::{Action, Conditions, PathPlan, Scenario};
+use crate::scenario::model::{Action, Conditions, PathPlan, Scenario, Step};
 
 /// How large the frames are that a path takes whole, in bytes, Ethernet header included (`gso_max_size`). Four of them,
 /// each with the kernel's header, fit into a block of 64 KiB.
@@ -47,7 +47,7 @@ pub enum Frames {
 
 /// How the frames of this path are taken. Whole, if the path is open in both directions in the whole run: then nobody can
 /// tell the difference but by the time that it takes.
-pub fn rings(scenario: &Scenario, path: &PathPlan) -> Rings {
+pub(super) fn rings(scenario: &Scenario, path: &PathPlan) -> Rings {
     let link = scenario.world.links.iter().find(|link| link.name == path.link);
     let mtu = link.and_then(|link| link.mtu).unwrap_or(DEFAULT_MTU);
     let real = size(mtu).saturating_add(ETHERNET);
@@ -57,7 +57,8 @@ pub fn rings(scenario: &Scenario, path: &PathPlan) -> Rings {
     } else {
         (Frames::Real, real, MOST_BYTES / real)
     };
-    let needed = usize::try_from(transferred(scenario) / SEGMENT.min(u64::from(mtu / 2)).max(1)).unwrap_or(usize::MAX);
+    let needed =
+        usize::try_from(transferred(&scenario.steps) / SEGMENT.min(u64::from(mtu / 2)).max(1)).unwrap_or(usize::MAX);
     let slots = LEAST_SLOTS.saturating_add(needed).min(most.clamp(LEAST_LONG_SLOTS, MOST_SLOTS));
     Rings { frames, longest, slots }
 }
@@ -87,8 +88,8 @@ fn stays_open(scenario: &Scenario, path: &PathPlan) -> bool {
 }
 
 /// What all transfers of the scenario send, in bytes, in both directions: no more can be under way.
-pub fn transferred(scenario: &Scenario) -> u64 {
-    let transfers = scenario.steps.iter().filter_map(|step| {
+pub(super) fn transferred(steps: &[Step]) -> u64 {
+    let transfers = steps.iter().filter_map(|step| {
         pick!(&step.action, Action::Transfer(transfer)
             => transfer.from_client.saturating_add(transfer.from_server))
     });

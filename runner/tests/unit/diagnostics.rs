@@ -143,7 +143,7 @@ fn a_scenario_has_a_form_for_each_kind_of_kernel() {
     let words: Vec<_> = scenario.gates.asked.iter().map(Feature::word).collect();
     assert_eq!(words, ["listener_events", "laminar", "endpoint_errnos"]);
     assert_eq!(scenario.gates.forms.len(), 7, "one for each other combination");
-    let without = |word: &str| model(scenario.on_kernel(|feature| feature.word() == word));
+    let without = |word: &str| model(scenario.on_kernel(|feature| feature.word() == word).scenario());
     let full = without("");
     assert_eq!(full, model(scenario));
     let differs = |word: &str, there: &str, otherwise: &str| {
@@ -156,8 +156,9 @@ fn a_scenario_has_a_form_for_each_kind_of_kernel() {
     let form = without("listener_events");
     assert!(full.contains("kind: ListenerCreated") && !form.contains("kind: ListenerCreated"), "{form}");
     let steps = |form: &Scenario| form.steps.len();
-    let both = scenario.on_kernel(|feature| ["laminar", "endpoint_errnos"].contains(&feature.word().as_str()));
-    let errnos = scenario.on_kernel(|feature| feature.word() == "endpoint_errnos");
+    let both =
+        scenario.on_kernel(|feature| ["laminar", "endpoint_errnos"].contains(&feature.word().as_str())).scenario();
+    let errnos = scenario.on_kernel(|feature| feature.word() == "endpoint_errnos").scenario();
     assert_eq!((steps(scenario), steps(both), steps(errnos)), (4, 4, 5), "both conditions of a step must hold");
 }
 

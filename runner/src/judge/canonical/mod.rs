@@ -54,38 +54,41 @@ use crate::recording::{Observation, Recording, StepOutcome};
 use crate::scenario::model::{Action, LeftOut, Scenario, SnapshotSection};
 
 use super::names::Names;
-use super::verdict::on_its_kernel;
 use alike::{Block, fold};
 use wire::Wire;
 
 /// The canonical form of a recording. Always the same for the same behaviour; never empty for a run that was
 /// recorded to its end.
 pub fn canonical(scenario: &Scenario, recording: &Recording) -> String {
-    let scenario = on_its_kernel(scenario, recording);
-    let names = Names::new(scenario, recording);
-    let walls = walls(&names);
-    let wire = Wire::of(&names, &walls);
+    form(&Names::of(scenario, recording))
+}
+
+/// The same for a recording of which the names are known.
+pub(super) fn form(names: &Names<'_>) -> String {
+    let scenario = names.scenario();
+    let walls = walls(names);
+    let wire = Wire::of(names, &walls);
     let namespaces = || scenario.world.namespaces.iter().map(|namespace| namespace.name.as_str());
     let mut sections = Vec::new();
     for part in SnapshotSection::ALL.into_iter().filter(|part| scenario.snapshot_has(*part)) {
         match part {
-            SnapshotSection::Connections => sections.push(connections(&names)),
+            SnapshotSection::Connections => sections.push(connections(names)),
             SnapshotSection::Events => sections.extend(
-                namespaces().map(|name| section(&format!("events of {name}"), &events::lines(&names, name, &walls))),
+                namespaces().map(|name| section(&format!("events of {name}"), &events::lines(names, name, &walls))),
             ),
-            SnapshotSection::Wire => sections.push(wire.text(&names)),
-            SnapshotSection::Rules => sections.push(section("rules of paths", &paths::lines(&names))),
+            SnapshotSection::Wire => sections.push(wire.text(names)),
+            SnapshotSection::Rules => sections.push(section("rules of paths", &paths::lines(names))),
             SnapshotSection::Counters => sections.extend(
-                namespaces().map(|name| section(&format!("counters of {name}"), &counters::lines(&names, name, &wire))),
+                namespaces().map(|name| section(&format!("counters of {name}"), &counters::lines(names, name, &wire))),
             ),
             // Both stand together for each connection.
-            SnapshotSection::Subflows => sections.extend(state::of_connections(&names)),
+            SnapshotSection::Subflows => sections.extend(state::of_connections(names)),
             SnapshotSection::Info if !scenario.snapshot_has(SnapshotSection::Subflows) => {
-                sections.extend(state::of_connections(&names));
+                sections.extend(state::of_connections(names));
             }
             SnapshotSection::Info => {}
-            SnapshotSection::Endpoints => sections.extend(state::endpoints(&names)),
-            SnapshotSection::Limits => sections.push(state::limits(&names)),
+            SnapshotSection::Endpoints => sections.extend(state::endpoints(names)),
+            SnapshotSection::Limits => sections.push(state::limits(names)),
         }
     }
     sections.retain(|section| !section.is_empty());

@@ -21,7 +21,6 @@ use crate::scenario::model::{Action, Expectation, Scenario};
 
 use super::names::Names;
 use super::reasons::{Known, reasons};
-use super::verdict::on_its_kernel;
 use super::{Finding, FindingKind};
 use scope::Scope;
 use steps::Progress;
@@ -31,21 +30,25 @@ use steps::Progress;
 /// A run that a failed step cut short is only judged by what was done before it: that everything after it is missing
 /// would say nothing new.
 pub fn judge(scenario: &Scenario, recording: &Recording) -> Vec<Finding> {
-    let scenario = on_its_kernel(scenario, recording);
-    let names = Names::new(scenario, recording);
-    let mut findings = completeness::check(&names);
-    let (progress, step_findings) = steps::check(&names);
+    findings(&Names::of(scenario, recording))
+}
+
+/// The same for a recording of which the names are known.
+pub(super) fn findings(names: &Names<'_>) -> Vec<Finding> {
+    let (scenario, recording) = (names.scenario(), names.recording());
+    let mut findings = completeness::check(names);
+    let (progress, step_findings) = steps::check(names);
     findings.extend(step_findings);
-    findings.extend(connections::check(&names, progress));
-    findings.extend(integrity::check(&names, progress));
-    findings.extend(completeness::filters(&names, progress));
-    findings.extend(paths::rules(&names, progress));
+    findings.extend(connections::check(names, progress));
+    findings.extend(integrity::check(names, progress));
+    findings.extend(completeness::filters(names, progress));
+    findings.extend(paths::rules(names, progress));
     let mut failed_check = None;
     for (index, step) in scenario.steps.iter().enumerate() {
         if let Action::Check(expectation) = &step.action
             && progress.is_done(index)
         {
-            match Scope::of_check(&names, index) {
+            match Scope::of_check(names, index) {
                 Some(scope) => {
                     let before = findings.len();
                     findings.extend(expectation_findings(&scope, expectation));
@@ -61,14 +64,14 @@ pub fn judge(scenario: &Scenario, recording: &Recording) -> Vec<Finding> {
         }
     }
     if progress == Progress::Whole {
-        findings.extend(expectation_findings(&Scope::of_run(&names), &scenario.expect));
-        findings.extend(accounted::check(&Scope::of_run(&names)));
+        findings.extend(expectation_findings(&Scope::of_run(names), &scenario.expect));
+        findings.extend(accounted::check(&Scope::of_run(names)));
     }
     let begun = recording.entries.iter().any(|entry| matches!(entry.what, Observation::StepStarted { .. }));
     if let Some(finding) = findings.iter_mut().find(|finding| begun && may_be_explained(finding.kind)) {
         let known = match failed_check {
-            Some(step) => Known::in_check(&names, step),
-            None => Known::at_the_end(&names, progress != Progress::Whole),
+            Some(step) => Known::in_check(names, step),
+            None => Known::at_the_end(names, progress != Progress::Whole),
         };
         finding.reasons = reasons(&known);
     }

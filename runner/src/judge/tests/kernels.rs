@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::judge::FindingKind;
-use crate::judge::verdict::on_its_kernel;
+use crate::judge::names::Names;
 use crate::recording::Observation;
 use crate::scenario::model::{CounterExpectation, Expectation, Feature, Gates, Scenario};
 
@@ -74,7 +74,7 @@ fn the_form_is_that_of_the_recorded_kernel() {
     };
     run.scenario.expect = expecting("MPTcpExtMPJoinSynRx", 7);
     run.scenario.gates = Gates { asked, forms: vec![form], ..Gates::default() };
-    let expected = |run: &Run| on_its_kernel(&run.scenario, &run.recording).expect.counters[0].range.clone();
+    let expected = |run: &Run| Names::of(&run.scenario, &run.recording).scenario().expect.counters[0].range.clone();
     assert_eq!(expected(&run), 7..=7, "what is not known to be missing is there");
     run.recording.header.lacks = vec!["no_such_feature".to_owned()];
     assert_eq!(expected(&run), 7..=7);

@@ -148,7 +148,7 @@ impl Script {
             Setup::PathLink { link, mtu, ends, inner } => self.path_link(link, *mtu, ends, *inner),
             Setup::RealFrames { link, ends } => self.real_frames(link, ends),
             Setup::GsoMaxSize { link: _, ends, bytes } => self.gso_max_size(ends, *bytes),
-            Setup::Path(path) => self.path(path),
+            Setup::Path(setup) => self.path(&setup.path),
             Setup::Address { namespace, device, address } => {
                 let nodad = if address.address.is_ipv6() { " nodad" } else { "" };
                 let address = format!("{}/{}", address.address, address.prefix);

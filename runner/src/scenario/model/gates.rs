@@ -18,13 +18,24 @@ pub struct Gates {
     pub forms: Vec<Scenario>,
 }
 
+/// A scenario as it is on one kernel: nothing in it depends on features any more. Made by [`Scenario::on_kernel`] alone.
+#[derive(Debug, Clone, Copy)]
+pub struct Form<'a>(&'a Scenario);
+
+impl<'a> Form<'a> {
+    /// What is planned and judged.
+    pub fn scenario(self) -> &'a Scenario {
+        self.0
+    }
+}
+
 impl Scenario {
     /// The scenario as it is on a kernel that lacks the features for which `lacks` is true. Others that decide in it
     /// are taken to be there, which asks for the most.
-    pub fn on_kernel(&self, lacks: impl Fn(&Feature) -> bool) -> &Scenario {
+    pub fn on_kernel(&self, lacks: impl Fn(&Feature) -> bool) -> Form<'_> {
         let missing = |feature: &&Feature| lacks(feature);
         let is_wanted = |form: &&Scenario| self.gates.asked.iter().filter(missing).eq(&form.gates.lacking);
-        std::iter::once(self).chain(&self.gates.forms).find(is_wanted).unwrap_or(self)
+        Form(std::iter::once(self).chain(&self.gates.forms).find(is_wanted).unwrap_or(self))
     }
 
     /// Features whose lack the snapshot's name tells.

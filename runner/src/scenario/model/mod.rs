@@ -16,7 +16,7 @@ pub use expect::{
     EventItem, EventPattern, Expectation, InfoExpectation, LimitsExpectation, PathCount, PathExpectation, Range,
     SubflowPattern, SubflowsExpectation, WireExpectation, WirePattern,
 };
-pub use gates::Gates;
+pub use gates::{Form, Gates};
 pub use kernels::{KernelList, ListedKernel, Machine, WhichKernel};
 pub use operation::{Filter, FilterAction, FilterHook, FlagChange, Operation, TokenChoice, WhichEndpoints};
 pub use path::{

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use mptcplab::forward::{Forwarder, Prepared};
 use mptcplab::path::Path;
-use mptcplab::plan::{Setup, plan, rings};
+use mptcplab::plan::{Setup, plan};
 use mptcplab::scenario::model::{
     Action, Address, Conditions, Expectation, Gates, Link, LinkEnd, Namespace, PathChange, PathPlan, Place, Scenario,
     Step, TransferPlan, World,
@@ -57,10 +57,10 @@ impl Lab {
         };
         steps.push(Step { place: Place::default(), action: Action::Transfer(transfer) });
         let scenario = Scenario { steps, ..scenario(path.clone()) };
-        let mut setup = plan(&scenario).setup;
-        setup.retain(|setup| !matches!(setup, Setup::Operation(_)));
-        let testbed = testbed::build(home, &setup, 0).unwrap();
-        let prepared = Prepared::open(LINK, testbed.path(LINK).unwrap(), rings(&scenario, path)).unwrap();
+        let mut plan = plan(&scenario);
+        plan.setup.retain(|setup| !matches!(setup, Setup::Operation(_)));
+        let testbed = testbed::build(home, &plan.setup, 0).unwrap();
+        let prepared = Prepared::open(LINK, testbed.path(LINK).unwrap(), plan.paths().next().unwrap().rings).unwrap();
         let forwarder = prepared.start(Path::new(path)).unwrap().ready().unwrap();
         Self { testbed, forwarder }
     }

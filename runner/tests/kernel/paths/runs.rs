@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Failed};
 use mptcplab::engine;
+use mptcplab::plan::plan;
 use mptcplab::recording::{Direction, Moment, Observation, PathDeed, PathTotals, Recording, StepOutcome};
 use mptcplab::scenario;
 use mptcplab::testbed::Home;
@@ -31,7 +32,8 @@ fn run(home: &Arc<Home>, text: &str) -> Result<Recording, Failed> {
     let file = folder.path().join("scenario.yaml");
     fs::write(&file, format!("title: a test\nabout: A test.\n{WORLD}{text}"))?;
     let scenarios = scenario::load(&file).map_err(|found| found.to_string())?;
-    Ok(engine::run(scenarios.first().ok_or("no scenario")?, home, &engine::Surroundings::default()).recording)
+    let plan = plan(scenarios.first().ok_or("no scenario")?);
+    Ok(engine::run(&plan, home, &engine::Surroundings::default()).recording)
 }
 
 /// Steps after a connect, over a path that does nothing yet.
@@ -296,7 +298,7 @@ steps:
     let file = folder.path().join("scenario.yaml");
     fs::write(&file, format!("title: a test\nabout: A test.\n{text}"))?;
     let scenarios = scenario::load(&file).map_err(|found| found.to_string())?;
-    let scenario = scenarios.first().ok_or("no scenario")?;
+    let plan = plan(scenarios.first().ok_or("no scenario")?);
     let wait_for = |wanted: bool| -> Result<(), Failed> {
         let deadline = Instant::now() + SOON;
         while (threads()? > 0) != wanted {
@@ -306,7 +308,7 @@ steps:
         Ok(())
     };
     std::thread::scope(|scope| -> Result<(), Failed> {
-        let running = scope.spawn(|| engine::run(scenario, home, &engine::Surroundings::default()).recording);
+        let running = scope.spawn(|| engine::run(&plan, home, &engine::Surroundings::default()).recording);
         wait_for(true)?;
         all_done(&running.join().unwrap());
         Ok(())
