@@ -1,4 +1,5 @@
-//! Other mptcplabs on this machine: who needs the whole of it waits for them, and they for it ([`Instances`]).
+//! Who may use this machine at the same time: a run that needs the whole of it waits for all others, those of other
+//! mptcplabs included, and they for it ([`Machine`]). Nobody else has to heed who is `alone`.
 //!
 //! That somebody listens to path-manager events is true for the whole machine, and each of our runs listens. So there is a
 //! lock that all instances know, without a file of ours that could be left behind or be in a wrong place: flock(2) on files
@@ -8,6 +9,7 @@
 //! [`crate::testbed::probe::watch_listeners`].
 
 use std::fs::File;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -25,11 +27,23 @@ const DOOR: &str = "/proc/filesystems";
 /// How often a lock that others have is tried. flock(2) could wait itself, but not with an end.
 const AGAIN: Duration = Duration::from_millis(10);
 
+/// The machine as this process sees it: its own runs keep each other out even where the locks of all instances don't work.
+#[derive(Debug, Default)]
+pub struct Machine(RwLock<()>);
+
 /// A place among all runs on this machine, until it is dropped.
 #[derive(Debug)]
-pub struct Instances {
-    /// Held, not looked at.
-    _room: Option<Flock<File>>,
+#[expect(dead_code, reason = "they are held, not looked at")]
+pub struct Place<'a> {
+    room: Option<Flock<File>>,
+    here: Here<'a>,
+}
+
+#[derive(Debug)]
+#[expect(dead_code, reason = "they are held, not looked at")]
+enum Here<'a> {
+    Alone(RwLockWriteGuard<'a, ()>),
+    Together(RwLockReadGuard<'a, ()>),
 }
 
 /// Others kept the machine for too long, or for longer than the run is wanted.
@@ -45,18 +59,24 @@ impl std::fmt::Display for Busy {
 
 impl std::error::Error for Busy {}
 
-impl Instances {
-    /// `alone`: as soon as no run of another instance is on. Otherwise among others, as soon as nobody needs the machine for
-    /// itself.
+impl Machine {
+    /// `alone`: as soon as no other run is on. Otherwise among others, as soon as nobody needs the machine for itself. Runs of
+    /// this process are waited for without an end, those of others for `most`.
     ///
     /// # Errors
     ///
     /// [`Busy`]
-    pub fn enter(alone: bool, most: Duration) -> Result<Self, Busy> {
+    pub fn enter(&self, alone: bool, most: Duration) -> Result<Place<'_>, Busy> {
+        // A run that panicked has left nothing behind that matters here.
+        let here = if alone {
+            Here::Alone(self.0.write().unwrap_or_else(PoisonError::into_inner))
+        } else {
+            Here::Together(self.0.read().unwrap_or_else(PoisonError::into_inner))
+        };
         let how = if alone { FlockArg::LockExclusiveNonblock } else { FlockArg::LockSharedNonblock };
         let end = Instant::now() + most;
         let _door = lock(DOOR, how, end).map_err(|_| Busy(most))?;
-        lock(ROOM, how, end).map(|room| Self { _room: room }).map_err(|_| Busy(most))
+        lock(ROOM, how, end).map(|room| Place { room, here }).map_err(|_| Busy(most))
     }
 }
 
@@ -91,24 +111,41 @@ mod tests {
     const LONG: Duration = Duration::from_secs(120);
     const SHORT: Duration = Duration::from_millis(50);
 
+    /// As another mptcplab enters.
+    fn enter(alone: bool, most: Duration) -> Result<Place<'static>, Busy> {
+        Box::leak(Box::<Machine>::default()).enter(alone, most)
+    }
+
+    #[test]
+    fn runs_of_one_process_keep_each_other_out_without_a_lock_of_all() {
+        let machine = Machine::default();
+        let one = machine.enter(false, LONG).unwrap();
+        assert!(machine.0.try_read().is_ok() && machine.0.try_write().is_err(), "others may run, but nobody alone");
+        drop(one);
+        let alone = machine.enter(true, LONG).unwrap();
+        assert!(machine.0.try_read().is_err());
+        drop(alone);
+        assert!(machine.0.try_write().is_ok());
+    }
+
     #[test]
     fn who_is_alone_keeps_others_out_and_waits_for_them() {
-        let alone = Instances::enter(true, LONG).unwrap();
-        assert_eq!(Instances::enter(false, SHORT).unwrap_err(), Busy(SHORT));
-        assert_eq!(Instances::enter(true, SHORT).unwrap_err(), Busy(SHORT));
+        let alone = enter(true, LONG).unwrap();
+        assert_eq!(enter(false, SHORT).unwrap_err(), Busy(SHORT));
+        assert_eq!(enter(true, SHORT).unwrap_err(), Busy(SHORT));
         drop(alone);
-        let (one, other) = (Instances::enter(false, LONG).unwrap(), Instances::enter(false, LONG).unwrap());
-        assert_eq!(Instances::enter(true, SHORT).unwrap_err(), Busy(SHORT));
+        let (one, other) = (enter(false, LONG).unwrap(), enter(false, LONG).unwrap());
+        assert_eq!(enter(true, SHORT).unwrap_err(), Busy(SHORT));
         drop((one, other));
-        Instances::enter(true, LONG).unwrap();
+        enter(true, LONG).unwrap();
     }
 
     #[test]
     fn nobody_new_gets_in_before_one_that_waits_to_be_alone() {
-        let inside = Instances::enter(false, LONG).unwrap();
-        let waits = thread::spawn(|| Instances::enter(true, LONG).map(drop));
+        let inside = enter(false, LONG).unwrap();
+        let waits = thread::spawn(|| enter(true, LONG).map(drop));
         let end = Instant::now() + LONG;
-        while Instances::enter(false, Duration::ZERO).is_ok() {
+        while enter(false, Duration::ZERO).is_ok() {
             assert!(Instant::now() < end);
             thread::park_timeout(AGAIN);
         }

@@ -11,7 +11,6 @@ mod pick;
 
 pub mod cli;
 pub mod comparison;
-mod digest;
 pub mod engine;
 pub mod evidence;
 mod files;
@@ -19,8 +18,12 @@ mod flight;
 pub mod forward;
 pub mod instances;
 pub mod judge;
+#[cfg(test)]
+mod layers;
+mod matching;
 pub mod mptcp;
 mod nanos;
+pub mod net;
 pub mod netlink;
 pub mod observe;
 pub mod path;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
 use crate::engine::{self, Run, Surroundings};
-use crate::instances::Instances;
+use crate::instances::Machine;
 use crate::judge::{self, Snapshots, Verdict};
 use crate::observe::{KernelLog, LogLine};
 use crate::plan::plan;
@@ -33,8 +33,7 @@ const OTHERS: Duration = Duration::from_secs(600);
 pub struct Session {
     home: Arc<Home>,
     known: Mutex<BTreeMap<Feature, Availability>>,
-    /// Read by each run, written by those that must be alone, so that they are whoever calls.
-    machine: RwLock<()>,
+    machine: Machine,
     log: Result<Mutex<Log>, String>,
     patience: OnceLock<NonZeroU32>,
     processors: Arc<Processors>,
@@ -55,7 +54,7 @@ impl Session {
         Ok(Self {
             home: Home::create()?,
             known: Mutex::default(),
-            machine: RwLock::default(),
+            machine: Machine::default(),
             log: log.map_err(|error| error.to_string()),
             patience: OnceLock::new(),
             processors: Arc::new(Processors::watched()),
@@ -91,14 +90,12 @@ impl Session {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         // True at one moment only, and never while a run of ours is on.
         let moment = Feature::NoEventListener;
-        let _alone = wanted.contains(&moment).then(|| self.machine.write().unwrap_or_else(PoisonError::into_inner));
         known.remove(&moment);
         let unknown: BTreeSet<Feature> =
             wanted.iter().filter(|feature| !known.contains_key(feature)).cloned().collect();
         if !unknown.is_empty() {
             // Probes listen, too. Others that don't go away are as good a reason to find somebody.
-            let alone = unknown.contains(&moment);
-            let _others = Instances::enter(alone, OTHERS);
+            let _place = self.machine.enter(unknown.contains(&moment), OTHERS);
             known.extend(self.at_home(|| self.probe(&unknown))??);
         }
         Ok(wanted.iter().filter_map(|feature| Some((feature.clone(), known.get(feature)?.clone()))).collect())
@@ -131,13 +128,9 @@ impl Session {
         }
         let kernel = self.surroundings(scenario)?;
         let scenario = scenario.on_kernel(|feature| kernel.lacks.contains(feature)).scenario();
-        let (_alone, _together);
-        if scenario.alone {
-            _alone = self.machine.write().unwrap_or_else(PoisonError::into_inner);
-        } else {
-            _together = self.machine.read().unwrap_or_else(PoisonError::into_inner);
-        }
-        let _others = Instances::enter(scenario.alone, OTHERS)
+        let _place = self
+            .machine
+            .enter(scenario.alone, OTHERS)
             .map_err(|busy| if engine::abandoned() { engine::INTERRUPTED.to_owned() } else { busy.to_string() })?;
         let plan = plan(scenario).with_patience(*self.patience.get().unwrap_or(&NonZeroU32::MIN));
         let run = || self.at_home(|| engine::run(&plan, &self.home, &kernel));

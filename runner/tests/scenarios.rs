@@ -9,7 +9,7 @@ mod require;
 
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use mptcplab::judge::{Finding, FindingKind, Verdict};
@@ -22,9 +22,6 @@ use require::{Lack, Outcome, REQUIRE, Require};
 
 /// What all tests share, or why there is nothing to test with.
 type Shared = Result<Arc<Session>, String>;
-
-/// Held for writing by a scenario that can't share the machine, for reading by all others.
-static MACHINE: RwLock<()> = RwLock::new(());
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
@@ -64,15 +61,7 @@ fn run(require: &Require, scenario: &Scenario, session: &Shared) -> Outcome {
         Ok(session) => session,
         Err(obstacle) => return require.lacking(Lack::Machine, obstacle),
     };
-    // A panic of another test says nothing about this one.
-    let verdict = if scenario.alone {
-        let _machine = MACHINE.write().unwrap_or_else(PoisonError::into_inner);
-        session.verdict(scenario)
-    } else {
-        let _machine = MACHINE.read().unwrap_or_else(PoisonError::into_inner);
-        session.verdict(scenario)
-    };
-    conclude(require, scenario, &verdict?)
+    conclude(require, scenario, &session.verdict(scenario)?)
 }
 
 /// What a verdict is as the result of a test.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::digest::Digest;
+use crate::files::digest::Digest;
 use crate::files::{self, Folder};
 use crate::report::Printer;
 use crate::results::{self, KernelIdentity, Outcome, Results, Ruling, Store, snapshot_digest, sources_digest};

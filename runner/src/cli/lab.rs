@@ -97,7 +97,7 @@ impl Lab for Kernel {
     }
 
     fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String> {
-        scenario::load_recorded(header).map_err(|errors| errors.render(colour))
+        header.scenario().map_err(|errors| errors.render(colour))
     }
 
     fn schema(&self) -> serde_json::Value {

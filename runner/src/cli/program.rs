@@ -10,8 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use crate::digest::Digest;
 use crate::files;
+use crate::files::digest::Digest;
 
 use super::lab::Trouble;
 

@@ -1,4 +1,5 @@
-//! Which runs there are, which of them may run together, and in which order they begin.
+//! Which runs there are, and in which order they begin. That a scenario has the machine for itself is the session's business
+//! ([`crate::instances`]); here they only come last, one after the other, so that no worker waits for them meanwhile.
 
 use std::ops::Range;
 use std::time::Duration;

@@ -3,7 +3,7 @@
 use std::num::NonZeroU64;
 use std::str::FromStr;
 
-use crate::digest::Digest;
+use crate::files::digest::Digest;
 use crate::scenario::model::Scenario;
 
 /// `--partition K/N`: shard K of N.

@@ -6,7 +6,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::lab::Lab;
 use super::step::failed;
-use crate::judge;
+use crate::matching;
 use crate::mptcp::{SubflowState, TCP_ESTABLISHED, tcp_state_word};
 use crate::nanos;
 use crate::processors;
@@ -116,7 +116,7 @@ impl Lab<'_> {
             Condition::Subflows { connection, count } => self.look_at_subflow_count(connection, *count),
             Condition::Subflow { connection, side, pattern, present } => {
                 let subflows = self.subflows_of(connection, *side)?;
-                let found = subflows.iter().any(|subflow| judge::subflow_matches(pattern, subflow));
+                let found = subflows.iter().any(|subflow| matching::subflow_matches(pattern, subflow));
                 Ok((found != *present).then(|| format!("the {} has {}", side.word(), list(&subflows))))
             }
             Condition::Endpoint { namespace, address, flags, present } => {
@@ -153,7 +153,7 @@ impl Lab<'_> {
             return false;
         }
         let connection = event.token.and_then(|token| self.connection_of(namespace, token));
-        judge::event_matches(pattern, event, connection)
+        matching::event_matches(pattern, event, connection)
     }
 
     fn look_at_subflow_count(&self, connection: &str, count: usize) -> Result<Option<String>, String> {
@@ -257,7 +257,7 @@ impl Lab<'_> {
 fn wire_count(entries: &[Entry], pattern: &WirePattern) -> usize {
     let carries = |entry: &&Entry| {
         matches!(&entry.what, Observation::Packet { namespace, direction: Direction::Out, segment, .. }
-            if *namespace == pattern.sender && judge::segment_matches(pattern, segment))
+            if *namespace == pattern.sender && matching::segment_matches(pattern, segment))
     };
     entries.iter().filter(carries).count()
 }

@@ -190,7 +190,7 @@ impl Folder {
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         loop {
             // The name's own digest keeps it short: names may be as long as the file system allows.
-            let digest = crate::digest::Digest::new().bytes(name.as_bytes()).hex();
+            let digest = crate::files::digest::Digest::new().bytes(name.as_bytes()).hex();
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let temporary = format!(".{digest}.{}-{number}.partial", std::process::id());
             match openat(&self.descriptor, temporary.as_str(), flags, Mode::from_bits_truncate(0o666)) {

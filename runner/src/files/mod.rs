@@ -6,6 +6,7 @@
 
 #![allow(clippy::disallowed_methods, reason = "this is the module that wraps them")]
 
+pub(crate) mod digest;
 mod folder;
 pub(crate) mod kernel;
 mod read;

@@ -2,8 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::observe::trouble_in;
-use crate::recording::{Observation, Recording};
+use crate::recording::{Observation, Recording, trouble_in};
 use crate::text;
 
 use super::{Finding, FindingKind};

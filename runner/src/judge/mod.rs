@@ -12,7 +12,6 @@ mod canonical;
 mod checks;
 mod index;
 mod kernel_log;
-mod matching;
 mod names;
 mod nearest;
 mod outcome;
@@ -28,11 +27,12 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
+use crate::matching;
+pub use crate::matching::{event_matches, is_usable, option_matches, segment_matches, subflow_matches};
 pub use canonical::canonical;
 pub use checks::judge;
 pub(crate) use kernel_log::kernel_finding;
 pub use kernel_log::{complaint_form, kernel_complaints, kernel_lines, kernel_remark, without_kernel_log};
-pub use matching::{event_matches, is_usable, option_matches, segment_matches, subflow_matches};
 pub(crate) use outcome::{call_words, contradiction_words, outcome_words};
 pub use reasons::{Cause, Idle, Many, Reason, Syns, Unused};
 pub use snapshot::{Accepted, Candidate, Change, Snapshots, snapshot_difference, snapshot_path};

@@ -17,7 +17,7 @@ pub mod sockets;
 pub use capture::{Capture, CaptureError, CaptureSocket, CapturedFrame};
 pub use counters::{Counters, CountersError, delta, is_gauge};
 pub use kept::KeptFrames;
-pub use kmsg::{KernelLog, KernelLogError, LogDrain, LogLine, Trouble, trouble_in};
+pub use kmsg::{KernelLog, KernelLogError, LogDrain, LogLine};
 
 /// An error in the kernel's words, with the symbol of its errno (`EPERM: Operation not permitted`) where it has one.
 fn kernel_words(error: &std::io::Error) -> String {

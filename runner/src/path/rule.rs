@@ -11,7 +11,7 @@ use super::nat::Nat;
 use super::packet::{Packet, segment_of};
 use super::segmenting::{Bundle, Merged, can_merge, can_split, split};
 use super::{Deed, Record};
-use crate::judge::segment_matches;
+use crate::matching::segment_matches;
 use crate::mptcp::canonical;
 use crate::nanos;
 use crate::recording::PathDeed;

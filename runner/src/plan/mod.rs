@@ -10,7 +10,8 @@
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
-use crate::recording::SourceText;
+use crate::net::Hardware;
+use crate::scenario::SourceText;
 use crate::scenario::model::{Action, Address, LinkEnd, Operation, PathPlan, Route, Step};
 
 mod capture;
@@ -212,17 +213,6 @@ pub enum Setup {
 
 /// What the inner sides of a spliced link are called in the namespace of its path, in the order of the link's ends.
 pub const INNER_DEVICES: [&str; 2] = ["first", "second"];
-
-/// What makes an interface the same in each run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Hardware {
-    /// The interface index in its namespace, from 2 (`lo` is 1). Different at the two ends of a link: the kernel
-    /// notices a carrier up to a second late where they are equal (`linkwatch_urgent_event`,
-    /// `net/core/link_watch.c`).
-    pub index: u32,
-    /// A locally administered MAC address.
-    pub mac: [u8; 6],
-}
 
 #[cfg(test)]
 pub(crate) mod example;

@@ -2,11 +2,12 @@
 
 use std::num::NonZeroU32;
 
+use crate::net::Hardware;
 use crate::scenario::model::{Link, LinkEnd, Namespace, Operation, PathPlan, Scenario, World};
 
 use super::capture::capture_bytes;
 use super::rings::rings;
-use super::{Frames, GSO_MAX_SIZE, Hardware, Observer, Origin, PathSetup, Plan, Setup};
+use super::{Frames, GSO_MAX_SIZE, Observer, Origin, PathSetup, Plan, Setup};
 
 /// The plan of a scenario. The same scenario always has the same plan.
 ///

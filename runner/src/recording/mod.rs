@@ -3,19 +3,26 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::mptcp::Side;
 use crate::mptcp::{Endpoint, Limits, MptcpInfo, PmEvent, SubflowState};
+pub use crate::scenario::SourceText;
+use crate::scenario::model::Scenario;
+use crate::scenario::{self, Diagnostics};
 use crate::wire::Segment;
 
 mod jsonl;
 mod name;
 mod outcome;
+mod trouble;
 
 pub use jsonl::{RecordingError, read, write};
 pub use name::Name;
 pub use outcome::{CallEnd, Contradiction, Got, SocketCall, StepOutcome};
+pub use trouble::{Trouble, trouble_in};
 
 /// What a run observed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -56,19 +63,22 @@ pub struct Header {
 }
 
 impl Header {
+    /// Reads the scenario from the texts that the recording carries: with its variables filled in, then its topology, if it
+    /// has one.
+    ///
+    /// An older format has the words that the language had then.
+    pub fn scenario(&self) -> Result<Scenario, Diagnostics> {
+        let (file, mut sources) = (Path::new(&self.file), self.sources.clone());
+        if self.format < FORMAT {
+            sources.iter_mut().for_each(|source| source.text = scenario::fix(file, &source.text).text);
+        }
+        scenario::load_sources(file, self.variant.as_deref(), &sources)
+    }
+
     /// Whether this kernel was found to lack a feature.
     pub fn has_lack_of(&self, feature: &str) -> bool {
         self.lacks.iter().any(|word| word == feature)
     }
-}
-
-/// One file that a scenario was read from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SourceText {
-    /// Its name, for messages.
-    pub name: String,
-    /// Its text.
-    pub text: String,
 }
 
 /// One observation with its time.
@@ -356,35 +366,6 @@ pub enum Direction {
     Out,
     /// Entered.
     In,
-}
-
-/// The two sides of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Side {
-    /// Called connect().
-    Client,
-    /// Called accept().
-    Server,
-}
-
-impl Side {
-    /// The word for it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Client => "client",
-            Self::Server => "server",
-        }
-    }
-
-    /// The other one.
-    #[must_use]
-    pub fn other(self) -> Self {
-        match self {
-            Self::Client => Self::Server,
-            Self::Server => Self::Client,
-        }
-    }
 }
 
 /// A connection of a connect step.

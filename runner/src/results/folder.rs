@@ -10,7 +10,7 @@ use indexmap::IndexMap;
 use thiserror::Error;
 
 use super::{FORMAT, Found, INDEX, KernelIdentity, Outcome, Results, parts, snapshot_digest, sources_digest, utc};
-use crate::digest::Digest;
+use crate::files::digest::Digest;
 use crate::files::{Folder, MARKER};
 use crate::judge::{self, Verdict};
 use crate::recording::{self, Recording};

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::folder::SCENARIOS;
 use super::{FORMAT, INDEX, Results, Ruling};
-use crate::digest::Digest;
+use crate::files::digest::Digest;
 use crate::files::{self, Folder};
 
 /// Why there are no results in a folder.

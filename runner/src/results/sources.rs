@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::digest::Digest;
 use crate::files;
+use crate::files::digest::Digest;
 use crate::judge::snapshot_path;
 use crate::scenario::model::Scenario;
 

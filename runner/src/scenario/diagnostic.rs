@@ -7,7 +7,7 @@ use annotate_snippets::{
 };
 
 use super::model::{Place, Scenario};
-use crate::recording::SourceText;
+use crate::scenario::SourceText;
 
 /// So many errors of a file are shown; the rest is counted.
 const SHOWN: usize = 100;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use super::diagnostic::Diagnostic;
 use super::nearest::suggestion;
 use crate::files;
-use crate::recording::SourceText;
+use crate::scenario::SourceText;
 
 /// Reads a file whole.
 pub fn read(path: &Path) -> Result<SourceText, Diagnostic> {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::diagnostic::{Diagnostic, Diagnostics};
 use super::model::KernelList;
 use super::{file, read, renamed, yaml};
-use crate::recording::SourceText;
+use crate::scenario::SourceText;
 
 /// Reads a list of kernels. What it names is looked for, but not looked into.
 pub fn load_kernels(path: &Path) -> Result<KernelList, Diagnostics> {

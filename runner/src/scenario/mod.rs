@@ -21,6 +21,7 @@ mod read;
 mod renamed;
 mod scalar;
 mod schema;
+mod source;
 mod variable;
 mod yaml;
 
@@ -30,8 +31,8 @@ pub(crate) use find::{MAX_DEPTH, NOT_SCENARIOS, is_named_like_a_scenario};
 pub use kernels::load_kernels;
 pub use renamed::{FileKind, Rewritten, fix};
 pub use schema::json_schema;
+pub use source::SourceText;
 
-use crate::recording::{self, Header, SourceText};
 use crate::text;
 use model::{Feature, Gates, LONGEST_RUN, Scenario, Step};
 use yaml::Node;
@@ -87,18 +88,6 @@ fn read_matrix(root: Node, text: &str, found: &mut Vec<Diagnostic>) -> Vec<matri
         }
     }
     vec![matrix::Variant { label: None, text: text.to_owned(), tree: Some(root) }]
-}
-
-/// Reads a scenario from the texts that a recording carries: the scenario with its variables filled in, then its
-/// topology, if it has one.
-///
-/// An older format has the words that the language had then.
-pub fn load_recorded(header: &Header) -> Result<Scenario, Diagnostics> {
-    let (file, mut sources) = (Path::new(&header.file), header.sources.clone());
-    if header.format < recording::FORMAT {
-        sources.iter_mut().for_each(|source| source.text = fix(file, &source.text).text);
-    }
-    load_sources(file, header.variant.as_deref(), &sources)
 }
 
 /// Reads a scenario from its texts: with its variables filled in, then its topology, if it has one.

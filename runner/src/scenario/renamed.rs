@@ -10,7 +10,7 @@ use super::diagnostic::Diagnostic;
 use super::grammar::{KERNELS, KVM, Kind, Record, SCENARIO, Shape};
 use super::model::Place;
 use super::yaml::{self, Entry, Node, Value};
-use crate::recording::SourceText;
+use crate::scenario::SourceText;
 
 /// Keys with an old name, wherever a record has the new one.
 const KEYS: [(&str, &str); 3] = [("alone", "exclusive"), ("deadline", "timeout"), ("on", "connection")];

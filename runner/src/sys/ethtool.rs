@@ -7,43 +7,15 @@ use std::os::fd::AsRawFd;
 
 use nix::libc;
 
-/// What a device leaves to others, or to later. With all of them off, what it sends is what a wire would carry: frames
-/// no longer than the MTU, with complete checksums.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Offload {
-    /// Checksums are completed later: for ever, if the other end of a veth doesn't care.
-    TransmitChecksum,
-    /// Segments longer than the MTU are cut by the device.
-    TcpSegmentation,
-    /// Segments longer than the MTU are cut right before they are given to the device.
-    GenericSegmentation,
-    /// Received segments that belong together become one.
-    GenericReceive,
-}
+use crate::net::Offload;
 
-impl Offload {
-    /// All of them. Without checksums, there is no segmentation by the device: they come first.
-    pub const ALL: [Self; 4] =
-        [Self::TransmitChecksum, Self::TcpSegmentation, Self::GenericSegmentation, Self::GenericReceive];
-
-    /// As ethtool(8) calls it: `tx`, `tso`.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::TransmitChecksum => "tx",
-            Self::TcpSegmentation => "tso",
-            Self::GenericSegmentation => "gso",
-            Self::GenericReceive => "gro",
-        }
-    }
-
-    /// The commands that read and set it (`include/uapi/linux/ethtool.h`).
-    fn commands(self) -> (u32, u32) {
-        match self {
-            Self::TransmitChecksum => (0x16, 0x17),
-            Self::TcpSegmentation => (0x1e, 0x1f),
-            Self::GenericSegmentation => (0x23, 0x24),
-            Self::GenericReceive => (0x2b, 0x2c),
-        }
+/// The commands that read and set it (`include/uapi/linux/ethtool.h`).
+fn commands(offload: Offload) -> (u32, u32) {
+    match offload {
+        Offload::TransmitChecksum => (0x16, 0x17),
+        Offload::TcpSegmentation => (0x1e, 0x1f),
+        Offload::GenericSegmentation => (0x23, 0x24),
+        Offload::GenericReceive => (0x2b, 0x2c),
     }
 }
 
@@ -68,7 +40,7 @@ struct Request {
 ///
 /// `ENODEV`: there is no such device.
 pub fn offload(device: &str, offload: Offload) -> io::Result<bool> {
-    ask(device, offload.commands().0, false)
+    ask(device, commands(offload).0, false)
 }
 
 /// Sets it for a device of the calling thread's network namespace. Read back what came of it: the kernel leaves out what
@@ -78,7 +50,7 @@ pub fn offload(device: &str, offload: Offload) -> io::Result<bool> {
 ///
 /// `ENODEV`: there is no such device. `EPERM`: without CAP_NET_ADMIN in the user namespace that owns the network.
 pub fn set_offload(device: &str, offload: Offload, on: bool) -> io::Result<()> {
-    ask(device, offload.commands().1, on).map(drop)
+    ask(device, commands(offload).1, on).map(drop)
 }
 
 fn ask(device: &str, command: u32, on: bool) -> io::Result<bool> {

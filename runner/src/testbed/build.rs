@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use indexmap::IndexMap;
 
+use crate::net::Hardware;
 use crate::netlink::route::{Request, RouteClient, RouteMonitor, TokenBucket};
-use crate::plan::{Hardware, INNER_DEVICES, Setup};
+use crate::plan::{INNER_DEVICES, Setup};
 use crate::processors;
 use crate::scenario::model::{Address, LinkEnd, Route};
 

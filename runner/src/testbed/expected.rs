@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::net::Hardware;
 use crate::netlink::route::{AddressState, LinkState, Neighbour, NeighbourState, QueueState, RouteState};
-use crate::plan::Hardware;
 use crate::scenario::model::{Address, Route};
 
 /// `RT_TABLE_MAIN` and `RT_TABLE_LOCAL` (`include/uapi/linux/rtnetlink.h`)

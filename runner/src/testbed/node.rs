@@ -3,11 +3,11 @@
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
+use crate::net::{Hardware, Offload};
 use crate::netlink::route::{Request, RouteClient, RouteMonitor, RouteState, VethEnd};
 use crate::netlink::{Cause, DeviceNames, NetlinkError};
-use crate::plan::Hardware;
 use crate::scenario::model::{Address, Route};
-use crate::sys::ethtool::{self, Offload};
+use crate::sys::ethtool::{self};
 use crate::text;
 
 use super::expected::{self, Actual};

@@ -6,7 +6,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::observe::trouble_in;
+use crate::recording::trouble_in;
 use crate::text::{self, printable};
 
 /// So many lines of the console are shown.

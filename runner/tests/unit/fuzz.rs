@@ -348,7 +348,7 @@ fn scenarios() {
 
 /// Judges a recording by the scenario in it, as `judge` does, and tells its story.
 fn judged(recording: &Recording) {
-    let Ok(scenario) = scenario::load_recorded(&recording.header) else { return };
+    let Ok(scenario) = recording.header.scenario() else { return };
     judge::judge(&scenario, recording);
     judge::canonical(&scenario, recording);
     report::story(&scenario, recording, Style::default());

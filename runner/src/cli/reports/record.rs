@@ -3,7 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::{files, recording, text};
+use crate::files;
+use crate::recording;
+use crate::text;
 
 use super::super::args::RunArgs;
 use super::{Ended, Report};

@@ -15,8 +15,7 @@ use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
-use crate::plan::Hardware;
-use crate::scenario::model::{Address, Route};
+use crate::net::{Address, Hardware, Route};
 
 use super::tbf::TokenBucket;
 

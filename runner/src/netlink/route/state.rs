@@ -9,7 +9,7 @@ use netlink_packet_route::neighbour::{self, NeighbourAddress, NeighbourAttribute
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia};
 use netlink_packet_route::tc::{TcAttribute, TcMessage, TcOption};
 
-use crate::scenario::model::Address;
+use crate::net::Address;
 
 use super::request::Neighbour;
 use super::tbf::TokenBucket;

@@ -9,9 +9,10 @@ mod path;
 mod quote;
 mod traffic;
 
+use crate::net::Hardware;
 use crate::scenario::model::{Action, LinkEnd, Operation, Step};
 
-use super::{Hardware, Plan, Setup, words};
+use super::{Plan, Setup, words};
 use quote::quote;
 
 /// The commands, one a line, of a scenario with this label and title.

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
-use crate::plan::{Hardware, INNER_DEVICES};
+use crate::net::{Hardware, Offload};
+use crate::plan::INNER_DEVICES;
 use crate::scenario::model::{Chance, Conditions, Distribution, LinkEnd, PathChange, PathPlan};
-use crate::sys::ethtool::Offload;
 
 use super::{Script, quote, veth};
 

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
+use crate::mptcp::Side;
 use crate::mptcp::{Endpoint, EventKind};
-use crate::recording::Side;
 
 use super::Place;
 

@@ -31,7 +31,7 @@ pub use step::{
 pub use time::LONGEST_RUN;
 pub use world::{Address, Link, LinkEnd, Namespace, Route, World};
 
-use crate::recording::SourceText;
+use crate::scenario::SourceText;
 
 /// A scenario, one variant of it.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::mptcp::EndpointFlags;
-use crate::recording::Side;
+use crate::mptcp::Side;
 
 use super::{EventPattern, Expectation, Operation, PathChange, PathRule, Place, SubflowPattern};
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use crate::mptcp::{Endpoint, Limits};
+pub use crate::net::{Address, Route};
 
 use super::{PathPlan, Place};
 
@@ -98,44 +99,4 @@ pub struct LinkEnd {
     pub device: String,
     /// Its addresses.
     pub addresses: Vec<Address>,
-}
-
-/// An address with its prefix length.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Address {
-    /// The address.
-    pub address: IpAddr,
-    /// The length of the prefix in bits.
-    pub prefix: u8,
-}
-
-impl Address {
-    /// Whether an address is in the subnet of this one.
-    pub fn covers(&self, address: IpAddr) -> bool {
-        let rest = |bits: u8| u32::from(bits.saturating_sub(self.prefix));
-        match (self.address, address) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                (own.to_bits() ^ other.to_bits()).checked_shr(rest(32)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                (own.to_bits() ^ other.to_bits()).checked_shr(rest(128)).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
-}
-
-/// A route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// The destination; prefix 0 is the default route of that family.
-    pub to: Address,
-    /// The gateway.
-    pub via: Option<IpAddr>,
-    /// The interface.
-    pub dev: Option<String>,
-    /// The preferred source address.
-    pub source: Option<IpAddr>,
-    /// The metric.
-    pub metric: Option<u32>,
 }

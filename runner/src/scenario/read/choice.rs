@@ -9,7 +9,7 @@ use super::super::yaml::Node;
 use super::scope::Scope;
 use super::{Read, Reader, all, expect};
 use crate::mptcp::MptcpInfo;
-use crate::recording::Side;
+use crate::mptcp::Side;
 
 /// Reads the choices of an expectation.
 pub(super) fn read(reader: &Reader, node: &Node, scope: &Scope) -> Read<Vec<Choice>> {

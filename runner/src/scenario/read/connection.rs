@@ -12,7 +12,7 @@ use super::super::yaml::Node;
 use super::scope::{ConnectionDetails, KnownConnection, KnownListener, KnownTransfer, Scope};
 use super::step::{LONG, SHORT};
 use super::{Fields, Read, Reader};
-use crate::recording::Side;
+use crate::mptcp::Side;
 
 /// The port of listeners and connections unless given: that of an alternative web server.
 const PORT: u16 = 8080;

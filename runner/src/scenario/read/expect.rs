@@ -13,8 +13,8 @@ use super::event::{event_kind, event_namespace, event_pattern, subflow_pattern, 
 use super::scope::{KnownConnection, Scope, unknown};
 use super::world::{flags, limits};
 use super::{Read, Reader, all, choice, info_field};
+use crate::mptcp::Side;
 use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo};
-use crate::recording::Side;
 
 /// The most branches of an `any_order`: each event is tried with each of them.
 const MOST_BRANCHES: usize = 1_000;

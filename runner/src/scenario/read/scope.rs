@@ -11,7 +11,7 @@ use super::super::nearest::suggestion;
 use super::super::scalar;
 use super::super::yaml::Node;
 use super::{Read, Reader};
-use crate::recording::Side;
+use crate::mptcp::Side;
 
 /// What names mean at some point of a scenario.
 #[derive(Debug, Default)]

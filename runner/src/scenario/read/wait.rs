@@ -9,7 +9,7 @@ use super::event::{event_namespace, event_pattern, subflow_pattern, wire_pattern
 use super::scope::Scope;
 use super::step::SHORT;
 use super::{Fields, Read, Reader, all, connection};
-use crate::recording::Side;
+use crate::mptcp::Side;
 
 /// Reads a `wait` step.
 pub(super) fn read(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<Action> {

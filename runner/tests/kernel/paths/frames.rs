@@ -8,9 +8,10 @@ use std::thread;
 
 use libtest_mimic::{Completion, Failed};
 use mptcplab::forward::News;
+use mptcplab::net::Offload;
 use mptcplab::recording::PathTotals;
 use mptcplab::scenario::model::Conditions;
-use mptcplab::sys::ethtool::{Offload, offload, set_offload};
+use mptcplab::sys::ethtool::{offload, set_offload};
 use mptcplab::testbed::Home;
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;

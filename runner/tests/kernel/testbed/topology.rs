@@ -7,7 +7,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Failed};
-use mptcplab::plan::{Hardware, Setup};
+use mptcplab::net::Hardware;
+use mptcplab::plan::Setup;
 use mptcplab::scenario::model::Route;
 use mptcplab::testbed::{Home, TestbedError, build as try_build, sysctl as read};
 

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::Failed;
-use mptcplab::plan::{Hardware, Setup};
+use mptcplab::net::Hardware;
+use mptcplab::plan::Setup;
 use mptcplab::scenario::model::{Address, LinkEnd, Route};
 use mptcplab::testbed::{self, Home, Node, Testbed};
 use socket2::{Domain, Socket, Type};

@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 
-use crate::files;
+use super::open;
 
 /// The hash of Fowler, Noll and Vo, 64 bits (RFC 9923). It is the same on each machine and in each version, which the
 /// standard library doesn't promise of its own. Good for noticing change, not against somebody who wants to deceive.
@@ -30,7 +30,7 @@ impl Digest {
     /// The content of a file of at most `limit` bytes.
     pub(crate) fn file(self, path: &Path, limit: u64) -> io::Result<Self> {
         const AT_ONCE: usize = 1 << 16;
-        let mut file = files::open(path, limit)?.take(limit);
+        let mut file = open(path, limit)?.take(limit);
         let mut buffer = vec![0; AT_ONCE];
         let mut digest = self;
         loop {

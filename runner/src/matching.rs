@@ -73,14 +73,14 @@ pub fn segment_matches(pattern: &WirePattern, segment: &Segment) -> bool {
 
 /// What a pattern can ask of an option.
 #[derive(Default)]
-pub(super) struct OptionFields {
-    pub(super) address: Option<IpAddr>,
-    pub(super) port: Option<u16>,
-    pub(super) ids: Vec<u8>,
-    pub(super) backup: Option<bool>,
-    pub(super) flags: Option<u8>,
-    pub(super) reason: Option<u8>,
-    pub(super) checksum: Option<bool>,
+pub(crate) struct OptionFields {
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) port: Option<u16>,
+    pub(crate) ids: Vec<u8>,
+    pub(crate) backup: Option<bool>,
+    pub(crate) flags: Option<u8>,
+    pub(crate) reason: Option<u8>,
+    pub(crate) checksum: Option<bool>,
 }
 
 /// Whether an option is like the pattern, the addresses of its segment aside.
@@ -100,7 +100,7 @@ pub fn option_matches(pattern: &WirePattern, option: &MptcpOption) -> bool {
 }
 
 /// The fields of an option.
-pub(super) fn option_fields(option: &MptcpOption) -> OptionFields {
+pub(crate) fn option_fields(option: &MptcpOption) -> OptionFields {
     let none = OptionFields::default();
     match option {
         MptcpOption::MpCapable { flags, .. } => OptionFields { flags: Some(*flags), ..none },
@@ -124,7 +124,7 @@ pub(super) fn option_fields(option: &MptcpOption) -> OptionFields {
 }
 
 /// The first field of a wire pattern that its option never has: such a pattern can match nothing.
-pub(super) fn impossible_field(pattern: &WirePattern) -> Option<&'static str> {
+pub(crate) fn impossible_field(pattern: &WirePattern) -> Option<&'static str> {
     let word = pattern.option.as_str();
     let add_addr = matches!(word, "add_addr" | "add_addr_echo");
     let join = matches!(word, "mp_join_syn" | "mp_join_synack");
