@@ -19,7 +19,7 @@ use crate::engine::Run;
 use crate::judge::{self, Candidate, Finding, FindingKind, Snapshots, Verdict};
 use crate::mptcp::Limits;
 use crate::plan::example;
-use crate::recording::{Entry, Header, Moment, Observation, Recording, SourceText, StepOutcome};
+use crate::recording::{Entry, Header, Moment, Observation, Recording, SourceText, StepOutcome, Timeout};
 use crate::report::{Printer, Style};
 use crate::scenario::model::{Feature, Gates, Scenario};
 
@@ -285,8 +285,7 @@ impl Buffer {
 }
 
 fn timed_out() -> Observation {
-    let (waited_for, seen) = ("2 subflows".to_owned(), "1".to_owned());
-    Observation::StepFinished { step: 0, outcome: StepOutcome::TimedOut { waited_for, seen, after: None } }
+    Observation::StepFinished { step: 0, outcome: StepOutcome::TimedOut(Timeout::in_words("2 subflows", "1")) }
 }
 
 /// A scenario of two variants, one that fails, one that is skipped, and one that wants to be alone.

@@ -9,7 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::nanos;
 use crate::plan::Plan;
-use crate::recording::StepOutcome;
+use crate::recording::{Awaited, Seen, StepOutcome};
 use crate::text;
 
 /// Whether all runs are to be given up.
@@ -81,7 +81,7 @@ impl Limit {
             biased;
             _ = abandoned.wait_for(|abandoned| *abandoned) => StepOutcome::Failed { message: INTERRUPTED.to_owned() },
             outcome = step => outcome,
-            () = sleep_until(Instant::now() + most) => StepOutcome::timed_out("the step to end", "it goes on", most),
+            () = sleep_until(Instant::now() + most) => StepOutcome::timed_out(vec![Awaited::EndOfStep], vec![Seen::Nothing], most),
             () = sleep_until(self.end) => StepOutcome::Failed {
                 message: format!(
                     "given up: the steps were to take {} at most, all deadlines added up, and took longer",
@@ -95,6 +95,7 @@ impl Limit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::Timeout;
 
     fn limit(end: Instant) -> Limit {
         Limit { end, whole: Duration::from_secs(1830) }
@@ -109,8 +110,8 @@ mod tests {
         run(async {
             let later = limit(Instant::now() + Duration::from_secs(3600));
             let over = later.keep(Duration::from_millis(1), std::future::pending()).await;
-            let StepOutcome::TimedOut { waited_for, after, .. } = over else { panic!("{over:?}") };
-            assert_eq!((waited_for.as_str(), after), ("the step to end", Some(1_000_000)));
+            let StepOutcome::TimedOut(Timeout { conditions, after, .. }) = over else { panic!("{over:?}") };
+            assert_eq!((conditions, after), (vec![Awaited::EndOfStep], Some(1_000_000)));
             // What is done is done, however late.
             let done = later.keep(Duration::ZERO, std::future::ready(StepOutcome::Done)).await;
             assert_eq!(done, StepOutcome::Done);

@@ -187,7 +187,7 @@ fn may_go_on(outcome: &StepOutcome, action: &Action) -> bool {
         }),
         StepOutcome::Contradicted(_)
         | StepOutcome::Application(_)
-        | StepOutcome::TimedOut { .. }
+        | StepOutcome::TimedOut(_)
         | StepOutcome::NotQuiet { .. }
         | StepOutcome::Failed { .. } => false,
     }

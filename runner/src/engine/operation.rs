@@ -10,9 +10,10 @@ use super::lab::Lab;
 use super::step::failed;
 use super::wait::Watch;
 use crate::mptcp::{Endpoint, EndpointFlags};
+use crate::nanos;
 use crate::netlink::pm::EndpointSelector;
 use crate::netlink::{Cause, NetlinkError};
-use crate::recording::{Contradiction, Observation, StepOutcome};
+use crate::recording::{Awaited, Contradiction, Observation, StepOutcome, Timeout};
 use crate::scenario::model::{FlagChange, Operation, WhichEndpoints};
 use crate::testbed::TestbedError;
 
@@ -31,14 +32,7 @@ pub(super) enum NotDone {
     /// The kernel accepted it, and shows something else.
     Contradicted(Contradiction),
     /// What had to come of it did not come in time.
-    TimedOut {
-        /// What was waited for.
-        waited_for: String,
-        /// What was seen instead.
-        seen: String,
-        /// How long it was waited for.
-        after: Duration,
-    },
+    TimedOut(Timeout),
     /// Anything else.
     Failed(String),
 }
@@ -88,7 +82,8 @@ impl NotDone {
         let message = match self {
             Self::Contradicted(contradiction) => return Observation::SetupContradicted(contradiction),
             Self::Refused { report, .. } => report,
-            Self::TimedOut { waited_for, seen, .. } => format!("timed out waiting for {waited_for}; {seen}"),
+            // No operation of a set-up waits for peers: there is no connection yet.
+            Self::TimedOut(_) => "timed out waiting for the peers to process a REMOVE_ADDR".to_owned(),
             Self::Failed(message) => message,
         };
         Observation::SetupFailed { message }
@@ -111,7 +106,7 @@ impl Lab<'_> {
             Ok(()) => StepOutcome::Done,
             Err(NotDone::Refused { error, message, .. }) => StepOutcome::Refused { error, message },
             Err(NotDone::Contradicted(contradiction)) => StepOutcome::Contradicted(contradiction),
-            Err(NotDone::TimedOut { waited_for, seen, after }) => StepOutcome::timed_out(waited_for, seen, after),
+            Err(NotDone::TimedOut(timeout)) => StepOutcome::TimedOut(timeout),
             Err(NotDone::Failed(message)) => failed(message),
         }
     }
@@ -194,10 +189,9 @@ impl Lab<'_> {
         for id in dump.iter().filter_map(|endpoint| endpoint.id) {
             self.node(namespace)?.pm.delete_endpoint(id, None).await?;
             let watch = Watch::RemovalsProcessed { sender: namespace.to_owned() };
-            self.wait_for(&watch, deadline).await.map_err(|seen| NotDone::TimedOut {
-                waited_for: format!("the peers to process the REMOVE_ADDR of endpoint {id} of {namespace}"),
-                seen,
-                after: deadline,
+            self.wait_for(&watch, deadline).await.map_err(|seen| {
+                let conditions = vec![Awaited::RemoveAddr { namespace: namespace.to_owned(), id }];
+                NotDone::TimedOut(Timeout { conditions, after: Some(nanos::of(deadline)), seen })
             })?;
         }
         let left = self.node(namespace)?.pm.dump_endpoints(None).await?;

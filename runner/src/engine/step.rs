@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::lab::Lab;
-use crate::recording::{CallEnd, Connection, Got, Moment, Observation, Side, SocketCall, StepOutcome};
+use crate::recording::{Awaited, CallEnd, Connection, Got, Moment, Observation, Seen, Side, SocketCall, StepOutcome};
 use crate::scenario::model::{Action, ConnectPlan, ConnectionOutcome, expected_transfer_error};
 use crate::traffic::{self, LiveConnection, SocketError, Tell};
 
@@ -61,8 +61,8 @@ impl Lab<'_> {
         }
         match timeout(plan.deadline, self.open_connection(plan)).await {
             Err(_) => StepOutcome::timed_out(
-                format!("connect() of `{}` to {}", plan.name, plan.address),
-                "there is neither a connection nor an error",
+                vec![Awaited::Connect { connection: plan.name.clone(), address: plan.address }],
+                vec![Seen::Nothing],
                 plan.deadline,
             ),
             Ok(outcome) => outcome,

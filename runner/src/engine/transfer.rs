@@ -7,9 +7,8 @@ use tokio::time::timeout;
 use super::lab::Lab;
 use super::step::failed;
 use crate::nanos;
-use crate::recording::{CallEnd, Integrity, Moment, Observation, Side, StepOutcome};
+use crate::recording::{Awaited, CallEnd, Integrity, Moment, Observation, Progress, Seen, Side, StepOutcome, Unread};
 use crate::scenario::model::{CloseHow, TransferPlan};
-use crate::text;
 use crate::traffic::{CloseError, Comparison, Deliveries, Delivery, LiveConnection, unread};
 
 impl Lab<'_> {
@@ -62,15 +61,16 @@ impl Lab<'_> {
     /// why the last ones did not come.
     fn stuck(&self, name: &str, deadline: Duration) -> StepOutcome {
         self.note_damage(name);
-        let seen = self.connections.get(name).map_or_else(String::new, |connection| {
-            let side = |sender| {
+        let seen = self.connections.get(name).map(|connection| {
+            let side = |sender: Side| {
                 let progress = connection.progress(sender);
-                let waiting = waiting(connection, sender.other()).unwrap_or_default();
-                format!("{} sent, {} received{waiting}", progress.sent(), progress.received())
+                let unread = waiting(connection, sender.other());
+                Progress { sent: progress.sent(), received: progress.received(), unread }
             };
-            format!("bytes from the client: {}; from the server: {}", side(Side::Client), side(Side::Server))
+            Seen::Transfer { client: side(Side::Client), server: side(Side::Server) }
         });
-        StepOutcome::timed_out(format!("the end of the transfer on `{name}`"), seen, deadline)
+        let waited_for = Awaited::EndOfTransfer { connection: name.to_owned() };
+        StepOutcome::timed_out(vec![waited_for], seen.into_iter().collect(), deadline)
     }
 
     fn note_damage(&self, name: &str) {
@@ -125,8 +125,8 @@ impl Lab<'_> {
         });
         match closed.await {
             Err(_) => StepOutcome::timed_out(
-                format!("the peer to see the end of `{name}`"),
-                "its socket shows nothing",
+                vec![Awaited::EndOfStream { connection: name.to_owned() }],
+                vec![Seen::Nothing],
                 deadline,
             ),
             Ok(Ok(cut_off)) => {
@@ -140,12 +140,10 @@ impl Lab<'_> {
     }
 }
 
-/// What waits in the socket of the reader: ` (28 bytes wait in the socket of the client, and poll() does not say so)`.
-fn waiting(connection: &LiveConnection, reader: Side) -> Option<String> {
+/// What waits in the socket of the reader.
+fn waiting(connection: &LiveConnection, reader: Side) -> Option<Unread> {
     let unread = unread(connection.socket(reader)?).filter(|unread| unread.bytes > 0)?;
-    let side = if reader == Side::Client { "client" } else { "server" };
-    let polled = if unread.readable { "poll() says so, too" } else { "poll() does not say so" };
-    Some(format!(" ({} in the socket of the {side}, and {polled})", text::count(unread.bytes as u64, "byte")))
+    Some(Unread { bytes: unread.bytes as u64, readable: unread.readable })
 }
 
 fn no_connection(name: &str) -> StepOutcome {

@@ -7,12 +7,11 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::lab::Lab;
 use super::step::failed;
 use crate::matching;
-use crate::mptcp::{SubflowState, TCP_ESTABLISHED, tcp_state_word};
+use crate::mptcp::{SubflowState, TCP_ESTABLISHED};
 use crate::nanos;
 use crate::processors;
-use crate::recording::{CallEnd, Direction, Entry, Observation, Side, StepOutcome};
+use crate::recording::{CallEnd, Direction, Entry, Observation, Seen, Side, StepOutcome, SubflowSeen};
 use crate::scenario::model::{Condition, WirePattern};
-use crate::text;
 use crate::wire::MptcpOption;
 
 /// Counters, sockets and endpoints don't announce that they changed: they are looked at whenever an event or a
@@ -41,8 +40,8 @@ impl Lab<'_> {
             Ok(()) => StepOutcome::Done,
             Err(seen) => self.ended_transfer(conditions).map_or_else(
                 || {
-                    let wanted: Vec<String> = conditions.iter().map(crate::plan::awaited).collect();
-                    StepOutcome::timed_out(wanted.join(" and "), seen, deadline)
+                    let wanted = conditions.iter().map(crate::plan::awaited).collect();
+                    StepOutcome::timed_out(wanted, seen, deadline)
                 },
                 StepOutcome::Application,
             ),
@@ -50,17 +49,17 @@ impl Lab<'_> {
     }
 
     /// Waits; when the deadline passes, says what was seen instead.
-    pub(super) async fn wait_for(&mut self, watch: &Watch<'_>, deadline: Duration) -> Result<(), String> {
+    pub(super) async fn wait_for(&mut self, watch: &Watch<'_>, deadline: Duration) -> Result<(), Vec<Seen>> {
         let deadline = Instant::now() + deadline;
         loop {
             self.observe_now();
-            let unmet = self.unmet(watch).await?;
+            let unmet = self.unmet(watch).await.map_err(|text| vec![Seen::Words { text }])?;
             if unmet.is_empty() {
                 return Ok(());
             }
             let in_vain = matches!(watch, Watch::All(conditions) if self.ended_transfer(conditions).is_some());
             if Instant::now() >= deadline || in_vain {
-                return Err(unmet.join("; "));
+                return Err(unmet);
             }
             let next = deadline.min(Instant::now() + TICK);
             // Either something was observed, or it is time to look again.
@@ -81,43 +80,42 @@ impl Lab<'_> {
     }
 
     /// What doesn't hold yet, each with what is there instead.
-    async fn unmet(&self, watch: &Watch<'_>) -> Result<Vec<String>, String> {
+    async fn unmet(&self, watch: &Watch<'_>) -> Result<Vec<Seen>, String> {
         let mut unmet = Vec::new();
         match watch {
             Watch::All(conditions) => {
                 for condition in *conditions {
-                    if let Some(seen) = self.look(condition).await? {
-                        unmet.push(seen);
-                    }
+                    unmet.extend(self.look(condition).await?);
                 }
             }
             Watch::RemovalsProcessed { sender } => {
                 let (sent, processed) = (self.removals_sent(sender), self.removals_processed(sender)?);
                 if processed < sent {
-                    unmet.push(format!("{processed} of {sent} address ids were processed"));
+                    unmet.push(Seen::RemoveAddr { processed, sent });
                 }
             }
         }
         Ok(unmet)
     }
 
-    /// `None`: it holds. Otherwise what is there instead.
-    async fn look(&self, condition: &Condition) -> Result<Option<String>, String> {
+    /// Nothing: it holds. Otherwise what is there instead.
+    async fn look(&self, condition: &Condition) -> Result<Vec<Seen>, String> {
         match condition {
             Condition::Event { namespace, pattern, count } => {
                 let tokens = pattern.connection.as_deref().map(|connection| self.tokens_of(connection));
                 let seen = self.recorder.count_events(tokens, |entry| self.is_event(entry, namespace, pattern));
-                Ok((seen < *count).then(|| format!("{namespace} has seen {seen} of them")))
+                let (namespace, count) = (namespace.clone(), *count);
+                Ok(unless(seen >= count, || Seen::Events { namespace, count: seen }))
             }
             Condition::Counter { namespace, name, at_least } => {
                 let moved = self.counter_moved(namespace, name)?;
-                Ok((moved < *at_least).then(|| format!("it moved by {moved}")))
+                Ok(unless(moved >= *at_least, || Seen::Counter { moved }))
             }
             Condition::Subflows { connection, count } => self.look_at_subflow_count(connection, *count),
             Condition::Subflow { connection, side, pattern, present } => {
                 let subflows = self.subflows_of(connection, *side)?;
                 let found = subflows.iter().any(|subflow| matching::subflow_matches(pattern, subflow));
-                Ok((found != *present).then(|| format!("the {} has {}", side.word(), list(&subflows))))
+                Ok(unless(found == *present, || seen_subflows(*side, None, &subflows)))
             }
             Condition::Endpoint { namespace, address, flags, present } => {
                 let dump = self.node(namespace)?.pm.dump_endpoints(None).await.map_err(|error| error.to_string())?;
@@ -125,24 +123,23 @@ impl Lab<'_> {
                     endpoint.address.to_canonical() == address.to_canonical()
                         && flags.is_none_or(|flags| flags == endpoint.flags)
                 });
-                let shown: Vec<String> = dump.iter().map(ToString::to_string).collect();
-                Ok((found != *present).then(|| {
-                    format!("{namespace} has {}", if shown.is_empty() { "none".to_owned() } else { shown.join(", ") })
-                }))
+                let namespace = namespace.clone();
+                Ok(unless(found == *present, || Seen::Endpoints { namespace, endpoints: dump }))
             }
             Condition::Transferred { connection, sender, bytes } => {
                 let connection =
                     self.connections.get(connection).ok_or_else(|| format!("there is no connection `{connection}`"))?;
                 let received = connection.progress(*sender).received_of_transfer();
-                Ok((received < *bytes).then(|| format!("{} arrived", text::count(received, "byte"))))
+                Ok(unless(received >= *bytes, || Seen::Transferred { bytes: received }))
             }
             Condition::Rule { link, rule, matched } => {
                 let hits = self.rule_hits(link, rule)?;
-                Ok((hits < *matched).then(|| format!("it matched {}", text::count(hits, "segment"))))
+                Ok(unless(hits >= *matched, || Seen::Rule { matched: hits }))
             }
             Condition::Wire { pattern, count } => {
                 let seen = self.recorder.with_entries(|entries| wire_count(entries, pattern));
-                Ok((seen < *count).then(|| format!("{} sent {seen} of them", pattern.sender)))
+                let sender = pattern.sender.clone();
+                Ok(unless(seen >= *count, || Seen::Segments { sender, count: seen }))
             }
         }
     }
@@ -156,16 +153,16 @@ impl Lab<'_> {
         matching::event_matches(pattern, event, connection)
     }
 
-    fn look_at_subflow_count(&self, connection: &str, count: usize) -> Result<Option<String>, String> {
+    fn look_at_subflow_count(&self, connection: &str, count: usize) -> Result<Vec<Seen>, String> {
         let mut seen = Vec::new();
         for side in [Side::Client, Side::Server] {
             let subflows = self.subflows_of(connection, side)?;
             let established = subflows.iter().filter(|subflow| subflow.tcp_state == TCP_ESTABLISHED).count();
             if established != count {
-                seen.push(format!("the {} has {established}: {}", side.word(), list(&subflows)));
+                seen.push(seen_subflows(side, Some(established), &subflows));
             }
         }
-        Ok((!seen.is_empty()).then(|| seen.join("; ")))
+        Ok(seen)
     }
 
     /// Address ids of all REMOVE_ADDRs that this namespace sent.
@@ -236,12 +233,10 @@ impl Lab<'_> {
     }
 
     /// What breaks the quiet.
-    fn last_seen(&self) -> String {
+    fn last_seen(&self) -> Option<Seen> {
         match self.paths.busy() {
-            Some(link) => format!("a packet in flight on {link}"),
-            None => self.recorder.with_entries(|entries| {
-                entries.iter().rev().find_map(|entry| observed(&entry.what)).unwrap_or_default()
-            }),
+            Some(link) => Some(Seen::InFlight { link: link.to_owned() }),
+            None => self.recorder.with_entries(|entries| entries.iter().rev().find_map(|entry| observed(&entry.what))),
         }
     }
 
@@ -262,26 +257,25 @@ fn wire_count(entries: &[Entry], pattern: &WirePattern) -> usize {
     entries.iter().filter(carries).count()
 }
 
-fn list(subflows: &[SubflowState]) -> String {
-    let one = |subflow: &SubflowState| {
-        let ends = format!("{} → {}", text::socket(subflow.local), text::socket(subflow.remote));
-        match subflow.tcp_state {
-            TCP_ESTABLISHED => ends,
-            state => format!("{ends} ({})", tcp_state_word(state)),
-        }
-    };
-    let each: Vec<String> = subflows.iter().map(one).collect();
-    if each.is_empty() { "none".to_owned() } else { each.join(", ") }
+/// What is there instead, unless it holds.
+fn unless(holds: bool, seen: impl FnOnce() -> Seen) -> Vec<Seen> {
+    if holds { Vec::new() } else { vec![seen()] }
 }
 
-/// In words, if it is something that an observer saw.
-fn observed(what: &Observation) -> Option<String> {
+fn seen_subflows(side: Side, established: Option<usize>, subflows: &[SubflowState]) -> Seen {
+    let one = |&SubflowState { local, remote, tcp_state, .. }: &SubflowState| SubflowSeen { local, remote, tcp_state };
+    Seen::Subflows { side, established, subflows: subflows.iter().map(one).collect() }
+}
+
+/// If it is something that an observer saw.
+fn observed(what: &Observation) -> Option<Seen> {
     if let Observation::Event { namespace, event } = what {
-        Some(format!("event {} in {namespace}", event.kind.word()))
+        Some(Seen::Event { namespace: namespace.clone(), kind: event.kind })
     } else if let Observation::Packet { namespace, segment, .. } = what {
-        Some(format!("a segment from {} to {} at {namespace}", segment.source, segment.destination))
+        let (source, destination) = (segment.source, segment.destination);
+        Some(Seen::Segment { namespace: namespace.to_string(), source, destination })
     } else {
         pick!(what, Observation::Path { link, sender, .. }
-            => format!("what the path {link} did to a packet of {sender}"))
+            => Seen::Path { link: link.to_string(), sender: sender.to_string() })
     }
 }

@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::recording::{CallEnd, Contradiction, Got, SocketCall, StepOutcome};
+use crate::mptcp::{Side, TCP_ESTABLISHED, tcp_state_word};
+use crate::recording::{
+    Awaited, CallEnd, Contradiction, Got, Progress, Seen, SocketCall, StepOutcome, SubflowSeen, Unread,
+};
 use crate::text;
 
 use super::names::side_word;
@@ -21,20 +24,147 @@ pub(crate) fn outcome_words(outcome: &StepOutcome) -> String {
         }
         StepOutcome::Contradicted(contradiction) => contradiction_words(contradiction),
         StepOutcome::Application(end) => call_words(end),
-        StepOutcome::TimedOut { waited_for, seen, after } => {
-            format!("timed out{} waiting for {waited_for}; {seen}", after_words(*after))
+        StepOutcome::TimedOut(timeout) => {
+            let after = within("after", timeout.after);
+            format!("timed out{after} waiting for {}", wait_words(&timeout.conditions, &timeout.seen))
         }
-        StepOutcome::NotQuiet { seen, after } => format!("did not become quiet{}; last: {seen}", within_words(*after)),
+        StepOutcome::NotQuiet { seen, after } => {
+            format!("did not become quiet{}; last: {}", within("within", *after), last_words(seen.as_ref()))
+        }
         StepOutcome::Failed { message } => message.clone(),
     }
 }
 
-fn after_words(after: Option<u64>) -> String {
-    after.map(|after| format!(" after {}", text::duration(Duration::from_nanos(after)))).unwrap_or_default()
+/// The same where it stands beside what was waited for.
+pub(crate) fn brief_outcome_words(outcome: &StepOutcome) -> String {
+    match outcome {
+        StepOutcome::TimedOut(timeout) => format!("timed out: {}", all_seen_words(&timeout.conditions, &timeout.seen)),
+        StepOutcome::NotQuiet { seen, .. } => format!("not quiet: {}", last_words(seen.as_ref())),
+        StepOutcome::Done
+        | StepOutcome::Refused { .. }
+        | StepOutcome::Contradicted(_)
+        | StepOutcome::Application(_)
+        | StepOutcome::Failed { .. } => outcome_words(outcome),
+    }
 }
 
-fn within_words(after: Option<u64>) -> String {
-    after.map(|after| format!(" within {}", text::duration(Duration::from_nanos(after)))).unwrap_or_default()
+fn within(word: &str, after: Option<u64>) -> String {
+    after.map(|after| format!(" {word} {}", text::duration(Duration::from_nanos(after)))).unwrap_or_default()
+}
+
+/// `3 subflows on both sides of `main`; the client has 2: …`: fits after "waiting for".
+pub(crate) fn wait_words(conditions: &[Awaited], seen: &[Seen]) -> String {
+    let wanted: Vec<String> = conditions.iter().map(awaited_words).collect();
+    format!("{}; {}", wanted.join(" and "), all_seen_words(conditions, seen))
+}
+
+fn all_seen_words(conditions: &[Awaited], seen: &[Seen]) -> String {
+    let words = seen.iter().map(|seen| match (seen, conditions) {
+        (Seen::Nothing, [Awaited::Connect { .. }]) => "there is neither a connection nor an error".to_owned(),
+        (Seen::Nothing, [Awaited::EndOfStream { .. }]) => "its socket shows nothing".to_owned(),
+        (seen, _) => seen_words(seen),
+    });
+    words.collect::<Vec<_>>().join("; ")
+}
+
+fn last_words(seen: Option<&Seen>) -> String {
+    seen.map(seen_words).unwrap_or_default()
+}
+
+/// What was waited for: fits after "waiting for".
+fn awaited_words(awaited: &Awaited) -> String {
+    match awaited {
+        Awaited::Events { namespace, pattern, count } => {
+            format!("{} {pattern} in {namespace}", text::count(*count as u64, "event"))
+        }
+        Awaited::Counter { namespace, name, at_least } => format!("{name} of {namespace} to move by {at_least}"),
+        Awaited::Subflows { connection, count } => {
+            format!("{} on both sides of `{connection}`", text::count(*count as u64, "subflow"))
+        }
+        Awaited::Subflow { connection, side, pattern, present } => {
+            let which = if *present { "a subflow" } else { "the end of each subflow" };
+            let pattern = if pattern.is_empty() { String::new() } else { format!(" {pattern}") };
+            format!("{which}{pattern} on the {} side of `{connection}`", side.word())
+        }
+        Awaited::Endpoint { namespace, address, flags, present } => {
+            let verb = if *present { "to have" } else { "not to have" };
+            let flags =
+                flags.map(|flags| if flags.is_empty() { "without flags".to_owned() } else { flags.to_string() });
+            let flags = flags.map(|flags| format!(" {flags}")).unwrap_or_default();
+            format!("{namespace} {verb} an endpoint {address}{flags}")
+        }
+        Awaited::Transferred { connection, sender, bytes } => {
+            format!("{} from the {} of `{connection}`", text::size(*bytes), sender.word())
+        }
+        Awaited::Rule { link, rule, matched } => {
+            format!("the rule {rule} of {link} to match {}", text::count(*matched, "segment"))
+        }
+        Awaited::Segments { sender, pattern, count } => {
+            format!("{} with {pattern} sent by {sender}", text::count(*count as u64, "segment"))
+        }
+        Awaited::Connect { connection, address } => format!("connect() of `{connection}` to {address}"),
+        Awaited::EndOfTransfer { connection } => format!("the end of the transfer on `{connection}`"),
+        Awaited::EndOfStream { connection } => format!("the peer to see the end of `{connection}`"),
+        Awaited::RemoveAddr { namespace, id } => {
+            format!("the peers to process the REMOVE_ADDR of endpoint {id} of {namespace}")
+        }
+        Awaited::EndOfStep => "the step to end".to_owned(),
+        Awaited::Words { text } => text.clone(),
+    }
+}
+
+/// What was there instead: a sentence without a full stop.
+fn seen_words(seen: &Seen) -> String {
+    match seen {
+        Seen::Events { namespace, count } => format!("{namespace} has seen {count} of them"),
+        Seen::Counter { moved } => format!("it moved by {moved}"),
+        Seen::Subflows { side, established: Some(count), subflows } => {
+            format!("the {} has {count}: {}", side.word(), list(subflows))
+        }
+        Seen::Subflows { side, established: None, subflows } => format!("the {} has {}", side.word(), list(subflows)),
+        Seen::Endpoints { namespace, endpoints } => {
+            let shown: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+            format!("{namespace} has {}", if shown.is_empty() { "none".to_owned() } else { shown.join(", ") })
+        }
+        Seen::Transferred { bytes } => format!("{} arrived", text::count(*bytes, "byte")),
+        Seen::Rule { matched } => format!("it matched {}", text::count(*matched, "segment")),
+        Seen::Segments { sender, count } => format!("{sender} sent {count} of them"),
+        Seen::Transfer { client, server } => {
+            let (client, server) = (progress_words(client, Side::Client), progress_words(server, Side::Server));
+            format!("bytes from the client: {client}; from the server: {server}")
+        }
+        Seen::RemoveAddr { processed, sent } => format!("{processed} of {sent} address ids were processed"),
+        Seen::Event { namespace, kind } => format!("event {} in {namespace}", kind.word()),
+        Seen::Segment { namespace, source, destination } => {
+            format!("a segment from {source} to {destination} at {namespace}")
+        }
+        Seen::Path { link, sender } => format!("what the path {link} did to a packet of {sender}"),
+        Seen::InFlight { link } => format!("a packet in flight on {link}"),
+        Seen::Nothing => "it goes on".to_owned(),
+        Seen::Words { text } => text.clone(),
+    }
+}
+
+fn list(subflows: &[SubflowSeen]) -> String {
+    let one = |subflow: &SubflowSeen| {
+        let ends = format!("{} → {}", text::socket(subflow.local), text::socket(subflow.remote));
+        match subflow.tcp_state {
+            TCP_ESTABLISHED => ends,
+            state => format!("{ends} ({})", tcp_state_word(state)),
+        }
+    };
+    let each: Vec<String> = subflows.iter().map(one).collect();
+    if each.is_empty() { "none".to_owned() } else { each.join(", ") }
+}
+
+/// `70 sent, 42 received (28 bytes in the socket of the server, and poll() does not say so)`
+fn progress_words(progress: &Progress, sender: Side) -> String {
+    let waiting = progress.unread.map(|Unread { bytes, readable }| {
+        let polled = if readable { "poll() says so, too" } else { "poll() does not say so" };
+        let (bytes, reader) = (text::count(bytes, "byte"), sender.other().word());
+        format!(" ({bytes} in the socket of the {reader}, and {polled})")
+    });
+    format!("{} sent, {} received{}", progress.sent, progress.received, waiting.unwrap_or_default())
 }
 
 /// `delete endpoint 5 in server: the kernel answered an ACK, but it shows …`
@@ -66,7 +196,71 @@ pub(crate) fn call_words(end: &CallEnd) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::Side;
+
+    #[test]
+    fn a_timeout_says_what_was_waited_for_and_what_was_there() {
+        let subflow = |port: u16, tcp_state| SubflowSeen {
+            local: ([10, 0, 1, 2], port).into(),
+            remote: ([10, 0, 1, 1], 8080).into(),
+            tcp_state,
+        };
+        let subflows = vec![subflow(40_000, TCP_ESTABLISHED), subflow(40_001, 2)];
+        let seen = Seen::Subflows { side: Side::Client, established: Some(1), subflows };
+        let conditions = vec![Awaited::Subflows { connection: "main".to_owned(), count: 3 }];
+        let outcome = StepOutcome::timed_out(conditions, vec![seen], Duration::from_millis(300));
+        insta::assert_snapshot!(
+            outcome_words(&outcome),
+            @"timed out after 300 ms waiting for 3 subflows on both sides of `main`; the client has 1: 10.0.1.2:40000 → 10.0.1.1:8080, 10.0.1.2:40001 → 10.0.1.1:8080 (SYN_SENT)"
+        );
+        insta::assert_snapshot!(
+            brief_outcome_words(&outcome),
+            @"timed out: the client has 1: 10.0.1.2:40000 → 10.0.1.1:8080, 10.0.1.2:40001 → 10.0.1.1:8080 (SYN_SENT)"
+        );
+    }
+
+    #[test]
+    fn each_thing_that_can_be_waited_for_has_words() {
+        let name = || "main".to_owned();
+        let progress = |unread| Progress { sent: 70, received: 42, unread };
+        let (client, server) = (progress(Some(Unread { bytes: 28, readable: false })), progress(None));
+        let waits = [
+            (
+                Awaited::Connect { connection: name(), address: ([10, 0, 1, 1], 8080).into() },
+                Seen::Nothing,
+                "connect() of `main` to 10.0.1.1:8080; there is neither a connection nor an error",
+            ),
+            (
+                Awaited::EndOfTransfer { connection: name() },
+                Seen::Transfer { client, server },
+                "the end of the transfer on `main`; bytes from the client: 70 sent, 42 received (28 bytes in the socket of \
+                 the server, and poll() does not say so); from the server: 70 sent, 42 received",
+            ),
+            (
+                Awaited::EndOfStream { connection: name() },
+                Seen::Nothing,
+                "the peer to see the end of `main`; its socket shows nothing",
+            ),
+            (Awaited::EndOfStep, Seen::Nothing, "the step to end; it goes on"),
+            (
+                Awaited::RemoveAddr { namespace: "client".to_owned(), id: 5 },
+                Seen::RemoveAddr { processed: 1, sent: 2 },
+                "the peers to process the REMOVE_ADDR of endpoint 5 of client; 1 of 2 address ids were processed",
+            ),
+            (
+                Awaited::Subflow {
+                    connection: name(),
+                    side: Side::Server,
+                    pattern: "backup true".to_owned(),
+                    present: false,
+                },
+                Seen::Subflows { side: Side::Server, established: None, subflows: Vec::new() },
+                "the end of each subflow backup true on the server side of `main`; the server has none",
+            ),
+        ];
+        for (awaited, seen, expected) in waits {
+            assert_eq!(wait_words(&[awaited], &[seen]), expected);
+        }
+    }
 
     #[test]
     fn calls_and_contradictions_are_told() {

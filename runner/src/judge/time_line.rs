@@ -106,7 +106,7 @@ fn is_telling(segment: &Segment) -> bool {
 /// How a step ended, shortly: what it waited for is said elsewhere.
 fn end_word(outcome: &StepOutcome) -> String {
     match outcome {
-        StepOutcome::TimedOut { .. } => "timed out".to_owned(),
+        StepOutcome::TimedOut(_) => "timed out".to_owned(),
         StepOutcome::NotQuiet { .. } => "did not become quiet".to_owned(),
         StepOutcome::Done
         | StepOutcome::Refused { .. }

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::mptcp::{Endpoint, EndpointFlags};
-use crate::recording::Side;
+use crate::recording::{Awaited, Side};
 use crate::scenario::model::{
     Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ErrorPattern, EventPattern, Filter, FilterAction,
     FilterHook, Operation, Route, SocketProtocol, SubflowPattern, TokenChoice, TransferPlan, WhichEndpoints,
@@ -116,39 +116,35 @@ fn describe_condition(condition: &Condition) -> String {
     }
 }
 
-/// What a wait waits for: fits after "waiting for".
-pub fn awaited(condition: &Condition) -> String {
+/// What a wait waits for, for the recording.
+pub fn awaited(condition: &Condition) -> Awaited {
     match condition {
         Condition::Event { namespace, pattern, count } => {
-            format!("{} {} in {namespace}", text::count(*count as u64, "event"), describe_event(pattern))
+            Awaited::Events { namespace: namespace.clone(), pattern: describe_event(pattern), count: *count }
         }
-        Condition::Counter { namespace, name, at_least } => format!("{name} of {namespace} to move by {at_least}"),
+        Condition::Counter { namespace, name, at_least } => {
+            Awaited::Counter { namespace: namespace.clone(), name: name.clone(), at_least: *at_least }
+        }
         Condition::Subflows { connection, count } => {
-            format!("{} on both sides of `{connection}`", text::count(*count as u64, "subflow"))
+            Awaited::Subflows { connection: connection.clone(), count: *count }
         }
-        Condition::Subflow { connection, side: of, pattern, present } => {
-            let subflow = format!("subflow {}", describe_subflow(pattern));
-            let (subflow, side) = (subflow.trim_end(), side(*of));
-            if *present {
-                format!("a {subflow} on the {side} side of `{connection}`")
-            } else {
-                format!("the end of each {subflow} on the {side} side of `{connection}`")
-            }
-        }
+        Condition::Subflow { connection, side, pattern, present } => Awaited::Subflow {
+            connection: connection.clone(),
+            side: *side,
+            pattern: describe_subflow(pattern).trim_end().to_owned(),
+            present: *present,
+        },
         Condition::Endpoint { namespace, address, flags, present } => {
-            let flags = flags.map(|flags| format!(" {}", words_or_none(flags))).unwrap_or_default();
-            let verb = if *present { "to have" } else { "not to have" };
-            format!("{namespace} {verb} an endpoint {address}{flags}")
+            Awaited::Endpoint { namespace: namespace.clone(), address: *address, flags: *flags, present: *present }
         }
         Condition::Transferred { connection, sender, bytes } => {
-            format!("{} from the {} of `{connection}`", text::size(*bytes), side(*sender))
+            Awaited::Transferred { connection: connection.clone(), sender: *sender, bytes: *bytes }
         }
         Condition::Rule { link, rule, matched } => {
-            format!("the rule {rule} of {link} to match {}", text::count(*matched, "segment"))
+            Awaited::Rule { link: link.clone(), rule: rule.clone(), matched: *matched }
         }
         Condition::Wire { pattern, count } => {
-            let segments = text::count(*count as u64, "segment");
-            format!("{segments} with {} sent by {}", describe_wire(pattern), pattern.sender)
+            Awaited::Segments { sender: pattern.sender.clone(), pattern: describe_wire(pattern), count: *count }
         }
     }
 }

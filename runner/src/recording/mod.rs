@@ -14,11 +14,13 @@ use crate::scenario::model::Scenario;
 use crate::scenario::{self, Diagnostics};
 use crate::wire::Segment;
 
+mod awaited;
 mod jsonl;
 mod name;
 mod outcome;
 mod trouble;
 
+pub use awaited::{Awaited, Progress, Seen, SubflowSeen, Timeout, Unread};
 pub use jsonl::{RecordingError, read, write};
 pub use name::Name;
 pub use outcome::{CallEnd, Contradiction, Got, SocketCall, StepOutcome};

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Side;
+use super::{Awaited, Seen, Side, Timeout, awaited};
 use crate::nanos;
 
 /// How a step ended.
@@ -26,19 +26,12 @@ pub enum StepOutcome {
     /// An application of the scenario got something else from a call than the step needs.
     Application(CallEnd),
     /// A deadline passed.
-    TimedOut {
-        /// What was waited for: fits after "waiting for".
-        waited_for: String,
-        /// What was seen instead.
-        seen: String,
-        /// The timeout in nanoseconds. Recordings of older versions have it in `waited_for`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        after: Option<u64>,
-    },
+    TimedOut(Timeout),
     /// Something was observed while it had to be quiet, until the deadline.
     NotQuiet {
-        /// The last thing.
-        seen: String,
+        /// The last thing, if it is known.
+        #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "awaited::seen")]
+        seen: Option<Seen>,
         /// The timeout in nanoseconds. Recordings of older versions lack it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<u64>,
@@ -52,13 +45,13 @@ pub enum StepOutcome {
 
 impl StepOutcome {
     /// The timeout passed.
-    pub fn timed_out(waited_for: impl Into<String>, seen: impl Into<String>, after: Duration) -> Self {
-        Self::TimedOut { waited_for: waited_for.into(), seen: seen.into(), after: Some(nanos::of(after)) }
+    pub fn timed_out(conditions: Vec<Awaited>, seen: Vec<Seen>, after: Duration) -> Self {
+        Self::TimedOut(Timeout { conditions, after: Some(nanos::of(after)), seen })
     }
 
     /// It did not become quiet until the timeout passed.
-    pub fn not_quiet(seen: impl Into<String>, after: Duration) -> Self {
-        Self::NotQuiet { seen: seen.into(), after: Some(nanos::of(after)) }
+    pub fn not_quiet(seen: Option<Seen>, after: Duration) -> Self {
+        Self::NotQuiet { seen, after: Some(nanos::of(after)) }
     }
 }
 

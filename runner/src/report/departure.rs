@@ -82,21 +82,14 @@ fn outcomes(recording: &Recording) -> Vec<(u64, usize, &StepOutcome)> {
 }
 
 fn words(outcome: &StepOutcome) -> String {
-    let words = match outcome {
-        StepOutcome::Done => "done".to_owned(),
-        StepOutcome::Refused { error, .. } => format!("refused: {error}"),
-        StepOutcome::TimedOut { waited_for, seen, .. } => format!("timed out waiting for {waited_for}; {seen}"),
-        StepOutcome::NotQuiet { seen, .. } => format!("not quiet: {seen}"),
-        StepOutcome::Contradicted(_) | StepOutcome::Application(_) => outcome_words(outcome),
-        StepOutcome::Failed { message } => format!("failed: {message}"),
-    };
-    text::one_line(&words)
+    text::one_line(&outcome_words(outcome))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::example;
+    use crate::recording::Timeout;
     use crate::report::example::recording;
 
     /// The recording, but step 1 ran out of time, and an event is missing.
@@ -106,8 +99,7 @@ mod tests {
         failing.entries.remove(lost.unwrap());
         for entry in &mut failing.entries {
             if let Observation::StepFinished { step: 1, outcome } = &mut entry.what {
-                let (waited_for, seen) = ("2 subflows of `main`".to_owned(), "there is 1".to_owned());
-                *outcome = StepOutcome::TimedOut { waited_for, seen, after: None };
+                *outcome = StepOutcome::TimedOut(Timeout::in_words("2 subflows of `main`", "there is 1"));
             }
         }
         failing

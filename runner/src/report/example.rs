@@ -2,7 +2,9 @@
 
 use crate::judge::{Finding, FindingKind};
 use crate::mptcp::{EventKind, PmEvent};
-use crate::recording::{Connection, Direction, Entry, Header, Integrity, Observation, Recording, Side, StepOutcome};
+use crate::recording::{
+    Connection, Direction, Entry, Header, Integrity, Observation, Recording, Side, StepOutcome, Timeout,
+};
 use crate::scenario::model::Place;
 use crate::wire::{AddAddrBody, DssMapping, MptcpOption, Segment, TcpFlags};
 
@@ -150,8 +152,7 @@ pub(crate) fn recording() -> Recording {
     for microseconds in [1000, 1100] {
         entries.extend(crossing(microseconds, "client", "server", &to_server(ack, dss(true, 1))));
     }
-    let (waited_for, seen) = ("the end of main".to_owned(), "there are 2 subflows".to_owned());
-    let outcome = StepOutcome::TimedOut { waited_for, seen, after: None };
+    let outcome = StepOutcome::TimedOut(Timeout::in_words("the end of main", "there are 2 subflows"));
     entries.push(entry(6_000_000, Observation::StepFinished { step: 4, outcome }));
     entries.push(entry(6_000_100, Observation::Ended));
     recording_of(entries)

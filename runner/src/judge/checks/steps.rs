@@ -164,7 +164,7 @@ fn problem(step: &Step, outcome: &StepOutcome) -> Option<(FindingKind, String)> 
             Some((FindingKind::Refusal, format!("expected {wanted} with the words \"{part}\", but it was {words}")))
         }
         (StepOutcome::Refused { .. }, None) => Some((FindingKind::Refusal, outcome_words(outcome))),
-        (StepOutcome::TimedOut { .. } | StepOutcome::NotQuiet { .. }, _) => {
+        (StepOutcome::TimedOut(_) | StepOutcome::NotQuiet { .. }, _) => {
             Some((FindingKind::Deadline, outcome_words(outcome)))
         }
         (StepOutcome::Contradicted(_), _) => Some((FindingKind::Contradiction, outcome_words(outcome))),
@@ -186,7 +186,7 @@ fn transfer_problem(wanted: &str, outcome: &StepOutcome) -> Option<(FindingKind,
             let problem = format!("expected a read() or write() to fail with {wanted}, but none failed");
             return Some((FindingKind::Application, problem));
         }
-        StepOutcome::TimedOut { .. } => {
+        StepOutcome::TimedOut(_) => {
             let problem = format!("{words}; expected a read() or write() to fail with {wanted}");
             return Some((FindingKind::Deadline, problem));
         }

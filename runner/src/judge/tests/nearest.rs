@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::fixture::{Run, client_endpoints, ip, place};
 use crate::judge::FindingKind;
 use crate::mptcp::EventKind;
-use crate::recording::{Observation, Side, StepOutcome};
+use crate::recording::{Observation, Seen, Side, StepOutcome};
 use crate::scenario::model::{
     Action, CounterExpectation, EndpointsExpectation, EventExpectation, EventItem, EventPattern, Expectation,
     SubflowPattern, SubflowsExpectation, WireExpectation, WirePattern,
@@ -144,7 +144,7 @@ fn an_event_that_came_too_early_is_a_near_miss() {
 fn what_disturbs_the_quiet_is_counted() {
     let mut run = Run::good();
     let quiet = Action::Quiet { period: Duration::from_millis(50), deadline: Duration::from_secs(1) };
-    let outcome = StepOutcome::not_quiet("a segment", Duration::from_secs(1));
+    let outcome = StepOutcome::not_quiet(Some(Seen::Words { text: "a segment".to_owned() }), Duration::from_secs(1));
     run.step_ending(quiet, outcome, |run| {
         for _ in 0..3 {
             run.join("10.0.2.2:40002", "10.0.1.1:8080", 1, 0);

@@ -1,11 +1,9 @@
 //! What a recording tells of why a run failed.
 
-use std::time::Duration;
-
 use super::fixture::{CLIENT_TOKEN, Run, add_addr, announced, ip};
 use crate::judge::{Finding, FindingKind, Idle, Reason, Unused, verdict};
 use crate::mptcp::{EndpointFlags, EventKind, PmEvent};
-use crate::recording::{Direction, Moment, Observation, PathDeed, StepOutcome};
+use crate::recording::{Direction, Moment, Observation, PathDeed, StepOutcome, Timeout};
 use crate::scenario::model::{Action, Address, Operation};
 use crate::wire::TcpFlags;
 
@@ -14,7 +12,10 @@ fn failing() -> Run {
     let mut run = Run::good();
     run.change(|what| match what {
         Observation::StepFinished { step: 4, outcome } => {
-            *outcome = StepOutcome::timed_out("the end", "there is none", Duration::from_millis(300));
+            *outcome = StepOutcome::TimedOut(Timeout {
+                after: Some(300_000_000),
+                ..Timeout::in_words("the end", "there is none")
+            });
             true
         }
         _ => false,

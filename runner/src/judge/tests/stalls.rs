@@ -1,7 +1,7 @@
 //! A failure beside a stall is an error, and nothing passes because of one.
 
 use crate::judge::{FindingKind, Snapshots, Verdict, snapshot_path, verdict};
-use crate::recording::{Busy, Entry, Integrity, Observation, Stalled, StepOutcome};
+use crate::recording::{Busy, Entry, Integrity, Observation, Stalled, StepOutcome, Timeout};
 
 use super::fixture::Run;
 use super::verdicts::set_outcome;
@@ -26,8 +26,7 @@ fn stalled(run: &mut Run, whose: Stalled, from: u64, lasted: u64, waited: Option
 /// A wait that ran out.
 fn failing() -> Run {
     let mut run = Run::good();
-    let (waited_for, seen) = ("3 subflows".to_owned(), "2".to_owned());
-    set_outcome(&mut run, 2, &StepOutcome::TimedOut { waited_for, seen, after: None });
+    set_outcome(&mut run, 2, &StepOutcome::TimedOut(Timeout::in_words("3 subflows", "2")));
     run
 }
 

@@ -3,7 +3,7 @@
 use crate::judge::{FindingKind, Snapshots, Verdict, judge, verdict};
 use crate::mptcp::{EventKind, MptcpInfo};
 use crate::recording::{
-    CallEnd, Contradiction, Got, Integrity, LostWhat, Moment, Observation, Side, SocketCall, StepOutcome,
+    CallEnd, Contradiction, Got, Integrity, LostWhat, Moment, Observation, Seen, Side, SocketCall, StepOutcome, Timeout,
 };
 use crate::scenario::model::{
     Action, CloseHow, ConnectionOutcome, CounterExpectation, Filter, FilterAction, FilterHook, Operation, TransferPlan,
@@ -151,12 +151,15 @@ fn outcomes_are_stored_and_read() {
 
 #[test]
 fn a_failed_step_is_the_only_finding_of_a_run_that_it_cut_short() {
-    let timed_out = StepOutcome::TimedOut { waited_for: "an event".to_owned(), seen: "none".to_owned(), after: None };
+    let timed_out = StepOutcome::TimedOut(Timeout::in_words("an event", "none"));
     let cases = [
         (timed_out, FindingKind::Deadline),
         (StepOutcome::Contradicted(contradiction()), FindingKind::Contradiction),
         (StepOutcome::Application(call_end()), FindingKind::Application),
-        (StepOutcome::NotQuiet { seen: "a segment".to_owned(), after: None }, FindingKind::Deadline),
+        (
+            StepOutcome::NotQuiet { seen: Some(Seen::Words { text: "a segment".to_owned() }), after: None },
+            FindingKind::Deadline,
+        ),
         (StepOutcome::Failed { message: "no such device".to_owned() }, FindingKind::Setup),
         (StepOutcome::Refused { error: "EPERM".to_owned(), message: None }, FindingKind::Refusal),
     ];
@@ -418,7 +421,10 @@ fn a_transfer_that_must_fail_is_held_to_its_errno() {
             (call(Got::EndOfStream), FindingKind::Application, "after 5 bytes; expected ECONNRESET"),
             (StepOutcome::Done, FindingKind::Application, "to fail with ECONNRESET, but none failed"),
             (
-                StepOutcome::timed_out("the end of the transfer on `main`", "nothing", DEADLINE),
+                StepOutcome::TimedOut(Timeout {
+                    after: Some(DEADLINE.as_nanos() as u64),
+                    ..Timeout::in_words("the end of the transfer on `main`", "nothing")
+                }),
                 FindingKind::Deadline,
                 "to fail with ECONNRESET",
             ),
@@ -482,7 +488,7 @@ fn a_filter_that_is_added_twice_must_match_twice() {
 fn a_wait_that_ran_out_is_a_failure_not_an_error() {
     let mut run = Run::good();
     let wait = Action::Wait { conditions: Vec::new(), deadline: DEADLINE };
-    let seen = StepOutcome::TimedOut { waited_for: "2 subflows".to_owned(), seen: "1".to_owned(), after: None };
+    let seen = StepOutcome::TimedOut(Timeout::in_words("2 subflows", "1"));
     run.step_ending(wait, seen, |_| {});
     assert!(matches!(verdict(&run.scenario, &run.recording, Snapshots::Compare), Verdict::Failed(_)));
 }

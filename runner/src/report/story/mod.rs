@@ -10,7 +10,7 @@ mod words;
 use std::time::Duration;
 
 use crate::flight::{Fate, Flights};
-use crate::judge::{call_words, contradiction_words, kernel_remark};
+use crate::judge::{brief_outcome_words, call_words, contradiction_words, kernel_remark};
 use crate::recording::{Entry, Integrity, LostWhat, Moment, Observation, Recording, StepOutcome};
 use crate::scenario::model::Scenario;
 use crate::text;
@@ -222,10 +222,10 @@ fn outcome_words(outcome: &StepOutcome) -> Option<(String, bool)> {
             let message = message.as_ref().map(|text| format!(" “{}”", text::one_line(text))).unwrap_or_default();
             Some((format!("the kernel refused it: {}{message}", text::one_line(error)), true))
         }
-        StepOutcome::TimedOut { seen, .. } => Some((format!("timed out: {}", text::one_line(seen)), false)),
-        StepOutcome::Contradicted(contradiction) => Some((text::one_line(&contradiction_words(contradiction)), false)),
-        StepOutcome::NotQuiet { seen, .. } => Some((format!("not quiet: {}", text::one_line(seen)), false)),
-        StepOutcome::Failed { message } => Some((text::one_line(message), false)),
+        StepOutcome::TimedOut(_)
+        | StepOutcome::Contradicted(_)
+        | StepOutcome::NotQuiet { .. }
+        | StepOutcome::Failed { .. } => Some((text::one_line(&brief_outcome_words(outcome)), false)),
     }
 }
 

@@ -186,7 +186,7 @@ fn events_stand_where_they_happened() {
 #[test]
 fn the_story_ends_with_the_step_that_failed() {
     let mut entries = handshake();
-    let outcome = StepOutcome::TimedOut { waited_for: "3 subflows".to_owned(), seen: "1".to_owned(), after: None };
+    let outcome = StepOutcome::TimedOut(crate::recording::Timeout::in_words("3 subflows", "1"));
     entries.push(entry(400, Observation::StepFinished { step: 1, outcome }));
     entries.extend(lost(500, "client", &segment(CLIENT, SERVER, TcpFlags::ACK, dss(true, 1))));
     entries.push(event(510, "server", of_main(EventKind::Closed)));
