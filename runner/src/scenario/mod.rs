@@ -304,9 +304,10 @@ mod tests {
             ("wait_wire", "wire_item"),
             ("rule_option", "wire_item"),
             ("alternative", "expect"),
+            ("connection_endpoint", "endpoint"),
         ];
         let chosen = record.one_of.iter().any(|other| other.name == key.name);
-        let is_alternative = record.name == "alternative";
+        let is_alternative = ["alternative", "connection_endpoint"].contains(&record.name);
         let other = shared.iter().find(|(name, _)| (chosen || is_alternative) && *name == record.name);
         (other.map_or(record.name, |(_, other)| *other), key.name)
     }
@@ -314,8 +315,9 @@ mod tests {
     /// Notes each key of the grammar that the node uses.
     fn used(shape: &Shape, node: &Node, seen: &mut BTreeSet<(&'static str, &'static str)>) {
         match (shape, &node.value) {
+            (Shape::Some(inner), _) => used(inner, node, seen),
             (Shape::List(inner), Value::List(items)) => items.iter().for_each(|item| used(inner, item, seen)),
-            (Shape::Table(_, inner), Value::Map(entries)) => {
+            (Shape::Table(_, _, inner), Value::Map(entries)) => {
                 for entry in entries {
                     used(inner, &entry.value, seen);
                 }
@@ -337,7 +339,7 @@ mod tests {
     fn known(shape: &Shape, seen: &mut BTreeSet<(&'static str, &'static str)>) {
         match shape {
             Shape::Scalar(_) => {}
-            Shape::List(inner) | Shape::Table(_, inner) => known(inner, seen),
+            Shape::List(inner) | Shape::Some(inner) | Shape::Table(_, _, inner) => known(inner, seen),
             Shape::Either(shapes) => shapes.iter().for_each(|shape| known(shape, seen)),
             Shape::Record(record) => {
                 for key in record.all_keys() {

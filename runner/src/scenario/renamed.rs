@@ -166,7 +166,7 @@ impl Walk<'_> {
             Value::List(items) => {
                 let inner = |shape: &Shape| match shape {
                     Shape::List(inner) => Some(**inner),
-                    Shape::Scalar(_) | Shape::Record(_) | Shape::Table(..) | Shape::Either(_) => None,
+                    Shape::Scalar(_) | Shape::Some(_) | Shape::Record(_) | Shape::Table(..) | Shape::Either(_) => None,
                 };
                 let inner: Vec<Shape> = shapes.iter().filter_map(inner).collect();
                 items.iter_mut().for_each(|item| self.node(item, &inner));
@@ -214,6 +214,7 @@ impl Walk<'_> {
 fn flattened(shapes: &[Shape]) -> Vec<Shape> {
     let spread = |shape: &Shape| match shape {
         Shape::Either(inner) => flattened(inner),
+        Shape::Some(inner) => flattened(std::slice::from_ref(inner)),
         other => vec![*other],
     };
     shapes.iter().flat_map(spread).collect()
@@ -223,8 +224,8 @@ fn flattened(shapes: &[Shape]) -> Vec<Shape> {
 fn below(shape: &Shape, key: &str) -> Option<Shape> {
     match shape {
         Shape::Record(record) => record.all_keys().chain(record.never).find(|it| it.name == key).map(|key| key.shape),
-        Shape::Table(_, inner) => Some(**inner),
-        Shape::Scalar(_) | Shape::List(_) | Shape::Either(_) => None,
+        Shape::Table(_, _, inner) => Some(**inner),
+        Shape::Scalar(_) | Shape::List(_) | Shape::Some(_) | Shape::Either(_) => None,
     }
 }
 

@@ -316,7 +316,7 @@ pub fn flag(text: &str) -> Parsed<EndpointFlags> {
 }
 
 /// What the names of the kernel's counters begin with (nstat: the protocol of /proc/net/snmp, snmp6 and netstat).
-const COUNTER_GROUPS: [&str; 10] =
+pub const COUNTER_GROUPS: [&str; 10] =
     ["MPTcpExt", "TcpExt", "IpExt", "Icmp6", "Icmp", "Ip6", "Tcp", "UdpLite", "Udp", "Ip"];
 
 /// The nstat name of a counter.

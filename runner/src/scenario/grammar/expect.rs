@@ -1,10 +1,11 @@
 //! Expectations: what must be observed. Events and MPTCP options are here, too.
 
-use super::world::{ENDPOINT, LIMITS};
+use super::world::{CONNECTION_ENDPOINT, ENDPOINT, LIMITS};
 use super::{
     ADDRESS, COUNT, DEV, ID, Key, Kind, LOCAL, LOCAL_ID, LOCAL_PORT, PORT, REMOTE, REMOTE_ID, REMOTE_PORT, Record,
     Shape, scalar,
 };
+use crate::mptcp::MptcpInfo;
 
 /// The whole run, or a `check` step.
 pub static EXPECT: Record = Record::plain("expect", "an expectation", &EXPECT_KEYS);
@@ -18,7 +19,8 @@ pub static CHOICE: Record = Record::plain(
     "a choice",
     &[
         scalar("because", Kind::Line, "Why each of the alternatives is right.").required(),
-        Key::new("of", Shape::List(&Shape::Record(&ALTERNATIVE)), "The alternatives, two at least.").required(),
+        Key::new("of", Shape::Some(&Shape::List(&Shape::Record(&ALTERNATIVE))), "The alternatives, two at least.")
+            .required(),
     ],
 );
 
@@ -42,38 +44,42 @@ const SECTION_COUNT: usize = 10;
 static SECTIONS: [Key; SECTION_COUNT] = [
     Key::new(
         "events",
-        Shape::Table("namespace", &Shape::Either(&[Shape::List(&EVENT_SHAPE), Shape::Record(&EVENT_LIST)])),
+        Shape::Table("namespace", Kind::Name, &Shape::Either(&[Shape::List(&EVENT_SHAPE), Shape::Record(&EVENT_LIST)])),
         "The events of a namespace: all of them, in order.",
     ),
     Key::new(
         "counters",
-        Shape::Table("namespace, or several joined with `+`", &Shape::Table("counter", &Shape::Scalar(Kind::Count))),
+        Shape::Table(
+            "namespace, or several joined with `+`",
+            Kind::Names,
+            &Shape::Table("counter", Kind::Counters, &Shape::Scalar(Kind::Count)),
+        ),
         "How far counters moved since the start of the run. `others: 0` says that no other MPTcpExt counter did.",
     ),
     Key::new(
         "subflows",
-        Shape::Table("connection", &SIDE_SUBFLOWS),
+        Shape::Table("connection", Kind::Name, &SIDE_SUBFLOWS),
         "The subflows of a connection: all of them, in any order. At the end: as they were before the close.",
     ),
-    Key::new("info", Shape::Table("connection", &SIDE_INFO), "Fields of `struct mptcp_info`."),
+    Key::new("info", Shape::Table("connection", Kind::Name, &SIDE_INFO), "Fields of `struct mptcp_info`."),
     Key::new(
         "endpoints",
-        Shape::Table("namespace", &Shape::List(&Shape::Record(&ENDPOINT))),
+        Shape::Table("namespace", Kind::Name, &Shape::List(&Shape::Record(&ENDPOINT))),
         "The endpoints of a namespace: all of them, in any order.",
     ),
     Key::new(
         "connection_endpoints",
-        Shape::Table("connection", &SIDE_ENDPOINTS),
+        Shape::Table("connection", Kind::Name, &SIDE_ENDPOINTS),
         "The addresses that a userspace path manager has for a connection: all of them, in any order.",
     ),
-    Key::new("limits", Shape::Table("namespace", &Shape::Record(&LIMITS)), "The limits of a namespace."),
+    Key::new("limits", Shape::Table("namespace", Kind::Name, &Shape::Record(&LIMITS)), "The limits of a namespace."),
     Key::new(
         "bytes",
-        Shape::Table("link", &Shape::Table("namespace", &Shape::Scalar(Kind::Count))),
+        Shape::Table("link", Kind::Name, &Shape::Table("namespace", Kind::Name, &Shape::Scalar(Kind::Count))),
         "How many bytes a namespace sent through a link, headers included.",
     ),
     Key::new("wire", Shape::List(&Shape::Record(&WIRE_ITEM)), "MPTCP options that a namespace sent."),
-    Key::new("paths", Shape::Table("link", &Shape::Record(&super::EXPECT_PATH)), "What paths did."),
+    Key::new("paths", Shape::Table("link", Kind::Name, &Shape::Record(&super::EXPECT_PATH)), "What paths did."),
 ];
 
 /// The long form of an event list.
@@ -342,13 +348,17 @@ pub static SUBFLOW: Record = Record::plain(
 );
 
 /// The subflow sets of a connection, by side.
-static SIDE_SUBFLOWS: Shape = Shape::Table(SIDE, &Shape::List(&Shape::Record(&SUBFLOW)));
+static SIDE_SUBFLOWS: Shape = Shape::Table(SIDE, Kind::Side, &Shape::List(&Shape::Record(&SUBFLOW)));
 
 /// The `MPTCP_INFO` of a connection, by side.
-static SIDE_INFO: Shape = Shape::Table(SIDE, &Shape::Table("field of struct mptcp_info", &Shape::Scalar(Kind::Count)));
+static SIDE_INFO: Shape = Shape::Table(
+    SIDE,
+    Kind::Side,
+    &Shape::Table("field of struct mptcp_info", Kind::Word(&MptcpInfo::FIELDS), &Shape::Scalar(Kind::Count)),
+);
 
 /// The endpoints of a connection, by side.
-static SIDE_ENDPOINTS: Shape = Shape::Table(SIDE, &Shape::List(&Shape::Record(&ENDPOINT)));
+static SIDE_ENDPOINTS: Shape = Shape::Table(SIDE, Kind::Side, &Shape::List(&Shape::Record(&CONNECTION_ENDPOINT)));
 
 const SIDE: &str = "side (client or server) or namespace of the connection";
 

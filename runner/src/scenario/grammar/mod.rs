@@ -20,7 +20,7 @@ pub use step::{
     OPERATIONS, QUIET, REPEAT, STEP, WAIT_COUNTER, WAIT_ENDPOINT, WAIT_EVENT, WAIT_SUBFLOW, WAIT_TRANSFERRED,
     WAIT_WIRE, step_record,
 };
-pub use world::{END, ENDPOINT, LIMITS, LINK, NAMESPACE, ROUTE, SCENARIO, SNAPSHOT, TOPOLOGY};
+pub use world::{CONNECTION_ENDPOINT, END, ENDPOINT, LIMITS, LINK, NAMESPACE, ROUTE, SCENARIO, SNAPSHOT, TOPOLOGY};
 
 /// What stands at some place of a file.
 #[derive(Debug, Clone, Copy)]
@@ -31,8 +31,10 @@ pub enum Shape {
     List(&'static Shape),
     /// A map with fixed keys.
     Record(&'static Record),
-    /// A map whose keys are names: what a key names, and the shape of the values.
-    Table(&'static str, &'static Shape),
+    /// A list that has something in it.
+    Some(&'static Shape),
+    /// A map whose keys are names: what a key names, how such a name is spelt, and the shape of the values.
+    Table(&'static str, Kind, &'static Shape),
     /// One of these.
     Either(&'static [Shape]),
 }
@@ -117,6 +119,8 @@ pub enum Kind {
     Destination,
     /// The name of a namespace, link, connection or filter.
     Name,
+    /// Names of namespaces, joined with `+`.
+    Names,
     /// The name of an interface.
     Device,
     /// `50 ms`
@@ -139,10 +143,14 @@ pub enum Kind {
     Flag,
     /// The name of a counter, as nstat has it.
     Counter,
+    /// The same, or the difference of two, or `others`.
+    Counters,
     /// The name of a sysctl.
     Sysctl,
     /// A feature word of `requires:`.
     Feature,
+    /// The same without `mptcp`, which decides nothing.
+    Deciding,
     /// The name of a variable.
     Variable,
     /// `client`, `server`, or one of the connection's namespaces.
@@ -186,7 +194,7 @@ mod tests {
     fn walk(shape: &Shape, seen: &mut BTreeMap<&'static str, *const Record>) {
         match shape {
             Shape::Scalar(_) => {}
-            Shape::List(inner) | Shape::Table(_, inner) => walk(inner, seen),
+            Shape::List(inner) | Shape::Some(inner) | Shape::Table(_, _, inner) => walk(inner, seen),
             Shape::Either(shapes) => shapes.iter().for_each(|shape| walk(shape, seen)),
             Shape::Record(record) => {
                 let pointer: *const Record = *record;

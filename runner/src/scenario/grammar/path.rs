@@ -22,7 +22,7 @@ const fn joined<const N: usize>(first: &[Key], rest: &[Key]) -> [Key; N] {
 /// The paths of a world.
 pub(super) const PATHS: Key = Key::new(
     "paths",
-    Shape::Table("link", &PATH_SHAPE),
+    Shape::Table("link", Kind::Name, &PATH_SHAPE),
     "What links do to the packets that cross them, by name. Links that are not named here are plain veth pairs.",
 );
 static PATH_SHAPE: Shape = Shape::Record(&PATH);
@@ -36,7 +36,7 @@ pub static PATH: Record = Record::plain(
         record("both", &CONDITIONS, "What both directions do."),
         Key::new(
             "from",
-            Shape::Table("namespace", &Shape::Record(&CONDITIONS)),
+            Shape::Table("namespace", Kind::Name, &Shape::Record(&CONDITIONS)),
             "What one direction does, by the namespace that sends; its keys override those of `both`.",
         ),
         Key::new(
@@ -352,12 +352,16 @@ pub static EXPECT_PATH: Record = Record::plain(
     &[
         Key::new(
             "rules",
-            Shape::Table("rule", &Shape::Scalar(Kind::Count)),
+            Shape::Table("rule", Kind::Line, &Shape::Scalar(Kind::Count)),
             "How many segments each rule matched; only in the final `expect`.",
         ),
         Key::new(
             "from",
-            Shape::Table("namespace", &Shape::Table("count", &Shape::Scalar(Kind::Count))),
+            Shape::Table(
+                "namespace",
+                Kind::Name,
+                &Shape::Table("count", Kind::Word(&TOTALS), &Shape::Scalar(Kind::Count)),
+            ),
             "How many packets that this end sent were treated in some way.",
         ),
     ],

@@ -13,7 +13,10 @@ const fn record(name: &'static str, record: &'static Record, doc: &'static str) 
 }
 
 /// A step: exactly one of these.
-pub static STEP: Record = Record { name: "step", what: "a step", keys: &[], one_of: &STEPS, never: &[] };
+pub static STEP: Record = Record { name: "step", what: "a step", keys: &[], one_of: &STEP_KEYS, never: &[] };
+
+/// A list of steps.
+pub(super) static STEPS: Shape = Shape::List(&Shape::Record(&STEP));
 
 /// The record that is the value of that step.
 pub fn step_record(name: &str) -> Option<&'static Record> {
@@ -24,7 +27,7 @@ pub fn step_record(name: &str) -> Option<&'static Record> {
 }
 
 // A static: `repeat` has steps in it, and a constant can't refer to itself.
-static STEPS: [Key; 35] = [
+static STEP_KEYS: [Key; 35] = [
     record("listen", &LISTEN, "Opens a listening socket."),
     record("stop_listening", &STOP_LISTENING, "Closes a listening socket."),
     record("connect", &CONNECT, "Opens a connection; without a `listen` step for its port, a listener, too."),
@@ -203,7 +206,7 @@ pub static WAIT: Record = Record::plain(
     &[
         Key::new(
             "subflows",
-            Shape::Table("connection", &Shape::Scalar(Kind::Integer(0, 255))),
+            Shape::Table("connection", Kind::Name, &Shape::Scalar(Kind::Integer(0, 255))),
             "Both sides have exactly so many established subflows, the first one included.",
         ),
         record("event", &WAIT_EVENT, "An event was seen, since the start of the run."),
@@ -344,7 +347,7 @@ pub static REPEAT: Record = Record::plain(
         scalar("variable", Kind::Variable, "Its name; `$name` in the steps is replaced by the number.").required(),
         scalar("from", Kind::Integer(0, 65535), "The first number.").required(),
         scalar("to", Kind::Integer(0, 65535), "The last number.").required(),
-        Key::new("steps", Shape::List(&Shape::Record(&STEP)), "What is done for each number.").required(),
+        Key::new("steps", Shape::Some(&STEPS), "What is done for each number.").required(),
     ],
 );
 

@@ -2,7 +2,8 @@
 
 use super::super::model::SnapshotSection;
 use super::path::PATHS;
-use super::{ADDRESS, DEV, EXPECT, FLAGS, Key, Kind, PORT, Record, STEP, Shape, scalar};
+use super::step::STEPS;
+use super::{ADDRESS, DEV, EXPECT, FLAGS, ID, Key, Kind, PORT, Record, Shape, scalar};
 
 /// A scenario file.
 pub static SCENARIO: Record = Record::plain(
@@ -19,7 +20,7 @@ pub static SCENARIO: Record = Record::plain(
         ),
         Key::new(
             "snapshot_by",
-            Shape::List(&Shape::Scalar(Kind::Feature)),
+            Shape::List(&Shape::Scalar(Kind::Deciding)),
             "Kernels that lack one of these behave differently in a way that only the snapshot tells: they have one of \
              their own, `NAME~no-FEATURE.snap`.",
         ),
@@ -27,14 +28,14 @@ pub static SCENARIO: Record = Record::plain(
         scalar("exclusive", Kind::Switch, "No other scenario may run at the same time."),
         Key::new(
             "matrix",
-            Shape::Table("axis", &MATRIX_AXIS),
+            Shape::Table("axis", Kind::Variable, &MATRIX_AXIS),
             "Variants: one for each combination of the axes. `$name` stands for the value of a variable.",
         ),
         scalar("topology", Kind::Name, "The name of a topology file: namespaces and links that scenarios share."),
         LINKS,
         PATHS,
         NAMESPACES,
-        Key::new("steps", Shape::List(&Shape::Record(&STEP)), "What is done, in order."),
+        Key::new("steps", Shape::Some(&STEPS), "What is done, in order."),
         Key::new("expect", Shape::Record(&EXPECT), "What must have been observed when all steps are done."),
     ],
 );
@@ -67,10 +68,10 @@ pub static TOPOLOGY: Record = Record::plain(
     ],
 );
 
-const LINKS: Key = Key::new("links", Shape::Table("link", &LINK_SHAPE), "veth pairs, by name.");
+const LINKS: Key = Key::new("links", Shape::Table("link", Kind::Name, &LINK_SHAPE), "veth pairs, by name.");
 const NAMESPACES: Key = Key::new(
     "namespaces",
-    Shape::Table("namespace", &NAMESPACE_SHAPE),
+    Shape::Table("namespace", Kind::Name, &NAMESPACE_SHAPE),
     "How namespaces are configured before the first step. Namespaces without any configuration need not be listed.",
 );
 
@@ -79,7 +80,7 @@ static NAMESPACE_SHAPE: Shape = Shape::Record(&NAMESPACE);
 
 static MATRIX_AXIS: Shape = Shape::Either(&[
     Shape::List(&Shape::Scalar(Kind::Line)),
-    Shape::Table("variant", &Shape::Table("variable", &MATRIX_VALUE)),
+    Shape::Table("variant", Kind::Line, &Shape::Table("variable", Kind::Variable, &MATRIX_VALUE)),
 ]);
 static MATRIX_VALUE: Shape = Shape::Either(&[Shape::Scalar(Kind::Line), Shape::List(&Shape::Scalar(Kind::Line))]);
 
@@ -90,7 +91,8 @@ pub static LINK: Record = Record::plain(
     &[
         scalar("mtu", Kind::Integer(68, 65535), "The MTU of both ends in bytes."),
         scalar("rate", Kind::Rate, "The rate of each direction (a token bucket)."),
-        Key::new("ends", Shape::Table("namespace", &Shape::Record(&END)), "Its two ends, by namespace.").required(),
+        Key::new("ends", Shape::Table("namespace", Kind::Name, &Shape::Record(&END)), "Its two ends, by namespace.")
+            .required(),
     ],
 );
 
@@ -114,7 +116,7 @@ pub static NAMESPACE: Record = Record::plain(
         Key::new("routes", Shape::List(&Shape::Record(&ROUTE)), "Routes besides those of the links."),
         Key::new(
             "sysctls",
-            Shape::Table("sysctl", &Shape::Scalar(Kind::Line)),
+            Shape::Table("sysctl", Kind::Sysctl, &Shape::Scalar(Kind::Line)),
             "Sysctls of the namespace by name, set before anything else.",
         ),
         scalar(
@@ -147,6 +149,14 @@ pub(super) const LIMIT_KEYS: [Key; 2] = [
 
 /// An endpoint.
 pub static ENDPOINT: Record = Record::plain("endpoint", "an endpoint", &ENDPOINT_KEYS);
+
+/// An endpoint that a connection has. A userspace path manager's list has the address of the initial subflow, too, with
+/// the id 0.
+pub static CONNECTION_ENDPOINT: Record = Record::plain(
+    "connection_endpoint",
+    "an endpoint",
+    &[ENDPOINT_KEYS[0], ENDPOINT_KEYS[1], ID, ENDPOINT_KEYS[3], ENDPOINT_KEYS[4]],
+);
 
 /// Its keys; steps about it have them, too.
 pub(super) const ENDPOINT_KEYS: [Key; 5] = [

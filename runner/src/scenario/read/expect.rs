@@ -293,10 +293,10 @@ fn endpoints(
 ) -> Read<EndpointsExpectation> {
     let items = reader.list(node, "the endpoints of a namespace")?;
     let endpoints = all(items.iter().map(|item| {
-        let fields = reader.record(item, &grammar::ENDPOINT)?;
+        let record = if connection.is_some() { &grammar::CONNECTION_ENDPOINT } else { &grammar::ENDPOINT };
+        let fields = reader.record(item, record)?;
         let address = fields.need("address", scalar::address);
         let port = fields.optional("port", scalar::port);
-        // A userspace path manager's list has the address of the first subflow, too, with id 0.
         let id = fields.optional("id", if connection.is_some() { scalar::octet } else { scalar::endpoint_id });
         let dev = fields.get("dev").map(|node| scope.device(reader, &namespace, node)).transpose();
         let flags = fields.get("flags").map_or(Ok(EndpointFlags::empty()), |node| flags(reader, node));

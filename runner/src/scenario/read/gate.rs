@@ -16,7 +16,7 @@ use super::{Read, Reader, all, feature};
 /// So many features may decide in one scenario: it is read once for each combination.
 const MOST_FEATURES: usize = 4;
 /// The parts of a scenario file in which something may depend on a feature.
-const PARTS: [&str; 3] = ["namespaces", "steps", "expect"];
+pub const PARTS: [&str; 3] = ["namespaces", "steps", "expect"];
 const WHEN: &str = "when";
 const IS: &str = "is";
 const ELSE: &str = "else";

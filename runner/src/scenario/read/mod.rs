@@ -19,7 +19,7 @@ mod vacuous;
 mod wait;
 mod world;
 
-pub use gate::{asked, settled};
+pub use gate::{PARTS, asked, settled};
 pub use kernels::kernels;
 pub use vacuous::{check as check_that_it_says_something, check_whole};
 
