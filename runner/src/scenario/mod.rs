@@ -18,6 +18,7 @@ mod matrix;
 pub mod model;
 mod nearest;
 mod read;
+mod record;
 mod renamed;
 mod scalar;
 mod schema;

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use nix::errno::Errno;
 
+use super::grammar::{FILTER_OPTIONS, Kind};
 use super::model::{Address, Range};
 use super::nearest::suggestion;
+use super::record::Scalar;
 use crate::mptcp::EndpointFlags;
 
 /// The longest deadline.
@@ -360,15 +362,81 @@ pub fn sysctl(text: &str) -> Parsed<String> {
 
 /// One of these words, by its index.
 pub fn word(words: &'static [&'static str]) -> impl Fn(&str) -> Parsed<&'static str> {
-    move |text| {
-        words.iter().find(|word| **word == text).copied().ok_or_else(|| {
-            let problem = Problem::new(format!("unknown value `{text}`"));
-            match suggestion(text, words.iter().copied()) {
-                Some(help) => problem.help(help),
-                None => problem,
-            }
-        })
+    move |text| words.iter().find(|word| **word == text).copied().ok_or_else(|| unknown_word(text, words))
+}
+
+/// It is none of these words.
+pub fn unknown_word(text: &str, words: &[&str]) -> Problem {
+    let problem = Problem::new(format!("unknown value `{text}`"));
+    match suggestion(text, words.iter().copied()) {
+        Some(help) => problem.help(help),
+        None => problem,
     }
+}
+
+/// Scalars, each with its kind and its parser.
+macro_rules! scalars {
+    ($( $(#[doc = $doc:literal])+ $name:ident: $value:ty = $kind:expr, $parse:expr; )*) => {
+        $(
+            $(#[doc = $doc])+
+            pub enum $name {}
+
+            impl Scalar for $name {
+                type Value = $value;
+                const KIND: Kind = $kind;
+
+                fn parse(text: &str) -> Parsed<$value> {
+                    $parse(text)
+                }
+            }
+        )*
+    };
+}
+
+scalars! {
+    /// One line of text.
+    Line: String = Kind::Line, line;
+    /// `true` or `false`.
+    Switch: bool = Kind::Switch, switch;
+    /// 0 to 255.
+    Octet: u8 = Kind::Integer(0, 255), octet;
+    /// A 32-bit number.
+    Number: u32 = Kind::Integer(0, 0xffff_ffff), number;
+    /// The same, from 1.
+    Ordinal: u32 = Kind::Integer(1, 0xffff_ffff), ordinal;
+    /// A number of bytes of a packet, from 1.
+    Bytes: u16 = Kind::Integer(1, 65535), |text| integer(1, 65535)(text).map(|bytes| u16::try_from(bytes).unwrap_or(u16::MAX));
+    /// A TCP port.
+    Port: u16 = Kind::Port, port;
+    /// An IP address.
+    Ip: IpAddr = Kind::Address, address;
+    /// An address with its prefix length, that an interface can have.
+    HostAddress: Address = Kind::AddressPrefix, host_address;
+    /// The name of something in a scenario.
+    Name: String = Kind::Name, name;
+    /// The name of a sysctl.
+    Sysctl: String = Kind::Sysctl, sysctl;
+    /// The subtype (RFC 8684 section 8.2) of an MPTCP option, by its word; `None`: any option.
+    Subtype: Option<u8> = Kind::Word(&FILTER_OPTIONS), subtype;
+}
+
+fn ordinal(text: &str) -> Parsed<u32> {
+    integer(1, u64::from(u32::MAX))(text).map(|value| u32::try_from(value).unwrap_or(u32::MAX))
+}
+
+fn subtype(text: &str) -> Parsed<Option<u8>> {
+    let word = word(&FILTER_OPTIONS)(text)?;
+    let index = FILTER_OPTIONS.iter().position(|known| *known == word);
+    Ok(index.and_then(|index| u8::try_from(index).ok()).and_then(|index| index.checked_sub(1)))
+}
+
+/// An address that an interface can have.
+pub fn host_address(text: &str) -> Parsed<Address> {
+    let address = address_prefix(text)?;
+    if address.address.is_unspecified() || address.address.to_canonical().is_multicast() {
+        return Err(Problem::new(format!("no interface can have the address `{}`", address.address)));
+    }
+    Ok(address)
 }
 
 #[cfg(test)]

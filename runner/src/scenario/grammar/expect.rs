@@ -363,7 +363,7 @@ static SIDE_ENDPOINTS: Shape = Shape::Table(SIDE, Kind::Side, &Shape::List(&Shap
 const SIDE: &str = "side (client or server) or namespace of the connection";
 
 /// MPTCP options for filters, in the order of their subtypes (RFC 8684 section 8.2), after `any`.
-pub static FILTER_OPTIONS: [&str; 10] = [
+pub const FILTER_OPTIONS: [&str; 10] = [
     "any",
     "mp_capable",
     "mp_join",

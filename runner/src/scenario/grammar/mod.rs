@@ -2,7 +2,6 @@
 //! keys against these tables, and the JSON schema and the reference are made from them. The main type is [`Shape`].
 
 mod expect;
-mod filter;
 mod kernels;
 mod path;
 mod step;
@@ -20,7 +19,12 @@ pub use step::{
     OPERATIONS, QUIET, REPEAT, STEP, WAIT_COUNTER, WAIT_ENDPOINT, WAIT_EVENT, WAIT_SUBFLOW, WAIT_TRANSFERRED,
     WAIT_WIRE, step_record,
 };
-pub use world::{CONNECTION_ENDPOINT, END, ENDPOINT, LIMITS, LINK, NAMESPACE, ROUTE, SCENARIO, SNAPSHOT, TOPOLOGY};
+pub use world::{
+    CONNECTION_ENDPOINT, END, ENDPOINT, ENDPOINT_KEYS, LIMITS, LINK, NAMESPACE, ROUTE, ROUTE_KEYS, SCENARIO, SNAPSHOT,
+    TOPOLOGY,
+};
+
+use super::record::Part;
 
 /// What stands at some place of a file.
 #[derive(Debug, Clone, Copy)]
@@ -85,15 +89,23 @@ pub struct Key {
 }
 
 impl Key {
-    const fn new(name: &'static str, shape: Shape, doc: &'static str) -> Self {
+    /// No key; room for one.
+    pub const NONE: Self = Self::new("", Shape::Scalar(Kind::Line), "");
+
+    pub const fn new(name: &'static str, shape: Shape, doc: &'static str) -> Self {
         Self { name, shape, required: false, doc }
     }
 
-    const fn required(self) -> Self {
+    /// A key that takes such a value.
+    pub const fn of<P: Part>(name: &'static str, doc: &'static str) -> Self {
+        Self::new(name, P::SHAPE, doc)
+    }
+
+    pub const fn required(self) -> Self {
         Self { required: true, ..self }
     }
 
-    const fn doc(self, doc: &'static str) -> Self {
+    pub const fn doc(self, doc: &'static str) -> Self {
         Self { doc, ..self }
     }
 }
@@ -159,24 +171,24 @@ pub enum Kind {
     Word(&'static [&'static str]),
 }
 
-const fn scalar(name: &'static str, kind: Kind, doc: &'static str) -> Key {
+pub const fn scalar(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key::new(name, Shape::Scalar(kind), doc)
 }
 
 // Keys that occur in many places.
-const IN: Key = scalar("in", Kind::Name, "The namespace.").required();
+pub const IN: Key = scalar("in", Kind::Name, "The namespace.").required();
 const ON: Key = scalar("connection", Kind::Name, "The connection.").required();
-const ID: Key = scalar("id", Kind::Integer(0, 255), "The address id.");
-const PORT: Key = scalar("port", Kind::Port, "The port.");
-const ADDRESS: Key = scalar("address", Kind::Address, "The address.");
+pub const ID: Key = scalar("id", Kind::Integer(0, 255), "The address id.");
+pub const PORT: Key = scalar("port", Kind::Port, "The port.");
+pub const ADDRESS: Key = scalar("address", Kind::Address, "The address.");
 const LOCAL: Key = scalar("local", Kind::Address, "The local address, as this side sees it.");
 const REMOTE: Key = scalar("remote", Kind::Address, "The remote address, as this side sees it.");
 const LOCAL_PORT: Key = scalar("local_port", Kind::Port, "The local port.");
 const REMOTE_PORT: Key = scalar("remote_port", Kind::Port, "The remote port.");
 const LOCAL_ID: Key = scalar("local_id", Kind::Integer(0, 255), "The local address id.");
 const REMOTE_ID: Key = scalar("remote_id", Kind::Integer(0, 255), "The remote address id.");
-const DEV: Key = scalar("dev", Kind::Device, "The interface.");
-const FLAGS: Key = Key::new(
+pub const DEV: Key = scalar("dev", Kind::Device, "The interface.");
+pub const FLAGS: Key = Key::new(
     "flags",
     Shape::List(&Shape::Scalar(Kind::Flag)),
     "Words of ip-mptcp(8): signal, subflow, backup, fullmesh, implicit, laminar; or a number like `raw 0x40`.",

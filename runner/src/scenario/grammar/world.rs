@@ -138,7 +138,7 @@ pub static NAMESPACE: Record = Record::plain(
 pub static LIMITS: Record = Record::plain("limits", "limits", &LIMIT_KEYS);
 
 /// Its keys; steps about it have them, too.
-pub(super) const LIMIT_KEYS: [Key; 2] = [
+const LIMIT_KEYS: [Key; 2] = [
     scalar("subflows", Kind::Integer(0, 0xffff_ffff), "The most additional subflows of a connection; 2 by default."),
     scalar(
         "add_addr_accepted",
@@ -159,7 +159,7 @@ pub static CONNECTION_ENDPOINT: Record = Record::plain(
 );
 
 /// Its keys; steps about it have them, too.
-pub(super) const ENDPOINT_KEYS: [Key; 5] = [
+pub const ENDPOINT_KEYS: [Key; 5] = [
     ADDRESS.required(),
     FLAGS,
     scalar("id", Kind::Integer(1, 255), "The address id; chosen by the kernel unless given."),
@@ -171,7 +171,7 @@ pub(super) const ENDPOINT_KEYS: [Key; 5] = [
 pub static ROUTE: Record = Record::plain("route", "a route", &ROUTE_KEYS);
 
 /// Its keys; steps about it have them, too.
-pub(super) const ROUTE_KEYS: [Key; 5] = [
+pub const ROUTE_KEYS: [Key; 5] = [
     scalar("to", Kind::Destination, "The destination: `default`, or a prefix like 10.0.9.0/24.").required(),
     scalar("via", Kind::Address, "The gateway."),
     DEV,

@@ -3,9 +3,11 @@
 
 use std::net::IpAddr;
 
-use crate::mptcp::Endpoint;
-
-use super::{Address, Route};
+use super::super::read::operation::{
+    Announced, Asked, Device, EndpointKeys, Flags, Id0Address, IsUp, Namespace, RouteKeys, Token, Which,
+};
+use super::super::record::{choice, record, words};
+use super::super::scalar::{Bytes, HostAddress, Ip, Line, Name, Number, Octet, Ordinal, Port, Subtype, Switch, Sysctl};
 
 /// Which endpoints an operation is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,222 +51,147 @@ pub enum TokenChoice {
     Number(u32),
 }
 
-/// A change of the configuration. What the kernel accepts is read back and compared.
-#[derive(Debug, Clone)]
-pub enum Operation {
-    /// `ip mptcp endpoint add`
-    AddEndpoint {
-        /// The namespace.
-        namespace: String,
-        /// What to add.
-        endpoint: Endpoint,
-    },
-    /// `ip mptcp endpoint delete`
-    DeleteEndpoint {
-        /// The namespace.
-        namespace: String,
-        /// Which.
-        which: WhichEndpoints,
-    },
-    /// `ip mptcp endpoint change`
-    ChangeEndpoint {
-        /// The namespace.
-        namespace: String,
-        /// Which.
-        which: WhichEndpoints,
-        /// To what.
-        change: FlagChange,
-    },
-    /// `ip mptcp endpoint flush`
-    FlushEndpoints {
-        /// The namespace.
-        namespace: String,
-    },
-    /// `ip mptcp limits set`; an absent value is left as it is.
-    SetLimits {
-        /// The namespace.
-        namespace: String,
-        /// SUBFLOW_NR
-        subflows: Option<u32>,
-        /// ADD_ADDR_ACCEPTED_NR
-        add_addr_accepted: Option<u32>,
-    },
-    /// `sysctl -w`
-    SetSysctl {
-        /// The namespace.
-        namespace: String,
-        /// With dots.
-        name: String,
-        /// The text to write.
-        value: String,
-    },
-    /// `ip link set up` or `down`
-    SetLink {
-        /// The namespace.
-        namespace: String,
-        /// The interface.
-        device: String,
-        /// `true`: up.
-        up: bool,
-    },
-    /// `ip address add`
-    AddAddress {
-        /// The namespace.
-        namespace: String,
-        /// The interface.
-        device: String,
-        /// The address.
-        address: Address,
-    },
-    /// `ip address delete`
-    DeleteAddress {
-        /// The namespace.
-        namespace: String,
-        /// The interface.
-        device: String,
-        /// The address.
-        address: Address,
-    },
-    /// `ip route add`
-    AddRoute {
-        /// The namespace.
-        namespace: String,
-        /// The route.
-        route: Route,
-    },
-    /// `ip route delete`
-    DeleteRoute {
-        /// The namespace.
-        namespace: String,
-        /// The route.
-        route: Route,
-    },
-    /// Userspace path manager: ANNOUNCE.
-    Announce {
-        /// The namespace.
-        namespace: String,
-        /// The connection.
-        token: TokenChoice,
-        /// Address, id, port, device.
-        endpoint: Endpoint,
-    },
-    /// Userspace path manager: REMOVE.
-    RemoveAddress {
-        /// The namespace.
-        namespace: String,
-        /// The connection.
-        token: TokenChoice,
-        /// The address id.
-        id: u8,
-    },
-    /// Userspace path manager: SUBFLOW_CREATE.
-    CreateSubflow {
-        /// The namespace.
-        namespace: String,
-        /// The connection.
-        token: TokenChoice,
-        /// Address, id, flags (backup), device.
-        endpoint: Endpoint,
-        /// The peer's address.
-        remote: IpAddr,
-        /// The peer's port; `None`: the server's port of the first subflow.
-        remote_port: Option<u16>,
-    },
-    /// Userspace path manager: SUBFLOW_DESTROY. Ports that are not given are looked up in the subflow set.
-    DestroySubflow {
-        /// The namespace.
-        namespace: String,
-        /// The connection.
-        token: TokenChoice,
-        /// The local address.
-        local: IpAddr,
-        /// The local port.
-        local_port: Option<u16>,
-        /// The peer's address.
-        remote: IpAddr,
-        /// The peer's port.
-        remote_port: Option<u16>,
-    },
-    /// Userspace path manager: SET_FLAGS with a token (MP_PRIO on one subflow).
-    SetSubflowBackup {
-        /// The namespace.
-        namespace: String,
-        /// The connection.
-        token: TokenChoice,
-        /// The local address.
-        local: IpAddr,
-        /// The peer's address.
-        remote: IpAddr,
-        /// To what.
-        backup: bool,
-    },
-    /// GET_ADDR for one endpoint, which must be there; with a token: of a connection.
-    GetEndpoint {
-        /// The namespace.
-        namespace: String,
-        /// The connection.
-        token: Option<TokenChoice>,
-        /// The id.
-        id: u8,
-    },
-    /// Installs a packet filter (nf_tables).
-    AddFilter(Filter),
-    /// Removes it.
-    RemoveFilter {
-        /// The namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-    },
+choice! {
+    /// A change of the configuration. What the kernel accepts is read back and compared.
+    Operation {
+        AddEndpoint = an "add_endpoint" "`ip mptcp endpoint add`"; {
+            namespace: group Namespace;
+            endpoint: group EndpointKeys;
+        }
+        DeleteEndpoint = a "delete_endpoint" "`ip mptcp endpoint delete`"; {
+            namespace: group Namespace;
+            which: group Which;
+        }
+        ChangeEndpoint = a "change_endpoint" "`ip mptcp endpoint change`"; {
+            namespace: group Namespace;
+            which: group Which;
+            change: need Flags = "to",
+                "The new flags. The kernel overwrites both each time: what is not named here is cleared.";
+        }
+        FlushEndpoints = a "flush_endpoints" "`ip mptcp endpoint flush`"; {
+            namespace: group Namespace;
+        }
+        SetLimits = a "set_limits" "`ip mptcp limits set`"; {
+            namespace: group Namespace;
+            subflows: maybe Number = "subflows", "The most additional subflows of a connection; 2 by default.";
+            add_addr_accepted: maybe Number = "add_addr_accepted",
+                "The most ADD_ADDRs of a connection that may become subflows; 0 by default.";
+        }
+        SetSysctl = a "set_sysctl" "`sysctl -w`"; {
+            namespace: group Namespace;
+            name: need Sysctl = "name", "Its name with dots; it begins with `net.`.";
+            value: need Line = "value", "What to write.";
+        }
+        SetLink = a "link_down" "`ip link set DEVICE down`", a "link_up" "`ip link set DEVICE up`"; {
+            namespace: group Namespace;
+            device: need Device = "device", "The interface.";
+            up: group IsUp;
+        }
+        AddAddress = an "add_address" "`ip address add`"; {
+            namespace: group Namespace;
+            device: need Device = "device", "The interface.";
+            address: need HostAddress = "address", "The address, like 10.0.1.7/24.";
+        }
+        DeleteAddress = a "delete_address" "`ip address delete`"; {
+            namespace: group Namespace;
+            device: need Device = "device", "The interface.";
+            address: need HostAddress = "address", "The address, like 10.0.1.7/24.";
+        }
+        AddRoute = an "add_route" "`ip route add`"; {
+            namespace: group Namespace;
+            route: group RouteKeys;
+        }
+        DeleteRoute = a "delete_route" "`ip route delete`"; {
+            namespace: group Namespace;
+            route: group RouteKeys;
+        }
+        Announce = an "announce" "Userspace path manager: announces an address."; {
+            namespace: group Namespace;
+            token: group Token;
+            endpoint: group Announced;
+        }
+        RemoveAddress = a "remove_address" "Userspace path manager: withdraws one."; {
+            namespace: group Namespace;
+            token: group Token;
+            id: need Octet = "id", "The address id.";
+        }
+        CreateSubflow = a "create_subflow" "Userspace path manager: opens a subflow."; {
+            namespace: group Namespace;
+            token: group Token;
+            endpoint: group Id0Address;
+            remote: need Ip = "remote", "The peer's address.";
+            remote_port: maybe Port = "remote_port",
+                "The peer's port; the server's port of the first subflow unless given.";
+        }
+        DestroySubflow = a "destroy_subflow" "Userspace path manager: closes a subflow."; {
+            namespace: group Namespace;
+            token: group Token;
+            local: need Ip = "local", "The local address, as this side sees it.";
+            local_port: maybe Port = "local_port", "The local port; looked up in the subflow set unless given.";
+            remote: need Ip = "remote", "The remote address, as this side sees it.";
+            remote_port: maybe Port = "remote_port", "The remote port; looked up in the subflow set unless given.";
+        }
+        SetSubflowBackup = a "set_subflow_backup" "Userspace path manager: asks for (no) backup by MP_PRIO."; {
+            namespace: group Namespace;
+            token: group Token;
+            local: need Ip = "local", "The local address, as this side sees it.";
+            remote: need Ip = "remote", "The remote address, as this side sees it.";
+            backup: need Switch = "backup", "Whether the peer is asked to use it as a backup only.";
+        }
+        GetEndpoint = a "get_endpoint" "Asks for one endpoint, which must be there."; {
+            namespace: group Namespace;
+            token: group Asked;
+            id: need Octet = "id", "The address id.";
+        }
+        AddFilter = an "add_filter" "Installs a packet filter for TCP."; (Filter)
+        RemoveFilter = a "remove_filter" "Removes a packet filter."; {
+            namespace: group Namespace;
+            name: need Name = "name", "Its name.";
+        }
+    }
 }
 
-/// A packet filter for TCP.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter {
-    /// Its name, unique in the namespace.
-    pub name: String,
-    /// The namespace.
-    pub namespace: String,
-    /// Where.
-    pub hook: FilterHook,
-    /// Only from this address.
-    pub from: Option<IpAddr>,
-    /// Only to this address.
-    pub to: Option<IpAddr>,
-    /// Only through this interface.
-    pub device: Option<String>,
-    /// Only segments that carry an MPTCP option of this subtype; `Some(None)`: any MPTCP option.
-    pub option: Option<Option<u8>>,
-    /// Only segments with at least so many payload bytes.
-    pub min_payload: Option<u16>,
-    /// Only the n-th segment that all of the above match, from 1.
-    pub nth: Option<u32>,
-    /// What happens to them.
-    pub action: FilterAction,
-    /// It is no error if it never matches.
-    pub may_be_unused: bool,
+record! {
+    /// A packet filter for TCP.
+    Filter {
+        name: need Name = "name", "Its name, unique in the namespace.";
+        namespace: group Namespace;
+        hook: need FilterHook = "hook", "Segments for, or from, this namespace.";
+        from: maybe Ip = "from", "Only segments from this address.";
+        to: maybe Ip = "to", "Only segments to this address.";
+        device: maybe Device = "device", "Only segments through this interface.";
+        option: maybe Subtype = "option", "Only segments with this MPTCP option.";
+        min_payload: maybe Bytes = "min_payload", "Only segments with at least so many payload bytes.";
+        nth: maybe Ordinal = "nth", "Only the n-th segment that matches all of the above.";
+        action: need FilterAction = "action",
+            "drop; reject_icmp (port unreachable); reject_reset (TCP reset); corrupt (inverts a payload byte); \
+             strip_mptcp (removes MPTCP options).";
+        may_be_unused: or(false) Switch = "may_be_unused", "It is no error if no segment ever matches.";
+    }
 }
 
-/// Where a filter looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FilterHook {
-    /// Segments for this namespace.
-    Input,
-    /// Segments from this namespace.
-    Output,
+words! {
+    /// Where a filter looks.
+    FilterHook {
+        /// Segments for this namespace.
+        Input = "input",
+        /// Segments from this namespace.
+        Output = "output",
+    }
 }
 
-/// What a filter does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FilterAction {
-    /// Nothing comes through.
-    Drop,
-    /// ICMP port unreachable.
-    RejectIcmp,
-    /// TCP reset.
-    RejectReset,
-    /// Inverts one byte of the payload. Checksum offload on veth keeps the TCP checksum right.
-    Corrupt,
-    /// Removes the MPTCP options.
-    StripMptcp,
+words! {
+    /// What a filter does.
+    FilterAction {
+        /// Nothing comes through.
+        Drop = "drop",
+        /// ICMP port unreachable.
+        RejectIcmp = "reject_icmp",
+        /// TCP reset.
+        RejectReset = "reject_reset",
+        /// Inverts one byte of the payload. Checksum offload on veth keeps the TCP checksum right.
+        Corrupt = "corrupt",
+        /// Removes the MPTCP options.
+        StripMptcp = "strip_mptcp",
+    }
 }

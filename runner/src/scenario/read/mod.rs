@@ -9,7 +9,7 @@ mod event;
 mod expect;
 mod gate;
 mod kernels;
-mod operation;
+pub mod operation;
 mod path;
 mod repeat;
 mod scope;
@@ -23,12 +23,13 @@ pub use gate::{PARTS, asked, settled};
 pub use kernels::kernels;
 pub use vacuous::{check as check_that_it_says_something, check_whole};
 
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 
 use super::diagnostic::Diagnostic;
 use super::grammar::{self, Key, Record};
 use super::model::{Expectation, Feature, LeftOut, Place, Range, Step, World};
 use super::nearest::{nearest, suggestion};
+use super::record::Part;
 use super::scalar::{self, Parsed, Problem};
 use super::yaml::{Entry, Node, Value};
 use crate::mptcp::MptcpInfo;
@@ -79,7 +80,7 @@ impl Reader {
     }
 
     /// Notes an error with nothing but a message.
-    fn error(&self, place: Place, message: impl Into<String>) -> Reported {
+    pub fn error(&self, place: Place, message: impl Into<String>) -> Reported {
         self.report(Diagnostic::new(place, message))
     }
 
@@ -190,7 +191,7 @@ impl Reader {
     }
 
     /// A scalar.
-    fn scalar<T>(&self, node: &Node, parse: impl Fn(&str) -> Parsed<T>) -> Read<T> {
+    pub fn scalar<T>(&self, node: &Node, parse: impl Fn(&str) -> Parsed<T>) -> Read<T> {
         match &node.value {
             _ if node.is_absent() => Err(self.error(node.place, "a value is missing")),
             // Noted when the matrix was checked.
@@ -232,14 +233,14 @@ fn wrong_type(node: &Node, message: &str) -> Diagnostic {
 
 /// The map of a [`Record`].
 #[derive(Debug, Clone, Copy)]
-struct Fields<'a> {
+pub struct Fields<'a> {
     reader: &'a Reader,
     node: &'a Node,
     record: &'static Record,
 }
 
 impl<'a> Fields<'a> {
-    fn place(&self) -> Place {
+    pub fn place(&self) -> Place {
         self.node.place
     }
 
@@ -275,6 +276,41 @@ impl<'a> Fields<'a> {
 
     fn or<T>(&self, key: &str, default: T, parse: impl Fn(&str) -> Parsed<T>) -> Read<T> {
         Ok(self.optional(key, parse)?.unwrap_or(default))
+    }
+}
+
+/// A record that is read, by its declaration (see [`super::record`]).
+pub struct At<'a> {
+    pub reader: &'a Reader,
+    pub fields: &'a Fields<'a>,
+    pub scope: &'a scope::Scope,
+    /// The word that chose the record.
+    pub word: &'a str,
+    /// The kernel is expected to refuse it.
+    pub refusal: bool,
+    /// What `in` says, once it has been looked at.
+    namespace: OnceCell<Read<String>>,
+}
+
+impl<'a> At<'a> {
+    fn new(fields: &'a Fields<'a>, scope: &'a scope::Scope, word: &'a str, refusal: bool) -> Self {
+        Self { reader: fields.reader, fields, scope, word, refusal, namespace: OnceCell::new() }
+    }
+
+    /// The namespace that `in` names.
+    pub fn namespace(&self) -> &Read<String> {
+        let namespace = || self.fields.need_node("in").and_then(|node| self.scope.namespace(self.reader, node));
+        self.namespace.get_or_init(namespace)
+    }
+
+    /// The value of a key that must be there.
+    pub fn need<P: Part>(&self, key: &str) -> Read<P::Value> {
+        P::read(self, self.fields.need_node(key)?)
+    }
+
+    /// The value of a key, if it has one.
+    pub fn maybe<P: Part>(&self, key: &str) -> Read<Option<P::Value>> {
+        self.fields.get(key).map(|node| P::read(self, node)).transpose()
     }
 }
 

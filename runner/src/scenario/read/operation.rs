@@ -1,12 +1,15 @@
-//! Operations: changes of the configuration.
+//! Operations: changes of the configuration. What is declared in [`Operation`] is read by itself; here is what takes more
+//! than one key, or what has been said before.
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar;
-use super::super::model::{Filter, FilterAction, FilterHook, FlagChange, Operation, TokenChoice, WhichEndpoints};
+use super::super::grammar::{self, Key, Kind, Shape, scalar as key};
+use super::super::model::{Filter, FlagChange, Operation, Route, TokenChoice, WhichEndpoints};
+use super::super::record::{Group, Part};
 use super::super::scalar;
+use super::super::yaml::Node;
 use super::scope::Scope;
-use super::world::{endpoint, host_address, limits, route};
-use super::{Fields, Read, Reader, all};
+use super::world::{endpoint, flags, route};
+use super::{At, Fields, Read, Reader, all};
 use crate::mptcp::{Endpoint, EndpointFlags};
 
 /// Reads the operation of that name. `refusal`: the kernel is expected to refuse it.
@@ -17,47 +20,162 @@ pub(super) fn read(
     scope: &mut Scope,
     refusal: bool,
 ) -> Read<Operation> {
-    let namespace = fields.need_node("in").and_then(|node| scope.namespace(reader, node));
-    match name {
-        "add_endpoint" => {
-            let endpoint = endpoint(reader, fields, &namespace, scope, refusal);
-            Ok(Operation::AddEndpoint { namespace: namespace?, endpoint: endpoint? })
+    let operation = Operation::read(&At::new(fields, scope, name, refusal))?;
+    match &operation {
+        Operation::SetLimits { subflows: None, add_addr_accepted: None, .. } => {
+            return Err(super::world::no_limit(reader, fields));
         }
-        "delete_endpoint" => {
-            let which = which(reader, fields);
-            Ok(Operation::DeleteEndpoint { namespace: namespace?, which: which? })
+        Operation::AddAddress { namespace, address, .. } if !refusal => {
+            scope.addresses.insert((namespace.clone(), address.address.to_canonical()));
         }
-        "change_endpoint" => {
-            let (which, change) = (which(reader, fields), change(reader, fields));
-            Ok(Operation::ChangeEndpoint { namespace: namespace?, which: which?, change: change? })
-        }
-        "flush_endpoints" => Ok(Operation::FlushEndpoints { namespace: namespace? }),
-        "set_limits" => {
-            let limits = limits(reader, fields);
-            let (namespace, (subflows, add_addr_accepted)) = (namespace?, limits?);
-            Ok(Operation::SetLimits { namespace, subflows, add_addr_accepted })
-        }
-        "set_sysctl" => {
-            let name = fields.need("name", scalar::sysctl);
-            let value = fields.need("value", scalar::line);
-            Ok(Operation::SetSysctl { namespace: namespace?, name: name?, value: value? })
-        }
-        "link_down" | "link_up" | "add_address" | "delete_address" | "add_route" | "delete_route" => {
-            network(reader, name, fields, scope, namespace, refusal)
-        }
-        "add_filter" => {
-            let filter = add_filter(reader, fields, scope, namespace)?;
-            if !refusal {
-                scope.filters.push((filter.namespace.clone(), filter.name.clone(), fields.place()));
+        Operation::DeleteAddress { namespace, address, .. } if !refusal && scope.world_is_known => {
+            let known = (namespace.clone(), address.address.to_canonical());
+            if !scope.addresses.contains(&known) {
+                let message = format!("`{namespace}` does not have the address {}", known.1);
+                return Err(reader.report(
+                    Diagnostic::new(fields.place_of("address"), message)
+                        .help(format!("it has {}", scope.addresses_of(namespace))),
+                ));
             }
-            Ok(Operation::AddFilter(filter))
         }
-        "remove_filter" => remove_filter(reader, fields, scope, namespace),
-        _ => userspace(reader, name, fields, scope, namespace),
+        Operation::AddFilter(filter) => add_filter(reader, fields, scope, filter, refusal)?,
+        Operation::RemoveFilter { namespace, name } => remove_filter(reader, fields, scope, namespace, name)?,
+        _ => {}
+    }
+    Ok(operation)
+}
+
+/// The value of one key, with its shape and its reader.
+macro_rules! part {
+    ($(#[doc = $doc:literal])+ $name:ident: $value:ty = $shape:expr, $read:expr) => {
+        $(#[doc = $doc])+
+        pub enum $name {}
+
+        impl Part for $name {
+            type Value = $value;
+            const SHAPE: Shape = $shape;
+
+            fn read(at: &At<'_>, node: &Node) -> Read<$value> {
+                let read: fn(&At<'_>, &Node) -> Read<$value> = $read;
+                read(at, node)
+            }
+        }
+    };
+}
+
+/// Several keys that make one value, with their reader.
+macro_rules! group {
+    ($(#[doc = $doc:literal])+ $name:ident: $value:ty = $keys:expr $(; one of $one_of:expr)?, $read:expr) => {
+        $(#[doc = $doc])+
+        pub enum $name {}
+
+        impl Group for $name {
+            type Value = $value;
+            const KEYS: &[Key] = $keys;
+            $(const ONE_OF: &[Key] = $one_of;)?
+
+            fn read(at: &At<'_>) -> Read<$value> {
+                let read: fn(&At<'_>) -> Read<$value> = $read;
+                read(at)
+            }
+        }
+    };
+}
+
+group! {
+    /// The namespace of an operation.
+    Namespace: String = &[grammar::IN], |at| at.namespace().clone()
+}
+
+part! {
+    /// An interface of that namespace.
+    Device: String = Shape::Scalar(Kind::Device), |at, node| at.scope.device(at.reader, at.namespace(), node)
+}
+
+group! {
+    /// An endpoint of the kernel's path manager.
+    EndpointKeys: Endpoint = &grammar::ENDPOINT_KEYS,
+    |at| endpoint(at.reader, at.fields, at.namespace(), at.scope, at.refusal)
+}
+
+group! {
+    /// A route.
+    RouteKeys: Route = &grammar::ROUTE_KEYS, |at| route(at.reader, at.fields, at.namespace(), at.scope)
+}
+
+group! {
+    /// Whether an interface goes up.
+    IsUp: bool = &[], |at| Ok(at.word == "link_up")
+}
+
+group! {
+    /// Which endpoints are meant: by id, by address, or all.
+    Which: WhichEndpoints = &[
+        key("id", Kind::Integer(0, 255), "The endpoint with that id; 0: the first subflow's address."),
+        grammar::ADDRESS.doc("The endpoint with that address; with id 0: the address of the first subflow."),
+        grammar::PORT.doc("With an address: the port of the endpoint, if it has one."),
+        key("all", Kind::Word(&["true"]), "Each endpoint that the namespace has at that moment."),
+    ],
+    |at| which(at.reader, at.fields)
+}
+
+part! {
+    /// The flags of `change_endpoint`.
+    Flags: FlagChange = Shape::List(&Shape::Scalar(Kind::Word(&CHANGES))), |at, node| change(at.reader, node)
+}
+
+/// The words of new flags.
+const CHANGES: [&str; 4] = ["backup", "nobackup", "fullmesh", "nofullmesh"];
+
+/// The connection, by name or by a token that is wrong on purpose.
+const WHOSE: [Key; 2] = [
+    key("connection", Kind::Name, "The connection; its token on the side of the namespace is used."),
+    key("token", Kind::Integer(0, 0xffff_ffff), "A token as a number, wrong on purpose."),
+];
+
+group! {
+    /// The token of a userspace path manager's command: that of `connection`, or the number of `token`.
+    Token: TokenChoice = &[]; one of &WHOSE,
+    |at| {
+        at.reader.choice(at.fields)?;
+        token(at)?.ok_or_else(|| {
+            at.reader.error(at.fields.place(), "`connection:` or `token:` must say which connection is meant")
+        })
     }
 }
 
-/// Which endpoints are meant: by id, by address, or all.
+group! {
+    /// The token of a question, which may be about the kernel's path manager.
+    Asked: Option<TokenChoice> = &[
+        WHOSE[0].doc("Asks the userspace path manager's list of that connection."),
+        WHOSE[1].doc("The same with a token that is wrong on purpose."),
+    ],
+    token
+}
+
+group! {
+    /// An address to announce. Unlike an endpoint's, its id may be 0.
+    Announced: Endpoint = &[
+        grammar::ADDRESS.required(),
+        grammar::ID,
+        grammar::PORT,
+        grammar::FLAGS.doc("`[signal]` unless given."),
+        grammar::DEV,
+    ],
+    |at| connection_endpoint(at, EndpointFlags::SIGNAL)
+}
+
+group! {
+    /// The local address of a new subflow. Unlike an endpoint's, its id may be 0.
+    Id0Address: Endpoint = &[
+        grammar::ADDRESS.doc("The local address.").required(),
+        grammar::ID,
+        grammar::FLAGS.doc("`backup`, or nothing."),
+        grammar::DEV,
+    ],
+    |at| connection_endpoint(at, EndpointFlags::empty())
+}
+
 fn which(reader: &Reader, fields: &Fields<'_>) -> Read<WhichEndpoints> {
     let id = fields.optional("id", scalar::octet);
     let address = fields.optional("address", scalar::address);
@@ -81,10 +199,8 @@ fn which(reader: &Reader, fields: &Fields<'_>) -> Read<WhichEndpoints> {
     }
 }
 
-/// The flags of `change_endpoint`.
-fn change(reader: &Reader, fields: &Fields<'_>) -> Read<FlagChange> {
-    let node = fields.need_node("to")?;
-    let words = scalar::word(&["backup", "nobackup", "fullmesh", "nofullmesh"]);
+fn change(reader: &Reader, node: &Node) -> Read<FlagChange> {
+    let words = scalar::word(&CHANGES);
     let words = all(reader.list(node, "`to`")?.iter().map(|item| reader.scalar(item, &words)))?;
     for (yes, no) in [("backup", "nobackup"), ("fullmesh", "nofullmesh")] {
         if words.contains(&yes) && words.contains(&no) {
@@ -100,47 +216,8 @@ fn change(reader: &Reader, fields: &Fields<'_>) -> Read<FlagChange> {
     Ok(FlagChange { backup: words.contains(&"backup"), fullmesh: words.contains(&"fullmesh") })
 }
 
-/// Links, addresses, routes.
-fn network(
-    reader: &Reader,
-    name: &str,
-    fields: &Fields<'_>,
-    scope: &mut Scope,
-    namespace: Read<String>,
-    refusal: bool,
-) -> Read<Operation> {
-    if let "add_route" | "delete_route" = name {
-        let route = route(reader, fields, &namespace, scope);
-        let (namespace, route) = (namespace?, route?);
-        return Ok(match name {
-            "add_route" => Operation::AddRoute { namespace, route },
-            _ => Operation::DeleteRoute { namespace, route },
-        });
-    }
-    let device = fields.need_node("device").and_then(|node| scope.device(reader, &namespace, node));
-    if let "link_down" | "link_up" = name {
-        return Ok(Operation::SetLink { namespace: namespace?, device: device?, up: name == "link_up" });
-    }
-    let address = fields.need("address", host_address);
-    let (namespace, device, address) = (namespace?, device?, address?);
-    let known = (namespace.clone(), address.address.to_canonical());
-    if name == "add_address" {
-        if !refusal {
-            scope.addresses.insert(known);
-        }
-        return Ok(Operation::AddAddress { namespace, device, address });
-    }
-    if !refusal && scope.world_is_known && !scope.addresses.contains(&known) {
-        return Err(reader.report(
-            Diagnostic::new(fields.place_of("address"), format!("`{namespace}` does not have the address {}", known.1))
-                .help(format!("it has {}", scope.addresses_of(&namespace))),
-        ));
-    }
-    Ok(Operation::DeleteAddress { namespace, device, address })
-}
-
-/// The token of a userspace path manager's command: that of `connection`, or the number of `token`.
-fn token(reader: &Reader, fields: &Fields<'_>, scope: &Scope, namespace: &Read<String>) -> Read<Option<TokenChoice>> {
+fn token(at: &At<'_>) -> Read<Option<TokenChoice>> {
+    let At { reader, fields, scope, .. } = at;
     let number = fields.optional("token", scalar::number)?;
     let Some(node) = fields.get("connection") else { return Ok(number.map(TokenChoice::Number)) };
     if number.is_some() {
@@ -150,115 +227,23 @@ fn token(reader: &Reader, fields: &Fields<'_>, scope: &Scope, namespace: &Read<S
     }
     let known = scope.connection(reader, node)?;
     known.live_mptcp(reader, node.place)?;
-    if let Ok(namespace) = namespace {
+    if let Ok(namespace) = at.namespace() {
         known.namespace_is_side(reader, namespace, node.place)?;
     }
     Ok(Some(TokenChoice::Connection(known.name.clone())))
 }
 
-/// Commands of the userspace path manager.
-fn userspace(
-    reader: &Reader,
-    name: &str,
-    fields: &Fields<'_>,
-    scope: &Scope,
-    namespace: Read<String>,
-) -> Read<Operation> {
-    let chosen = if name == "get_endpoint" { Ok(()) } else { reader.choice(fields).map(|_| ()) };
-    let token = chosen.and_then(|()| token(reader, fields, scope, &namespace));
-    if name == "get_endpoint" {
-        let id = fields.need("id", scalar::octet);
-        return Ok(Operation::GetEndpoint { namespace: namespace?, token: token?, id: id? });
-    }
-    let need_token = |token: Read<Option<TokenChoice>>| {
-        token?
-            .ok_or_else(|| reader.error(fields.place(), "`connection:` or `token:` must say which connection is meant"))
-    };
-    match name {
-        "announce" => {
-            let endpoint = connection_endpoint(reader, fields, scope, &namespace, EndpointFlags::SIGNAL);
-            Ok(Operation::Announce { namespace: namespace?, token: need_token(token)?, endpoint: endpoint? })
-        }
-        "remove_address" => {
-            let id = fields.need("id", scalar::octet);
-            Ok(Operation::RemoveAddress { namespace: namespace?, token: need_token(token)?, id: id? })
-        }
-        "create_subflow" => {
-            let endpoint = connection_endpoint(reader, fields, scope, &namespace, EndpointFlags::empty());
-            let remote = fields.need("remote", scalar::address);
-            let remote_port = fields.optional("remote_port", scalar::port);
-            let (token, remote, remote_port) = (need_token(token)?, remote?, remote_port?);
-            Ok(Operation::CreateSubflow { namespace: namespace?, token, endpoint: endpoint?, remote, remote_port })
-        }
-        "destroy_subflow" => {
-            let local = fields.need("local", scalar::address);
-            let remote = fields.need("remote", scalar::address);
-            let local_port = fields.optional("local_port", scalar::port);
-            let remote_port = fields.optional("remote_port", scalar::port);
-            let (namespace, token) = (namespace?, need_token(token)?);
-            let (local, remote) = (local?, remote?);
-            let (local_port, remote_port) = (local_port?, remote_port?);
-            Ok(Operation::DestroySubflow { namespace, token, local, local_port, remote, remote_port })
-        }
-        "set_subflow_backup" => {
-            let local = fields.need("local", scalar::address);
-            let remote = fields.need("remote", scalar::address);
-            let backup = fields.need("backup", scalar::switch);
-            let (namespace, token) = (namespace?, need_token(token)?);
-            Ok(Operation::SetSubflowBackup { namespace, token, local: local?, remote: remote?, backup: backup? })
-        }
-        _ => Err(reader.error(fields.place(), format!("`{name}` is not an operation"))),
-    }
-}
-
-/// The local address of a userspace path manager's command. Unlike an endpoint's, its id may be 0.
-fn connection_endpoint(
-    reader: &Reader,
-    fields: &Fields<'_>,
-    scope: &Scope,
-    namespace: &Read<String>,
-    default: EndpointFlags,
-) -> Read<Endpoint> {
-    let address = fields.need("address", scalar::address);
-    let id = fields.optional("id", scalar::octet);
-    let has_port = fields.record.key("port").is_some();
-    let port = if has_port { fields.optional("port", scalar::port) } else { Ok(None) };
-    let dev = fields.get("dev").map(|node| scope.device(reader, namespace, node)).transpose();
-    let flags = fields.get("flags").map_or(Ok(default), |node| super::world::flags(reader, node));
+fn connection_endpoint(at: &At<'_>, default: EndpointFlags) -> Read<Endpoint> {
+    let address = at.need::<scalar::Ip>("address");
+    let id = at.maybe::<scalar::Octet>("id");
+    let has_port = at.fields.record.key("port").is_some();
+    let port = if has_port { at.maybe::<scalar::Port>("port") } else { Ok(None) };
+    let dev = at.maybe::<Device>("dev");
+    let flags = at.fields.get("flags").map_or(Ok(default), |node| flags(at.reader, node));
     Ok(Endpoint { address: address?, port: port?, id: id?, flags: flags?, dev: dev? })
 }
 
-fn add_filter(reader: &Reader, fields: &Fields<'_>, scope: &Scope, namespace: Read<String>) -> Read<Filter> {
-    let name = fields.need("name", scalar::name);
-    let hook = fields.need("hook", scalar::word(&["input", "output"]));
-    let from = fields.optional("from", scalar::address);
-    let to = fields.optional("to", scalar::address);
-    let device = fields.get("device").map(|node| scope.device(reader, &namespace, node)).transpose();
-    let option = fields.optional("option", scalar::word(&grammar::FILTER_OPTIONS));
-    let min_payload = fields.optional("min_payload", scalar::integer(1, u64::from(u16::MAX)));
-    let nth = fields.optional("nth", scalar::integer(1, u64::from(u32::MAX)));
-    let action =
-        fields.need("action", scalar::word(&["drop", "reject_icmp", "reject_reset", "corrupt", "strip_mptcp"]));
-    let may_be_unused = fields.or("may_be_unused", false, scalar::switch);
-    let filter = Filter {
-        name: name?,
-        namespace: namespace?,
-        hook: if hook? == "input" { FilterHook::Input } else { FilterHook::Output },
-        from: from?,
-        to: to?,
-        device: device?,
-        option: option?.map(subtype),
-        min_payload: min_payload?.and_then(|bytes| u16::try_from(bytes).ok()),
-        nth: nth?.and_then(|nth| u32::try_from(nth).ok()),
-        action: match action? {
-            "reject_icmp" => FilterAction::RejectIcmp,
-            "reject_reset" => FilterAction::RejectReset,
-            "corrupt" => FilterAction::Corrupt,
-            "strip_mptcp" => FilterAction::StripMptcp,
-            _ => FilterAction::Drop,
-        },
-        may_be_unused: may_be_unused?,
-    };
+fn add_filter(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope, filter: &Filter, refusal: bool) -> Read<()> {
     let same = |known: &&(String, String, _)| known.0 == filter.namespace && known.1 == filter.name;
     if let Some(known) = scope.filters.iter().find(same) {
         return Err(reader.report(
@@ -266,24 +251,19 @@ fn add_filter(reader: &Reader, fields: &Fields<'_>, scope: &Scope, namespace: Re
                 .context(known.2, "installed here"),
         ));
     }
-    Ok(filter)
+    if !refusal {
+        scope.filters.push((filter.namespace.clone(), filter.name.clone(), fields.place()));
+    }
+    Ok(())
 }
 
-/// The subtype (RFC 8684 section 8.2) of an option's word; `None`: any.
-fn subtype(word: &str) -> Option<u8> {
-    let index = grammar::FILTER_OPTIONS.iter().position(|known| *known == word)?;
-    u8::try_from(index).ok()?.checked_sub(1)
-}
-
-fn remove_filter(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope, namespace: Read<String>) -> Read<Operation> {
-    let name = fields.need("name", scalar::name);
-    let (namespace, name) = (namespace?, name?);
+fn remove_filter(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope, namespace: &str, name: &str) -> Read<()> {
     let Some(index) = scope.filters.iter().position(|known| known.0 == namespace && known.1 == name) else {
         let known = scope.filters.iter().filter(|known| known.0 == namespace).map(|known| known.1.as_str());
-        let help = super::super::nearest::suggestion(&name, known);
+        let help = super::super::nearest::suggestion(name, known);
         let message = format!("`{namespace}` has no filter `{name}` at this point");
         return Err(super::scope::unknown(reader, fields.place_of("name"), message, help));
     };
     scope.filters.remove(index);
-    Ok(Operation::RemoveFilter { namespace, name })
+    Ok(())
 }

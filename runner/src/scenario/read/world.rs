@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use super::super::diagnostic::Diagnostic;
 use super::super::grammar;
 use super::super::model::{Address, Link, LinkEnd, Namespace, Place, Route, World};
-use super::super::scalar::{self, Problem};
+use super::super::scalar;
 use super::super::yaml::{Entry, Node};
 use super::scope::Scope;
 use super::{Fields, Read, Reader, Reported, all};
@@ -137,7 +137,7 @@ fn read_end(reader: &Reader, entry: &Entry, link: &str, link_place: Place) -> Re
         Some(node) => parts(reader, node, "`addresses`")?,
         None => &[],
     };
-    let addresses = all(items.iter().map(|item| reader.scalar(item, host_address)));
+    let addresses = all(items.iter().map(|item| reader.scalar(item, scalar::host_address)));
     let places = items.iter().map(|item| item.place).collect();
     Ok((LinkEnd { namespace: namespace?, device: device?, addresses: addresses? }, (place, places)))
 }
@@ -149,15 +149,6 @@ fn parts<'a>(reader: &Reader, node: &'a Node, what: &str) -> Read<&'a [Node]> {
         return Err(reader.error(node.place, format!("{what} has too many items: at most {MOST_PARTS} are allowed")));
     }
     Ok(items)
-}
-
-/// An address that an interface can have.
-pub(super) fn host_address(text: &str) -> Result<Address, Problem> {
-    let address = scalar::address_prefix(text)?;
-    if address.address.is_unspecified() || address.address.to_canonical().is_multicast() {
-        return Err(Problem::new(format!("no interface can have the address `{}`", address.address)));
-    }
-    Ok(address)
 }
 
 /// No link, no address and, in a namespace, no device may occur twice.
@@ -303,11 +294,15 @@ pub(super) fn limits(reader: &Reader, fields: &Fields<'_>) -> Read<(Option<u32>,
     let subflows = fields.optional("subflows", scalar::number);
     let accepted = fields.optional("add_addr_accepted", scalar::number);
     match (subflows?, accepted?) {
-        (None, None) => Err(reader.report(
-            Diagnostic::new(fields.place(), "no limit is given").help("`subflows:`, `add_addr_accepted:`, or both"),
-        )),
+        (None, None) => Err(no_limit(reader, fields)),
         limits => Ok(limits),
     }
+}
+
+/// Notes that a record about limits has none.
+pub(super) fn no_limit(reader: &Reader, fields: &Fields<'_>) -> Reported {
+    let diagnostic = Diagnostic::new(fields.place(), "no limit is given");
+    reader.report(diagnostic.help("`subflows:`, `add_addr_accepted:`, or both"))
 }
 
 /// The flags of a list, joined.
