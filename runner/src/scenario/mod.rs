@@ -19,6 +19,8 @@ pub mod model;
 mod nearest;
 mod read;
 mod record;
+#[cfg(test)]
+mod reference;
 mod renamed;
 mod scalar;
 mod schema;

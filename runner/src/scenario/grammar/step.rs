@@ -53,7 +53,11 @@ static STEP_KEYS: [Key; 11 + PATH_STEPS.len() + Operation::KEYS.len()] = joined(
 pub static OPERATIONS: Record =
     Record { name: "operation", what: "an operation", keys: &[], one_of: Operation::KEYS, never: &[] };
 
-const PROTOCOL: Key = scalar("protocol", Kind::Word(&["mptcp", "tcp"]), "What the socket is; mptcp unless given.");
+const PROTOCOL: Key = scalar(
+    "protocol",
+    Kind::Word(&["mptcp", "tcp"]),
+    "What the socket is: mptcp (unless given), or tcp, a plain TCP socket.",
+);
 
 static LISTEN: Record = Record::plain(
     "listen",
@@ -81,7 +85,7 @@ static CONNECT: Record = Record::plain(
         scalar("to", Kind::Name, "The server's namespace.").required(),
         ADDRESS.doc("The server's address.").required(),
         PORT.doc("The server's port; 8080 unless given."),
-        scalar("source", Kind::Address, "The client binds to this address first."),
+        scalar("source", Kind::Address, "The client binds to this address first; the kernel chooses unless given."),
         PROTOCOL,
         scalar("server_protocol", Kind::Word(&["mptcp", "tcp"]), "What the listener is that this step opens."),
         scalar(
