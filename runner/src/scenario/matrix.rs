@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 
+use super::decided::{ALWAYS, Condition, NEVER};
 use super::diagnostic::Diagnostic;
 use super::model::Place;
 use super::nearest::suggestion;
@@ -32,6 +33,8 @@ pub struct Matrix {
 
 #[derive(Debug)]
 struct Axis {
+    name: String,
+    in_list_form: bool,
     place: Place,
     variants: Vec<AxisVariant>,
 }
@@ -49,6 +52,8 @@ struct Variable {
     place: Place,
     /// As it is written, quotes included.
     raw: String,
+    /// Where its scalars are in there, and whether they are plain.
+    scalars: Vec<(Range<usize>, bool)>,
     /// As it is meant; `None` for a list.
     text: Option<String>,
 }
@@ -136,6 +141,16 @@ impl Matrix {
         }
         let mut used = vec![false; names.len()];
         let mut unknown = Vec::new();
+        for variable in self.axes.iter().flat_map(|axis| &axis.variants).flat_map(|variant| &variant.variables) {
+            for name in references(&variable.raw).iter().filter_map(|it| it.name) {
+                match names.iter().position(|known| *known == name) {
+                    Some(index) => used[index] = true,
+                    None if self.incomplete => {}
+                    None => unknown.push((variable.place, name.to_owned())),
+                }
+            }
+        }
+        let decisive = self.check_conditions(root, found);
         self.scalars(root, &mut |scalar| {
             for name in references(text.get(scalar.range.clone()).unwrap_or_default()).iter().filter_map(|it| it.name) {
                 let is_counted = |it: &RepeatVariable<'_>| it.name == name && it.block.contains(&scalar.range.start);
@@ -155,8 +170,14 @@ impl Matrix {
                 ),
             );
         }
-        for (variable, used) in self.axes.iter().flat_map(Axis::variables).zip(used) {
-            if !used {
+        self.check_circles(found);
+        for axis in self.axes.iter().filter(|axis| axis.variables().is_empty() && !decisive.contains(&axis.name)) {
+            let message = format!("the axis `{}` defines no variable, and no `when:` names it", axis.name);
+            found.push(Diagnostic::new(axis.place, message));
+        }
+        let owners = self.axes.iter().flat_map(|axis| axis.variables().iter().map(move |variable| (axis, variable)));
+        for ((axis, variable), used) in owners.zip(used) {
+            if !used && !decisive.contains(&axis.name) {
                 found.push(
                     Diagnostic::new(variable.place, format!("the variable `{}` is never used", variable.name)).help(
                         format!(
@@ -165,6 +186,77 @@ impl Matrix {
                         ),
                     ),
                 );
+            }
+        }
+    }
+
+    /// Each `when: AXIS=VARIANT` has a meaning. Gives the axes.
+    fn check_conditions(&self, root: &Node, found: &mut Vec<Diagnostic>) -> Vec<String> {
+        let mut decisive = Vec::new();
+        self.conditions(root, &mut |condition, node| {
+            decisive.push(condition.axis.to_owned());
+            let Some(axis) = self.axes.iter().find(|axis| axis.name == condition.axis) else {
+                if !self.incomplete {
+                    let message = format!("the matrix has no axis `{}`", condition.axis);
+                    let help = suggestion(condition.axis, self.axes.iter().map(|axis| axis.name.as_str()));
+                    let diagnostic = Diagnostic::new(node.place, message);
+                    found.push(match help {
+                        Some(help) => diagnostic.help(help),
+                        None => diagnostic,
+                    });
+                }
+                return;
+            };
+            if !axis.variants.iter().any(|variant| axis.is(variant, condition.variant)) {
+                let message = format!("the axis `{}` has no variant `{}`", axis.name, condition.variant);
+                let labels = axis.variants.iter().map(|variant| axis.short(variant));
+                let help = suggestion(condition.variant, labels.collect::<Vec<_>>()).unwrap_or_default();
+                found.push(Diagnostic::new(node.place, message).help(help));
+            }
+        });
+        decisive
+    }
+
+    /// No variable stands for itself, by whatever detour.
+    fn check_circles(&self, found: &mut Vec<Diagnostic>) {
+        let variants = || self.axes.iter().flat_map(|axis| &axis.variants);
+        for variable in self.axes.iter().flat_map(Axis::variables) {
+            let mut reached: Vec<&str> = vec![&variable.name];
+            let mut next = 0;
+            while let Some(name) = reached.get(next).copied() {
+                next += 1;
+                for same in variants().flat_map(|variant| &variant.variables).filter(|other| other.name == name) {
+                    for name in references(&same.raw).iter().filter_map(|it| it.name) {
+                        if name == variable.name {
+                            let message = format!("the variable `{}` contains itself", variable.name);
+                            found.push(Diagnostic::new(variable.place, message));
+                            return;
+                        }
+                        if !reached.contains(&name) {
+                            reached.push(name);
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Calls `visit` with each condition about a variant.
+    fn conditions(&self, node: &Node, visit: &mut dyn FnMut(&Condition<'_>, &Node)) {
+        if let Value::List(items) = &node.value {
+            items.iter().for_each(|item| self.conditions(item, visit));
+        }
+        let is_matrix = |entry: &Entry| !self.block.is_empty() && entry.range.start == self.block.start;
+        for entry in node.entries().iter().filter(|entry| !is_matrix(entry)) {
+            self.conditions(&entry.value, visit);
+            let conditions = match &entry.value.value {
+                Value::List(items) => items.as_slice(),
+                Value::Scalar { .. } | Value::Map(_) => std::slice::from_ref(&entry.value),
+            };
+            for node in conditions.iter().filter(|_| entry.key == "when") {
+                if let Some(condition) = node.text().and_then(Condition::read) {
+                    visit(&condition, node);
+                }
             }
         }
     }
@@ -216,36 +308,79 @@ impl Matrix {
 
     /// `None` if the text would be longer than `most`.
     fn fill_in(&self, chosen: &[&AxisVariant], root: &Node, text: &str, most: usize) -> Option<Variant> {
-        let variable = |name: &str| chosen.iter().flat_map(|variant| &variant.variables).find(|it| it.name == name);
-        let mut edits: Vec<(Range<usize>, &str)> = Vec::new();
-        self.scalars(root, &mut |scalar| {
-            let written = text.get(scalar.range.clone()).unwrap_or_default();
-            for reference in references(written) {
-                let range = scalar.range.start + reference.range.start..scalar.range.start + reference.range.end;
-                let value = match reference.name.map(variable) {
-                    None => "$",
-                    Some(None) => continue,
-                    Some(Some(variable)) if scalar.plain && range == scalar.range => &variable.raw,
-                    Some(Some(variable)) => variable.text.as_ref().unwrap_or(&variable.raw),
-                };
-                edits.push((range, value));
-            }
+        let variables = resolved(chosen)?;
+        let mut scalars = Vec::new();
+        self.scalars(root, &mut |scalar| scalars.push((scalar.range.clone(), scalar.plain)));
+        let mut edits = edits(text, &scalars, &variables);
+        // What a variant decides is decided in its text: a recording has nothing else.
+        self.conditions(root, &mut |condition, node| {
+            let axis = self.axes.iter().zip(chosen).find(|(axis, _)| axis.name == condition.axis);
+            let holds = axis.is_some_and(|(axis, variant)| axis.is(variant, condition.variant) == condition.wanted);
+            edits.push((node.range.clone(), if holds { ALWAYS } else { NEVER }));
         });
-        let added: usize = edits.iter().map(|(range, value)| value.len().saturating_sub(range.len())).sum();
-        if text.len() + added > most {
-            return None;
-        }
-        let mut filled = String::with_capacity(text.len() + added);
-        let mut copied = 0;
-        for (range, value) in edits {
-            filled.push_str(text.get(copied..range.start).unwrap_or_default());
-            filled.push_str(value);
-            copied = range.end;
-        }
-        filled.push_str(text.get(copied..).unwrap_or_default());
+        edits.sort_by_key(|(range, _)| range.start);
+        let filled = applied(text, &edits, most)?;
         let labels: Vec<&str> = chosen.iter().map(|variant| variant.label.as_str()).collect();
         Some(Variant { label: (!labels.is_empty()).then(|| labels.join("-")), text: filled, tree: None })
     }
+}
+
+/// The variables of a combination, those in their values filled in. `None` if one becomes too long.
+fn resolved(chosen: &[&AxisVariant]) -> Option<Vec<Variable>> {
+    let mut open: Vec<Variable> = chosen.iter().flat_map(|variant| &variant.variables).cloned().collect();
+    let mut done: Vec<Variable> = Vec::new();
+    // None contains itself, so each round has one that needs nothing but those that are done.
+    while !open.is_empty() {
+        let is_done = |name: &str| done.iter().any(|it| it.name == name);
+        let is_ready = |it: &Variable| references(&it.raw).iter().all(|reference| reference.name.is_none_or(is_done));
+        let ready: Vec<Variable> = open.extract_if(.., |variable| is_ready(variable)).collect();
+        if ready.is_empty() {
+            return None;
+        }
+        for mut variable in ready {
+            if let Some(text) = &mut variable.text {
+                *text = applied(text, &edits(text, &[(0..text.len(), false)], &done), LONGEST_VALUE)?;
+            }
+            variable.raw = applied(&variable.raw, &edits(&variable.raw, &variable.scalars, &done), LONGEST_VALUE)?;
+            done.push(variable);
+        }
+    }
+    Some(done)
+}
+
+/// What is filled in for the variables in these scalars of a text.
+fn edits<'a>(text: &str, scalars: &[(Range<usize>, bool)], variables: &'a [Variable]) -> Vec<(Range<usize>, &'a str)> {
+    let mut edits = Vec::new();
+    for (scalar, plain) in scalars {
+        for reference in references(text.get(scalar.clone()).unwrap_or_default()) {
+            let range = scalar.start + reference.range.start..scalar.start + reference.range.end;
+            let value = match reference.name.map(|name| variables.iter().find(|it| it.name == name)) {
+                None => "$",
+                Some(None) => continue,
+                Some(Some(variable)) if *plain && range == *scalar => &variable.raw,
+                Some(Some(variable)) => variable.text.as_ref().unwrap_or(&variable.raw),
+            };
+            edits.push((range, value));
+        }
+    }
+    edits
+}
+
+/// The text with these edits, which are in its order. `None` if it would be longer than `most`.
+fn applied(text: &str, edits: &[(Range<usize>, &str)], most: usize) -> Option<String> {
+    let added: usize = edits.iter().map(|(range, value)| value.len().saturating_sub(range.len())).sum();
+    if text.len() + added > most {
+        return None;
+    }
+    let mut filled = String::with_capacity(text.len() + added);
+    let mut copied = 0;
+    for (range, value) in edits {
+        filled.push_str(text.get(copied..range.start).unwrap_or_default());
+        filled.push_str(value);
+        copied = range.end;
+    }
+    filled.push_str(text.get(copied..).unwrap_or_default());
+    Some(filled)
 }
 
 struct Scalar {
@@ -255,6 +390,16 @@ struct Scalar {
 }
 
 impl Axis {
+    /// What a condition calls a variant: of an axis in list form, the variant `checksum-1` of `checksum` is `1`.
+    fn short<'a>(&self, variant: &'a AxisVariant) -> &'a str {
+        let below = variant.label.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('-'));
+        below.filter(|_| self.in_list_form).unwrap_or(&variant.label)
+    }
+
+    fn is(&self, variant: &AxisVariant, word: &str) -> bool {
+        self.short(variant) == word
+    }
+
     /// Those of the first variant; the others have the same.
     fn variables(&self) -> &[Variable] {
         self.variants.first().map_or(&[], |variant| &variant.variables)
@@ -269,7 +414,8 @@ fn read_axis(entry: &Entry, text: &str, found: &mut Vec<Diagnostic>) -> Option<A
         Value::Map(entries) => entries.iter().filter_map(|variant| map_variant(variant, text, found)).collect(),
         Value::Scalar { .. } => Vec::new(),
     };
-    let axis = Axis { place: entry.place, variants };
+    let in_list_form = matches!(entry.value.value, Value::List(_));
+    let axis = Axis { name: entry.key.clone(), in_list_form, place: entry.place, variants };
     if found.len() > before {
         return None;
     }
@@ -297,9 +443,6 @@ fn same_variables(axis: &Axis, name: &str, found: &mut Vec<Diagnostic>) {
                     .context(variable.place, format!("`{}` does", defines.label)),
             );
         }
-    }
-    if axis.variables().is_empty() {
-        found.push(Diagnostic::new(axis.place, format!("the axis `{name}` defines no variable")));
     }
 }
 
@@ -364,7 +507,7 @@ fn variable(name: &str, place: Place, value: &Node, text: &str, found: &mut Vec<
             return None;
         }
     };
-    let odd = |c: char| c.is_control() || c == '\\' || c == '$';
+    let odd = |c: char| c.is_control() || c == '\\';
     if value.is_absent()
         || raw.len() > LONGEST_VALUE
         || raw.contains(odd)
@@ -373,11 +516,19 @@ fn variable(name: &str, place: Place, value: &Node, text: &str, found: &mut Vec<
         let message = format!("the variable `{name}` has a value that can't be filled in");
         found.push(
             Diagnostic::new(value.place, message)
-                .help(format!("one line of at most {LONGEST_VALUE} bytes, without quotes within, `$` or `\\`")),
+                .help(format!("one line of at most {LONGEST_VALUE} bytes, without quotes within, or `\\`")),
         );
         return None;
     }
-    Some(Variable { name: name.to_owned(), place, raw, text: meant })
+    let scalars = match &value.value {
+        Value::List(items) => items.as_slice(),
+        Value::Scalar { .. } | Value::Map(_) => std::slice::from_ref(value),
+    };
+    let start = value.range.start;
+    let within = |scalar: &Node| scalar.range.start.saturating_sub(start)..scalar.range.end.saturating_sub(start);
+    let is_plain = |scalar: &Node| matches!(scalar.value, Value::Scalar { plain: true, .. });
+    let scalars = scalars.iter().map(|scalar| (within(scalar), is_plain(scalar))).collect();
+    Some(Variable { name: name.to_owned(), place, raw, scalars, text: meant })
 }
 
 /// The variable of a `repeat` step, which is filled in when the steps are read.
@@ -437,6 +588,38 @@ mod tests {
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].place().map(|place| place.line), Some(4));
         assert!(variants[0].text.contains("steps: [$n, x]"), "{}", variants[0].text);
+    }
+
+    #[test]
+    fn variables_stand_in_keys_and_in_other_variables() {
+        let text = "matrix:\n  family:\n    v4: { net: 10.0.1, second: $net.2, both: [$second, \"$net.3\"], host: c }\n    \
+                    v6: { net: \"dead:beef:\", second: \"$net:2\", both: [$second], host: d }\n  \
+                    far: [$second, x$host]\na: $second\nb: $both\n$host: $far\nc: $net\n";
+        let (variants, found) = variants(text);
+        assert_eq!(found, []);
+        let filled: Vec<_> = variants.iter().map(|it| it.text.split_once("\na: ").unwrap().1).collect();
+        assert_eq!(filled[0], "10.0.1.2\nb: [10.0.1.2, \"10.0.1.3\"]\nc: 10.0.1.2\nc: 10.0.1\n");
+        assert_eq!(filled[3], "\"dead:beef::2\"\nb: [\"dead:beef::2\"]\nd: xd\nc: \"dead:beef:\"\n");
+    }
+
+    #[test]
+    fn a_variable_that_contains_itself_is_refused() {
+        let text = "matrix: { a: { x: { b: $c, c: $b } } }\nv: $b\n";
+        let mut found = Vec::new();
+        let root = parse(0, text, &mut found).unwrap();
+        Matrix::read(&root, text, &mut found);
+        assert_eq!(found.iter().map(Diagnostic::message).collect::<Vec<_>>(), ["the variable `b` contains itself"]);
+    }
+
+    #[test]
+    fn what_a_variant_decides_is_decided_in_its_text() {
+        let text = "matrix: { family: { v4: {}, v6: {} }, sum: [0, 1] }\n\
+                    steps: [{ when: family=v6, a: $sum }, { when: [not family=v6, tbf], b: { when: sum=1, is: 2 } }]\n";
+        let (variants, found) = variants(text);
+        assert_eq!(found, []);
+        let steps: Vec<_> = variants.iter().map(|it| it.text.split_once("steps: ").unwrap().1).collect();
+        assert_eq!(steps[1], "[{ when: never, a: 1 }, { when: [always, tbf], b: { when: always, is: 2 } }]\n");
+        assert_eq!(steps[2], "[{ when: always, a: 0 }, { when: [never, tbf], b: { when: never, is: 2 } }]\n");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
+mod decided;
 mod diagnostic;
 mod expansion;
 mod file;
@@ -163,6 +164,7 @@ impl Reading<'_> {
             None => yaml::parse(0, &source.text, &mut self.found)?,
         };
         self.found.extend(renamed::renew(&mut root, source, self.label.is_some()));
+        decided::decide(&mut root);
         let topology = self.topology(&root, topology);
         let topology_missing = topology.is_none() && root.get("topology").is_some();
         let reader = read::Reader::new(self.unresolved);

@@ -166,10 +166,10 @@ impl Schema {
     /// The condition of an item or a choice.
     fn when(&mut self) -> Value {
         self.define("when".to_owned(), |_| {
-            let condition = json!({ "type": "string", "pattern": format!("^(not +)?({})$|\\$[a-z]", features(true)) });
+            let condition = json!({ "type": "string", "pattern": format!("^(not +)?({}|[^= ]+=[^= ]+)$|\\$[a-z]", features(true)) });
             json!({
                 "anyOf": [condition, { "type": "array", "items": condition, "minItems": 1 }],
-                "description": "Only on kernels with this feature; `not` in front of it: without it.",
+                "description": "Only on kernels with this feature, or in this variant of the matrix; `not` in front of it: not there.",
             })
         })
     }
