@@ -1,16 +1,19 @@
 //! The arguments, as clap reads them.
 
+use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use crate::judge::Snapshots;
 use crate::scenario::model::Feature;
 
-use super::select::Partition;
+use super::select::Shard;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -100,7 +103,7 @@ pub(super) struct RunArgs {
     ///
     /// A scenario's label alone decides on its shard.
     #[arg(long, value_name = "K/N")]
-    pub(super) partition: Option<Partition>,
+    pub(super) shard: Option<Shard>,
     /// List the scenarios instead of running them
     #[arg(long, conflicts_with = "dry_run")]
     pub(super) list: bool,
@@ -177,14 +180,35 @@ pub(super) struct RunArgs {
     pub(super) fail_fast: bool,
     /// Multiply all timeouts by N, for slow machines [default: 1; 4 with `vm`]
     ///
-    /// Deadlines, quiet periods, and the timeout of ADD_ADDR.
+    /// Timeouts of steps, quiet periods, and the timeout of ADD_ADDR.
     #[arg(long, value_name = "N")]
-    pub(super) patience: Option<NonZeroU32>,
+    pub(super) timeout_scale: Option<NonZeroU32>,
     /// Fail instead of skipping if one of these features is missing
     ///
     /// `all` stands for every feature that a scenario asks for.
     #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = requirement)]
     pub(super) require: Vec<Requirement>,
+}
+
+/// Options with an old name.
+const RENAMED: [(&str, &str); 2] = [("--partition", "--shard"), ("--patience", "--timeout-scale")];
+
+impl Cli {
+    /// Reads the command line. An old name of an option is an error that tells the new one.
+    pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        Self::try_parse_from(arguments).map_err(|mut error| {
+            let unknown = match error.get(ContextKind::InvalidArg) {
+                Some(ContextValue::String(unknown)) if error.kind() == ErrorKind::UnknownArgument => unknown.as_str(),
+                _ => "",
+            };
+            if let Some((old, new)) = RENAMED.iter().find(|(old, _)| *old == unknown) {
+                let tip = StyledStr::from(format!("`{old}` was renamed to `{new}`"));
+                error.remove(ContextKind::SuggestedArg);
+                error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip]));
+            }
+            error
+        })
+    }
 }
 
 /// How results are printed.
@@ -497,6 +521,21 @@ mod tests {
         assert_eq!(run.paths, [PathBuf::from("./check")]);
         let Some(Command::Run(run)) = parse(&["run", "check"]).command else { panic!("not `run`") };
         assert_eq!(run.paths, [PathBuf::from("check")]);
+    }
+
+    #[test]
+    fn an_old_name_of_an_option_tells_the_new_one() {
+        for (old, new) in RENAMED {
+            for command in [&["mptcplab"][..], &["mptcplab", "run"], &["mptcplab", "vm", "--kernel", "x"]] {
+                for argument in [old.to_owned(), format!("{old}=2")] {
+                    let arguments = [command, &["a.yaml", &argument, "2"]].concat();
+                    let error = Cli::read(arguments.into_iter().map(OsString::from)).unwrap_err();
+                    assert_eq!(error.exit_code(), 2);
+                    assert!(error.to_string().contains(&format!("`{old}` was renamed to `{new}`")), "{error}");
+                    assert!(!error.to_string().contains("similar"), "{error}");
+                }
+            }
+        }
     }
 
     #[test]

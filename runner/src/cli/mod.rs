@@ -34,7 +34,7 @@ mod work;
 
 use std::io::{BufRead, BufReader, Read as _};
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 
 use crate::report::Printer;
 use crate::report::Role;
@@ -60,7 +60,7 @@ pub fn main() -> std::process::ExitCode {
     if bisecting {
         interrupt::end_with(Exit::Undecided);
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) if bisecting && error.use_stderr() => {
             // There is nowhere else to say it.

@@ -77,8 +77,8 @@ fn prepare(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<(Vec<
             return Err(Exit::Usage);
         }
     }
-    if let Some(partition) = args.partition {
-        scenarios.retain(|scenario| partition.has(scenario));
+    if let Some(shard) = args.shard {
+        scenarios.retain(|scenario| shard.has(scenario));
         if scenarios.is_empty() {
             // No error: there may be more machines than scenarios.
             printer.note(&format!("none of {all} is in this part"));
@@ -148,7 +148,7 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
         report_trouble(printer, &trouble);
         Exit::Environment
     })?;
-    lab.be_patient(args.patience);
+    lab.be_patient(args.timeout_scale);
     let pool: Pool<Done> = Pool::new();
     lab.watch_interruptions(Box::new(pool.interrupter())).map_err(|trouble| {
         report_trouble(printer, &trouble);

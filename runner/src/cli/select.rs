@@ -1,4 +1,4 @@
-//! Which of the scenarios run: `--filter` and `--partition`.
+//! Which of the scenarios run: `--filter` and `--shard`.
 
 use std::num::NonZeroU64;
 use std::str::FromStr;
@@ -6,18 +6,18 @@ use std::str::FromStr;
 use crate::files::digest::Digest;
 use crate::scenario::model::Scenario;
 
-/// `--partition K/N`: shard K of N.
+/// `--shard K/N`: shard K of N.
 ///
-/// A scenario's part follows from its label alone (FNV-1a of its bytes, modulo N): other scenarios that come or go move
+/// A scenario's shard follows from its label alone (FNV-1a of its bytes, modulo N): other scenarios that come or go move
 /// it nowhere, and it is the same on each machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Partition {
+pub(super) struct Shard {
     /// From 0.
     part: u64,
     of: NonZeroU64,
 }
 
-impl FromStr for Partition {
+impl FromStr for Shard {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -29,7 +29,7 @@ impl FromStr for Partition {
     }
 }
 
-impl Partition {
+impl Shard {
     pub(super) fn has(self, scenario: &Scenario) -> bool {
         Digest::new().bytes(scenario.label().as_bytes()).number() % self.of == self.part
     }
@@ -78,7 +78,7 @@ mod tests {
 
     #[test]
     fn each_scenario_is_in_one_part() {
-        let parts: Vec<Partition> = ["1/3", "2/3", "3/3"].map(|text| text.parse().unwrap()).to_vec();
+        let parts: Vec<Shard> = ["1/3", "2/3", "3/3"].map(|text| text.parse().unwrap()).to_vec();
         let mut sizes = [0; 3];
         for number in 0..100 {
             let scenario = Scenario { file: format!("scenarios/{number}.yaml").into(), ..example::scenario() };
@@ -103,7 +103,7 @@ mod tests {
     #[test]
     fn nonsense_is_refused() {
         for text in ["", "1", "0/4", "5/4", "1/0", "-1/4", "a/b", "1/2/3"] {
-            assert!(text.parse::<Partition>().is_err(), "{text}");
+            assert!(text.parse::<Shard>().is_err(), "{text}");
         }
     }
 }

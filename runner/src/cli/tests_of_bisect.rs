@@ -69,7 +69,7 @@ fn what_was_not_run_can_not_tell() {
     let interrupted = said(Exit::Undecided, "can't tell: the run was interrupted");
     assert_eq!(bisect(&["a_interrupt.yaml", "b.yaml"]), interrupted);
     // The one scenario is in one of the parts.
-    let part = |part: &str| bisect_with(&Fake::default(), &["--partition", part, "FOLDER"], &["a.yaml"]).0;
+    let part = |part: &str| bisect_with(&Fake::default(), &["--shard", part, "FOLDER"], &["a.yaml"]).0;
     let parts = [part("1/2"), part("2/2")];
     assert!(parts.contains(&Exit::Passed) && parts.contains(&Exit::Undecided), "{parts:?}");
     let unwritten = bisect_with(&Fake::default(), &["--junit", "/proc/nonexistent", "FOLDER"], &["a.yaml"]);

@@ -183,7 +183,7 @@ fn parts_share_the_scenarios() {
     let files: Vec<String> = (0..20).map(|number| format!("s{number:02}.yaml")).collect();
     let files: Vec<&str> = files.iter().map(String::as_str).collect();
     let part = |part: &str| {
-        let (exit, out, _) = mptcplab(&["--list", "--partition", part, "FOLDER"], &files);
+        let (exit, out, _) = mptcplab(&["--list", "--shard", part, "FOLDER"], &files);
         assert_eq!(exit, Exit::Passed);
         out.lines().map(str::to_owned).collect::<Vec<_>>()
     };

@@ -148,7 +148,7 @@ impl Lab for Remote {
         // A second call finds the first one's guest, which is as good.
         let _ = self.guest.set(guest);
         let Answer::Entered { log, kernel, processors } =
-            self.ask(&Question::Enter { patience: self.args.run.patience.unwrap_or(PATIENCE) })?
+            self.ask(&Question::Enter { patience: self.args.run.timeout_scale.unwrap_or(PATIENCE) })?
         else {
             return Err(confused());
         };
