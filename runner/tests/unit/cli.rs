@@ -348,3 +348,41 @@ fn a_step_of_a_bisection_builds_and_runs() {
     assert_eq!(step("lab", &[("CONFIG", "no-such-file")], &["a.yaml"]), (Some(255), String::new()));
     assert_eq!(step("lab", &[], &[]), (Some(255), String::new()));
 }
+
+#[test]
+fn check_fix_rewrites_old_words_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let old = "title: t\nabout: a\nlinks: { l: { ends: { a: {}, b: {} } } } # on: here\nalone:  on\nexpect: { endpoints: { a: [] } }\n";
+    let topologies = at("topologies");
+    std::fs::create_dir(&topologies).unwrap();
+    std::fs::write(topologies.join("t.yaml"), "namespaces: { a: { forwarding: on } }\n").unwrap();
+    std::fs::write(at("a.yaml"), old).unwrap();
+    std::os::unix::fs::symlink(at("a.yaml"), at("link.yaml")).unwrap();
+    let variable = old.replace("alone:  on", "matrix: { v: [on, \"off\"] }\nexclusive: $v");
+    std::fs::write(at("v.yaml"), &variable).unwrap();
+    let run = |names: &[&str]| {
+        let paths: Vec<String> = names.iter().map(|name| at(name).display().to_string()).collect();
+        let arguments: Vec<&str> = ["check", "--fix"].into_iter().chain(paths.iter().map(String::as_str)).collect();
+        let output = mptcplab(&arguments);
+        let replace = |text: String| text.replace(&folder.path().display().to_string(), "FOLDER");
+        (output.status.code(), replace(stdout(&output)), replace(stderr(&output)))
+    };
+
+    let (code, _, said) = run(&["link.yaml"]);
+    assert_eq!(code, Some(2));
+    assert!(said.contains("can't rewrite `FOLDER/link.yaml`: `FOLDER/link.yaml` is a symbolic link"), "{said}");
+    assert_eq!(std::fs::read_to_string(at("a.yaml")).unwrap(), old);
+
+    let rewritten = "rewrote FOLDER/a.yaml: 2 words\nrewrote FOLDER/topologies/t.yaml: 1 word\n";
+    let (code, out, said) = run(&["a.yaml", "topologies/t.yaml"]);
+    assert_eq!((code, out.as_str()), (Some(0), format!("{rewritten}1 scenario without errors\n").as_str()), "{said}");
+    assert_eq!(std::fs::read_to_string(at("a.yaml")).unwrap(), old.replace("alone:  on", "exclusive:  true"));
+    assert_eq!(std::fs::read_to_string(at("topologies/t.yaml")).unwrap(), "namespaces: { a: { forwarding: true } }\n");
+    assert_eq!(run(&["a.yaml", "topologies/t.yaml"]).1, "1 scenario without errors\n");
+
+    let (code, out, said) = run(&["v.yaml"]);
+    assert_eq!((code, out.as_str()), (Some(2), "rewrote FOLDER/v.yaml: 1 word\n"), "{said}");
+    assert!(said.contains("rewrites it, unless it is the value of a variable"), "{said}");
+    assert_eq!(std::fs::read_to_string(at("v.yaml")).unwrap(), variable.replace("[on,", "[\"on\","));
+}

@@ -388,3 +388,171 @@ proptest! {
         }
     }
 }
+
+/// All YAML files of the repository.
+fn all_files() -> Vec<(PathBuf, String)> {
+    go_to_root();
+    let mut folders = vec![PathBuf::from(".")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            if path.is_dir() && !path.is_symlink() {
+                let skipped = ["./target", "./.git"].iter().any(|other| path == Path::new(other));
+                folders.extend((!skipped).then_some(path));
+            } else if path.extension().is_some_and(|extension| extension == "yaml" || extension == "yml") {
+                // One fixture is no text.
+                files.extend(std::fs::read_to_string(&path).ok().map(|text| (path, text)));
+            }
+        }
+    }
+    files.sort();
+    assert!(files.len() > 300, "{}", files.len());
+    files
+}
+
+/// Is about old words.
+fn has_old_words(path: &Path) -> bool {
+    path.ends_with("fixtures/bad/old-words.yaml") || path.ends_with("fixtures/bad/old-words-in-variables.yaml")
+}
+
+/// `ci/yaml-1.1` says the same with a reader of YAML 1.1.
+#[test]
+fn readers_of_yaml_1_1_and_1_2_read_the_same_in_each_file() {
+    for (path, text) in all_files() {
+        let rewritten = scenario::fix(&path, &text);
+        assert_eq!(rewritten.changes > 0, has_old_words(&path), "{}", path.display());
+        if rewritten.changes == 0 {
+            assert_eq!(rewritten.text, text, "{}", path.display());
+        }
+    }
+}
+
+/// The text with those of its words in their old spelling for which `old` says so, and how many these are.
+fn old_spelling(text: &str, mut old: impl FnMut() -> bool) -> (String, usize) {
+    const WORDS: [(&str, &str, &str); 5] = [
+        ("", "connection: ", "on: "),
+        ("", "timeout: ", "deadline: "),
+        ("", "exclusive: ", "alone: "),
+        (": ", "true", "on"),
+        (": ", "false", "off"),
+    ];
+    let (mut spelled, mut count, mut apart) = (String::new(), 0, false);
+    for line in text.split_inclusive('\n') {
+        let mut at = 0;
+        // Prose, and values of variables.
+        let begins = line.starts_with("matrix:") || line.starts_with("about:");
+        apart = begins || (apart && (line.starts_with(' ') || line.trim().is_empty()));
+        while let Some(rest) = line.get(at..).filter(|rest| !rest.is_empty()) {
+            let before = &line[..at];
+            let ends_a_key = before.ends_with(": ") && !before.ends_with("all: ") && !before.contains('#');
+            let begins_a_key = before.ends_with("{ ") || before.ends_with(", ") || before.trim().is_empty();
+            let found = WORDS.iter().find(|(place, word, _)| {
+                let after = rest.get(word.len()..).unwrap_or_default();
+                let whole = place.is_empty() || after.starts_with([' ', ',', '\n']);
+                rest.starts_with(word) && whole && if place.is_empty() { begins_a_key } else { ends_a_key }
+            });
+            match found {
+                Some((_, word, other)) if !apart && old() => {
+                    spelled.push_str(other);
+                    at += word.len();
+                    count += 1;
+                }
+                _ => {
+                    let next = rest.chars().next().map_or(1, char::len_utf8);
+                    spelled.push_str(&rest[..next]);
+                    at += next;
+                }
+            }
+        }
+    }
+    (spelled, count)
+}
+
+#[test]
+fn a_fix_of_each_file_in_its_old_spelling_is_the_file() {
+    let mut all = 0;
+    for (path, text) in all_files() {
+        if path.starts_with("./fixtures/bad") || path.starts_with("./.github") {
+            continue;
+        }
+        let (old, count) = old_spelling(&text, || true);
+        let rewritten = scenario::fix(&path, &old);
+        assert_eq!(rewritten.text, text, "{}", path.display());
+        assert_eq!(rewritten.changes, count, "{}", path.display());
+        all += count;
+    }
+    assert!(all > 1_500, "{all}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whichever words of a file are old, whatever else is in it: comments and layout stay.
+    #[test]
+    fn a_fix_changes_old_words_and_nothing_else(mask: u64, comment in "[ -~é]{0,20}", windows: bool) {
+        let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../fixtures/good/every-key.yaml"));
+        let text = format!("# {comment}\n{}\n# {comment}", text.expect("the fixture"));
+        let text = if windows { text.replace('\n', "\r\n") } else { text };
+        let mut bits = mask;
+        let (old, count) = old_spelling(&text, || {
+            bits = bits.rotate_left(1);
+            bits & 1 == 1
+        });
+        let rewritten = scenario::fix(Path::new("x.yaml"), &old);
+        prop_assert_eq!(&rewritten.text, &text);
+        prop_assert_eq!(rewritten.changes, count);
+        prop_assert_eq!(scenario::fix(Path::new("x.yaml"), &text).changes, 0);
+    }
+}
+
+#[test]
+fn what_a_fix_can_say_it_says_and_leaves_the_rest() {
+    go_to_root();
+    let path = Path::new("fixtures/bad/old-words.yaml");
+    let fixed = scenario::fix(path, &std::fs::read_to_string(path).expect("the fixture"));
+    insta::assert_snapshot!(fixed.text, @r#"
+    title: "on"
+    about: Words that were renamed, and plain scalars that YAML 1.1 reads in another way.
+    exclusive: true
+    topology: one-link
+    steps:
+      - connect: { name: main, from: client, to: server, address: 10.0.1.1, handshake: false, port: "010" }
+      - transfer: { connection: main, each_way: 1 KiB, timeout: 2 s } # a comment
+      - transfer: { on: main, connection: main, each_way: 1 KiB }
+      - repeat: { variable: "n", from: 1, to: 2, steps: [get_endpoint: { in: client, id: $n }] }
+      - close: { connection: main, by: client }
+    expect:
+      events: { client: { partial: true, list: [created: { connection: main, server_side: false }] } }
+      subflows: { "on": { client: [{ backup: { when: tbf, is: true, else: false } }] } }
+    "#);
+    let again = scenario::fix(path, &fixed.text);
+    assert_eq!((again.changes, &again.text), (0, &fixed.text));
+    let kernels = scenario::fix(Path::new("k.yaml"), "paths: [a]\nkernels: [{ name: off, image: b, kvm: off }]\n");
+    assert_eq!(kernels.text, "paths: [a]\nkernels: [{ name: \"off\", image: b, kvm: false }]\n");
+    assert_eq!(kernels.kind, scenario::FileKind::Kernels);
+}
+
+/// Recordings of format 1 have the words that the language had then.
+#[test]
+fn recordings_of_format_1_are_judged_as_those_of_today() {
+    go_to_root();
+    let stored = std::fs::read("fixtures/fuzz/recording.jsonl").expect("a recording");
+    let mut recording = mptcplab::recording::read(stored.as_slice()).expect("a recording");
+    assert_eq!(recording.header.format, 1);
+    let judged = |recording: &mptcplab::recording::Recording| {
+        let scenario = scenario::load_recorded(&recording.header).unwrap_or_else(|errors| panic!("{errors}"));
+        let verdict = mptcplab::judge::judge(&scenario, recording);
+        format!("{verdict:?}\n{}", mptcplab::judge::canonical(&scenario, recording))
+    };
+    let old = judged(&recording);
+    recording.header.format = mptcplab::recording::FORMAT;
+    let errors = scenario::load_recorded(&recording.header).expect_err("old words").to_string();
+    assert!(errors.contains("`on` was renamed: write `connection`"), "{errors}");
+    for source in &mut recording.header.sources {
+        source.text = scenario::fix(Path::new("x.yaml"), &source.text).text;
+    }
+    assert_eq!(judged(&recording), old);
+    let text = String::from_utf8(stored).expect("text").replace("\"format\":1", "\"format\":3");
+    let error = mptcplab::recording::read(text.as_bytes()).expect_err("a format from the future").to_string();
+    assert!(error.contains("format 3 is not known") && error.ends_with("reads formats 1 to 2"), "{error}");
+}
