@@ -47,10 +47,10 @@ namespaces:
     endpoints: [{{ address: 10.0.2.1, flags: [signal] }}]
 steps:
   - repeat:
-      variable: n
+      variable: number
       from: 1
       to: {connections}
-      steps: [connect: {{ name: c$n, from: client, to: server, address: 10.0.1.1 }}]
+      steps: [connect: {{ name: c$number, from: client, to: server, address: 10.0.1.1 }}]
   - wait: {{ subflows: {{ c1: 3 }}, timeout: 10 ms }}
 "
     )
