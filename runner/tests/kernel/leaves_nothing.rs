@@ -51,9 +51,11 @@ steps:
 expect: { counters: { server: { MPTcpExtMPCapableSYNRX: 1 } } }
 ";
 
+type Body = fn() -> Outcome;
+
 /// The tests of this suite.
 pub fn tests() -> Vec<Test> {
-    let tests: [(&str, fn() -> Outcome); 5] = [
+    let tests: [(&str, Body); 5] = [
         ("nothing_is_left_after_sigkill", nothing_is_left_after_sigkill),
         ("signals_leave_no_namespace", signals_leave_no_namespace),
         ("the_network_outside_stays_as_it_is", the_network_outside_stays_as_it_is),

@@ -47,6 +47,7 @@ impl Test {
     }
 
     /// Runs only with `--ignored`.
+    #[must_use]
     pub fn on_demand(self) -> Self {
         Self { on_demand: true, ..self }
     }
@@ -90,11 +91,11 @@ fn main() -> ExitCode {
     let network = testbed::network();
     // One test at a time: set-ups beside each other wait for RTNL, and a run that is held up by it is rightly an error.
     let one = Arguments { test_threads: Some(1), ..arguments.clone() };
-    // The program enters a user namespace by itself, so these come before this process does: there is no way back.
     let required = || -> Outcome {
         require::required_tests_are_never_ignored();
         Ok(Completion::Completed)
     };
+    // The program enters a user namespace by itself, so these come before this process does: there is no way back.
     let programs = [
         ("require", vec![Test::new("required_tests_are_never_ignored", required)]),
         ("run", run::tests()),

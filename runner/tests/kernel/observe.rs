@@ -26,11 +26,12 @@ use super::at_home;
 use super::require::machine_lacks;
 
 type Outcome = Result<(), Failed>;
+type Body = fn() -> Outcome;
 
 const SERVER_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1));
 const SERVER_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1));
 
-const TESTS: [(&str, fn() -> Outcome); 11] = [
+const TESTS: [(&str, Body); 11] = [
     ("a_capture_shows_the_handshake_in_order", a_capture_shows_the_handshake_in_order),
     ("a_capture_accounts_for_each_byte", a_capture_accounts_for_each_byte),
     ("a_capture_bears_the_time_of_day", a_capture_bears_the_time_of_day),
@@ -46,7 +47,7 @@ const TESTS: [(&str, fn() -> Outcome); 11] = [
 
 /// The tests of this suite.
 pub fn tests() -> Vec<super::Test> {
-    let test = |(name, body): (&'static str, fn() -> Outcome)| {
+    let test = |(name, body): (&'static str, Body)| {
         super::Test::new(name, move || match OBSTACLE.as_deref() {
             Some(reason) => machine_lacks(reason),
             None => body().map(|()| Completion::Completed),
