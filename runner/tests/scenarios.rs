@@ -89,6 +89,7 @@ fn only_a_pass_completes() -> Result<(), Failed> {
         detail: String::new(),
         at: None,
         reasons: Vec::new(),
+        values: None,
     };
     let ignored = |result: Outcome| match result {
         Ok(Completion::Ignored { reason }) => reason,

@@ -187,7 +187,15 @@ impl Lab for Fake {
         let detail = if is_new { "the text of it\n".to_owned() } else { String::new() };
         let summary = "2 expected, 1 observed".to_owned();
         let kind = if is_new { FindingKind::SnapshotNew } else { FindingKind::Subflows };
-        Verdict::Failed(vec![Finding { kind, place: None, summary, detail, at: None, reasons: Vec::new() }])
+        Verdict::Failed(vec![Finding {
+            kind,
+            place: None,
+            summary,
+            detail,
+            at: None,
+            reasons: Vec::new(),
+            values: None,
+        }])
     }
 
     fn candidate(&self, scenario: &Scenario, recording: &Recording) -> Candidate {

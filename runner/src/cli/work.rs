@@ -104,7 +104,15 @@ fn without(
 }
 
 fn setup_finding(summary: String) -> Finding {
-    Finding { kind: FindingKind::Setup, place: None, summary, detail: String::new(), at: None, reasons: Vec::new() }
+    Finding {
+        kind: FindingKind::Setup,
+        place: None,
+        summary,
+        detail: String::new(),
+        at: None,
+        reasons: Vec::new(),
+        values: None,
+    }
 }
 
 fn trouble_finding(trouble: Trouble) -> Finding {

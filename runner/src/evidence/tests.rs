@@ -65,6 +65,7 @@ fn verdict() -> Verdict {
         detail,
         at: None,
         reasons: Vec::new(),
+        values: None,
     }])
 }
 

@@ -37,4 +37,4 @@ pub(crate) use outcome::{brief_outcome_words, call_words, contradiction_words, o
 pub use reasons::{Cause, Idle, Many, Reason, Syns, Unused};
 pub use snapshot::{Accepted, Candidate, Change, Snapshots, snapshot_difference, snapshot_path};
 pub(crate) use snapshot::{remove_snapshot, snapshot_suffix};
-pub use verdict::{Finding, FindingKind, Verdict, verdict};
+pub use verdict::{Finding, FindingKind, Values, Verdict, verdict};

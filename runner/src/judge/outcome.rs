@@ -210,11 +210,11 @@ mod tests {
         let outcome = StepOutcome::timed_out(conditions, vec![seen], Duration::from_millis(300));
         insta::assert_snapshot!(
             outcome_words(&outcome),
-            @"timed out after 300 ms waiting for 3 subflows on both sides of `main`; the client has 1: 10.0.1.2:40000 → 10.0.1.1:8080, 10.0.1.2:40001 → 10.0.1.1:8080 (SYN_SENT)"
+            @"timed out after 300 ms waiting for 3 subflows on both sides of `main`; the client has 1: 10.0.1.2:40000 → 10.0.1.1:8080, 10.0.1.2:40001 → 10.0.1.1:8080 (SYN-SENT)"
         );
         insta::assert_snapshot!(
             brief_outcome_words(&outcome),
-            @"timed out: the client has 1: 10.0.1.2:40000 → 10.0.1.1:8080, 10.0.1.2:40001 → 10.0.1.1:8080 (SYN_SENT)"
+            @"timed out: the client has 1: 10.0.1.2:40000 → 10.0.1.1:8080, 10.0.1.2:40001 → 10.0.1.1:8080 (SYN-SENT)"
         );
     }
 

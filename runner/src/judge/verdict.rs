@@ -1,7 +1,10 @@
 //! What a run came to: the [`Verdict`], with a [`Finding`] for each thing that was not as expected.
 
+use serde::Serialize;
+use serde_json::{Value, json};
+
 use crate::recording::Recording;
-use crate::scenario::model::{Place, Scenario};
+use crate::scenario::model::{Place, Range, Scenario};
 
 use super::checks::findings;
 use super::names::Names;
@@ -38,6 +41,27 @@ pub struct Finding {
     pub at: Option<u64>,
     /// What the recording shows that may explain it. Only the first finding of a run has any.
     pub reasons: Vec<Reason>,
+    /// What was expected and what was observed, as values for other programs, where there are such.
+    pub values: Option<Box<Values>>,
+}
+
+/// What was expected and what was observed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Values {
+    /// A number, a range (`at_least`, `at_most`), or what has several fields.
+    pub expected: Value,
+    /// Of the same form; a range is compared with a number.
+    pub observed: Value,
+}
+
+/// A range as a value: a number if it is one.
+pub(super) fn range_value(range: &Range) -> Value {
+    match (*range.start(), *range.end()) {
+        (start, end) if start == end => json!(start),
+        (start, u64::MAX) => json!({ "at_least": start }),
+        (0, end) => json!({ "at_most": end }),
+        (start, end) => json!({ "at_least": start, "at_most": end }),
+    }
 }
 
 /// The kinds of checks.
@@ -130,7 +154,15 @@ impl FindingKind {
 impl Finding {
     /// A finding without place, detail and time.
     pub(super) fn new(kind: FindingKind, summary: impl Into<String>) -> Self {
-        Self { kind, place: None, summary: summary.into(), detail: String::new(), at: None, reasons: Vec::new() }
+        Self {
+            kind,
+            place: None,
+            summary: summary.into(),
+            detail: String::new(),
+            at: None,
+            reasons: Vec::new(),
+            values: None,
+        }
     }
 
     /// Where the expectation is written.
@@ -144,6 +176,15 @@ impl Finding {
     #[must_use]
     pub(super) fn detailed(mut self, detail: impl Into<String>) -> Self {
         self.detail = detail.into();
+        self
+    }
+
+    /// What was expected and observed, as values.
+    #[must_use]
+    pub(super) fn valued(mut self, expected: impl Serialize, observed: impl Serialize) -> Self {
+        let value = |what: Result<Value, _>| what.unwrap_or(Value::Null);
+        let (expected, observed) = (serde_json::to_value(expected), serde_json::to_value(observed));
+        self.values = Some(Box::new(Values { expected: value(expected), observed: value(observed) }));
         self
     }
 

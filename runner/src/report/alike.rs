@@ -129,6 +129,7 @@ mod tests {
             detail: detail.to_owned(),
             at: None,
             reasons: Vec::new(),
+            values: None,
         }]
     }
 

@@ -170,5 +170,6 @@ pub(super) fn finding() -> Finding {
         detail: "other counters that moved:\n  MPTcpExtMPCapableSYNRX 1\n\u{1b}[2J".to_owned(),
         at: Some(700_000),
         reasons: Vec::new(),
+        values: None,
     }
 }

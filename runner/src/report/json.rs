@@ -55,13 +55,18 @@ struct JsonFinding<'a> {
     at_ns: Option<u64>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected: Option<&'a serde_json::Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    observed: Option<&'a serde_json::Value>,
 }
 
 /// The object, without a line feed at its end.
 ///
 /// `verdict` is `passed`, `failed`, `skipped` or `error`; `reason` says why it was skipped; `stalled` is
 /// there, and true, if it is an error because something came too late; `at_ns` are nanoseconds
-/// since the start of the run. `snapshot` is `not_compared` with `--no-snapshot`.
+/// since the start of the run. A finding has `expected` and `observed` where they are values: numbers, ranges (`at_least`,
+/// `at_most`), limits, the conditions of a timeout and what was seen. `snapshot` is `not_compared` with `--no-snapshot`.
 /// `remark` is there if something came while it ran that isn't its own. `transfers` tells the payload that arrived, and how fast.
 pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
     let (verdict, reason, findings) = match run.verdict {
@@ -109,5 +114,7 @@ fn json_finding<'a>(scenario: &'a Scenario, finding: &'a Finding) -> JsonFinding
         column: finding.place.map(|place| place.column),
         at_ns: finding.at,
         reasons: finding.reasons.iter().map(ToString::to_string).collect(),
+        expected: finding.values.as_ref().map(|values| &values.expected),
+        observed: finding.values.as_ref().map(|values| &values.observed),
     }
 }

@@ -110,6 +110,23 @@ fn a_run_as_json() {
     insta::assert_snapshot!(text);
 }
 
+#[test]
+fn json_has_values_of_what_was_expected_and_observed() {
+    let values = crate::judge::Values { expected: serde_json::json!({ "at_least": 2 }), observed: 1.into() };
+    let verdict = Verdict::Failed(vec![crate::judge::Finding { values: Some(Box::new(values)), ..finding() }]);
+    let run = RunReport {
+        scenario: &example::scenario(),
+        verdict: &verdict,
+        duration: Duration::ZERO,
+        repetition: None,
+        compared: true,
+        rates: &[],
+        remark: None,
+    };
+    let line = json_line(&run).unwrap();
+    assert!(line.contains(r#""expected":{"at_least":2},"observed":1"#), "{line}");
+}
+
 /// What no verdict depends on is told nevertheless.
 #[test]
 fn rates_are_reported() {

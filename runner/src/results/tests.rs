@@ -29,6 +29,7 @@ fn failure() -> Verdict {
         detail: "a\nb".to_owned(),
         at: Some(7),
         reasons: Vec::new(),
+        values: None,
     };
     Verdict::Failed(vec![finding])
 }

@@ -1,5 +1,7 @@
 //! Endpoint dumps and limits.
 
+use serde_json::json;
+
 use crate::judge::{Finding, FindingKind, nearest, render};
 use crate::mptcp::{Endpoint, canonical};
 use crate::recording::Observation;
@@ -80,5 +82,7 @@ pub(super) fn limits(scope: &Scope<'_, '_>, expected: &LimitsExpectation) -> Opt
     render::push(&mut wanted, "add_addr_accepted", expected.add_addr_accepted);
     render::push(&mut wanted, "subflows", expected.subflows);
     let summary = format!("limits of {} {}: expected{wanted}, they are {observed}", expected.namespace, scope.when);
-    Some(Finding::new(FindingKind::Limits, summary).placed(expected.place).at(scope.at()))
+    let finding = Finding::new(FindingKind::Limits, summary).placed(expected.place).at(scope.at());
+    let wanted = json!({ "subflows": expected.subflows, "add_addr_accepted": expected.add_addr_accepted });
+    Some(finding.valued(wanted, observed))
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::judge::canonical::is_timing;
 use crate::judge::retransmitted::Retransmitted;
+use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind, render, time_line};
 use crate::recording::{Moment, Observation};
 use crate::scenario::model::{BytesExpectation, CounterExpectation, Expectation, Feature, Place};
@@ -94,7 +95,9 @@ fn counter(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> Option<Findi
     );
     let mut detail = if detail.len() > 1 { render::indented(detail.into_iter()) } else { String::new() };
     detail.push_str(&nearest_counters(scope, expected));
-    Some(Finding::new(FindingKind::Counter, summary).placed(expected.place).detailed(detail).at(scope.at()))
+    let finding = Finding::new(FindingKind::Counter, summary).placed(expected.place).detailed(detail).at(scope.at());
+    let value = i64::try_from(value).ok();
+    Some(finding.valued(range_value(&expected.range), value))
 }
 
 /// How much of what counters moved by is there because echoes of announcements were late.
@@ -229,7 +232,8 @@ pub(super) fn bytes(scope: &Scope<'_, '_>, expected: &BytesExpectation) -> Optio
             let (link, sender, range) = (&expected.link, &expected.sent_by, render::range(&expected.range));
             let summary =
                 format!("link {link} {}: expected {range} bytes sent by {sender}, it sent {sent}", scope.when);
-            Some(Finding::new(FindingKind::Bytes, summary).placed(expected.place).at(scope.at()))
+            let finding = Finding::new(FindingKind::Bytes, summary).placed(expected.place).at(scope.at());
+            Some(finding.valued(range_value(&expected.range), sent))
         }
         None => {
             let summary = format!("link {}: its byte counter went backwards, from {start} to {now}", expected.link);

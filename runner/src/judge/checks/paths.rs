@@ -2,6 +2,7 @@
 
 use crate::judge::names::Names;
 use crate::judge::time_line::around;
+use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind, render};
 use crate::recording::{Observation, PathTotals};
 use crate::scenario::model::{PathCount, PathExpectation, PathRule};
@@ -68,6 +69,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option
     }
     let summary = format!("{what} {}: expected {}, observed {count}", scope.when, render::range(&expected.range));
     let finding = Finding::new(FindingKind::Path, summary).placed(expected.place).at(scope.at());
+    let finding = finding.valued(range_value(&expected.range), count);
     Some(finding.detailed(around(scope.names, last_deed(scope, expected).unwrap_or(scope.until))))
 }
 

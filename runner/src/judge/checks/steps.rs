@@ -67,7 +67,13 @@ pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
             } else {
                 format!("step {}: {problem}", describe(names, index))
             };
-            let finding = Finding::new(kind, summary);
+            let mut finding = Finding::new(kind, summary);
+            if let StepOutcome::TimedOut(timeout) = outcome {
+                finding = finding.valued(&timeout.conditions, &timeout.seen);
+            }
+            if let (StepOutcome::Refused { error, .. }, Some((wanted, _))) = (outcome, step.action.expected_refusal()) {
+                finding = finding.valued(wanted, error);
+            }
             let at = names.recording().entries.get(*entry).map(|entry| entry.at);
             let mut detail = around(names, *entry);
             if let StepOutcome::NotQuiet { .. } = outcome {

@@ -185,6 +185,21 @@ fn counters_are_compared_by_how_much_they_moved() {
 }
 
 #[test]
+fn findings_have_what_was_expected_and_observed_as_values() {
+    let values = |range: Range| {
+        let mut run = Run::good();
+        run.scenario.expect = counter(&["server"], "MPTcpExtMPJoinSynRx", range);
+        let finding = crate::judge::judge(&run.scenario, &run.recording).remove(0);
+        let values = finding.values.unwrap();
+        format!("{} {}", values.expected, values.observed)
+    };
+    assert_eq!(values(1..=1), "1 2");
+    assert_eq!(values(3..=u64::MAX), r#"{"at_least":3} 2"#);
+    assert_eq!(values(0..=1), r#"{"at_most":1} 2"#);
+    assert_eq!(values(3..=4), r#"{"at_least":3,"at_most":4} 2"#);
+}
+
+#[test]
 fn gauges_are_compared_by_their_value() {
     let run = Run::good();
     assert_eq!(kinds_with(&run, &counter(&["server"], "MPTcpExtMPCurrEstab", 1..=1)), []);
