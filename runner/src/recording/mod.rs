@@ -72,7 +72,9 @@ impl Header {
     pub fn scenario(&self) -> Result<Scenario, Diagnostics> {
         let (file, mut sources) = (Path::new(&self.file), self.sources.clone());
         if self.format < FORMAT {
-            sources.iter_mut().for_each(|source| source.text = scenario::fix(file, &source.text).text);
+            for source in &mut sources {
+                source.text = scenario::fix(file, &source.text).text;
+            }
         }
         scenario::load_sources(file, self.variant.as_deref(), &sources)
     }
