@@ -1,7 +1,7 @@
 //! Steps: what a scenario does.
 
-use super::super::model::Operation;
-use super::super::record::joined;
+use super::super::model::{CloseHow, Operation, SocketProtocol};
+use super::super::record::{Scalar as _, joined};
 use super::path::PATH_STEPS;
 use super::{
     ADDRESS, DEADLINE, DEV, EVENT_ITEM, EXPECT, FLAGS, IN, Key, Kind, LOCAL, LOCAL_PORT, ON, PORT, REMOTE, REMOTE_PORT,
@@ -53,11 +53,8 @@ static STEP_KEYS: [Key; 11 + PATH_STEPS.len() + Operation::KEYS.len()] = joined(
 pub static OPERATIONS: Record =
     Record { name: "operation", what: "an operation", keys: &[], one_of: Operation::KEYS, never: &[] };
 
-const PROTOCOL: Key = scalar(
-    "protocol",
-    Kind::Word(&["mptcp", "tcp"]),
-    "What the socket is: mptcp (unless given), or tcp, a plain TCP socket.",
-);
+const PROTOCOL: Key =
+    scalar("protocol", SocketProtocol::KIND, "What the socket is: mptcp (unless given), or tcp, a plain TCP socket.");
 
 static LISTEN: Record = Record::plain(
     "listen",
@@ -87,7 +84,7 @@ static CONNECT: Record = Record::plain(
         PORT.doc("The server's port; 8080 unless given."),
         scalar("source", Kind::Address, "The client binds to this address first; the kernel chooses unless given."),
         PROTOCOL,
-        scalar("server_protocol", Kind::Word(&["mptcp", "tcp"]), "What the listener is that this step opens."),
+        scalar("server_protocol", SocketProtocol::KIND, "What the listener is that this step opens."),
         scalar(
             "outcome",
             Kind::Outcome,
@@ -256,7 +253,7 @@ static CLOSE: Record = Record::plain(
         scalar("by", Kind::Side, "Who begins.").required(),
         scalar(
             "how",
-            Kind::Word(&["graceful", "abrupt", "half"]),
+            CloseHow::KIND,
             "graceful (the default): close() when all is read, then the other side. abrupt: close() with unread \
              data, so that MP_FASTCLOSE is sent. half: shutdown() of the sending direction only.",
         ),

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::mptcp::EndpointFlags;
 use crate::mptcp::Side;
 
+use super::super::record::words;
 use super::{EventPattern, Expectation, Operation, PathChange, PathRule, Place, SubflowPattern};
 
 /// One step with its place.
@@ -105,14 +106,16 @@ pub enum Action {
     },
 }
 
-/// MPTCP or plain TCP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SocketProtocol {
-    /// `IPPROTO_MPTCP`.
-    #[default]
-    Mptcp,
-    /// `IPPROTO_TCP`.
-    Tcp,
+words! {
+    /// MPTCP or plain TCP.
+    #[derive(Default)]
+    SocketProtocol {
+        /// `IPPROTO_MPTCP`.
+        #[default]
+        Mptcp = "mptcp",
+        /// `IPPROTO_TCP`.
+        Tcp = "tcp",
+    }
 }
 
 /// A listening socket.
@@ -215,15 +218,16 @@ impl Action {
     }
 }
 
-/// How to close.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CloseHow {
-    /// close() when all is read; then the other side, when it sees the end.
-    Graceful,
-    /// close() with unread data: MP_FASTCLOSE.
-    Abrupt,
-    /// shutdown(SHUT_WR) only.
-    HalfClose,
+words! {
+    /// How to close.
+    CloseHow {
+        /// close() when all is read; then the other side, when it sees the end.
+        Graceful = "graceful",
+        /// close() with unread data: MP_FASTCLOSE.
+        Abrupt = "abrupt",
+        /// shutdown(SHUT_WR) only.
+        HalfClose = "half",
+    }
 }
 
 /// What a wait waits for.

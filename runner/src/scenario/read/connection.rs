@@ -7,6 +7,7 @@ use super::super::grammar::Record;
 use super::super::model::{
     Action, CloseHow, ConnectPlan, ConnectionOutcome, ListenPlan, Place, SocketProtocol, TransferPlan,
 };
+use super::super::record::Scalar as _;
 use super::super::scalar::{self, Parsed, Problem};
 use super::super::yaml::Node;
 use super::scope::{ConnectionDetails, KnownConnection, KnownListener, KnownTransfer, Scope};
@@ -16,11 +17,6 @@ use crate::mptcp::Side;
 
 /// The port of listeners and connections unless given: that of an alternative web server.
 const PORT: u16 = 8080;
-
-fn protocol(text: &str) -> Parsed<SocketProtocol> {
-    scalar::word(&["mptcp", "tcp"])(text)
-        .map(|word| if word == "tcp" { SocketProtocol::Tcp } else { SocketProtocol::Mptcp })
-}
 
 fn outcome(text: &str) -> Parsed<ConnectionOutcome> {
     match text {
@@ -41,7 +37,7 @@ pub(super) fn listen(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) ->
     let namespace = fields.need_node("in").and_then(|node| scope.namespace(reader, node));
     let address = fields.or("address", IpAddr::V6(Ipv6Addr::UNSPECIFIED), scalar::address);
     let port = fields.or("port", PORT, scalar::port);
-    let protocol = fields.or("protocol", SocketProtocol::Mptcp, protocol);
+    let protocol = fields.or("protocol", SocketProtocol::Mptcp, SocketProtocol::parse);
     let plan = ListenPlan { namespace: namespace?, address: address?, port: port?, protocol: protocol? };
     if !plan.address.is_unspecified() && !scope.has_address(&plan.namespace, plan.address) {
         let message = format!("`{}` does not have the address {}", plan.namespace, plan.address);
@@ -125,8 +121,8 @@ fn connect_plan(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read
     let address = fields.need("address", scalar::address);
     let port = fields.or("port", PORT, scalar::port);
     let source = fields.optional("source", scalar::address);
-    let client_protocol = fields.or("protocol", SocketProtocol::Mptcp, protocol);
-    let server_protocol = fields.optional("server_protocol", protocol);
+    let client_protocol = fields.or("protocol", SocketProtocol::Mptcp, SocketProtocol::parse);
+    let server_protocol = fields.optional("server_protocol", SocketProtocol::parse);
     let outcome = fields.or("outcome", ConnectionOutcome::Mptcp, outcome);
     let handshake = fields.or("handshake", true, scalar::switch);
     let deadline = fields.or("timeout", SHORT, scalar::duration);
@@ -316,13 +312,7 @@ pub(super) fn finish_transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut 
 
 /// Reads a `close` step.
 pub(super) fn close(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<Action> {
-    let how = fields.or("how", CloseHow::Graceful, |text| {
-        scalar::word(&["graceful", "abrupt", "half"])(text).map(|word| match word {
-            "abrupt" => CloseHow::Abrupt,
-            "half" => CloseHow::HalfClose,
-            _ => CloseHow::Graceful,
-        })
-    });
+    let how = fields.or("how", CloseHow::Graceful, CloseHow::parse);
     let deadline = fields.or("timeout", LONG, scalar::duration);
     let node = fields.need_node("connection")?;
     let by = fields.need_node("by");
