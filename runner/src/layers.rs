@@ -26,7 +26,7 @@ fn files(path: &Path, found: &mut Vec<(String, String)>) {
         }
         if entry.is_dir() {
             files(&entry, found);
-        } else if name.ends_with(".rs") {
+        } else if Path::new(&name).extension().is_some_and(|extension| extension == "rs") {
             let shown = entry.strip_prefix(SOURCE).unwrap().display().to_string();
             found.push((shown, fs::read_to_string(&entry).unwrap()));
         }

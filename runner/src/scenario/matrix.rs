@@ -244,7 +244,9 @@ impl Matrix {
     /// Calls `visit` with each condition about a variant.
     fn conditions(&self, node: &Node, visit: &mut dyn FnMut(&Condition<'_>, &Node)) {
         if let Value::List(items) = &node.value {
-            items.iter().for_each(|item| self.conditions(item, visit));
+            for item in items {
+                self.conditions(item, visit);
+            }
         }
         let is_matrix = |entry: &Entry| !self.block.is_empty() && entry.range.start == self.block.start;
         for entry in node.entries().iter().filter(|entry| !is_matrix(entry)) {

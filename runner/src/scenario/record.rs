@@ -126,7 +126,7 @@ macro_rules! record {
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name {
             $(
-                #[doc = concat!($($doc)?)]
+                #[doc = concat!("`", stringify!($field), "`. ", $($doc)?)]
                 pub $field: $crate::scenario::record::field!(@type $mode $(($default))? $part),
             )*
         }
@@ -169,7 +169,7 @@ macro_rules! choice {
                 $( ($inner) )?
                 $( {
                     $(
-                        #[doc = concat!($($doc)?)]
+                        #[doc = concat!("`", stringify!($field), "`. ", $($doc)?)]
                         $field: $crate::scenario::record::field!(@type $mode $(($default))? $part),
                     )*
                 } )?,

@@ -23,7 +23,9 @@ fn records() -> BTreeMap<&'static str, &'static Record> {
         }
     }
     let mut found = BTreeMap::new();
-    [&SCENARIO, &TOPOLOGY, &KERNELS].into_iter().for_each(|record| walk(&Shape::Record(record), &mut found));
+    for record in [&SCENARIO, &TOPOLOGY, &KERNELS] {
+        walk(&Shape::Record(record), &mut found);
+    }
     found
 }
 

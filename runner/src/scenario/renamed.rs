@@ -169,7 +169,9 @@ impl Walk<'_> {
                     Shape::Scalar(_) | Shape::Some(_) | Shape::Record(_) | Shape::Table(..) | Shape::Either(_) => None,
                 };
                 let inner: Vec<Shape> = shapes.iter().filter_map(inner).collect();
-                items.iter_mut().for_each(|item| self.node(item, &inner));
+                for item in items {
+                    self.node(item, &inner);
+                }
             }
             Value::Map(entries) => self.map(entries, &shapes),
         }

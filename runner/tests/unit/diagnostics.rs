@@ -540,13 +540,13 @@ fn recordings_of_format_1_are_judged_as_those_of_today() {
     let mut recording = mptcplab::recording::read(stored.as_slice()).expect("a recording");
     assert_eq!(recording.header.format, 1);
     let judged = |recording: &mptcplab::recording::Recording| {
-        let scenario = scenario::load_recorded(&recording.header).unwrap_or_else(|errors| panic!("{errors}"));
+        let scenario = recording.header.scenario().unwrap_or_else(|errors| panic!("{errors}"));
         let verdict = mptcplab::judge::judge(&scenario, recording);
         format!("{verdict:?}\n{}", mptcplab::judge::canonical(&scenario, recording))
     };
     let old = judged(&recording);
     recording.header.format = mptcplab::recording::FORMAT;
-    let errors = scenario::load_recorded(&recording.header).expect_err("old words").to_string();
+    let errors = recording.header.scenario().expect_err("old words").to_string();
     assert!(errors.contains("`on` was renamed: write `connection`"), "{errors}");
     for source in &mut recording.header.sources {
         source.text = scenario::fix(Path::new("x.yaml"), &source.text).text;

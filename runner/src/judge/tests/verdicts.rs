@@ -422,7 +422,7 @@ fn a_transfer_that_must_fail_is_held_to_its_errno() {
             (StepOutcome::Done, FindingKind::Application, "to fail with ECONNRESET, but none failed"),
             (
                 StepOutcome::TimedOut(Timeout {
-                    after: Some(DEADLINE.as_nanos() as u64),
+                    after: Some(crate::nanos::of(DEADLINE)),
                     ..Timeout::in_words("the end of the transfer on `main`", "nothing")
                 }),
                 FindingKind::Deadline,
