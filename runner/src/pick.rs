@@ -1,4 +1,4 @@
-//! [`pick!`]: one shape of an enum.
+//! `pick!`: one shape of an enum.
 
 /// The value of one shape, `None` for all others: `pick!(what, Observation::Busy(busy) => busy)`.
 ///
