@@ -224,7 +224,11 @@ impl<'a> Collector<'a> {
     /// Returns where more is to be found about the run.
     fn tell(&mut self, run: &Ended<'_>) -> Option<PathBuf> {
         let outcomes: Vec<_> = self.reports.iter_mut().map(|report| report.ended(run)).collect();
-        outcomes.into_iter().filter_map(|outcome| self.settle(outcome).flatten()).collect::<Vec<_>>().pop()
+        let mut folder = None;
+        for outcome in outcomes {
+            folder = self.settle(outcome).flatten().or(folder);
+        }
+        folder
     }
 
     /// Remembers that something could not be written.

@@ -58,11 +58,16 @@ impl Processors {
     /// A place on the processor with the fewest runs, for the calling thread and all threads that it starts; `None` if
     /// there is none, or the kernel refuses.
     pub fn seat(&self) -> Option<Seat> {
-        let load = |processor: &Processor| *processor.runs.lock().unwrap_or_else(PoisonError::into_inner);
-        let processor = self.0.iter().min_by_key(|processor| load(processor))?;
+        let processor = self.0.iter().min_by_key(|processor| processor.runs())?;
         stay_on(processor.number).ok()?;
         *processor.runs.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         Some(Seat(Arc::clone(processor)))
+    }
+}
+
+impl Processor {
+    fn runs(&self) -> usize {
+        *self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
