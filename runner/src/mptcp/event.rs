@@ -4,85 +4,60 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-/// What happened (`include/uapi/linux/mptcp_pm.h`, `enum mptcp_event_type`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EventKind {
-    /// A connection with MPTCP exists: SYN/ACK received (client), third ACK received (server).
-    Created,
-    /// It is fully established: subflows can be added.
-    Established,
-    /// The application closed it.
-    Closed,
-    /// The peer sent an ADD_ADDR (each time, retransmissions included).
-    Announced,
-    /// The peer sent a REMOVE_ADDR (one event per address id).
-    Removed,
-    /// A subflow is up, as this side sees it. The first subflow of a connection has no such event.
-    SubEstablished,
-    /// A subflow was closed while the connection lives on.
-    SubClosed,
-    /// The peer sent an MP_PRIO.
-    SubPriority,
-    /// An MPTCP socket listens.
-    ListenerCreated,
-    /// It stopped.
-    ListenerClosed,
+use super::numbers::kernel_enum;
+
+kernel_enum! {
+    /// What happened (`include/uapi/linux/mptcp_pm.h`, `enum mptcp_event_type`).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    EventKind {
+        /// A connection with MPTCP exists: SYN/ACK received (client), third ACK received (server).
+        Created = 1, "created";
+        /// It is fully established: subflows can be added.
+        Established = 2, "established";
+        /// The application closed it.
+        Closed = 3, "closed";
+        /// The peer sent an ADD_ADDR (each time, retransmissions included).
+        Announced = 6, "announced";
+        /// The peer sent a REMOVE_ADDR (one event per address id).
+        Removed = 7, "removed";
+        /// A subflow is up, as this side sees it. The first subflow of a connection has no such event.
+        SubEstablished = 10, "sub_established";
+        /// A subflow was closed while the connection lives on.
+        SubClosed = 11, "sub_closed";
+        /// The peer sent an MP_PRIO.
+        SubPriority = 13, "sub_priority";
+        /// An MPTCP socket listens.
+        ListenerCreated = 15, "listener_created";
+        /// It stopped.
+        ListenerClosed = 16, "listener_closed";
+    }
     /// A number that this version of mptcplab has no name for.
     #[serde(untagged)]
-    Unknown(u8),
+    else Unknown
 }
 
 impl EventKind {
-    /// The kernel's number.
-    pub fn number(self) -> u8 {
-        match self {
-            Self::Created => 1,
-            Self::Established => 2,
-            Self::Closed => 3,
-            Self::Announced => 6,
-            Self::Removed => 7,
-            Self::SubEstablished => 10,
-            Self::SubClosed => 11,
-            Self::SubPriority => 13,
-            Self::ListenerCreated => 15,
-            Self::ListenerClosed => 16,
-            Self::Unknown(number) => number,
-        }
-    }
-
-    /// The kind with the kernel's number.
-    pub fn from_number(number: u8) -> Self {
-        match number {
-            1 => Self::Created,
-            2 => Self::Established,
-            3 => Self::Closed,
-            6 => Self::Announced,
-            7 => Self::Removed,
-            10 => Self::SubEstablished,
-            11 => Self::SubClosed,
-            13 => Self::SubPriority,
-            15 => Self::ListenerCreated,
-            16 => Self::ListenerClosed,
-            other => Self::Unknown(other),
-        }
-    }
-
     /// The word used in scenarios, snapshots and stories.
     pub fn word(self) -> String {
-        match self {
-            Self::Created => "created".into(),
-            Self::Established => "established".into(),
-            Self::Closed => "closed".into(),
-            Self::Announced => "announced".into(),
-            Self::Removed => "removed".into(),
-            Self::SubEstablished => "sub_established".into(),
-            Self::SubClosed => "sub_closed".into(),
-            Self::SubPriority => "sub_priority".into(),
-            Self::ListenerCreated => "listener_created".into(),
-            Self::ListenerClosed => "listener_closed".into(),
-            Self::Unknown(number) => format!("unknown_{number}"),
-        }
+        let word = Self::ALL.iter().find(|(kind, ..)| *kind == self).map(|(.., word)| (*word).to_owned());
+        word.unwrap_or_else(|| format!("unknown_{}", self.number()))
+    }
+
+    /// The kind that a word means.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.iter().find(|(.., known)| *known == word).map(|(kind, ..)| *kind)
+    }
+}
+
+bitflags::bitflags! {
+    /// The bits of the attribute `flags` (`MPTCP_PM_EV_FLAG_*`, `include/uapi/linux/mptcp.h`).
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct EventFlags: u16 {
+        /// The peer forbids joins to its initial address.
+        const DENY_JOIN_ID0 = 1;
+        /// This is the server's side (Linux 6.18).
+        const SERVER_SIDE = 1 << 1;
     }
 }
 

@@ -4,11 +4,12 @@
 mod endpoint;
 mod event;
 mod info;
+pub(crate) mod numbers;
 mod side;
 mod tcp_state;
 
 pub use endpoint::{Endpoint, EndpointFlags, Limits};
-pub use event::{EventKind, PmEvent};
+pub use event::{EventFlags, EventKind, PmEvent};
 pub use info::{MptcpInfo, SubflowFlags, SubflowState, TcpInfo};
 pub use side::Side;
 pub use tcp_state::{TCP_ESTABLISHED, TCP_SYN_SENT, tcp_state_word};

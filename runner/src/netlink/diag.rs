@@ -18,6 +18,7 @@ use nix::errno::Errno;
 use super::attribute::attributes;
 use super::exchange::{Exchange, RawMessage};
 use super::{Cause, DeviceNames, NetlinkError};
+use crate::mptcp::numbers::subflow_attribute;
 use crate::mptcp::{SubflowFlags, SubflowState};
 
 /// `SOCK_DIAG_BY_FAMILY`
@@ -322,10 +323,10 @@ pub fn decode_subflow(payload: &[u8], devices: &DeviceNames) -> Result<Option<Su
     for attribute in attributes(details) {
         let attribute = attribute?;
         match attribute.kind {
-            2 => subflow.token_local = attribute.u32()?,
-            8 => subflow.flags = SubflowFlags::from_bits_retain(attribute.u32()?),
-            9 => subflow.remote_id = attribute.u8()?,
-            10 => subflow.local_id = attribute.u8()?,
+            subflow_attribute::TOKEN_LOC => subflow.token_local = attribute.u32()?,
+            subflow_attribute::FLAGS => subflow.flags = SubflowFlags::from_bits_retain(attribute.u32()?),
+            subflow_attribute::ID_REM => subflow.remote_id = attribute.u8()?,
+            subflow_attribute::ID_LOC => subflow.local_id = attribute.u8()?,
             _ => {}
         }
     }

@@ -23,16 +23,12 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use super::attribute::{Attribute, attributes, hex};
 use super::exchange::{Exchange, RECEIVE_BUFFER, RawMessage, family};
 use super::{Cause, DeviceNames, NetlinkError, pm};
-use crate::mptcp::{EventKind, PmEvent};
+use crate::mptcp::numbers::event_attr;
+use crate::mptcp::{EventFlags, EventKind, PmEvent};
 use crate::nanos;
 
 /// Room for thousands of events that nobody has read yet; each takes less than 1 KiB of it.
 const SOCKET_BUFFER: usize = 8 * 1024 * 1024;
-
-/// `MPTCP_PM_EV_FLAG_DENY_JOIN_ID0`
-const FLAG_DENY_JOIN_ID0: u16 = 1;
-/// `MPTCP_PM_EV_FLAG_SERVER_SIDE` (Linux 6.18)
-const FLAG_SERVER_SIDE: u16 = 1 << 1;
 
 /// Something came from an [`EventSocket`].
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -210,32 +206,31 @@ fn decode(datagram: &[u8], family: Option<u16>, devices: &DeviceNames) -> Result
 /// Puts an attribute (`MPTCP_ATTR_*`) into its field.
 fn take(event: &mut PmEvent, attribute: Attribute<'_>, devices: &DeviceNames) -> Result<(), DecodeError> {
     match attribute.kind {
-        1 => event.token = Some(attribute.u32()?),
-        2 => event.family = Some(attribute.u16()?),
-        3 => event.local_id = Some(attribute.u8()?),
-        4 => event.remote_id = Some(attribute.u8()?),
-        5 => event.local = Some(IpAddr::V4(attribute.ipv4()?)),
-        6 => event.local = Some(IpAddr::V6(attribute.ipv6()?)),
-        7 => event.remote = Some(IpAddr::V4(attribute.ipv4()?)),
-        8 => event.remote = Some(IpAddr::V6(attribute.ipv6()?)),
-        9 => event.local_port = Some(attribute.u16_be()?),
-        10 => event.remote_port = Some(attribute.u16_be()?),
-        11 => event.backup = Some(attribute.u8()?),
-        12 => event.error = Some(attribute.u8()?),
-        13 => {
-            let flags = attribute.u16()?;
-            event.deny_join_id0 |= flags & FLAG_DENY_JOIN_ID0 != 0;
-            event.server_side |= flags & FLAG_SERVER_SIDE != 0;
-            let rest = flags & !(FLAG_DENY_JOIN_ID0 | FLAG_SERVER_SIDE);
-            if rest != 0 {
-                event.unknown.push((attribute.kind, hex(&rest.to_ne_bytes())));
+        event_attr::TOKEN => event.token = Some(attribute.u32()?),
+        event_attr::FAMILY => event.family = Some(attribute.u16()?),
+        event_attr::LOC_ID => event.local_id = Some(attribute.u8()?),
+        event_attr::REM_ID => event.remote_id = Some(attribute.u8()?),
+        event_attr::SADDR4 => event.local = Some(IpAddr::V4(attribute.ipv4()?)),
+        event_attr::SADDR6 => event.local = Some(IpAddr::V6(attribute.ipv6()?)),
+        event_attr::DADDR4 => event.remote = Some(IpAddr::V4(attribute.ipv4()?)),
+        event_attr::DADDR6 => event.remote = Some(IpAddr::V6(attribute.ipv6()?)),
+        event_attr::SPORT => event.local_port = Some(attribute.u16_be()?),
+        event_attr::DPORT => event.remote_port = Some(attribute.u16_be()?),
+        event_attr::BACKUP => event.backup = Some(attribute.u8()?),
+        event_attr::ERROR => event.error = Some(attribute.u8()?),
+        event_attr::FLAGS => {
+            let flags = EventFlags::from_bits_retain(attribute.u16()?);
+            event.deny_join_id0 |= flags.contains(EventFlags::DENY_JOIN_ID0);
+            event.server_side |= flags.contains(EventFlags::SERVER_SIDE);
+            let rest = flags.difference(EventFlags::all());
+            if !rest.is_empty() {
+                event.unknown.push((attribute.kind, hex(&rest.bits().to_ne_bytes())));
             }
         }
-        // 14, a timeout, is never sent.
-        15 => event.dev = Some(device(attribute, devices)?),
-        16 => event.reset_reason = Some(attribute.u32()?),
-        17 => event.reset_flags = Some(attribute.u32()?),
-        18 => event.server_side |= attribute.u8()? != 0,
+        event_attr::IF_IDX => event.dev = Some(device(attribute, devices)?),
+        event_attr::RESET_REASON => event.reset_reason = Some(attribute.u32()?),
+        event_attr::RESET_FLAGS => event.reset_flags = Some(attribute.u32()?),
+        event_attr::SERVER_SIDE => event.server_side |= attribute.u8()? != 0,
         other => return Err(DecodeError::from(format!("attribute {other} has no name"))),
     }
     Ok(())

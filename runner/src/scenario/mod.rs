@@ -27,7 +27,7 @@ mod scalar;
 mod schema;
 mod source;
 mod variable;
-mod yaml;
+pub(crate) mod yaml;
 
 pub use diagnostic::{Diagnostic, Diagnostics, snippet};
 pub use find::{FindError, Found, find, normal};

@@ -5,24 +5,25 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use netlink_packet_core::{DecodeError, DefaultNla, Emitable, ErrorContext, NLA_F_NESTED, Nla};
 
+use crate::mptcp::numbers::{address, attr};
 use crate::netlink::attribute::{Attribute, attributes};
 
 /// An attribute of an address nest (`MPTCP_PM_ADDR_ATTR_*`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AddressAttribute {
-    /// 1: `AF_INET` (2) or `AF_INET6` (10).
+    /// `AF_INET` (2) or `AF_INET6` (10).
     Family(u16),
-    /// 2: the address id.
+    /// the address id.
     Id(u8),
-    /// 3: an IPv4 address.
+    /// an IPv4 address.
     Ipv4(Ipv4Addr),
-    /// 4: an IPv6 address, which may be a v4-mapped one.
+    /// an IPv6 address, which may be a v4-mapped one.
     Ipv6(Ipv6Addr),
-    /// 5: the port. Host byte order, unlike that of an event.
+    /// the port. Host byte order, unlike that of an event.
     Port(u16),
-    /// 6: `MPTCP_PM_ADDR_FLAG_*`.
+    /// `MPTCP_PM_ADDR_FLAG_*`.
     Flags(u32),
-    /// 7: the interface index; the kernel doesn't check it.
+    /// the interface index; the kernel doesn't check it.
     InterfaceIndex(i32),
     /// Any other.
     Other(DefaultNla),
@@ -31,13 +32,13 @@ pub enum AddressAttribute {
 impl AddressAttribute {
     fn parse(attribute: Attribute<'_>) -> Result<Self, DecodeError> {
         Ok(match attribute.kind {
-            1 => Self::Family(attribute.u16()?),
-            2 => Self::Id(attribute.u8()?),
-            3 => Self::Ipv4(attribute.ipv4()?),
-            4 => Self::Ipv6(attribute.ipv6()?),
-            5 => Self::Port(attribute.u16()?),
-            6 => Self::Flags(attribute.u32()?),
-            7 => Self::InterfaceIndex(attribute.i32()?),
+            address::FAMILY => Self::Family(attribute.u16()?),
+            address::ID => Self::Id(attribute.u8()?),
+            address::ADDR4 => Self::Ipv4(attribute.ipv4()?),
+            address::ADDR6 => Self::Ipv6(attribute.ipv6()?),
+            address::PORT => Self::Port(attribute.u16()?),
+            address::FLAGS => Self::Flags(attribute.u32()?),
+            address::IF_IDX => Self::InterfaceIndex(attribute.i32()?),
             kind => Self::Other(DefaultNla::new(kind, attribute.value.to_vec())),
         })
     }
@@ -56,13 +57,13 @@ impl Nla for AddressAttribute {
 
     fn kind(&self) -> u16 {
         match self {
-            Self::Family(_) => 1,
-            Self::Id(_) => 2,
-            Self::Ipv4(_) => 3,
-            Self::Ipv6(_) => 4,
-            Self::Port(_) => 5,
-            Self::Flags(_) => 6,
-            Self::InterfaceIndex(_) => 7,
+            Self::Family(_) => address::FAMILY,
+            Self::Id(_) => address::ID,
+            Self::Ipv4(_) => address::ADDR4,
+            Self::Ipv6(_) => address::ADDR6,
+            Self::Port(_) => address::PORT,
+            Self::Flags(_) => address::FLAGS,
+            Self::InterfaceIndex(_) => address::IF_IDX,
             Self::Other(other) => other.kind(),
         }
     }
@@ -83,17 +84,17 @@ impl Nla for AddressAttribute {
 /// An attribute of a message (`MPTCP_PM_ATTR_*`).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PmAttribute {
-    /// 1: an endpoint, or the local address of a subflow.
+    /// an endpoint, or the local address of a subflow.
     Address(Vec<AddressAttribute>),
-    /// 2: the limit `add_addr_accepted`.
+    /// the limit `add_addr_accepted`.
     AddAddrAccepted(u32),
-    /// 3: the limit `subflows`.
+    /// the limit `subflows`.
     Subflows(u32),
-    /// 4: the token of a connection on this side.
+    /// the token of a connection on this side.
     Token(u32),
-    /// 5: an address id.
+    /// an address id.
     LocalId(u8),
-    /// 6: the remote address of a subflow.
+    /// the remote address of a subflow.
     RemoteAddress(Vec<AddressAttribute>),
     /// Any other.
     Other(DefaultNla),
@@ -102,12 +103,12 @@ pub enum PmAttribute {
 impl PmAttribute {
     fn parse(attribute: Attribute<'_>) -> Result<Self, DecodeError> {
         Ok(match attribute.kind {
-            1 => Self::Address(parse_address(attribute).context("the address")?),
-            2 => Self::AddAddrAccepted(attribute.u32()?),
-            3 => Self::Subflows(attribute.u32()?),
-            4 => Self::Token(attribute.u32()?),
-            5 => Self::LocalId(attribute.u8()?),
-            6 => Self::RemoteAddress(parse_address(attribute).context("the remote address")?),
+            attr::ADDR => Self::Address(parse_address(attribute).context("the address")?),
+            attr::RCV_ADD_ADDRS => Self::AddAddrAccepted(attribute.u32()?),
+            attr::SUBFLOWS => Self::Subflows(attribute.u32()?),
+            attr::TOKEN => Self::Token(attribute.u32()?),
+            attr::LOC_ID => Self::LocalId(attribute.u8()?),
+            attr::ADDR_REMOTE => Self::RemoteAddress(parse_address(attribute).context("the remote address")?),
             kind => Self::Other(DefaultNla::new(kind, attribute.value.to_vec())),
         })
     }
@@ -134,12 +135,12 @@ impl Nla for PmAttribute {
 
     fn kind(&self) -> u16 {
         match self {
-            Self::Address(_) => 1 | NLA_F_NESTED,
-            Self::AddAddrAccepted(_) => 2,
-            Self::Subflows(_) => 3,
-            Self::Token(_) => 4,
-            Self::LocalId(_) => 5,
-            Self::RemoteAddress(_) => 6 | NLA_F_NESTED,
+            Self::Address(_) => attr::ADDR | NLA_F_NESTED,
+            Self::AddAddrAccepted(_) => attr::RCV_ADD_ADDRS,
+            Self::Subflows(_) => attr::SUBFLOWS,
+            Self::Token(_) => attr::TOKEN,
+            Self::LocalId(_) => attr::LOC_ID,
+            Self::RemoteAddress(_) => attr::ADDR_REMOTE | NLA_F_NESTED,
             Self::Other(other) => other.kind(),
         }
     }

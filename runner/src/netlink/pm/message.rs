@@ -4,75 +4,40 @@ use netlink_packet_core::{DecodeError, Emitable, ParseableParametrized};
 use netlink_packet_generic::{GenlFamily, GenlHeader};
 
 use super::{FAMILY, PmAttribute};
+use crate::mptcp::numbers::kernel_enum;
 
 /// `MPTCP_PM_VER`. The kernel doesn't look at it.
 const VERSION: u8 = 1;
 
-/// The commands (`include/uapi/linux/mptcp_pm.h`, `MPTCP_PM_CMD_*`), with the kernel functions that serve them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum PmCommand {
-    /// 1, `mptcp_pm_nl_add_addr_doit`
-    AddAddr,
-    /// 2, `mptcp_pm_nl_del_addr_doit`
-    DelAddr,
-    /// 3, `mptcp_pm_nl_get_addr_doit` and `mptcp_pm_nl_get_addr_dumpit`
-    GetAddr,
-    /// 4, `mptcp_pm_nl_flush_addrs_doit`
-    FlushAddrs,
-    /// 5, `mptcp_pm_nl_set_limits_doit`
-    SetLimits,
-    /// 6, `mptcp_pm_nl_get_limits_doit`
-    GetLimits,
-    /// 7, `mptcp_pm_nl_set_flags_doit`
-    SetFlags,
-    /// 8, `mptcp_pm_nl_announce_doit`
-    Announce,
-    /// 9, `mptcp_pm_nl_remove_doit`
-    Remove,
-    /// 10, `mptcp_pm_nl_subflow_create_doit`
-    SubflowCreate,
-    /// 11, `mptcp_pm_nl_subflow_destroy_doit`
-    SubflowDestroy,
+kernel_enum! {
+    /// The commands (`include/uapi/linux/mptcp_pm.h`, `MPTCP_PM_CMD_*`), with the kernel functions that serve them.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+    PmCommand {
+        /// `mptcp_pm_nl_add_addr_doit`
+        AddAddr = 1, "add-addr";
+        /// `mptcp_pm_nl_del_addr_doit`
+        DelAddr = 2, "del-addr";
+        /// `mptcp_pm_nl_get_addr_doit` and `mptcp_pm_nl_get_addr_dumpit`
+        GetAddr = 3, "get-addr";
+        /// `mptcp_pm_nl_flush_addrs_doit`
+        FlushAddrs = 4, "flush-addrs";
+        /// `mptcp_pm_nl_set_limits_doit`
+        SetLimits = 5, "set-limits";
+        /// `mptcp_pm_nl_get_limits_doit`
+        GetLimits = 6, "get-limits";
+        /// `mptcp_pm_nl_set_flags_doit`
+        SetFlags = 7, "set-flags";
+        /// `mptcp_pm_nl_announce_doit`
+        Announce = 8, "announce";
+        /// `mptcp_pm_nl_remove_doit`
+        Remove = 9, "remove";
+        /// `mptcp_pm_nl_subflow_create_doit`
+        SubflowCreate = 10, "subflow-create";
+        /// `mptcp_pm_nl_subflow_destroy_doit`
+        SubflowDestroy = 11, "subflow-destroy";
+    }
     /// A number that this version of mptcplab has no name for.
-    Other(u8),
-}
-
-impl PmCommand {
-    /// The kernel's number.
-    pub fn number(self) -> u8 {
-        match self {
-            Self::AddAddr => 1,
-            Self::DelAddr => 2,
-            Self::GetAddr => 3,
-            Self::FlushAddrs => 4,
-            Self::SetLimits => 5,
-            Self::GetLimits => 6,
-            Self::SetFlags => 7,
-            Self::Announce => 8,
-            Self::Remove => 9,
-            Self::SubflowCreate => 10,
-            Self::SubflowDestroy => 11,
-            Self::Other(number) => number,
-        }
-    }
-
-    /// The command with the kernel's number.
-    pub fn from_number(number: u8) -> Self {
-        match number {
-            1 => Self::AddAddr,
-            2 => Self::DelAddr,
-            3 => Self::GetAddr,
-            4 => Self::FlushAddrs,
-            5 => Self::SetLimits,
-            6 => Self::GetLimits,
-            7 => Self::SetFlags,
-            8 => Self::Announce,
-            9 => Self::Remove,
-            10 => Self::SubflowCreate,
-            11 => Self::SubflowDestroy,
-            other => Self::Other(other),
-        }
-    }
+    else Other
 }
 
 /// A request to the path manager, or its reply: what follows the generic netlink header.

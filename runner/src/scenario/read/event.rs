@@ -22,11 +22,6 @@ pub(super) fn event_namespace(reader: &Reader, scope: &Scope, namespace: &str, p
     }
 }
 
-/// The kind of event that a word names.
-pub(super) fn event_kind(word: &str) -> Option<EventKind> {
-    [1, 2, 3, 6, 7, 10, 11, 13, 15, 16].into_iter().map(EventKind::from_number).find(|kind| kind.word() == word)
-}
-
 /// Reads the fields of an event. Besides, where its `count` is, for those who don't want one there.
 pub(super) fn event_pattern(
     reader: &Reader,
@@ -34,7 +29,7 @@ pub(super) fn event_pattern(
     namespace: Option<&str>,
     scope: &Scope,
 ) -> Read<(EventPattern, Option<Place>)> {
-    let (Some(kind), Some(record)) = (event_kind(&entry.key), grammar::event_record(&entry.key)) else {
+    let (Some(kind), Some(record)) = (EventKind::from_word(&entry.key), grammar::event_record(&entry.key)) else {
         return Err(reader.error(entry.place, format!("`{}` is not a kind of event", entry.key)));
     };
     let fields = reader.record(&entry.value, record)?;

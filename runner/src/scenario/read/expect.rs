@@ -9,12 +9,11 @@ use super::super::model::{
 use super::super::nearest::suggestion;
 use super::super::scalar;
 use super::super::yaml::{Entry, Node, Value};
-use super::event::{event_kind, event_namespace, event_pattern, subflow_pattern, wire_pattern};
+use super::event::{event_namespace, event_pattern, subflow_pattern, wire_pattern};
 use super::scope::{KnownConnection, Scope, unknown};
 use super::world::{flags, limits};
 use super::{Read, Reader, all, choice, info_field};
-use crate::mptcp::Side;
-use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo};
+use crate::mptcp::{Endpoint, EndpointFlags, EventKind, MptcpInfo, Side};
 
 /// The most branches of an `any_order`: each event is tried with each of them.
 const MOST_BRANCHES: usize = 1_000;
@@ -108,7 +107,7 @@ impl Items<'_> {
         let Self { reader, scope, namespace, .. } = self;
         let place = node.place;
         if let Some(word) = node.text() {
-            return match event_kind(word) {
+            return match EventKind::from_word(word) {
                 Some(kind) => {
                     Ok(EventItem::One { place, pattern: super::super::model::EventPattern::of(kind), count: 1..=1 })
                 }
