@@ -254,7 +254,7 @@ fn requirement(word: &str) -> Result<Requirement, String> {
     }
     Feature::from_word(word).map(Requirement::Feature).ok_or_else(|| {
         let words: Vec<&str> = Feature::PLAIN.iter().map(|(word, _)| *word).collect();
-        format!("expected `all`, {}, `counter:NAME` or `sysctl:NAME`", quoted(&words))
+        format!("expected `all`, {}, `counter:NAME`, `sysctl:NAME` or `info:FIELD`", quoted(&words))
     })
 }
 
@@ -542,6 +542,7 @@ mod tests {
     fn unknown_features_are_refused() {
         let error = Cli::try_parse_from(["mptcplab", "a.yaml", "--require", "warp"]).unwrap_err();
         assert!(error.to_string().contains("`mixed_families`"), "{error}");
+        assert!(error.to_string().contains("`sysctl:NAME` or `info:FIELD`"), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
 }

@@ -6,7 +6,6 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::lab::Lab;
 use super::step::failed;
-use crate::matching;
 use crate::mptcp::{SubflowState, TCP_ESTABLISHED};
 use crate::nanos;
 use crate::processors;
@@ -102,7 +101,7 @@ impl Lab<'_> {
     async fn look(&self, condition: &Condition) -> Result<Vec<Seen>, String> {
         match condition {
             Condition::Event { namespace, pattern, count } => {
-                let tokens = pattern.connection.as_deref().map(|connection| self.tokens_of(connection));
+                let tokens = pattern.connection().map(|connection| self.tokens_of(connection));
                 let seen = self.recorder.count_events(tokens, |entry| self.is_event(entry, namespace, pattern));
                 let (namespace, count) = (namespace.clone(), *count);
                 Ok(unless(seen >= count, || Seen::Events { namespace, count: seen }))
@@ -114,7 +113,7 @@ impl Lab<'_> {
             Condition::Subflows { connection, count } => self.look_at_subflow_count(connection, *count),
             Condition::Subflow { connection, side, pattern, present } => {
                 let subflows = self.subflows_of(connection, *side)?;
-                let found = subflows.iter().any(|subflow| matching::subflow_matches(pattern, subflow));
+                let found = subflows.iter().any(|subflow| pattern.matches(subflow.into()));
                 Ok(unless(found == *present, || seen_subflows(*side, None, &subflows)))
             }
             Condition::Endpoint { namespace, address, flags, present } => {
@@ -150,7 +149,7 @@ impl Lab<'_> {
             return false;
         }
         let connection = event.token.and_then(|token| self.connection_of(namespace, token));
-        matching::event_matches(pattern, event, connection)
+        pattern.matches(event, connection)
     }
 
     fn look_at_subflow_count(&self, connection: &str, count: usize) -> Result<Vec<Seen>, String> {
@@ -252,7 +251,7 @@ impl Lab<'_> {
 fn wire_count(entries: &[Entry], pattern: &WirePattern) -> usize {
     let carries = |entry: &&Entry| {
         matches!(&entry.what, Observation::Packet { namespace, direction: Direction::Out, segment, .. }
-            if *namespace == pattern.sender && matching::segment_matches(pattern, segment))
+            if *namespace == pattern.sender && pattern.matches(segment))
     };
     entries.iter().filter(carries).count()
 }

@@ -27,8 +27,6 @@ mod verdict;
 #[cfg(test)]
 mod tests;
 
-use crate::matching;
-pub use crate::matching::{event_matches, is_usable, option_matches, segment_matches, subflow_matches};
 pub use canonical::canonical;
 pub use checks::judge;
 pub(crate) use kernel_log::kernel_finding;

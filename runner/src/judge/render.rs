@@ -2,12 +2,9 @@
 
 use std::fmt::{Display, Write as _};
 
-use nix::errno::Errno;
-
 use crate::mptcp::{EventKind, PmEvent, SubflowFlags, SubflowState, TCP_ESTABLISHED, tcp_state_word};
-use crate::scenario::model::{
-    ErrorPattern, EventItem, EventPattern, Range, SubflowPattern, WireExpectation, WirePattern,
-};
+use crate::pattern::{EVENT_FIELDS, OPTION_FIELDS, SUBFLOW, Snapshot, SubflowPattern, event_kinds, option_bit};
+use crate::scenario::model::{EventItem, Range, WireExpectation};
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
 use super::names::{Names, end};
@@ -17,21 +14,6 @@ pub(super) fn push<T: Display>(text: &mut String, word: &str, value: Option<T>) 
     if let Some(value) = value {
         _ = write!(text, " {word} {value}");
     }
-}
-
-/// Appends ` word` or, if it is expressly not so, ` word: no`.
-fn push_flag(text: &mut String, word: &str, value: Option<bool>) {
-    match value {
-        Some(true) => _ = write!(text, " {word}"),
-        Some(false) => _ = write!(text, " {word}: no"),
-        None => {}
-    }
-}
-
-/// The symbol of an errno: `ECONNREFUSED`; a number that has none is shown as it is.
-pub(super) fn errno(number: u8) -> String {
-    let errno = Errno::from_raw(number.into());
-    if errno == Errno::UnknownErrno { format!("errno {number}") } else { format!("{errno:?}") }
 }
 
 /// A count range: `3`, `2..=4`, `at least 1`, `at most 3`.
@@ -67,54 +49,26 @@ pub(super) fn event(names: &Names<'_>, namespace: &str, event: &PmEvent) -> Stri
         (None, Some(address)) => _ = write!(text, " {}", end(Some(address), event.remote_port)),
         (None, None) => {}
     }
-    if event.kind != EventKind::Created && event.kind != EventKind::Established {
-        push(&mut text, "local_id", event.local_id);
-        push(&mut text, "remote_id", event.remote_id);
+    let kind = event_kinds(&[event.kind]);
+    // The ids of an initial subflow are 0.
+    let is_initial = matches!(event.kind, EventKind::Created | EventKind::Established);
+    for field in &EVENT_FIELDS {
+        match field.snapshot {
+            Snapshot::LocalId | Snapshot::RemoteId if is_initial => {}
+            Snapshot::Apart if field.word != "server_side" => {}
+            Snapshot::Apart | Snapshot::Shown | Snapshot::LocalId | Snapshot::RemoteId | Snapshot::UnlessRacing => {
+                text += &field.words(kind, event.into());
+            }
+        }
     }
-    if event.backup == Some(1) {
-        text.push_str(" backup");
-    }
-    push(&mut text, "error", event.error.map(errno));
-    push(&mut text, "dev", event.dev.as_ref());
-    push(&mut text, "reset_reason", event.reset_reason);
-    if event.server_side {
-        text.push_str(" server_side");
-    }
-    if event.deny_join_id0 {
-        text.push_str(" deny_join_id0");
-    }
-    text
-}
-
-/// What an event must look like.
-pub(super) fn event_pattern(pattern: &EventPattern) -> String {
-    let mut text = pattern.kind.word();
-    push(&mut text, "connection", pattern.connection.as_ref());
-    push(&mut text, "local", pattern.local);
-    push(&mut text, "local_port", pattern.local_port);
-    push(&mut text, if pattern.kind == EventKind::Announced { "address" } else { "remote" }, pattern.remote);
-    push(&mut text, "remote_port", pattern.remote_port);
-    push(&mut text, "local_id", pattern.local_id);
-    push(&mut text, "remote_id", pattern.remote_id);
-    push_flag(&mut text, "backup", pattern.backup);
-    match &pattern.error {
-        Some(ErrorPattern::None) => text.push_str(" error none"),
-        Some(ErrorPattern::Any) => text.push_str(" error any"),
-        Some(ErrorPattern::Errno(symbol, _)) => push(&mut text, "error", Some(symbol)),
-        None => {}
-    }
-    push(&mut text, "dev", pattern.dev.as_ref());
-    push(&mut text, "reset_reason", pattern.reset_reason);
-    push_flag(&mut text, "server_side", pattern.server_side);
-    push_flag(&mut text, "deny_join_id0", pattern.deny_join_id0);
     text
 }
 
 /// An item of an event list.
 pub(super) fn event_item(item: &EventItem) -> String {
     match item {
-        EventItem::One { pattern, count, .. } if *count == (1..=1) => event_pattern(pattern),
-        EventItem::One { pattern, count, .. } => format!("{} (count {})", event_pattern(pattern), range(count)),
+        EventItem::One { pattern, count, .. } if *count == (1..=1) => pattern.to_string(),
+        EventItem::One { pattern, count, .. } => format!("{pattern} (count {})", range(count)),
         EventItem::AnyOrder { branches, .. } => {
             let branches = branches.iter().map(|branch| {
                 let items: Vec<String> = branch.iter().map(event_item).collect();
@@ -145,37 +99,14 @@ pub(super) fn subflow(subflow: &SubflowState) -> String {
 
 /// What a subflow must look like.
 pub(super) fn subflow_pattern(pattern: &SubflowPattern) -> String {
-    let mut text = String::new();
-    push(&mut text, "local", pattern.local);
-    push(&mut text, "local_port", pattern.local_port);
-    push(&mut text, "remote", pattern.remote);
-    push(&mut text, "remote_port", pattern.remote_port);
-    push(&mut text, "local_id", pattern.local_id);
-    push(&mut text, "remote_id", pattern.remote_id);
-    push_flag(&mut text, "backup", pattern.backup);
-    push_flag(&mut text, "backup_local", pattern.backup_local);
-    push_flag(&mut text, "backup_remote", pattern.backup_remote);
-    push(&mut text, "dev", pattern.dev.as_ref());
-    if text.is_empty() { "any".to_owned() } else { text.split_off(1) }
+    let text = pattern.words(SUBFLOW);
+    if text.is_empty() { "any".to_owned() } else { text.trim_start().to_owned() }
 }
 
 /// What an option on the wire must look like.
 pub(super) fn wire_expectation(expectation: &WireExpectation) -> String {
-    format!("{} (count {})", wire_pattern(&expectation.pattern), range(&expectation.range))
-}
-
-fn wire_pattern(pattern: &WirePattern) -> String {
-    let mut text = format!("{} sent by {}", pattern.option, pattern.sender);
-    push(&mut text, "address", pattern.address);
-    push(&mut text, "port", pattern.port);
-    push(&mut text, "id", pattern.id);
-    push_flag(&mut text, "backup", pattern.backup);
-    push(&mut text, "from", pattern.from);
-    push(&mut text, "to", pattern.to);
-    push(&mut text, "flags", pattern.flags.map(|flags| format!("{flags:#04x}")));
-    push(&mut text, "reason", pattern.reason);
-    push_flag(&mut text, "checksum", pattern.checksum);
-    text
+    let pattern = &expectation.pattern;
+    format!("{pattern} sent by {} (count {})", pattern.sender, range(&expectation.range))
 }
 
 /// A segment with its MPTCP options.
@@ -200,51 +131,33 @@ pub(super) fn segment(segment: &Segment) -> String {
 
 /// An option with what matters to people.
 pub(super) fn mptcp_option(option: &MptcpOption) -> String {
-    let mut text = option_word(option).to_owned();
+    let mut text = option.word().to_owned();
+    for field in OPTION_FIELDS.iter().filter(|field| field.snapshot == Snapshot::Shown) {
+        text += &field.words(option_bit(option.word()), option.into());
+    }
     match option {
-        MptcpOption::MpCapable { flags, .. } => _ = write!(text, " flags {flags:#04x}"),
-        MptcpOption::MpJoinSyn { backup, address_id, .. } | MptcpOption::MpJoinSynAck { backup, address_id, .. } => {
-            push(&mut text, "id", Some(address_id));
-            push_flag(&mut text, "backup", backup.then_some(true));
-        }
+        // What it says is that there is none.
+        MptcpOption::MpPrio { backup: false } => text.push_str(" backup: no"),
         MptcpOption::Dss { data_fin, mapping, .. } => {
-            push_flag(&mut text, "data_fin", data_fin.then_some(true));
+            if *data_fin {
+                text.push_str(" data_fin");
+            }
             push(&mut text, "mapped", mapping.as_ref().map(|mapping| mapping.length));
         }
-        MptcpOption::AddAddr { address_id, body, .. } => {
-            push(&mut text, "id", Some(address_id));
-            _ = write!(text, " {}", end(Some(body.address), body.port));
-        }
-        MptcpOption::RemoveAddr { address_ids } => {
-            let ids: Vec<String> = address_ids.iter().map(u8::to_string).collect();
-            push(&mut text, "id", Some(ids.join(" ")));
-        }
-        MptcpOption::MpPrio { backup } => push_flag(&mut text, "backup", Some(*backup)),
-        MptcpOption::MpTcprst { flags, reason } => _ = write!(text, " flags {flags:#04x} reason {reason}"),
         MptcpOption::Malformed { subtype, bytes } => {
             push(&mut text, "subtype", *subtype);
             push(&mut text, "bytes", Some(bytes));
         }
-        MptcpOption::MpJoinAck { .. } | MptcpOption::MpFail { .. } | MptcpOption::MpFastclose { .. } => {}
+        MptcpOption::MpCapable { .. }
+        | MptcpOption::MpJoinSyn { .. }
+        | MptcpOption::MpJoinSynAck { .. }
+        | MptcpOption::MpJoinAck { .. }
+        | MptcpOption::AddAddr { .. }
+        | MptcpOption::RemoveAddr { .. }
+        | MptcpOption::MpPrio { backup: true }
+        | MptcpOption::MpFail { .. }
+        | MptcpOption::MpFastclose { .. }
+        | MptcpOption::MpTcprst { .. } => {}
     }
     text
-}
-
-/// The word of an option, as wire expectations spell it.
-pub(super) fn option_word(option: &MptcpOption) -> &'static str {
-    match option {
-        MptcpOption::MpCapable { .. } => "mp_capable",
-        MptcpOption::MpJoinSyn { .. } => "mp_join_syn",
-        MptcpOption::MpJoinSynAck { .. } => "mp_join_synack",
-        MptcpOption::MpJoinAck { .. } => "mp_join_ack",
-        MptcpOption::Dss { .. } => "dss",
-        MptcpOption::AddAddr { echo: false, .. } => "add_addr",
-        MptcpOption::AddAddr { echo: true, .. } => "add_addr_echo",
-        MptcpOption::RemoveAddr { .. } => "remove_addr",
-        MptcpOption::MpPrio { .. } => "mp_prio",
-        MptcpOption::MpFail { .. } => "mp_fail",
-        MptcpOption::MpFastclose { .. } => "mp_fastclose",
-        MptcpOption::MpTcprst { .. } => "mp_tcprst",
-        MptcpOption::Malformed { .. } => "malformed",
-    }
 }

@@ -73,82 +73,69 @@ pub struct MptcpInfo {
     pub size: u32,
 }
 
-impl MptcpInfo {
-    /// The names of the fields of `struct mptcp_info` that are numbers one can expect something of.
-    pub const FIELDS: [&'static str; 25] = [
-        "subflows",
-        "add_addr_signal",
-        "add_addr_accepted",
-        "subflows_max",
-        "add_addr_signal_max",
-        "add_addr_accepted_max",
-        "flags",
-        "fallback",
-        "token",
-        "write_seq",
-        "snd_una",
-        "rcv_nxt",
-        "local_addr_used",
-        "local_addr_max",
-        "csum_enabled",
-        "retransmits",
-        "bytes_retrans",
-        "bytes_sent",
-        "bytes_received",
-        "bytes_acked",
-        "subflows_total",
-        "endp_laminar_max",
-        "last_data_sent",
-        "last_data_recv",
-        "last_ack_recv",
-    ];
+/// A field of `struct mptcp_info` that one can expect something of: its name, the greatest value that it can have, its
+/// value if this kernel reports it, and what it is.
+pub type InfoField = (&'static str, u64, fn(&MptcpInfo) -> Option<u64>, &'static str);
 
-    /// The value of a field of `struct mptcp_info`. `None`: there is no such field. `Some(None)`: this kernel does not
-    /// report it.
-    pub fn field(&self, name: &str) -> Option<Option<u64>> {
-        Some(match name {
-            "subflows" => Some(self.subflows.into()),
-            "add_addr_signal" => Some(self.add_addr_signal.into()),
-            "add_addr_accepted" => Some(self.add_addr_accepted.into()),
-            "subflows_max" => Some(self.subflows_max.into()),
-            "add_addr_signal_max" => Some(self.add_addr_signal_max.into()),
-            "add_addr_accepted_max" => Some(self.add_addr_accepted_max.into()),
-            "flags" => Some(self.flags.into()),
-            "fallback" => Some(self.fallback().into()),
-            "token" => Some(self.token.into()),
-            "write_seq" => Some(self.write_seq),
-            "snd_una" => Some(self.snd_una),
-            "rcv_nxt" => Some(self.rcv_nxt),
-            "local_addr_used" => self.local_addr_used.map(u64::from),
-            "local_addr_max" => self.local_addr_max.map(u64::from),
-            "csum_enabled" => self.csum_enabled.map(u64::from),
-            "retransmits" => self.retransmits.map(u64::from),
-            "bytes_retrans" => self.bytes_retrans,
-            "bytes_sent" => self.bytes_sent,
-            "bytes_received" => self.bytes_received,
-            "bytes_acked" => self.bytes_acked,
-            "subflows_total" => self.subflows_total.map(u64::from),
-            "endp_laminar_max" => self.endp_laminar_max.map(u64::from),
-            "last_data_sent" => self.last_data_sent.map(u64::from),
-            "last_data_recv" => self.last_data_recv.map(u64::from),
-            "last_ack_recv" => self.last_ack_recv.map(u64::from),
-            _ => return None,
-        })
+const U8: u64 = u8::MAX as u64;
+const U32: u64 = u32::MAX as u64;
+
+/// Each field. `csum_enabled` is a bool of the kernel (`mptcp_diag_fill_info`, net/mptcp/sockopt.c), `fallback` is one
+/// bit of `flags`.
+#[rustfmt::skip]
+pub static INFO_FIELDS: [InfoField; 25] = [
+    ("subflows", U8, |info| Some(info.subflows.into()), "Additional subflows, without the initial one."),
+    ("add_addr_signal", U8, |info| Some(info.add_addr_signal.into()), "Addresses announced to the peer."),
+    ("add_addr_accepted", U8, |info| Some(info.add_addr_accepted.into()), "Announced addresses of the peer that were accepted."),
+    ("subflows_max", U8, |info| Some(info.subflows_max.into()), "The limit of additional subflows, as sampled when the socket was created."),
+    ("add_addr_signal_max", U8, |info| Some(info.add_addr_signal_max.into()), "`signal` endpoints."),
+    ("add_addr_accepted_max", U8, |info| Some(info.add_addr_accepted_max.into()), "The limit of accepted announcements."),
+    ("flags", U32, |info| Some(info.flags.into()), "Bit 0: fallback to TCP; bit 1: the peer's key was received."),
+    ("fallback", 1, |info| Some(info.fallback().into()), "Bit 0 of `flags`, as 0 or 1."),
+    ("token", U32, |info| Some(info.token.into()), "The local token."),
+    ("write_seq", u64::MAX, |info| Some(info.write_seq), "The data sequence number of the next byte to be written."),
+    ("snd_una", u64::MAX, |info| Some(info.snd_una), "The oldest unacknowledged data sequence number."),
+    ("rcv_nxt", u64::MAX, |info| Some(info.rcv_nxt), "The next expected data sequence number."),
+    ("local_addr_used", U8, |info| info.local_addr_used.map(u64::from), "`subflow` endpoints in use as a source."),
+    ("local_addr_max", U8, |info| info.local_addr_max.map(u64::from), "`subflow` endpoints."),
+    ("csum_enabled", 1, |info| info.csum_enabled.map(u64::from), "1: DSS checksums are in use."),
+    ("retransmits", U32, |info| info.retransmits.map(u64::from), "MPTCP-level retransmissions."),
+    ("bytes_retrans", u64::MAX, |info| info.bytes_retrans, "Bytes retransmitted at the MPTCP level."),
+    ("bytes_sent", u64::MAX, |info| info.bytes_sent, "Bytes sent."),
+    ("bytes_received", u64::MAX, |info| info.bytes_received, "Bytes received."),
+    ("bytes_acked", u64::MAX, |info| info.bytes_acked, "Bytes that the peer acknowledged."),
+    ("subflows_total", U8, |info| info.subflows_total.map(u64::from), "All subflows, with the initial one while it lives."),
+    ("endp_laminar_max", U8, |info| info.endp_laminar_max.map(u64::from), "`laminar` endpoints."),
+    ("last_data_sent", U32, |info| info.last_data_sent.map(u64::from), "Milliseconds since data was sent."),
+    ("last_data_recv", U32, |info| info.last_data_recv.map(u64::from), "Milliseconds since data was received."),
+    ("last_ack_recv", U32, |info| info.last_ack_recv.map(u64::from), "Milliseconds since a DATA_ACK was received."),
+];
+
+/// The names of these fields.
+pub static INFO_WORDS: [&str; INFO_FIELDS.len()] = {
+    let mut words = [""; INFO_FIELDS.len()];
+    let mut index = 0;
+    while index < words.len() {
+        words[index] = INFO_FIELDS[index].0;
+        index += 1;
+    }
+    words
+};
+
+impl MptcpInfo {
+    /// The field of `struct mptcp_info` of that name.
+    pub fn described(name: &str) -> Option<&'static InfoField> {
+        INFO_FIELDS.iter().find(|(known, ..)| *known == name)
     }
 
-    /// The greatest value that a field can have (`struct mptcp_info`). `csum_enabled` is a bool of the kernel
-    /// (`mptcp_diag_fill_info`, net/mptcp/sockopt.c), `fallback` is one bit of `flags`.
+    /// The value of a field. `None`: there is no such field. `Some(None)`: this kernel does not report it.
+    pub fn field(&self, name: &str) -> Option<Option<u64>> {
+        Self::described(name).map(|(_, _, get, _)| get(self))
+    }
+
+    /// The greatest value that a field can have.
     pub fn largest(name: &str) -> u64 {
-        match name {
-            "fallback" | "csum_enabled" => 1,
-            "flags" | "token" | "retransmits" | "last_data_sent" | "last_data_recv" | "last_ack_recv" => {
-                u32::MAX.into()
-            }
-            "write_seq" | "snd_una" | "rcv_nxt" | "bytes_retrans" | "bytes_sent" | "bytes_received" | "bytes_acked" => {
-                u64::MAX
-            }
-            _ => u8::MAX.into(),
-        }
+        Self::described(name).map_or(u64::MAX, |(_, most, ..)| *most)
     }
 
     /// The connection fell back to plain TCP.
@@ -242,4 +229,12 @@ pub struct SubflowState {
     /// where it was asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpInfo>,
+}
+
+impl SubflowState {
+    /// Whether the subflow can carry data: ESTABLISHED (1) or CLOSE_WAIT (8), as `__tcp_can_send` (include/net/tcp.h)
+    /// has it. The others are on their way in or out.
+    pub fn is_usable(&self) -> bool {
+        matches!(self.tcp_state, 1 | 8)
+    }
 }

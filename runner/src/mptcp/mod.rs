@@ -10,7 +10,7 @@ mod tcp_state;
 
 pub use endpoint::{Endpoint, EndpointFlags, Limits};
 pub use event::{EventFlags, EventKind, PmEvent};
-pub use info::{MptcpInfo, SubflowFlags, SubflowState, TcpInfo};
+pub use info::{INFO_FIELDS, INFO_WORDS, InfoField, MptcpInfo, SubflowFlags, SubflowState, TcpInfo};
 pub use side::Side;
 pub use tcp_state::{TCP_ESTABLISHED, TCP_SYN_SENT, tcp_state_word};
 

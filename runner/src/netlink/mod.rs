@@ -22,4 +22,4 @@ pub mod pm;
 pub mod route;
 
 pub use device::DeviceNames;
-pub use error::{Cause, NetlinkError, Refusal, errno_number, errno_symbol};
+pub use error::{Cause, NetlinkError, Refusal};

@@ -11,7 +11,6 @@ use super::nat::Nat;
 use super::packet::{Packet, segment_of};
 use super::segmenting::{Bundle, Merged, can_merge, can_split, split};
 use super::{Deed, Record};
-use crate::matching::segment_matches;
 use crate::mptcp::canonical;
 use crate::nanos;
 use crate::recording::PathDeed;
@@ -340,5 +339,5 @@ fn is_like(pattern: &PacketPattern, from: usize, segment: &Segment) -> bool {
         && !segment.flags.intersects(pattern.without)
         && pattern.payload.as_ref().is_none_or(|payload| payload.contains(&u64::from(segment.payload)))
         && (!pattern.any_option || !segment.options.is_empty())
-        && pattern.option.as_ref().is_none_or(|option| segment_matches(option, segment))
+        && pattern.option.as_ref().is_none_or(|option| option.matches(segment))
 }

@@ -7,8 +7,6 @@ use crate::scenario::model::{
 use crate::text;
 use crate::wire::TcpFlags;
 
-use super::words::describe_wire;
-
 /// What one direction does: `10 ms ± 2 ms, 20 Mbit/s, loss 1 %`; nothing if it passes everything on as it is.
 pub fn describe_conditions(conditions: &Conditions) -> String {
     let Conditions { delay, jitter, rate, queue, loss, reorder, duplicate, mtu } = conditions;
@@ -151,7 +149,7 @@ fn describe_pattern(pattern: &PacketPattern) -> String {
     words.extend(flag_words(pattern.flags).map(|flags| format!("with {flags}")));
     words.extend(flag_words(pattern.without).map(|flags| format!("without {flags}")));
     words.extend(pattern.payload.as_ref().map(|payload| format!("with payload {}", range(payload))));
-    words.extend(pattern.option.as_ref().map(|option| format!("with {}", describe_wire(option))));
+    words.extend(pattern.option.as_ref().map(|option| format!("with {option}")));
     words.extend(pattern.any_option.then(|| "with MPTCP options".to_owned()));
     words.join(" ")
 }

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use crate::mptcp::{Endpoint, EndpointFlags};
+use crate::pattern::SUBFLOW;
 use crate::recording::{Awaited, Side};
 use crate::scenario::model::{
-    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ErrorPattern, EventPattern, Filter, FilterAction,
-    FilterHook, Operation, Route, SocketProtocol, SubflowPattern, TokenChoice, TransferPlan, WhichEndpoints,
-    WirePattern,
+    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Filter, FilterAction, FilterHook, Operation, Route,
+    SocketProtocol, TokenChoice, TransferPlan, WhichEndpoints,
 };
 use crate::text;
 
@@ -85,7 +85,7 @@ fn describe_transfer(transfer: &TransferPlan) -> String {
 fn describe_condition(condition: &Condition) -> String {
     match condition {
         Condition::Event { namespace, pattern, count } => {
-            format!("{namespace} saw {} of {}", text::count(*count as u64, "event"), describe_event(pattern))
+            format!("{namespace} saw {} of {pattern}", text::count(*count as u64, "event"))
         }
         Condition::Counter { namespace, name, at_least } => {
             format!("{name} of {namespace} moved by {at_least} or more")
@@ -95,9 +95,7 @@ fn describe_condition(condition: &Condition) -> String {
         }
         Condition::Subflow { connection, side: of, pattern, present } => {
             let has = if *present { "has a" } else { "has no" };
-            format!("the {} of {connection} {has} subflow {}", side(*of), describe_subflow(pattern))
-                .trim_end()
-                .to_owned()
+            format!("the {} of {connection} {has} subflow{}", side(*of), pattern.words(SUBFLOW))
         }
         Condition::Endpoint { namespace, address, flags, present } => {
             let has = if *present { "has an" } else { "has no" };
@@ -111,7 +109,7 @@ fn describe_condition(condition: &Condition) -> String {
             format!("the rule {rule} of {link} matched {}", text::count(*matched, "segment"))
         }
         Condition::Wire { pattern, count } => {
-            format!("{} sent {} with {}", pattern.sender, text::count(*count as u64, "segment"), describe_wire(pattern))
+            format!("{} sent {} with {}", pattern.sender, text::count(*count as u64, "segment"), pattern)
         }
     }
 }
@@ -120,7 +118,7 @@ fn describe_condition(condition: &Condition) -> String {
 pub fn awaited(condition: &Condition) -> Awaited {
     match condition {
         Condition::Event { namespace, pattern, count } => {
-            Awaited::Events { namespace: namespace.clone(), pattern: describe_event(pattern), count: *count }
+            Awaited::Events { namespace: namespace.clone(), pattern: pattern.to_string(), count: *count }
         }
         Condition::Counter { namespace, name, at_least } => {
             Awaited::Counter { namespace: namespace.clone(), name: name.clone(), at_least: *at_least }
@@ -131,7 +129,7 @@ pub fn awaited(condition: &Condition) -> Awaited {
         Condition::Subflow { connection, side, pattern, present } => Awaited::Subflow {
             connection: connection.clone(),
             side: *side,
-            pattern: describe_subflow(pattern).trim_end().to_owned(),
+            pattern: pattern.words(SUBFLOW).trim_start().to_owned(),
             present: *present,
         },
         Condition::Endpoint { namespace, address, flags, present } => {
@@ -144,7 +142,7 @@ pub fn awaited(condition: &Condition) -> Awaited {
             Awaited::Rule { link: link.clone(), rule: rule.clone(), matched: *matched }
         }
         Condition::Wire { pattern, count } => {
-            Awaited::Segments { sender: pattern.sender.clone(), pattern: describe_wire(pattern), count: *count }
+            Awaited::Segments { sender: pattern.sender.clone(), pattern: pattern.to_string(), count: *count }
         }
     }
 }
@@ -167,58 +165,6 @@ impl Fields {
         }
         self
     }
-}
-
-fn describe_event(pattern: &EventPattern) -> String {
-    let error = pattern.error.as_ref().map(|error| match error {
-        ErrorPattern::None => "none",
-        ErrorPattern::Any => "any",
-        ErrorPattern::Errno(symbol, _) => symbol,
-    });
-    let fields = Fields(pattern.kind.word())
-        .add("connection", pattern.connection.as_ref())
-        .add("local", pattern.local.map(text::address))
-        .add("local_port", pattern.local_port)
-        .add("local_id", pattern.local_id)
-        .add("remote", pattern.remote.map(text::address))
-        .add("remote_port", pattern.remote_port)
-        .add("remote_id", pattern.remote_id)
-        .add("backup", pattern.backup)
-        .add("error", error)
-        .add("dev", pattern.dev.as_ref())
-        .add("reset_reason", pattern.reset_reason)
-        .add("server_side", pattern.server_side)
-        .add("deny_join_id0", pattern.deny_join_id0);
-    fields.0
-}
-
-fn describe_subflow(pattern: &SubflowPattern) -> String {
-    let fields = Fields::default()
-        .add("local", pattern.local.map(text::address))
-        .add("local_port", pattern.local_port)
-        .add("local_id", pattern.local_id)
-        .add("remote", pattern.remote.map(text::address))
-        .add("remote_port", pattern.remote_port)
-        .add("remote_id", pattern.remote_id)
-        .add("backup", pattern.backup)
-        .add("backup_local", pattern.backup_local)
-        .add("backup_remote", pattern.backup_remote)
-        .add("dev", pattern.dev.as_ref());
-    fields.0.trim_start().to_owned()
-}
-
-pub(super) fn describe_wire(pattern: &WirePattern) -> String {
-    let fields = Fields(pattern.option.clone())
-        .add("address", pattern.address.map(text::address))
-        .add("port", pattern.port)
-        .add("id", pattern.id)
-        .add("backup", pattern.backup)
-        .add("from", pattern.from.map(text::address))
-        .add("to", pattern.to.map(text::address))
-        .add("flags", pattern.flags.map(|flags| format!("{flags:#04x}")))
-        .add("reason", pattern.reason)
-        .add("checksum", pattern.checksum);
-    fields.0
 }
 
 /// What an operation changes, in one line.

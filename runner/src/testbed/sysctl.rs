@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::errno::errno_symbol;
 use crate::files;
-use crate::netlink::errno_symbol;
 
 /// What can go wrong with a sysctl.
 #[derive(Debug, Error)]

@@ -12,8 +12,8 @@ use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use crate::errno::errno_symbol;
 use crate::mptcp::IPPROTO_MPTCP;
-use crate::netlink::errno_symbol;
 use crate::scenario::model::{ListenPlan, SocketProtocol};
 
 /// A socket operation failed.

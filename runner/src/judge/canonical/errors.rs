@@ -5,6 +5,8 @@
 //! of the scenario: only background transfers outlive their step.
 
 use crate::judge::names::Names;
+use crate::mptcp::PmEvent;
+use crate::pattern::Value;
 
 /// ECONNRESET and EPIPE: what a RST in the middle of a transfer leaves.
 const RACING_ERRORS: [u8; 2] = [104, 32];
@@ -20,12 +22,11 @@ pub(super) fn data_may_be_late(names: &Names<'_>, connection: Option<&str>) -> b
     in_background || index.has_conditions
 }
 
-/// The error of a closed subflow, if it is the same each time.
-pub(super) fn stable_error(error: Option<u8>, racing: bool) -> Option<u8> {
-    error.filter(|error| !(racing && RACING_ERRORS.contains(error)))
-}
-
-/// The reason of an MP_TCPRST, if it is the same each time: 0 is what a close in the middle of a transfer sends.
-pub(super) fn stable_reason<T: PartialEq + From<u8>>(reason: Option<T>, racing: bool) -> Option<T> {
-    reason.filter(|reason| !(racing && *reason == T::from(0)))
+/// Whether an error, or what else a field of the event says of the end of a subflow, may be different in the next run:
+/// an MP_TCPRST with reason 0 is what a close in the middle of a transfer sends.
+pub(super) fn is_racing(event: &PmEvent, value: Option<Value<'_>>) -> bool {
+    if let Some(Value::Error(error)) = value {
+        return error.is_some_and(|error| RACING_ERRORS.contains(&error));
+    }
+    event.reset_reason == Some(0)
 }

@@ -5,13 +5,14 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use crate::judge::names::Names;
-use crate::judge::render::{errno, push};
+use crate::judge::render::push;
 use crate::judge::time_line::{events_of, is_subflow_event};
 use crate::mptcp::{EventKind, PmEvent, canonical};
+use crate::pattern::{EVENT_FIELDS, Snapshot, event_kinds};
 use crate::scenario::model::Feature;
 
 use super::alike::{Block, fold};
-use super::errors::{data_may_be_late, stable_error, stable_reason};
+use super::errors::{data_may_be_late, is_racing};
 use super::order::{Item, Use, canonical_order};
 use super::stretch;
 
@@ -140,16 +141,13 @@ impl Namer<'_, '_> {
             EventKind::Removed => push(&mut text, "id", event.remote_id),
             EventKind::SubEstablished | EventKind::SubClosed | EventKind::SubPriority => {
                 self.push_subflow(&mut text, event, position);
-                self.push_subflow_facts(&mut text, event);
             }
             EventKind::ListenerCreated | EventKind::ListenerClosed => {
                 _ = write!(text, " {}", self.names.end(event.local, event.local_port));
             }
             EventKind::Closed | EventKind::Unknown(_) => {}
         }
-        if event.deny_join_id0 {
-            text.push_str(" deny_join_id0");
-        }
+        self.push_fields(&mut text, event);
         text
     }
 
@@ -163,21 +161,28 @@ impl Namer<'_, '_> {
         }
     }
 
-    fn push_subflow_facts(&self, text: &mut String, event: &PmEvent) {
+    /// The fields, as far as they are the same in each run.
+    fn push_fields(&self, text: &mut String, event: &PmEvent) {
         let names = self.names;
-        let local_id = event.local_id.map(|id| names.address_id(Some(self.namespace), event.local, id));
-        let owner = event.remote.and_then(|remote| names.owner(remote));
-        let remote_id = event.remote_id.map(|id| names.address_id(owner, event.remote, id));
-        push(text, "local_id", local_id);
-        push(text, "remote_id", remote_id);
-        if event.backup.is_some_and(|backup| backup != 0) {
-            text.push_str(" backup");
-        }
-        push(text, "dev", event.dev.as_ref());
+        let kind = event_kinds(&[event.kind]);
         let connection = event.token.and_then(|token| names.connection(self.namespace, token));
-        let racing = data_may_be_late(names, connection);
-        push(text, "error", stable_error(event.error, racing).map(errno));
-        push(text, "reset_reason", stable_reason(event.reset_reason, racing));
+        let of_subflow = is_subflow_event(event.kind);
+        let late = data_may_be_late(names, connection);
+        for field in &EVENT_FIELDS {
+            match field.snapshot {
+                Snapshot::LocalId if of_subflow => {
+                    let id = event.local_id.map(|id| names.address_id(Some(self.namespace), event.local, id));
+                    push(text, field.word, id);
+                }
+                Snapshot::RemoteId if of_subflow => {
+                    let owner = event.remote.and_then(|remote| names.owner(remote));
+                    push(text, field.word, event.remote_id.map(|id| names.address_id(owner, event.remote, id)));
+                }
+                Snapshot::UnlessRacing if late && is_racing(event, (field.get)(event.into())) => {}
+                Snapshot::Shown | Snapshot::UnlessRacing => *text += &field.words(kind, event.into()),
+                Snapshot::Apart | Snapshot::LocalId | Snapshot::RemoteId => {}
+            }
+        }
     }
 
     fn key(&self, event: &PmEvent, text: String) -> Key {

@@ -2,7 +2,6 @@
 
 use std::fmt::Write as _;
 
-use crate::judge::matching::is_usable;
 use crate::judge::names::{Names, side_namespace, side_word};
 use crate::judge::render::push;
 use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo, SubflowFlags, SubflowState, canonical};
@@ -67,7 +66,7 @@ fn subflow_lines(names: &Names<'_>, connection: &Connection, side: Side, subflow
     let namespace = side_namespace(connection, side);
     let mut lines: Vec<String> = subflows
         .iter()
-        .filter(|subflow| is_usable(subflow))
+        .filter(|subflow| subflow.is_usable())
         .map(|subflow| {
             let (local, remote) = (subflow.local.ip(), subflow.remote.ip());
             let mut text = format!("{} > {}", names.socket(subflow.local), names.socket(subflow.remote));

@@ -1,10 +1,9 @@
 //! The events of a namespace against an expected list.
 
 use crate::judge::alignment::{Row, align, side_by_side};
-use crate::judge::matching::event_matches;
 use crate::judge::retransmitted::Retransmitted;
 use crate::judge::sequence::{Mismatch, Outcome, match_items};
-use crate::judge::{Finding, FindingKind, nearest, render, time_line};
+use crate::judge::{Finding, FindingKind, render, time_line};
 use crate::mptcp::{EventKind, PmEvent};
 use crate::scenario::model::{EventExpectation, EventItem, EventPattern, Feature, Place};
 
@@ -103,7 +102,7 @@ impl List<'_, '_, '_> {
     fn matches(&self, pattern: &EventPattern, event: usize) -> bool {
         self.events.get(event).is_some_and(|(_, event)| {
             let connection = event.token.and_then(|token| self.scope.names.connection(self.namespace, token));
-            event_matches(pattern, event, connection)
+            pattern.matches(event, connection)
         })
     }
 
@@ -194,7 +193,7 @@ impl List<'_, '_, '_> {
 
     fn differences(&self, namespace: &str, pattern: &EventPattern, event: &PmEvent) -> Option<Vec<String>> {
         let connection = event.token.and_then(|token| self.scope.names.connection(namespace, token));
-        nearest::of_event(pattern, event, connection)
+        pattern.differences(event, connection)
     }
 
     fn summary(&self, mismatch: &Mismatch<'_>) -> String {
@@ -262,7 +261,7 @@ fn item_place(item: &EventItem) -> Place {
 /// One occurrence of an item.
 fn one_text(item: &EventItem) -> String {
     match item {
-        EventItem::One { pattern, .. } => render::event_pattern(pattern),
+        EventItem::One { pattern, .. } => pattern.to_string(),
         any_order @ EventItem::AnyOrder { .. } => render::event_item(any_order),
     }
 }

@@ -1,8 +1,8 @@
 //! What the sockets of a connection say: the set of subflows, and fields of `MPTCP_INFO`.
 
-use crate::judge::matching::{is_usable, subflow_matches};
 use crate::judge::names::side_word;
 use crate::judge::{Finding, FindingKind, nearest, render};
+use crate::pattern::SUBFLOW;
 use crate::scenario::model::{InfoExpectation, SubflowsExpectation};
 
 use super::scope::Scope;
@@ -13,8 +13,8 @@ pub(super) fn subflows(scope: &Scope<'_, '_>, expected: &SubflowsExpectation) ->
     let Some((_, all)) = scope.sockets_of(&expected.connection, expected.side) else {
         return Some(scope.missing(&format!("the subflows of {whose}")).placed(expected.place));
     };
-    let usable: Vec<_> = all.iter().filter(|subflow| is_usable(subflow)).collect();
-    let pairs = pair_up(&expected.subflows, &usable, |pattern, subflow| subflow_matches(pattern, subflow));
+    let usable: Vec<_> = all.iter().filter(|subflow| subflow.is_usable()).collect();
+    let pairs = pair_up(&expected.subflows, &usable, |pattern, subflow| pattern.matches((*subflow).into()));
     if usable.len() == expected.subflows.len() && pairs.iter().all(Option::is_some) {
         return None;
     }
@@ -24,7 +24,7 @@ pub(super) fn subflows(scope: &Scope<'_, '_>, expected: &SubflowsExpectation) ->
     let missing: Vec<String> = missing
         .map(|(pattern, _)| {
             let free = usable.iter().enumerate().filter(|(index, _)| !paired.contains(index));
-            let free = free.map(|(_, subflow)| (*subflow, nearest::of_subflow(pattern, subflow)));
+            let free = free.map(|(_, subflow)| (*subflow, pattern.differences(SUBFLOW, (*subflow).into())));
             let (nearest, differs) = nearest::miss(free, render::subflow).unzip();
             first = first.take().or(differs);
             format!("  - missing: {}{}", render::subflow_pattern(pattern), nearest.unwrap_or_default())

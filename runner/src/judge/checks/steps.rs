@@ -7,6 +7,7 @@ use crate::judge::{Finding, FindingKind, render};
 use crate::recording::{Direction, Observation, StepOutcome};
 use crate::scenario::model::{Action, CloseHow, Step, expected_transfer_error};
 use crate::text;
+use crate::wire::MptcpOption;
 
 /// How far the run came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +103,7 @@ fn disturbances(names: &Names<'_>, index: usize, end: usize) -> String {
         let words = if let Observation::Event { namespace, event } = &entry.what {
             format!("{namespace}: event {}", render::event(names, namespace, event))
         } else if let Observation::Packet { namespace, direction: Direction::Out, segment, .. } = &entry.what {
-            let options: Vec<&str> = segment.options.iter().map(render::option_word).collect();
+            let options: Vec<&str> = segment.options.iter().map(MptcpOption::word).collect();
             let (source, destination) = (text::socket(segment.source), text::socket(segment.destination));
             format!("{namespace}: segment {source} > {destination} <{}>", options.join(" "))
         } else if let Observation::Path { link, sender, .. } = &entry.what {

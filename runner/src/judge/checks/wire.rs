@@ -1,6 +1,5 @@
 //! MPTCP options on the wire against patterns.
 
-use crate::judge::matching::{impossible_field, segment_matches};
 use crate::judge::retransmitted::Retransmitted;
 use crate::judge::{Finding, FindingKind, nearest, render, time_line};
 use crate::recording::{Direction, Observation};
@@ -12,7 +11,7 @@ use super::scope::Scope;
 pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option<Finding> {
     let pattern = &expected.pattern;
     let found = |summary: String| Finding::new(FindingKind::Wire, summary).placed(expected.place).at(scope.at());
-    if let Some(field) = impossible_field(pattern) {
+    if let Some(field) = pattern.impossible() {
         return Some(found(format!("the pattern can match nothing: `{}` has no `{field}` like that", pattern.option)));
     }
     let entries = scope.names.recording().entries.iter().enumerate().take(scope.until);
@@ -32,7 +31,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option
     if sent.is_empty() && takes_part {
         return Some(scope.missing(&format!("the segments that {} sent", pattern.sender)).placed(expected.place));
     }
-    let matching: Vec<_> = sent.iter().filter(|(_, segment)| segment_matches(pattern, segment)).collect();
+    let matching: Vec<_> = sent.iter().filter(|(_, segment)| pattern.matches(segment)).collect();
     let count = u64::try_from(matching.len()).unwrap_or(u64::MAX);
     if expected.range.contains(&count) {
         return None;

@@ -10,27 +10,24 @@ use crate::scenario::model::{
 };
 use crate::wire::TcpFlags;
 
-use super::fixture::{Run, add_addr, client_endpoints, ip, place};
+use super::fixture::{Run, add_addr, and, carrying, client_endpoints, ip, place, with};
 
 fn one(pattern: EventPattern) -> EventItem {
     EventItem::One { place: place(2), pattern, count: 1..=1 }
 }
 
 fn on_main(kind: EventKind) -> EventPattern {
-    EventPattern { connection: Some("main".to_owned()), ..EventPattern::of(kind) }
+    with(EventPattern::of(kind), "connection", "main".to_owned())
 }
 
 fn joined(local: &str, remote: &str) -> EventPattern {
-    EventPattern { local: Some(ip(local)), remote: Some(ip(remote)), ..on_main(EventKind::SubEstablished) }
+    with(with(on_main(EventKind::SubEstablished), "local", ip(local)), "remote", ip(remote))
 }
 
 fn client_events() -> EventExpectation {
     let branches = vec![
         vec![one(joined("10.0.2.2", "10.0.1.1"))],
-        vec![
-            one(EventPattern { remote: Some(ip("10.0.4.1")), ..on_main(EventKind::Announced) }),
-            one(joined("10.0.3.2", "10.0.4.1")),
-        ],
+        vec![one(with(on_main(EventKind::Announced), "remote", ip("10.0.4.1"))), one(joined("10.0.3.2", "10.0.4.1"))],
     ];
     EventExpectation {
         namespace: "client".to_owned(),
@@ -260,7 +257,11 @@ fn all_other_counters_must_stay() {
 }
 
 fn subflow(local: &str, local_id: Option<u8>) -> SubflowPattern {
-    SubflowPattern { local: Some(ip(local)), local_id, ..SubflowPattern::default() }
+    let pattern = and(SubflowPattern::default(), "local", ip(local));
+    match local_id {
+        Some(id) => and(pattern, "local_id", id),
+        None => pattern,
+    }
 }
 
 fn subflows(patterns: Vec<SubflowPattern>) -> Expectation {
@@ -294,13 +295,13 @@ fn backup_is_told_by_side() {
         }
         _ => false,
     });
-    let with = |pattern: SubflowPattern| vec![subflow("10.0.1.2", None), subflow("10.0.3.2", None), pattern];
+    let besides = |pattern: SubflowPattern| vec![subflow("10.0.1.2", None), subflow("10.0.3.2", None), pattern];
     let second = subflow("10.0.2.2", None);
-    let backup = with(SubflowPattern { backup: Some(true), ..second.clone() });
+    let backup = besides(and(second.clone(), "backup", true));
     assert_eq!(kinds_with(&run, &subflows(backup)), []);
-    let remote = with(SubflowPattern { backup_remote: Some(true), ..second.clone() });
+    let remote = besides(and(second.clone(), "backup_remote", true));
     assert_eq!(kinds_with(&run, &subflows(remote)), []);
-    let local = with(SubflowPattern { backup_local: Some(true), ..second });
+    let local = besides(and(second, "backup_local", true));
     assert_eq!(kinds_with(&run, &subflows(local)), [FindingKind::Subflows]);
 }
 
@@ -331,7 +332,7 @@ fn fields_of_mptcp_info_are_compared() {
 #[test]
 fn each_field_that_can_be_named_is_known() {
     let info = crate::mptcp::MptcpInfo::default();
-    for field in crate::mptcp::MptcpInfo::FIELDS {
+    for (field, ..) in crate::mptcp::INFO_FIELDS {
         assert!(info.field(field).is_some(), "{field}");
     }
 }
@@ -410,14 +411,14 @@ fn options_on_the_wire_are_counted_with_their_sender() {
     assert_eq!(count(wire("client", "add_addr"), 0..=0), []);
     assert_eq!(count(wire("client", "add_addr_echo"), 0..=0), [FindingKind::Wire]);
     assert_eq!(count(wire("client", "mp_join_syn"), 2..=2), []);
-    let from = WirePattern { from: Some(ip("10.0.2.2")), id: Some(1), ..wire("client", "mp_join_syn") };
+    let from = carrying(carrying(wire("client", "mp_join_syn"), "from", ip("10.0.2.2")), "id", 1_u8);
     assert_eq!(count(from.clone(), 1..=1), []);
-    assert_eq!(count(WirePattern { id: Some(2), ..from }, 1..=1), [FindingKind::Wire]);
-    let address = WirePattern { address: Some(ip("10.0.4.1")), ..wire("server", "add_addr") };
+    assert_eq!(count(carrying(from, "id", 2_u8), 1..=1), [FindingKind::Wire]);
+    let address = carrying(wire("server", "add_addr"), "address", ip("10.0.4.1"));
     assert_eq!(count(address.clone(), 1..=1), []);
-    assert_eq!(count(WirePattern { port: Some(1), ..address }, 1..=1), [FindingKind::Wire]);
-    assert_eq!(count(WirePattern { checksum: Some(false), ..wire("client", "dss") }, 1..=2), []);
-    assert_eq!(count(WirePattern { checksum: Some(true), ..wire("client", "dss") }, 1..=2), [FindingKind::Wire]);
+    assert_eq!(count(carrying(address, "port", 1_u16), 1..=1), [FindingKind::Wire]);
+    assert_eq!(count(carrying(wire("client", "dss"), "checksum", false), 1..=2), []);
+    assert_eq!(count(carrying(wire("client", "dss"), "checksum", true), 1..=2), [FindingKind::Wire]);
 }
 
 #[test]
@@ -440,7 +441,7 @@ fn retransmissions_count_for_an_expectation() {
 #[test]
 fn a_pattern_that_can_match_nothing_is_found() {
     let run = Run::good();
-    let impossible = WirePattern { address: Some(ip("10.0.4.1")), ..wire("client", "mp_prio") };
+    let impossible = carrying(wire("client", "mp_prio"), "address", ip("10.0.4.1"));
     assert_eq!(kinds_with(&run, &on_wire(impossible, 0..=0)), [FindingKind::Wire]);
     assert_eq!(kinds_with(&run, &on_wire(wire("client", "no_such"), 0..=0)), [FindingKind::Wire]);
 }

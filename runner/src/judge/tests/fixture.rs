@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::judge::{Finding, FindingKind, judge};
 use crate::mptcp::{Endpoint, EndpointFlags, EventKind, Limits, MptcpInfo, PmEvent, SubflowFlags, SubflowState};
+use crate::pattern::{EventPattern, Pattern, Table, Wanted, WirePattern};
 use crate::recording::{
     Connection, Direction, Entry, Header, Integrity, Moment, Observation, Recording, Side, StepOutcome,
 };
@@ -432,4 +433,21 @@ pub(super) fn client_endpoints() -> Vec<Endpoint> {
             dev: None,
         })
         .collect()
+}
+
+/// What an event must look like, besides.
+pub(super) fn with(mut pattern: EventPattern, word: &str, wanted: impl Into<Wanted>) -> EventPattern {
+    pattern.fields = and(pattern.fields, word, wanted);
+    pattern
+}
+
+/// What an option must look like, besides.
+pub(super) fn carrying(mut pattern: WirePattern, word: &str, wanted: impl Into<Wanted>) -> WirePattern {
+    pattern.fields = and(pattern.fields, word, wanted);
+    pattern
+}
+
+/// What a thing must look like, besides.
+pub(super) fn and<T: Table>(pattern: Pattern<T>, word: &str, wanted: impl Into<Wanted>) -> Pattern<T> {
+    pattern.and(word, wanted.into()).unwrap()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::fixture::{Run, client_endpoints, ip, place};
+use super::fixture::{Run, and, carrying, client_endpoints, ip, place, with};
 use crate::judge::FindingKind;
 use crate::mptcp::EventKind;
 use crate::recording::{Observation, Seen, Side, StepOutcome};
@@ -26,7 +26,7 @@ fn finding(expect: Expectation) -> crate::judge::Finding {
 
 #[test]
 fn a_segment_that_was_missed_by_one_field_is_shown_where_it_is() {
-    let detail = finding(wire(|pattern| pattern.id = Some(5))).detail;
+    let detail = finding(wire(|pattern| *pattern = carrying(pattern.clone(), "id", 5_u8))).detail;
     assert!(detail.starts_with("nearest misses:\n  server: 10.0.1.1:8080 > 10.0.1.2:40001 ACK <add_addr"), "{detail}");
     assert!(detail.contains(": id 1 instead of 5\n"), "{detail}");
     let marked = detail.lines().find(|line| line.starts_with('>')).unwrap_or_default();
@@ -48,11 +48,8 @@ fn endpoints_and_subflows_name_the_field_that_differs() {
     let found = finding(Expectation { endpoints: vec![expected], ..Expectation::default() });
     assert!(found.summary.ends_with("there are 2, 1 of them as expected: id 2 instead of 9"), "{}", found.summary);
 
-    let patterns = [("10.0.1.2", 0), ("10.0.2.2", 1), ("10.0.3.2", 7)].map(|(local, id)| SubflowPattern {
-        local: Some(ip(local)),
-        local_id: Some(id),
-        ..SubflowPattern::default()
-    });
+    let patterns = [("10.0.1.2", 0), ("10.0.2.2", 1), ("10.0.3.2", 7)]
+        .map(|(local, id): (_, u8)| and(and(SubflowPattern::default(), "local", ip(local)), "local_id", id));
     let expected = SubflowsExpectation {
         connection: "main".to_owned(),
         side: Side::Client,
@@ -86,7 +83,7 @@ fn of_events(complete: bool, patterns: Vec<EventPattern>) -> crate::judge::Findi
 }
 
 fn joined(local: &str, id: u8) -> EventPattern {
-    EventPattern { local: Some(ip(local)), local_id: Some(id), ..EventPattern::of(EventKind::SubEstablished) }
+    with(with(EventPattern::of(EventKind::SubEstablished), "local", ip(local)), "local_id", id)
 }
 
 #[test]
@@ -94,15 +91,15 @@ fn an_event_that_came_instead_names_the_field_that_differs() {
     let events = vec![
         EventPattern::of(EventKind::Created),
         EventPattern::of(EventKind::Established),
-        EventPattern { remote: Some(ip("10.0.4.1")), ..EventPattern::of(EventKind::Announced) },
+        with(EventPattern::of(EventKind::Announced), "remote", ip("10.0.4.1")),
     ];
-    let with_id = |id| {
+    let with_id = |id: u8| {
         let mut events = events.clone();
-        events[2].remote_id = Some(id);
+        events[2] = with(events[2].clone(), "remote_id", id);
         events
     };
     let found = of_events(true, with_id(9));
-    assert!(found.summary.ends_with(": remote_id 1 instead of 9"), "{}", found.summary);
+    assert!(found.summary.ends_with(": id 1 instead of 9"), "{}", found.summary);
     assert!(found.detail.starts_with("nearest misses:\n  client: announced main 10.0.4.1"), "{}", found.detail);
 }
 
@@ -119,7 +116,7 @@ fn an_event_that_did_not_come_is_shown_where_one_like_it_is() {
 
 #[test]
 fn an_event_of_another_namespace_is_a_near_miss() {
-    let pattern = EventPattern { local: Some(ip("10.0.1.1")), ..EventPattern::of(EventKind::Created) };
+    let pattern = with(EventPattern::of(EventKind::Created), "local", ip("10.0.1.1"));
     let found = of_events(false, vec![pattern]);
     assert!(found.detail.contains(": in server instead of client\n"), "{}", found.detail);
     assert!(

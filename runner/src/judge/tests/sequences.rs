@@ -6,8 +6,10 @@ use crate::judge::sequence::{Outcome, match_items};
 use crate::mptcp::EventKind;
 use crate::scenario::model::{EventItem, EventPattern, Place, Range};
 
+use super::fixture::with;
+
 fn pattern(letter: char) -> EventPattern {
-    EventPattern { local_id: Some(letter as u8), ..EventPattern::of(EventKind::SubEstablished) }
+    with(EventPattern::of(EventKind::SubEstablished), "local_id", letter as u8)
 }
 
 fn times(letter: char, count: Range) -> EventItem {
@@ -24,7 +26,8 @@ fn any_order(branches: &[&str]) -> EventItem {
 
 fn outcome<'a>(items: &'a [EventItem], complete: bool, events: &str) -> Outcome<'a> {
     let events: Vec<char> = events.chars().collect();
-    let matches = |pattern: &EventPattern, event: usize| pattern.local_id == events.get(event).map(|at| *at as u8);
+    let matches =
+        |pattern: &EventPattern, event: usize| events.get(event).is_some_and(|at| *pattern == self::pattern(*at));
     match_items(items, complete, events.len(), &matches)
 }
 

@@ -2,9 +2,8 @@
 
 use std::collections::HashMap;
 
-use nix::errno::Errno;
-
 use crate::mptcp::{EventKind, PmEvent};
+use crate::pattern::EVENT_FIELDS;
 use crate::recording::{Connection, Integrity, Observation, Recording};
 use crate::report::rates;
 use crate::text;
@@ -107,17 +106,7 @@ pub(super) fn event_words(tokens: &Tokens<'_>, namespace: &str, event: &PmEvent)
         _ => None,
     };
     parts.extend(ids);
-    if event.backup.is_some_and(|backup| backup != 0) {
-        parts.push("backup".to_owned());
-    }
-    if let Some(error) = event.error.filter(|error| *error != 0) {
-        parts.push(format!("error {:?}", Errno::from_raw(i32::from(error))));
-    }
-    parts.extend(event.reset_reason.map(|reason| format!("reset reason {reason}")));
-    parts.extend(event.dev.as_ref().map(|dev| format!("on device {}", text::one_line(dev))));
-    if event.deny_join_id0 {
-        parts.push("the peer forbids joins to its first address".to_owned());
-    }
+    parts.extend(EVENT_FIELDS.iter().filter_map(|field| field.told(event.into())));
     if let Some(token) = event.token {
         parts.push(match tokens.connection(namespace, token) {
             Some(connection) => format!("connection {}", text::one_line(connection)),

@@ -1,11 +1,9 @@
 //! Expectations: what must be observed. Events and MPTCP options are here, too.
 
 use super::world::{CONNECTION_ENDPOINT, ENDPOINT, LIMITS};
-use super::{
-    ADDRESS, COUNT, DEV, ID, Key, Kind, LOCAL, LOCAL_ID, LOCAL_PORT, PORT, REMOTE, REMOTE_ID, REMOTE_PORT, Record,
-    Shape, scalar,
-};
-use crate::mptcp::MptcpInfo;
+use super::{COUNT, Key, Kind, Record, Shape, fields, scalar};
+use crate::mptcp::{EventKind, INFO_WORDS};
+use crate::pattern::{self, EVENT_FIELDS, OPTION_FIELDS, SUBFLOW_FIELDS, event_kinds};
 
 /// The whole run, or a `check` step.
 pub static EXPECT: Record = Record::plain("expect", "an expectation", &EXPECT_KEYS);
@@ -94,21 +92,18 @@ pub static EVENT_LIST: Record = Record::plain(
 
 static EVENT_SHAPE: Shape = Shape::Either(&[Shape::Scalar(Kind::Word(&EVENT_WORDS)), Shape::Record(&EVENT_ITEM)]);
 
-static EVENT_WORDS: [&str; EVENT_KINDS] = [
-    "created",
-    "established",
-    "closed",
-    "announced",
-    "removed",
-    "sub_established",
-    "sub_closed",
-    "sub_priority",
-    "listener_created",
-    "listener_closed",
-];
+static EVENT_WORDS: [&str; EVENT_KINDS] = {
+    let mut words = [""; EVENT_KINDS];
+    let mut index = 0;
+    while index < EVENT_KINDS {
+        words[index] = EventKind::ALL[index].2;
+        index += 1;
+    }
+    words
+};
 
 /// So many keys of [`EVENT_ITEM`], from the first, are kinds of events.
-pub const EVENT_KINDS: usize = 10;
+pub const EVENT_KINDS: usize = EventKind::ALL.len();
 
 const fn event(name: &'static str, record: &'static Record, doc: &'static str) -> Key {
     Key::new(name, Shape::Record(record), doc)
@@ -147,204 +142,48 @@ pub fn event_record(kind: &str) -> Option<&'static Record> {
     })
 }
 
-// The fields of events (kernel: `mptcp_event_*`, net/mptcp/pm_netlink.c).
-const ON_CONNECTION: Key = scalar("connection", Kind::Name, "The connection.");
-pub(super) const BACKUP: Key = scalar("backup", Kind::Switch, "Whether backup was asked for.");
-const ERROR: Key = scalar("error", Kind::ErrorPattern, "The socket error: an errno, none, or any.");
-const RESET_REASON: Key =
-    scalar("reset_reason", Kind::Integer(0, 255), "The reason of a received MP_TCPRST, RFC 8684 section 3.6.");
-const SERVER_SIDE: Key = scalar("server_side", Kind::Switch, "Whether this side accepted the connection.");
-const DENY_JOIN_ID0: Key =
-    scalar("deny_join_id0", Kind::Switch, "Whether the peer forbids subflows to its initial address (the C bit).");
-const ANNOUNCED_ADDRESS: Key = ADDRESS.doc("The announced address.");
-const ANNOUNCED_PORT: Key = PORT.doc("The announced port.");
-const ANNOUNCED_ID: Key = ID.doc("The announced address id.");
-const LISTENER_ADDRESS: Key = ADDRESS.doc("The address that it listens on.");
-const LISTENER_PORT: Key = PORT.doc("The port that it listens on.");
+/// The record of a kind of event, from the table of fields.
+macro_rules! event_records {
+    ($($record:ident: $kind:ident, $name:literal, $what:literal;)*) => {
+        $(static $record: Record = Record {
+            name: $name,
+            what: $what,
+            keys: &{
+                const ON: u32 = event_kinds(&[EventKind::$kind]);
+                const N: usize = fields::count(&EVENT_FIELDS, ON, false);
+                fields::keys::<_, { N + 1 }>(&[], &EVENT_FIELDS, ON, false, &[COUNT])
+            },
+            one_of: &[],
+            never: &{
+                const ON: u32 = event_kinds(&[EventKind::$kind]);
+                const N: usize = fields::count(&EVENT_FIELDS, ON, true);
+                fields::keys::<_, N>(&[], &EVENT_FIELDS, ON, true, &[])
+            },
+        };)*
+    };
+}
 
-static CREATED: Record = Record {
-    name: "created",
-    what: "a `created` event",
-    keys: CONNECTION_KEYS,
-    one_of: &[],
-    never: &[BACKUP, ERROR, DEV, RESET_REASON, ADDRESS, ID, PORT],
-};
+event_records! {
+    CREATED: Created, "created", "a `created` event";
+    ESTABLISHED: Established, "established", "an `established` event";
+    CLOSED: Closed, "closed", "a `closed` event";
+    ANNOUNCED: Announced, "announced", "an `announced` event";
+    REMOVED: Removed, "removed", "a `removed` event";
+    SUB_ESTABLISHED: SubEstablished, "sub_established", "a `sub_established` event";
+    SUB_CLOSED: SubClosed, "sub_closed", "a `sub_closed` event";
+    SUB_PRIORITY: SubPriority, "sub_priority", "a `sub_priority` event";
+    LISTENER_CREATED: ListenerCreated, "listener_created", "a `listener_created` event";
+    LISTENER_CLOSED: ListenerClosed, "listener_closed", "a `listener_closed` event";
+}
 
-static ESTABLISHED: Record = Record {
-    name: "established",
-    what: "an `established` event",
-    keys: CONNECTION_KEYS,
-    one_of: &[],
-    never: CREATED.never,
-};
-
-const CONNECTION_KEYS: &[Key] =
-    &[ON_CONNECTION, LOCAL, REMOTE, LOCAL_PORT, REMOTE_PORT, LOCAL_ID, REMOTE_ID, SERVER_SIDE, DENY_JOIN_ID0, COUNT];
-
-static CLOSED: Record = Record {
-    name: "closed",
-    what: "a `closed` event",
-    keys: &[ON_CONNECTION, COUNT],
-    one_of: &[],
-    never: &[
-        LOCAL,
-        REMOTE,
-        LOCAL_PORT,
-        REMOTE_PORT,
-        LOCAL_ID,
-        REMOTE_ID,
-        BACKUP,
-        ERROR,
-        DEV,
-        RESET_REASON,
-        SERVER_SIDE,
-        DENY_JOIN_ID0,
-        ADDRESS,
-        ID,
-        PORT,
-    ],
-};
-
-static ANNOUNCED: Record = Record {
-    name: "announced",
-    what: "an `announced` event",
-    keys: &[
-        ON_CONNECTION,
-        ANNOUNCED_ADDRESS,
-        ANNOUNCED_ID,
-        ANNOUNCED_PORT,
-        REMOTE.doc("The announced address; the same as `address`."),
-        REMOTE_ID.doc("The announced address id; the same as `id`."),
-        REMOTE_PORT.doc("The announced port; the same as `port`."),
-        COUNT,
-    ],
-    one_of: &[],
-    never: &[LOCAL, LOCAL_PORT, LOCAL_ID, BACKUP, ERROR, DEV, RESET_REASON, SERVER_SIDE, DENY_JOIN_ID0],
-};
-
-static REMOVED: Record = Record {
-    name: "removed",
-    what: "a `removed` event",
-    keys: &[
-        ON_CONNECTION,
-        ID.doc("The withdrawn address id."),
-        REMOTE_ID.doc("The withdrawn address id; the same as `id`."),
-        COUNT,
-    ],
-    one_of: &[],
-    never: &[
-        LOCAL,
-        REMOTE,
-        LOCAL_PORT,
-        REMOTE_PORT,
-        LOCAL_ID,
-        BACKUP,
-        ERROR,
-        DEV,
-        RESET_REASON,
-        SERVER_SIDE,
-        DENY_JOIN_ID0,
-        ADDRESS,
-        PORT,
-    ],
-};
-
-static SUB_ESTABLISHED: Record = Record {
-    name: "sub_established",
-    what: "a `sub_established` event",
-    keys: SUBFLOW_EVENT_KEYS,
-    one_of: &[],
-    never: &[RESET_REASON, SERVER_SIDE, DENY_JOIN_ID0, ADDRESS, ID, PORT],
-};
-
-static SUB_PRIORITY: Record = Record {
-    name: "sub_priority",
-    what: "a `sub_priority` event",
-    keys: SUBFLOW_EVENT_KEYS,
-    one_of: &[],
-    never: SUB_ESTABLISHED.never,
-};
-
-const SUBFLOW_EVENT_KEYS: &[Key] =
-    &[ON_CONNECTION, LOCAL, REMOTE, LOCAL_PORT, REMOTE_PORT, LOCAL_ID, REMOTE_ID, BACKUP, ERROR, DEV, COUNT];
-
-static SUB_CLOSED: Record = Record {
-    name: "sub_closed",
-    what: "a `sub_closed` event",
-    keys: &[
-        ON_CONNECTION,
-        LOCAL,
-        REMOTE,
-        LOCAL_PORT,
-        REMOTE_PORT,
-        LOCAL_ID,
-        REMOTE_ID,
-        BACKUP,
-        ERROR,
-        DEV,
-        RESET_REASON,
-        COUNT,
-    ],
-    one_of: &[],
-    never: &[SERVER_SIDE, DENY_JOIN_ID0, ADDRESS, ID, PORT],
-};
-
-static LISTENER_CREATED: Record = Record {
-    name: "listener_created",
-    what: "a `listener_created` event",
-    keys: LISTENER_KEYS,
-    one_of: &[],
-    never: &[
-        ON_CONNECTION,
-        REMOTE,
-        REMOTE_PORT,
-        LOCAL_ID,
-        REMOTE_ID,
-        BACKUP,
-        ERROR,
-        DEV,
-        RESET_REASON,
-        SERVER_SIDE,
-        DENY_JOIN_ID0,
-        ID,
-    ],
-};
-
-static LISTENER_CLOSED: Record = Record {
-    name: "listener_closed",
-    what: "a `listener_closed` event",
-    keys: LISTENER_KEYS,
-    one_of: &[],
-    never: LISTENER_CREATED.never,
-};
-
-const LISTENER_KEYS: &[Key] = &[
-    LISTENER_ADDRESS,
-    LISTENER_PORT,
-    LOCAL.doc("The address that it listens on; the same as `address`."),
-    LOCAL_PORT.doc("The port that it listens on; the same as `port`."),
-    COUNT,
-];
-
-pub(super) const BACKUP_LOCAL: Key = scalar("backup_local", Kind::Switch, "Whether this side asked for backup.");
-pub(super) const BACKUP_REMOTE: Key = scalar("backup_remote", Kind::Switch, "Whether the peer asked for backup.");
+/// How many keys a subflow has.
+pub(super) const SUBFLOW_KEYS: usize = fields::count(&SUBFLOW_FIELDS, pattern::SUBFLOW, false);
 
 /// A subflow.
 pub static SUBFLOW: Record = Record::plain(
     "subflow",
     "a subflow",
-    &[
-        LOCAL,
-        REMOTE,
-        LOCAL_PORT,
-        REMOTE_PORT,
-        LOCAL_ID,
-        REMOTE_ID,
-        BACKUP.doc("Whether one of the sides asked for backup."),
-        BACKUP_LOCAL,
-        BACKUP_REMOTE,
-        DEV.doc("The interface that the socket is bound to."),
-    ],
+    &fields::keys::<_, SUBFLOW_KEYS>(&[], &SUBFLOW_FIELDS, pattern::SUBFLOW, false, &[]),
 );
 
 /// The subflow sets of a connection, by side.
@@ -354,7 +193,7 @@ static SIDE_SUBFLOWS: Shape = Shape::Table(SIDE, Kind::Side, &Shape::List(&Shape
 static SIDE_INFO: Shape = Shape::Table(
     SIDE,
     Kind::Side,
-    &Shape::Table("field of struct mptcp_info", Kind::Word(&MptcpInfo::FIELDS), &Shape::Scalar(Kind::Count)),
+    &Shape::Table("field of struct mptcp_info", Kind::Word(&INFO_WORDS), &Shape::Scalar(Kind::Count)),
 );
 
 /// The endpoints of a connection, by side.
@@ -375,14 +214,6 @@ pub const FILTER_OPTIONS: [&str; 10] = [
     "mp_fastclose",
     "mp_tcprst",
 ];
-
-// The fields of MPTCP options (RFC 8684 section 3).
-const SEGMENT_FROM: Key = scalar("from", Kind::Address, "The source address of the segment.");
-const SEGMENT_TO: Key = scalar("to", Kind::Address, "The destination address of the segment.");
-const OCTET_FLAGS: Key = scalar("flags", Kind::Integer(0, 255), "The flags of the option, as a number.");
-const REASON: Key = scalar("reason", Kind::Integer(0, 255), "The reason, RFC 8684 section 3.6.");
-const CHECKSUM: Key = scalar("checksum", Kind::Switch, "Whether a checksum is present.");
-const BACKUP_BIT: Key = scalar("backup", Kind::Switch, "The B bit.");
 
 /// MPTCP options with their fields.
 pub(super) const WIRE_OPTIONS: [Key; 14] = [
@@ -422,20 +253,28 @@ pub fn wire_record(option: &str) -> Option<&'static Record> {
     })
 }
 
-static WIRE_PLAIN: Record = Record::plain("wire_plain", "an MPTCP option", &[SEGMENT_FROM, SEGMENT_TO]);
-static WIRE_MP_CAPABLE: Record =
-    Record::plain("wire_mp_capable", "an `mp_capable` option", &[SEGMENT_FROM, SEGMENT_TO, OCTET_FLAGS]);
-static WIRE_MP_JOIN: Record =
-    Record::plain("wire_mp_join", "an MP_JOIN option", &[SEGMENT_FROM, SEGMENT_TO, ID, BACKUP_BIT]);
-static WIRE_DSS: Record = Record::plain("wire_dss", "a DSS option", &[SEGMENT_FROM, SEGMENT_TO, CHECKSUM]);
-static WIRE_ADD_ADDR: Record = Record::plain(
-    "wire_add_addr",
-    "an ADD_ADDR option",
-    &[SEGMENT_FROM, SEGMENT_TO, ANNOUNCED_ADDRESS, ANNOUNCED_ID, ANNOUNCED_PORT],
-);
-static WIRE_REMOVE_ADDR: Record =
-    Record::plain("wire_remove_addr", "a `remove_addr` option", &[SEGMENT_FROM, SEGMENT_TO, ID]);
-static WIRE_MP_PRIO: Record =
-    Record::plain("wire_mp_prio", "an `mp_prio` option", &[SEGMENT_FROM, SEGMENT_TO, BACKUP_BIT]);
-static WIRE_MP_TCPRST: Record =
-    Record::plain("wire_mp_tcprst", "an `mp_tcprst` option", &[SEGMENT_FROM, SEGMENT_TO, OCTET_FLAGS, REASON]);
+/// The record of options that have the same fields, from the table.
+macro_rules! wire_records {
+    ($($record:ident: $index:literal, $name:literal, $what:literal;)*) => {
+        $(static $record: Record = Record::plain(
+            $name,
+            $what,
+            &{
+                const N: usize = fields::count(&OPTION_FIELDS, 1 << $index, false);
+                fields::keys::<_, N>(&[], &OPTION_FIELDS, 1 << $index, false, &[])
+            },
+        );)*
+    };
+}
+
+// The number is the index in `wire::OPTION_WORDS` of one of the options.
+wire_records! {
+    WIRE_MP_CAPABLE: 0, "wire_mp_capable", "an `mp_capable` option";
+    WIRE_MP_JOIN: 1, "wire_mp_join", "an MP_JOIN option";
+    WIRE_PLAIN: 3, "wire_plain", "an MPTCP option";
+    WIRE_DSS: 4, "wire_dss", "a DSS option";
+    WIRE_ADD_ADDR: 7, "wire_add_addr", "an ADD_ADDR option";
+    WIRE_REMOVE_ADDR: 9, "wire_remove_addr", "a `remove_addr` option";
+    WIRE_MP_PRIO: 10, "wire_mp_prio", "an `mp_prio` option";
+    WIRE_MP_TCPRST: 13, "wire_mp_tcprst", "an `mp_tcprst` option";
+}

@@ -2,6 +2,7 @@
 //! keys against these tables, and the JSON schema and the reference are made from them. The main type is [`Shape`].
 
 mod expect;
+mod fields;
 mod kernels;
 mod path;
 mod step;
@@ -181,12 +182,6 @@ const ON: Key = scalar("connection", Kind::Name, "The connection.").required();
 pub const ID: Key = scalar("id", Kind::Integer(0, 255), "The address id.");
 pub const PORT: Key = scalar("port", Kind::Port, "The port.");
 pub const ADDRESS: Key = scalar("address", Kind::Address, "The address.");
-const LOCAL: Key = scalar("local", Kind::Address, "The local address, as this side sees it.");
-const REMOTE: Key = scalar("remote", Kind::Address, "The remote address, as this side sees it.");
-const LOCAL_PORT: Key = scalar("local_port", Kind::Port, "The local port.");
-const REMOTE_PORT: Key = scalar("remote_port", Kind::Port, "The remote port.");
-const LOCAL_ID: Key = scalar("local_id", Kind::Integer(0, 255), "The local address id.");
-const REMOTE_ID: Key = scalar("remote_id", Kind::Integer(0, 255), "The remote address id.");
 pub const DEV: Key = scalar("dev", Kind::Device, "The interface.");
 pub const FLAGS: Key = Key::new(
     "flags",

@@ -2,11 +2,12 @@
 
 use super::super::model::{CloseHow, Operation, SocketProtocol};
 use super::super::record::{Scalar as _, joined};
+use super::expect::SUBFLOW_KEYS;
 use super::path::PATH_STEPS;
 use super::{
-    ADDRESS, DEADLINE, DEV, EVENT_ITEM, EXPECT, FLAGS, IN, Key, Kind, LOCAL, LOCAL_PORT, ON, PORT, REMOTE, REMOTE_PORT,
-    Record, SUBFLOW, Shape, WIRE_ITEM, scalar,
+    ADDRESS, DEADLINE, EVENT_ITEM, EXPECT, FLAGS, IN, Key, Kind, ON, PORT, Record, Shape, WIRE_ITEM, fields, scalar,
 };
+use crate::pattern::{self, SUBFLOW_FIELDS};
 
 const fn record(name: &'static str, record: &'static Record, doc: &'static str) -> Key {
     Key::new(name, Shape::Record(record), doc)
@@ -178,25 +179,20 @@ pub static WAIT_COUNTER: Record = Record::plain(
 pub static WAIT_SUBFLOW: Record = Record {
     name: "wait_subflow",
     what: "a subflow to wait for",
-    keys: &[
-        ON,
-        scalar("side", Kind::Side, "Whose subflow.").required(),
-        scalar("present", Kind::Switch, "false: until there is none. true unless given."),
-        LOCAL,
-        REMOTE,
-        LOCAL_PORT,
-        REMOTE_PORT,
-        super::LOCAL_ID,
-        super::REMOTE_ID,
-        super::expect::BACKUP,
-        super::expect::BACKUP_LOCAL,
-        super::expect::BACKUP_REMOTE,
-        DEV,
-    ],
+    keys: &fields::keys::<_, { 3 + SUBFLOW_KEYS }>(
+        &[
+            ON,
+            scalar("side", Kind::Side, "Whose subflow.").required(),
+            scalar("present", Kind::Switch, "false: until there is none. true unless given."),
+        ],
+        &SUBFLOW_FIELDS,
+        pattern::SUBFLOW,
+        false,
+        &[],
+    ),
     one_of: &[],
     never: &[],
 };
-const _: () = assert!(WAIT_SUBFLOW.keys.len() == SUBFLOW.keys.len() + 3, "a subflow key is missing in `wait`");
 
 /// An endpoint to wait for.
 pub static WAIT_ENDPOINT: Record = Record::plain(

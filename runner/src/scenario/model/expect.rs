@@ -1,9 +1,7 @@
 //! What a scenario expects.
 
-use std::net::IpAddr;
-
-use crate::mptcp::Side;
-use crate::mptcp::{Endpoint, EventKind};
+use crate::mptcp::{Endpoint, Side};
+pub use crate::pattern::{ErrorPattern, EventPattern, SubflowPattern, WirePattern};
 
 use super::Place;
 
@@ -123,72 +121,6 @@ pub enum EventItem {
     },
 }
 
-/// What an event must look like. A field that is `None` is not looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventPattern {
-    /// The kind.
-    pub kind: EventKind,
-    /// The connection that it is about.
-    pub connection: Option<String>,
-    /// Compared without the v4-mapped prefix.
-    pub local: Option<IpAddr>,
-    /// Compared without the v4-mapped prefix. Of ANNOUNCED: the announced address.
-    pub remote: Option<IpAddr>,
-    /// Host byte order.
-    pub local_port: Option<u16>,
-    /// Host byte order.
-    pub remote_port: Option<u16>,
-    /// The local address id.
-    pub local_id: Option<u8>,
-    /// The remote address id.
-    pub remote_id: Option<u8>,
-    /// The backup attribute.
-    pub backup: Option<bool>,
-    /// The errno's symbol, like `ECONNREFUSED`; `none`: there must be none.
-    pub error: Option<ErrorPattern>,
-    /// The device.
-    pub dev: Option<String>,
-    /// The reason of the MP_TCPRST.
-    pub reset_reason: Option<u32>,
-    /// The server's side.
-    pub server_side: Option<bool>,
-    /// The peer forbids joins to its initial address.
-    pub deny_join_id0: Option<bool>,
-}
-
-impl EventPattern {
-    /// Any event of this kind.
-    pub fn of(kind: EventKind) -> Self {
-        Self {
-            kind,
-            connection: None,
-            local: None,
-            remote: None,
-            local_port: None,
-            remote_port: None,
-            local_id: None,
-            remote_id: None,
-            backup: None,
-            error: None,
-            dev: None,
-            reset_reason: None,
-            server_side: None,
-            deny_join_id0: None,
-        }
-    }
-}
-
-/// What the error of an event must be.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ErrorPattern {
-    /// No error.
-    None,
-    /// Any error.
-    Any,
-    /// This one, with its number.
-    Errno(String, i32),
-}
-
 /// A counter.
 #[derive(Debug, Clone)]
 pub struct CounterExpectation {
@@ -215,31 +147,6 @@ pub struct SubflowsExpectation {
     pub place: Place,
     /// The complete set, in any order.
     pub subflows: Vec<SubflowPattern>,
-}
-
-/// What a subflow must look like. A field that is `None` is not looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SubflowPattern {
-    /// Compared without the v4-mapped prefix.
-    pub local: Option<IpAddr>,
-    /// Compared without the v4-mapped prefix.
-    pub remote: Option<IpAddr>,
-    /// The local address id.
-    pub local_id: Option<u8>,
-    /// The remote address id.
-    pub remote_id: Option<u8>,
-    /// The local port.
-    pub local_port: Option<u16>,
-    /// The remote port.
-    pub remote_port: Option<u16>,
-    /// This side or its peer asked for backup.
-    pub backup: Option<bool>,
-    /// This side asked for backup.
-    pub backup_local: Option<bool>,
-    /// The peer asked for backup.
-    pub backup_remote: Option<bool>,
-    /// The device that the socket is bound to.
-    pub dev: Option<String>,
 }
 
 /// Fields of `MPTCP_INFO` of one side of a connection.
@@ -305,52 +212,4 @@ pub struct WireExpectation {
     pub pattern: WirePattern,
     /// How many segments carried it, retransmissions included.
     pub range: Range,
-}
-
-/// What an MPTCP option on the wire must look like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct WirePattern {
-    /// The namespace that sent it.
-    pub sender: String,
-    /// The option's word: `mp_capable`, `mp_join_syn`, `mp_join_synack`, `mp_join_ack`, `dss`, `data_fin`,
-    /// `add_addr`, `add_addr_echo`, `remove_addr`, `mp_prio`, `mp_fail`, `mp_fastclose`, `mp_tcprst`,
-    /// `infinite_mapping`.
-    pub option: String,
-    /// The address of an ADD_ADDR, as it is: on the wire, a v4-mapped address is not the IPv4 address.
-    pub address: Option<IpAddr>,
-    /// The port of an ADD_ADDR.
-    pub port: Option<u16>,
-    /// The address id.
-    pub id: Option<u8>,
-    /// The B bit.
-    pub backup: Option<bool>,
-    /// The source address of the segment.
-    pub from: Option<IpAddr>,
-    /// The destination address of the segment.
-    pub to: Option<IpAddr>,
-    /// The flags octet of MP_CAPABLE or MP_TCPRST, exactly.
-    pub flags: Option<u8>,
-    /// The reason of MP_TCPRST.
-    pub reason: Option<u8>,
-    /// A checksum is present (DSS).
-    pub checksum: Option<bool>,
-}
-
-impl WirePattern {
-    /// An option of this word, whatever its fields are and whoever sends it.
-    pub fn named(option: &str) -> Self {
-        Self {
-            sender: String::new(),
-            option: option.to_owned(),
-            address: None,
-            port: None,
-            id: None,
-            backup: None,
-            from: None,
-            to: None,
-            flags: None,
-            reason: None,
-            checksum: None,
-        }
-    }
 }

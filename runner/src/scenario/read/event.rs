@@ -1,15 +1,17 @@
 //! Patterns of events, subflows and MPTCP options.
 
-use std::net::IpAddr;
-
 use super::super::diagnostic::Diagnostic;
 use super::super::grammar;
-use super::super::model::{ErrorPattern, EventPattern, Place, SubflowPattern, WirePattern};
+use super::super::model::Place;
 use super::super::scalar::{self, Parsed, Problem};
 use super::super::yaml::{Entry, Node};
 use super::scope::Scope;
-use super::{Fields, Read, Reader};
+use super::{Fields, Read, Reader, all};
 use crate::mptcp::EventKind;
+use crate::pattern::{
+    EVENT_FIELDS, ErrorPattern, EventPattern, Field, Form, OPTION_FIELDS, Pattern, SUBFLOW, SUBFLOW_FIELDS,
+    SubflowPattern, Table, Wanted, WirePattern, event_kinds, option_bit,
+};
 
 /// Events of that namespace are recorded.
 pub(super) fn event_namespace(reader: &Reader, scope: &Scope, namespace: &str, place: Place) -> Read<()> {
@@ -33,66 +35,52 @@ pub(super) fn event_pattern(
         return Err(reader.error(entry.place, format!("`{}` is not a kind of event", entry.key)));
     };
     let fields = reader.record(&entry.value, record)?;
-    let connection = match has(&fields, "connection") {
-        Some(node) => connection_of_event(reader, node, namespace, scope).map(Some),
-        None => Ok(None),
-    };
-    let dev = match has(&fields, "dev") {
-        Some(node) => device(reader, node, namespace, scope).map(Some),
-        None => Ok(None),
-    };
-    let is_listener = matches!(kind, EventKind::ListenerCreated | EventKind::ListenerClosed);
-    let (own, other) = if is_listener { ("address", "") } else { ("", "address") };
-    let (own_port, peer_port) = if is_listener { ("port", "") } else { ("", "port") };
-    let local = either(&fields, "local", own, scalar::address);
-    let remote = either(&fields, "remote", other, scalar::address);
-    let local_port = either(&fields, "local_port", own_port, scalar::port);
-    let remote_port = either(&fields, "remote_port", peer_port, scalar::port);
-    let local_id = either(&fields, "local_id", "", scalar::octet);
-    let remote_id = either(&fields, "remote_id", "id", scalar::octet);
-    let backup = either(&fields, "backup", "", scalar::switch);
-    let error = either(&fields, "error", "", error_pattern);
-    let reset_reason = either(&fields, "reset_reason", "", scalar::octet);
-    let server_side = either(&fields, "server_side", "", scalar::switch);
-    let deny_join_id0 = either(&fields, "deny_join_id0", "", scalar::switch);
-    let pattern = EventPattern {
-        kind,
-        connection: connection?,
-        local: canonical(local?),
-        remote: canonical(remote?),
-        local_port: local_port?,
-        remote_port: remote_port?,
-        local_id: local_id?,
-        remote_id: remote_id?,
-        backup: backup?,
-        error: error?,
-        dev: dev?,
-        reset_reason: reset_reason?.map(u32::from),
-        server_side: server_side?,
-        deny_join_id0: deny_join_id0?,
-    };
-    Ok((pattern, fields.get("count").map(|node| node.place)))
+    let wanted =
+        asked(&fields, &EVENT_FIELDS, event_kinds(&[kind]), |form, node| wanted(reader, form, node, namespace, scope));
+    Ok((EventPattern { kind, fields: Pattern::new(wanted?) }, fields.get("count").map(|node| node.place)))
 }
 
-/// The value of a key that this record may not even know.
-fn has<'a>(fields: &Fields<'a>, key: &str) -> Option<&'a Node> {
-    fields.record.key(key).and_then(|key| fields.get(key.name))
-}
-
-/// The value of a key or of its other spelling.
-fn either<T>(fields: &Fields<'_>, key: &str, other: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<Option<T>> {
-    match (has(fields, key), has(fields, other)) {
-        (Some(_), Some(node)) => {
-            let message = format!("`{key}` and `{other}` mean the same; expected one of them");
-            Err(fields.reader.error(node.place, message))
+/// What is asked of the fields that things with the bit `on` have.
+fn asked<T: Table>(
+    fields: &Fields<'_>,
+    table: &'static [Field<T>],
+    on: u32,
+    read: impl Fn(Form, &Node) -> Read<Wanted>,
+) -> Read<Vec<(&'static Field<T>, Wanted)>> {
+    all(table.iter().filter_map(|field| {
+        let given = field.keys_of(on).filter_map(|key| fields.get(key.word).map(|node| (key.word, node)));
+        match given.collect::<Vec<_>>()[..] {
+            [] => None,
+            [(_, node)] => Some(read(field.form, node).map(|wanted| (field, wanted))),
+            [(word, _), (other, node), ..] => {
+                let message = format!("`{word}` and `{other}` mean the same; expected one of them");
+                Some(Err(fields.reader.error(node.place, message)))
+            }
         }
-        (Some(node), None) | (None, Some(node)) => fields.reader.scalar(node, parse).map(Some),
-        (None, None) => Ok(None),
+    }))
+}
+
+/// What is asked of a field of that form.
+fn wanted(reader: &Reader, form: Form, node: &Node, namespace: Option<&str>, scope: &Scope) -> Read<Wanted> {
+    match form {
+        Form::Connection => connection_of_event(reader, node, namespace, scope).map(Wanted::from),
+        Form::Device => device(reader, node, namespace, scope).map(Wanted::from),
+        plain => self::plain(reader, plain, node),
     }
 }
 
-fn canonical(address: Option<IpAddr>) -> Option<IpAddr> {
-    address.map(|address| address.to_canonical())
+/// What is asked of a field that names nothing, or whose name can't be checked.
+fn plain(reader: &Reader, form: Form, node: &Node) -> Read<Wanted> {
+    Ok(match form {
+        Form::Connection => reader.scalar(node, scalar::name)?.into(),
+        Form::Address => reader.scalar(node, scalar::address)?.to_canonical().into(),
+        Form::ExactAddress => reader.scalar(node, scalar::address)?.into(),
+        Form::Port => reader.scalar(node, scalar::port)?.into(),
+        Form::Octet | Form::Flags => reader.scalar(node, scalar::octet)?.into(),
+        Form::Switch => reader.scalar(node, scalar::switch)?.into(),
+        Form::Device => reader.scalar(node, scalar::device)?.into(),
+        Form::Error => reader.scalar(node, error_pattern)?.into(),
+    })
 }
 
 /// A connection of which the namespace can have events.
@@ -139,31 +127,12 @@ pub(super) fn subflow_pattern(
     namespace: Option<&str>,
     scope: &Scope,
 ) -> Read<SubflowPattern> {
-    let dev = fields.get("dev").map(|node| device(reader, node, namespace, scope)).transpose();
-    let local = fields.optional("local", scalar::address);
-    let remote = fields.optional("remote", scalar::address);
-    let local_port = fields.optional("local_port", scalar::port);
-    let remote_port = fields.optional("remote_port", scalar::port);
-    let local_id = fields.optional("local_id", scalar::octet);
-    let remote_id = fields.optional("remote_id", scalar::octet);
-    let backup = fields.optional("backup", scalar::switch);
-    let backup_local = fields.optional("backup_local", scalar::switch);
-    let backup_remote = fields.optional("backup_remote", scalar::switch);
-    let pattern = SubflowPattern {
-        local: canonical(local?),
-        remote: canonical(remote?),
-        local_id: local_id?,
-        remote_id: remote_id?,
-        local_port: local_port?,
-        remote_port: remote_port?,
-        backup: backup?,
-        backup_local: backup_local?,
-        backup_remote: backup_remote?,
-        dev: dev?,
-    };
-    let both = pattern.backup_local.unwrap_or(false) || pattern.backup_remote.unwrap_or(false);
-    let neither = pattern.backup_local == Some(false) && pattern.backup_remote == Some(false);
-    if (pattern.backup == Some(false) && both) || (pattern.backup == Some(true) && neither) {
+    let wanted = asked(fields, &SUBFLOW_FIELDS, SUBFLOW, |form, node| wanted(reader, form, node, namespace, scope));
+    let pattern = Pattern::new(wanted?);
+    let [backup, local, remote] = ["backup", "backup_local", "backup_remote"].map(|word| pattern.switch(word));
+    let both = local == Some(true) || remote == Some(true);
+    let neither = local == Some(false) && remote == Some(false);
+    if (backup == Some(false) && both) || (backup == Some(true) && neither) {
         return Err(reader.report(
             Diagnostic::new(fields.place_of("backup"), "no subflow is like that")
                 .help("`backup` is on if `backup_local` or `backup_remote` is"),
@@ -178,26 +147,8 @@ pub(super) fn wire_pattern(reader: &Reader, entry: &Entry) -> Read<WirePattern> 
         return Err(reader.error(entry.place, format!("`{}` is not an MPTCP option", entry.key)));
     };
     let fields = reader.record(&entry.value, record)?;
-    let address = either(&fields, "address", "", scalar::address);
-    let port = either(&fields, "port", "", scalar::port);
-    let id = either(&fields, "id", "", scalar::octet);
-    let backup = either(&fields, "backup", "", scalar::switch);
-    let from = either(&fields, "from", "", scalar::address);
-    let to = either(&fields, "to", "", scalar::address);
-    let flags = either(&fields, "flags", "", scalar::octet);
-    let reason = either(&fields, "reason", "", scalar::octet);
-    let checksum = either(&fields, "checksum", "", scalar::switch);
-    Ok(WirePattern {
-        sender: String::new(),
-        option: entry.key.clone(),
-        address: address?,
-        port: port?,
-        id: id?,
-        backup: backup?,
-        from: canonical(from?),
-        to: canonical(to?),
-        flags: flags?,
-        reason: reason?,
-        checksum: checksum?,
-    })
+    let on = option_bit(&entry.key);
+    // No field of an option is the name of something.
+    let wanted = asked(&fields, &OPTION_FIELDS, on, |form, node| plain(reader, form, node));
+    Ok(WirePattern { fields: Pattern::new(wanted?), ..WirePattern::named(&entry.key) })
 }

@@ -32,7 +32,7 @@ use super::nearest::{nearest, suggestion};
 use super::record::Part;
 use super::scalar::{self, Parsed, Problem};
 use super::yaml::{Entry, Node, Value};
-use crate::mptcp::MptcpInfo;
+use crate::mptcp::{INFO_FIELDS, MptcpInfo};
 
 /// The most steps of a scenario.
 const MOST_STEPS: usize = 40_000;
@@ -423,14 +423,14 @@ const UNREAD_INFO: &str = "endp_fullmesh_max";
 
 /// A field of `struct mptcp_info`.
 fn info_field(text: &str) -> Parsed<String> {
-    if MptcpInfo::FIELDS.contains(&text) {
+    if MptcpInfo::described(text).is_some() {
         return Ok(text.to_owned());
     }
     if text == UNREAD_INFO {
         let message = format!("`{text}` of `struct mptcp_info` can't be expected: mptcplab does not read it");
         return Err(Problem { message, help: None });
     }
-    let help = suggestion(text, MptcpInfo::FIELDS.iter().copied());
+    let help = suggestion(text, INFO_FIELDS.iter().map(|(name, ..)| *name));
     Err(Problem { message: format!("`info` has no field `{text}`"), help })
 }
 

@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use mptcplab::pattern::Pattern;
 use mptcplab::scenario::model::{Chance, Conditions, PacketPattern, RuleAction, WirePattern};
 use mptcplab::wire::{MptcpOption, TcpFlags};
 
@@ -26,13 +27,15 @@ fn all_that_is_given_must_hold() {
     let frame = Tcp::data(1, &[0; 100]).option(&MptcpOption::MpPrio { backup: true }).frame(0);
     let (client, server): (Option<IpAddr>, Option<IpAddr>) = (Some(ip("10.0.1.2")), Some(ip("10.0.1.1")));
     let option = |pattern: WirePattern| PacketPattern { option: Some(pattern), ..any() };
+    let backup =
+        |on: bool| WirePattern { fields: Pattern::default().and("backup", on.into()).unwrap(), ..wire("mp_prio") };
     let alike = [
         any(),
         PacketPattern { direction: Some(0), from: client, to: server, ..any() },
         PacketPattern { from_port: Some(40000), to_port: Some(8080), ..any() },
         PacketPattern { flags: TcpFlags::ACK | TcpFlags::PSH, without: TcpFlags::SYN, ..any() },
         PacketPattern { payload: Some(100..=100), any_option: true, ..any() },
-        option(WirePattern { backup: Some(true), ..wire("mp_prio") }),
+        option(backup(true)),
     ];
     for pattern in alike {
         assert!(matches(pattern.clone(), 0, &frame), "{pattern:?}");
@@ -46,7 +49,7 @@ fn all_that_is_given_must_hold() {
         PacketPattern { flags: TcpFlags::SYN, ..any() },
         PacketPattern { without: TcpFlags::PSH, ..any() },
         PacketPattern { payload: Some(101..=u64::MAX), ..any() },
-        option(WirePattern { backup: Some(false), ..wire("mp_prio") }),
+        option(backup(false)),
         option(wire("add_addr")),
     ];
     for pattern in different {
