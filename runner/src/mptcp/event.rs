@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::numbers::kernel_enum;
+use super::numbers::{attributes, kernel_enum};
 
 kernel_enum! {
     /// What happened (`include/uapi/linux/mptcp_pm.h`, `enum mptcp_event_type`).
@@ -58,6 +58,29 @@ bitflags::bitflags! {
         const DENY_JOIN_ID0 = 1;
         /// This is the server's side (Linux 6.18).
         const SERVER_SIDE = 1 << 1;
+    }
+}
+
+attributes! {
+    /// An event, `MPTCP_ATTR_*`.
+    event_attr {
+        TOKEN = 1, "token";
+        FAMILY = 2, "family";
+        LOC_ID = 3, "loc-id";
+        REM_ID = 4, "rem-id";
+        SADDR4 = 5, "saddr4";
+        SADDR6 = 6, "saddr6";
+        DADDR4 = 7, "daddr4";
+        DADDR6 = 8, "daddr6";
+        SPORT = 9, "sport";
+        DPORT = 10, "dport";
+        BACKUP = 11, "backup";
+        ERROR = 12, "error";
+        FLAGS = 13, "flags";
+        IF_IDX = 15, "if-idx";
+        RESET_REASON = 16, "reset-reason";
+        RESET_FLAGS = 17, "reset-flags";
+        SERVER_SIDE = 18, "server-side";
     }
 }
 
@@ -141,4 +164,50 @@ impl PmEvent {
             unknown: Vec::new(),
         }
     }
+
+    /// Puts an attribute into its field. `None`: it has no name here, or another size than it should. Integers are in
+    /// host byte order, but ports and addresses in network byte order. `device` gives the name of an interface.
+    pub(crate) fn take(&mut self, attribute: u16, value: &[u8], device: impl Fn(u32) -> String) -> Option<()> {
+        match attribute {
+            event_attr::TOKEN => self.token = Some(u32::from_ne_bytes(exactly(value)?)),
+            event_attr::FAMILY => self.family = Some(u16::from_ne_bytes(exactly(value)?)),
+            event_attr::LOC_ID => self.local_id = Some(octet(value)?),
+            event_attr::REM_ID => self.remote_id = Some(octet(value)?),
+            event_attr::SADDR4 => self.local = Some(IpAddr::from(exactly::<4>(value)?)),
+            event_attr::SADDR6 => self.local = Some(IpAddr::from(exactly::<16>(value)?)),
+            event_attr::DADDR4 => self.remote = Some(IpAddr::from(exactly::<4>(value)?)),
+            event_attr::DADDR6 => self.remote = Some(IpAddr::from(exactly::<16>(value)?)),
+            event_attr::SPORT => self.local_port = Some(u16::from_be_bytes(exactly(value)?)),
+            event_attr::DPORT => self.remote_port = Some(u16::from_be_bytes(exactly(value)?)),
+            event_attr::BACKUP => self.backup = Some(octet(value)?),
+            event_attr::ERROR => self.error = Some(octet(value)?),
+            event_attr::FLAGS => {
+                let flags = EventFlags::from_bits_retain(u16::from_ne_bytes(exactly(value)?));
+                self.deny_join_id0 |= flags.contains(EventFlags::DENY_JOIN_ID0);
+                self.server_side |= flags.contains(EventFlags::SERVER_SIDE);
+                let rest = flags.difference(EventFlags::all());
+                if !rest.is_empty() {
+                    let [first, second] = rest.bits().to_ne_bytes();
+                    self.unknown.push((attribute, format!("{first:02x}{second:02x}")));
+                }
+            }
+            event_attr::IF_IDX => {
+                let index = u32::try_from(i32::from_ne_bytes(exactly(value)?)).ok()?;
+                self.dev = Some(device(index));
+            }
+            event_attr::RESET_REASON => self.reset_reason = Some(u32::from_ne_bytes(exactly(value)?)),
+            event_attr::RESET_FLAGS => self.reset_flags = Some(u32::from_ne_bytes(exactly(value)?)),
+            event_attr::SERVER_SIDE => self.server_side |= octet(value)? != 0,
+            _ => return None,
+        }
+        Some(())
+    }
+}
+
+fn exactly<const N: usize>(value: &[u8]) -> Option<[u8; N]> {
+    value.try_into().ok()
+}
+
+fn octet(value: &[u8]) -> Option<u8> {
+    exactly(value).map(|[octet]| octet)
 }

@@ -1,6 +1,7 @@
-//! The numbers of the kernel's netlink attributes, one table for each set (`include/uapi/linux/mptcp_pm.h`). Commands
-//! and events have theirs in [`PmCommand`](crate::netlink::pm::PmCommand) and [`EventKind`](super::EventKind). A test
-//! compares all of them with the kernel's specification.
+//! The numbers of the kernel's netlink attributes, one table for each set (`include/uapi/linux/mptcp_pm.h`). Those of
+//! events stand beside [`PmEvent`](super::PmEvent); commands and events have theirs in
+//! [`PmCommand`](crate::netlink::pm::PmCommand) and [`EventKind`](super::EventKind). A test compares all of them with the
+//! kernel's specification.
 
 /// An enumeration of the kernel's: variants with the kernel's number and name, and one for all other numbers.
 macro_rules! kernel_enum {
@@ -53,6 +54,8 @@ macro_rules! attributes {
     };
 }
 
+pub(crate) use attributes;
+
 attributes! {
     /// An address nest, `MPTCP_PM_ADDR_ATTR_*`.
     address {
@@ -80,26 +83,6 @@ attributes! {
         ID_REM = 9, "id-rem";
         ID_LOC = 10, "id-loc";
     }
-    /// An event, `MPTCP_ATTR_*`.
-    event_attr {
-        TOKEN = 1, "token";
-        FAMILY = 2, "family";
-        LOC_ID = 3, "loc-id";
-        REM_ID = 4, "rem-id";
-        SADDR4 = 5, "saddr4";
-        SADDR6 = 6, "saddr6";
-        DADDR4 = 7, "daddr4";
-        DADDR6 = 8, "daddr6";
-        SPORT = 9, "sport";
-        DPORT = 10, "dport";
-        BACKUP = 11, "backup";
-        ERROR = 12, "error";
-        FLAGS = 13, "flags";
-        IF_IDX = 15, "if-idx";
-        RESET_REASON = 16, "reset-reason";
-        RESET_FLAGS = 17, "reset-flags";
-        SERVER_SIDE = 18, "server-side";
-    }
 }
 
 #[cfg(test)]
@@ -108,8 +91,8 @@ mod tests {
 
     use bitflags::Flags;
 
-    use super::{address, attr, event_attr, subflow_attribute};
-    use crate::mptcp::event::EventFlags;
+    use super::{address, attr, subflow_attribute};
+    use crate::mptcp::event::{EventFlags, event_attr};
     use crate::mptcp::{EndpointFlags, EventKind, INFO_FIELDS, SubflowFlags};
     use crate::netlink::pm::PmCommand;
     use crate::scenario::yaml::{Node, Value, parse};

@@ -44,11 +44,6 @@ impl Attribute<'_> {
         self.exactly().map(u16::from_ne_bytes)
     }
 
-    /// Two bytes in network order.
-    pub(super) fn u16_be(&self) -> Result<u16, DecodeError> {
-        self.exactly().map(u16::from_be_bytes)
-    }
-
     /// Four bytes in host order.
     pub(super) fn u32(&self) -> Result<u32, DecodeError> {
         self.exactly().map(u32::from_ne_bytes)

@@ -9,7 +9,6 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use netlink_packet_core::{DecodeError, NetlinkMessage, NetlinkPayload};
@@ -20,11 +19,10 @@ use netlink_sys::{AsyncSocket, TokioSocket};
 use nix::errno::Errno;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 
-use super::attribute::{Attribute, attributes, hex};
+use super::attribute::attributes;
 use super::exchange::{Exchange, RECEIVE_BUFFER, RawMessage, family};
 use super::{Cause, DeviceNames, NetlinkError, pm};
-use crate::mptcp::numbers::event_attr;
-use crate::mptcp::{EventFlags, EventKind, PmEvent};
+use crate::mptcp::{EventKind, PmEvent};
 use crate::nanos;
 
 /// Room for thousands of events that nobody has read yet; each takes less than 1 KiB of it.
@@ -196,57 +194,21 @@ fn decode(datagram: &[u8], family: Option<u16>, devices: &DeviceNames) -> Result
     let mut event = PmEvent::new(EventKind::from_number(header.cmd));
     for attribute in attributes(message.payload.get(GENL_HDRLEN..).unwrap_or_default()) {
         let attribute = attribute?;
-        if take(&mut event, attribute, devices).is_err() {
+        if event.take(attribute.kind, attribute.value, |index| devices.name(index)).is_none() {
             event.unknown.push((attribute.kind, attribute.hex()));
         }
     }
     Ok(event)
 }
 
-/// Puts an attribute (`MPTCP_ATTR_*`) into its field.
-fn take(event: &mut PmEvent, attribute: Attribute<'_>, devices: &DeviceNames) -> Result<(), DecodeError> {
-    match attribute.kind {
-        event_attr::TOKEN => event.token = Some(attribute.u32()?),
-        event_attr::FAMILY => event.family = Some(attribute.u16()?),
-        event_attr::LOC_ID => event.local_id = Some(attribute.u8()?),
-        event_attr::REM_ID => event.remote_id = Some(attribute.u8()?),
-        event_attr::SADDR4 => event.local = Some(IpAddr::V4(attribute.ipv4()?)),
-        event_attr::SADDR6 => event.local = Some(IpAddr::V6(attribute.ipv6()?)),
-        event_attr::DADDR4 => event.remote = Some(IpAddr::V4(attribute.ipv4()?)),
-        event_attr::DADDR6 => event.remote = Some(IpAddr::V6(attribute.ipv6()?)),
-        event_attr::SPORT => event.local_port = Some(attribute.u16_be()?),
-        event_attr::DPORT => event.remote_port = Some(attribute.u16_be()?),
-        event_attr::BACKUP => event.backup = Some(attribute.u8()?),
-        event_attr::ERROR => event.error = Some(attribute.u8()?),
-        event_attr::FLAGS => {
-            let flags = EventFlags::from_bits_retain(attribute.u16()?);
-            event.deny_join_id0 |= flags.contains(EventFlags::DENY_JOIN_ID0);
-            event.server_side |= flags.contains(EventFlags::SERVER_SIDE);
-            let rest = flags.difference(EventFlags::all());
-            if !rest.is_empty() {
-                event.unknown.push((attribute.kind, hex(&rest.bits().to_ne_bytes())));
-            }
-        }
-        event_attr::IF_IDX => event.dev = Some(device(attribute, devices)?),
-        event_attr::RESET_REASON => event.reset_reason = Some(attribute.u32()?),
-        event_attr::RESET_FLAGS => event.reset_flags = Some(attribute.u32()?),
-        event_attr::SERVER_SIDE => event.server_side |= attribute.u8()? != 0,
-        other => return Err(DecodeError::from(format!("attribute {other} has no name"))),
-    }
-    Ok(())
-}
-
-fn device(attribute: Attribute<'_>, devices: &DeviceNames) -> Result<String, DecodeError> {
-    let index = attribute.i32()?;
-    let index = u32::try_from(index).map_err(|_| DecodeError::from(format!("interface index {index}")))?;
-    Ok(devices.name(index))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+
     use proptest::prelude::*;
 
     use super::*;
+    use crate::netlink::attribute::hex;
     use crate::netlink::fixture;
 
     fn devices() -> DeviceNames {

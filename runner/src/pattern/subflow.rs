@@ -30,8 +30,8 @@ macro_rules! field {
     };
 }
 
-fn asked_for(subflow: &SubflowState, backup: SubflowFlags) -> Option<Value<'_>> {
-    Some(Value::Switch(subflow.flags.intersects(backup)))
+fn asked_for(subflow: &SubflowState, backup: SubflowFlags) -> Value<'_> {
+    Value::Switch(subflow.flags.intersects(backup))
 }
 
 /// Each field of a subflow, in the order in which they are shown.
@@ -47,13 +47,13 @@ pub static SUBFLOW_FIELDS: [Field<SubflowState>; 10] = [
     field!("local_id", Octet, "The local address ID.", |seen| Some(number(seen.what.local_id))),
     field!("remote_id", Octet, "The remote address ID.", |seen| Some(number(seen.what.remote_id))),
     field!("backup", Switch, "Whether one of the sides asked for backup.", |seen| {
-        asked_for(seen.what, SubflowFlags::BKUP_LOC.union(SubflowFlags::BKUP_REM))
+        Some(asked_for(seen.what, SubflowFlags::BKUP_LOC.union(SubflowFlags::BKUP_REM)))
     }),
     field!("backup_local", Switch, "Whether this side asked for backup.", |seen| {
-        asked_for(seen.what, SubflowFlags::BKUP_LOC)
+        Some(asked_for(seen.what, SubflowFlags::BKUP_LOC))
     }),
     field!("backup_remote", Switch, "Whether the peer asked for backup.", |seen| {
-        asked_for(seen.what, SubflowFlags::BKUP_REM)
+        Some(asked_for(seen.what, SubflowFlags::BKUP_REM))
     }),
     field!("dev", Device, "The interface that the socket is bound to.", |seen| {
         seen.what.dev.as_deref().map(Value::Text)
