@@ -97,7 +97,7 @@ mod tests {
     use crate::netlink::pm::PmCommand;
     use crate::scenario::yaml::{Node, Value, parse};
 
-    const SPECIFICATION: &str = include_str!("../../fixtures/netlink/mptcp_pm.yaml");
+    const SPECIFICATION: &str = include_str!("../../fixtures/netlink/mptcp_pm.yaml.txt");
     const HEADER: &str = include_str!("../../fixtures/netlink/mptcp.h.txt");
 
     /// What the kernel has and mptcplab deliberately doesn't read, with the reason.
