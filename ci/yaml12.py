@@ -1,4 +1,4 @@
-"""A reader of YAML by the core schema of YAML 1.2 (section 10.3.2), on PyYAML, which knows the types of YAML 1.1."""
+"""The core schema of YAML 1.2 (section 10.3.2) for PyYAML, which implements the types of YAML 1.1."""
 
 import re
 
