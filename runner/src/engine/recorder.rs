@@ -1,17 +1,21 @@
 //! The recorder: gathers observations from all observers of a run, and wakes up whoever waits for one.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::nanos;
 use crate::processors::Late;
-use crate::recording::{Entry, Header, Observation, Recording, Stalled};
+use crate::recording::{Entry, Header, LostWhat, Name, Observation, Recording, Stalled};
 
 /// A recording has so many stalls: more of them would say nothing new.
 const MOST_STALLS: usize = 256;
+
+/// The maximum number of entries. With some 200 bytes each, and as much again while the story is told, that is 1.6 GB: a
+/// small scenario that transfers a lot must not take all of the machine's memory.
+const MOST_ENTRIES: usize = 4_000_000;
 
 /// Gathers observations. One for each run, shared by its tasks on one thread.
 #[derive(Debug)]
@@ -23,11 +27,19 @@ pub struct Recorder {
     last_activity: Cell<u64>,
     changed: Notify,
     stalls: Cell<usize>,
+    most: usize,
+    /// How many packets and effects of paths found no room, by namespace.
+    without_room: RefCell<BTreeMap<String, u64>>,
 }
 
 impl Recorder {
     /// Begins a recording now.
     pub fn new() -> Self {
+        Self::with_room(MOST_ENTRIES)
+    }
+
+    /// Begins a recording of that many entries at most, but for what traffic doesn't multiply.
+    fn with_room(most: usize) -> Self {
         let start = nanos::now();
         Self {
             start,
@@ -36,6 +48,8 @@ impl Recorder {
             last_activity: Cell::new(start),
             changed: Notify::new(),
             stalls: Cell::new(0),
+            most,
+            without_room: RefCell::default(),
         }
     }
 
@@ -50,7 +64,12 @@ impl Recorder {
         if let Observation::Event { event, .. } = &what {
             self.events.borrow_mut().entry(event.token).or_default().push(self.entries.borrow().len());
         }
-        self.entries.borrow_mut().push(Entry { at: at.saturating_sub(self.start), what });
+        match namespace_of_traffic(&what) {
+            Some(namespace) if self.entries.borrow().len() >= self.most => {
+                *self.without_room.borrow_mut().entry(namespace.to_string()).or_default() += 1;
+            }
+            _ => self.entries.borrow_mut().push(Entry { at: at.saturating_sub(self.start), what }),
+        }
         self.last_activity.set(self.last_activity.get().max(at));
         self.changed.notify_waiters();
     }
@@ -103,14 +122,73 @@ impl Recorder {
 
     /// Ends the recording. Entries are ordered by time; those of one observer keep their order.
     pub fn finish(&self, header: Header) -> Recording {
+        for (namespace, count) in self.without_room.take() {
+            self.note(Observation::Lost { namespace, what: LostWhat::Room, count: Some(count) });
+        }
         let mut entries = self.entries.take();
         entries.sort_by_key(|entry| entry.at);
         Recording { header, entries }
     }
 }
 
+/// The namespace of what there is more of the more data flow.
+fn namespace_of_traffic(what: &Observation) -> Option<&Name> {
+    pick!(what, Observation::Packet { namespace, .. } | Observation::Path { sender: namespace, .. } => namespace)
+}
+
 impl Default for Recorder {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::{FORMAT, PathDeed};
+
+    fn traffic(sender: &str) -> Observation {
+        Observation::Path {
+            link: "link".into(),
+            sender: sender.into(),
+            number: 1,
+            after: 0,
+            part: 0,
+            parts: Vec::new(),
+            what: PathDeed::Lost,
+            segment: None,
+        }
+    }
+
+    fn header() -> Header {
+        Header {
+            format: FORMAT,
+            mptcplab: String::new(),
+            kernel: String::new(),
+            title: String::new(),
+            file: String::new(),
+            variant: None,
+            sources: Vec::new(),
+            features: Vec::new(),
+            lacks: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_full_recording_says_what_it_has_no_room_for() {
+        let recorder = Recorder::with_room(2);
+        for sender in ["client", "client", "client", "server", "client"] {
+            recorder.observe(nanos::now(), traffic(sender));
+        }
+        recorder.note(Observation::Ended);
+        let entries = recorder.finish(header()).entries;
+        let what: Vec<_> = entries.into_iter().map(|entry| entry.what).collect();
+        let lost = |namespace: &str, count| Observation::Lost {
+            namespace: namespace.to_owned(),
+            what: LostWhat::Room,
+            count: Some(count),
+        };
+        let expected = [traffic("client"), traffic("client"), Observation::Ended, lost("client", 2), lost("server", 1)];
+        assert_eq!(what, expected);
     }
 }

@@ -504,6 +504,8 @@ pub enum LostWhat {
     Sending,
     /// A path got frames that it can't forward: cut off, or with a checksum that nobody completes.
     Unreadable,
+    /// The recording had as many entries as it may have: packets, and what paths did to them, were not recorded.
+    Room,
 }
 
 impl Recording {

@@ -166,8 +166,9 @@ fn damaged(chance: &mut Chance, corpus: &[Vec<u8>]) -> Vec<u8> {
     let mut bytes = chance.pick(corpus).clone();
     for _ in 0..=chance.below(6) {
         damage(chance, corpus, &mut bytes);
+        // Each time: lines that are multiplied several times over would take all memory before the file is ready.
+        bytes.truncate(LONGEST);
     }
-    bytes.truncate(LONGEST);
     bytes
 }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::judge::canonical::{is_shown, is_timing};
+use crate::judge::names::Names;
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{Direction, Moment, Observation};
 use crate::scenario::model::{Action, CounterExpectation, Expectation, FilterHook, Operation};
@@ -142,6 +143,10 @@ impl Seen {
                 let stale = moved(scope, namespace, "MPTcpExtSubflowStale").unwrap_or(0);
                 Bound::at_most(stale, "fewer subflows were stale")
             }
+            "MPTcpExtMPCurrEstab" => match left_open(scope.names, namespace) {
+                0 => Bound::at_most(0, "no connection was left open"),
+                open => Bound::at_most(open, "fewer connections were left open"),
+            },
             _ if is_timing(name) => Bound::at_most(u64::MAX, "any number may be"),
             _ => Bound::at_most(0, "nothing says that it may: mention it in `counters:`"),
         }
@@ -152,4 +157,15 @@ impl Seen {
         let most = if self.filters_output { u64::MAX } else { seen };
         Bound { least: seen, most, why: "another number was seen on the wire" }
     }
+}
+
+/// How many sides of connections a namespace has that no step closes: each may be established at the end
+/// (`mptcp_set_state`, net/mptcp/protocol.c).
+fn left_open(names: &Names<'_>, namespace: &str) -> u64 {
+    let steps = names.scenario().steps.iter();
+    let closed: BTreeSet<&str> =
+        steps.filter_map(|step| pick!(&step.action, Action::Close { connection, .. } => connection.as_str())).collect();
+    let open = names.recording().connections().filter(|connection| !closed.contains(connection.name.as_str()));
+    let sides = open.flat_map(|connection| [&connection.client, &connection.server]);
+    sides.filter(|side| *side == namespace).count() as u64
 }

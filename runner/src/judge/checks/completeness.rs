@@ -75,6 +75,9 @@ fn lost_words(what: LostWhat) -> (&'static str, &'static str) {
         ),
         LostWhat::Sending => ("packets", "the kernel had no room for what a path sent, and the peer never saw them"),
         LostWhat::Unreadable => ("packets", "a path can't forward such frames, and the peer never saw them"),
+        LostWhat::Room => {
+            ("packets and effects of paths", "the recording is full; transfer less, or in larger segments")
+        }
     }
 }
 

@@ -18,7 +18,7 @@ fn a_good_run_has_no_findings() {
 
 #[test]
 fn lost_events_and_packets_are_errors() {
-    for what in [LostWhat::Events, LostWhat::Packets] {
+    for what in [LostWhat::Events, LostWhat::Packets, LostWhat::Room] {
         let mut run = Run::good();
         run.push(Observation::Lost { namespace: "client".to_owned(), what, count: Some(3) });
         assert_eq!(run.kinds(), [FindingKind::Incomplete]);

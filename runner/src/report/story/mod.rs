@@ -206,9 +206,12 @@ fn entry_line<'a>(recording: &Recording, tokens: &Tokens<'_>, entry: &'a Entry) 
 fn lost_in_recording(what: LostWhat, count: Option<u64>) -> String {
     let what = match what {
         LostWhat::Events => "events",
-        LostWhat::Packets | LostWhat::Forwarding | LostWhat::Backlog | LostWhat::Sending | LostWhat::Unreadable => {
-            "packets"
-        }
+        LostWhat::Packets
+        | LostWhat::Forwarding
+        | LostWhat::Backlog
+        | LostWhat::Sending
+        | LostWhat::Unreadable
+        | LostWhat::Room => "packets",
     };
     count.map_or_else(|| what.to_owned(), |count| format!("{count} {what}"))
 }
