@@ -53,7 +53,7 @@ pub struct Busy(pub Duration);
 impl std::fmt::Display for Busy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let most = self.0.as_secs();
-        write!(f, "another mptcplab kept this machine for {most} s; is one stopped? (`lsof {ROOM}` shows which)")
+        write!(f, "another mptcplab has held this machine for {most} s; is one stopped? (`lsof {ROOM}` shows which)")
     }
 }
 

@@ -103,7 +103,7 @@ impl Session {
 
     fn probe(&self, features: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, String> {
         let runtime = Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|error| format!("start the event loop: {error}"))?;
+        let runtime = runtime.map_err(|error| format!("can't start the event loop: {error}"))?;
         LocalSet::new().block_on(&runtime, probe(&self.home, features)).map_err(|error| error.to_string())
     }
 
@@ -167,7 +167,7 @@ impl Session {
         thread::scope(|scope| {
             let watch = scope.spawn(|| {
                 let runtime = Builder::new_current_thread().enable_all().build();
-                let runtime = runtime.map_err(|error| format!("start the event loop: {error}"))?;
+                let runtime = runtime.map_err(|error| format!("can't start the event loop: {error}"))?;
                 let begun = move || {
                     // Who waits for it is there until it comes.
                     let _ = tell.send(());
@@ -177,9 +177,9 @@ impl Session {
             // It has ended already if there is nothing to hear.
             let run = begun.recv().is_ok().then(run);
             over.store(true, Ordering::Release);
-            let watched = watch.join().unwrap_or_else(|_| Err("the watch for listeners failed".to_owned()));
-            watched.map_err(|reason| format!("nothing can be concluded from this run: {reason}"))?;
-            run.unwrap_or_else(|| Err("it was not watched for listeners".to_owned()))
+            let watched = watch.join().unwrap_or_else(|_| Err("the watch for event listeners failed".to_owned()));
+            watched.map_err(|reason| format!("this run can't be trusted: {reason}"))?;
+            run.unwrap_or_else(|| Err("nothing watched for event listeners".to_owned()))
         })
     }
 
@@ -191,8 +191,8 @@ impl Session {
                 self.home.enter_for_good().map_err(|error| error.to_string())?;
                 Ok(work())
             });
-            let worker = worker.map_err(|error| format!("start a thread: {error}"))?;
-            worker.join().unwrap_or_else(|_| Err("the runner itself failed; this is a defect of mptcplab".to_owned()))
+            let worker = worker.map_err(|error| format!("can't start a thread: {error}"))?;
+            worker.join().unwrap_or_else(|_| Err("mptcplab panicked: this is a bug in mptcplab".to_owned()))
         })
     }
 }

@@ -78,6 +78,11 @@ pub(crate) fn list(words: &[&str]) -> String {
     }
 }
 
+/// A MAC address: `02:00:00:00:01:01`.
+pub(crate) fn mac(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
+}
+
 /// An address without the v4-mapped prefix.
 pub(crate) fn address(address: IpAddr) -> IpAddr {
     address.to_canonical()

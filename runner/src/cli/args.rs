@@ -19,24 +19,24 @@ const EXIT_CODES: &str = "\
 Exit codes:
     0  All scenarios passed (some may have been skipped)
     1  A scenario failed
-    2  Wrong usage, or a scenario file with errors
-    3  Something could not be set up, or the environment lacks what it takes
+    2  Usage error, or an error in a scenario file
+    3  A run could not be set up or trusted, or the environment lacks a requirement
     4  All scenarios were skipped
   130  Interrupted by a signal: Ctrl-C (SIGINT), SIGTERM, SIGHUP, …";
 
 const COMPARE_CODES: &str = "\
 Exit codes:
-    0  Each scenario that was run is the same on both
+    0  Every scenario that ran is the same on both
     1  Something differs
-    2  Wrong usage, damaged results, or nothing to compare
-    3  A kernel could not be run, or some scenario could not be compared
+    2  Usage error, damaged results, or nothing to compare
+    3  A kernel could not be run, or a scenario could not be compared
     4  All scenarios were skipped on both
   130  Interrupted by a signal: Ctrl-C (SIGINT), SIGTERM, SIGHUP, …";
 
 /// A testbed and scenario runner for Multipath TCP
 ///
-/// Runs scenarios of Multipath TCP in network namespaces of their own, and compares what the kernel does with what the
-/// scenarios expect. `mptcplab PATH...` is short for `mptcplab run PATH...`.
+/// Runs each scenario in its own network namespaces, and compares the kernel's behaviour with the scenario's
+/// expectations. `mptcplab PATH...` is short for `mptcplab run PATH...`.
 #[derive(Debug, Parser)]
 #[command(name = "mptcplab", version, after_help = EXIT_CODES)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true, arg_required_else_help = true)]
@@ -52,10 +52,10 @@ pub(super) enum Command {
     /// Run scenarios
     #[command(after_help = EXIT_CODES)]
     Run(RunArgs),
-    /// Tell what differs between two kernels
+    /// Show the differences between two kernels
     #[command(after_help = COMPARE_CODES)]
     Compare(CompareArgs),
-    /// Run scenarios on several kernels, for a table of scenarios and kernels
+    /// Run scenarios on several kernels, and print a table of the results
     #[command(after_help = EXIT_CODES)]
     Matrix(MatrixArgs),
     /// Run scenarios on another kernel, in a virtual machine
@@ -66,13 +66,13 @@ pub(super) enum Command {
     /// Judge stored recordings again
     #[command(after_help = EXIT_CODES)]
     Judge(JudgeArgs),
-    /// Tell what this kernel and this user can do, and how to get what is missing
+    /// Show which features this kernel and user have, and how to get missing ones
     Doctor,
     /// Print the JSON schema of scenario files
     Schema,
-    /// Print a completion script for a shell
+    /// Print a shell completion script
     Completions {
-        /// The shell
+        /// Shell to complete for
         shell: Shell,
     },
 }
@@ -80,40 +80,40 @@ pub(super) enum Command {
 #[expect(clippy::struct_excessive_bools, reason = "each one is an option of the command line")]
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// Scenario files, or folders with scenarios in them
+    /// Scenario files, or folders that contain scenarios
     ///
-    /// A folder stands for all `*.yaml` files below it, but not those in hidden folders and in folders named
+    /// A folder stands for all `*.yaml` files below it, except those in hidden folders and in folders named
     /// `snapshots` or `topologies`.
     #[arg(value_name = "PATH", required = true)]
     pub(super) paths: Vec<PathBuf>,
-    /// Only scenarios with this text in their label or title; can be repeated, for either
+    /// Select scenarios whose label or title contains TEXT; repeat it to select more
     ///
-    /// With `*` (any text) or `?` (any character) in it, the text must match the whole label or title. Case doesn't matter.
+    /// If TEXT contains `*` (any text) or `?` (any character), it must match the whole label or title. Case is ignored.
     #[arg(long, value_name = "TEXT")]
     pub(super) filter: Vec<String>,
-    /// Run the good scenarios although some files have errors; exit with 2 all the same, unless one fails
+    /// Run the valid scenarios even if some files have errors; still exit with 2, unless a scenario fails
     ///
-    /// By default nothing runs: an error in a file is found at once, not after minutes, and never overlooked.
+    /// By default nothing runs, so that an error in a file is found at once, not after minutes, and never overlooked.
     #[arg(long, conflicts_with = "bisect")]
     pub(super) keep_going: bool,
-    /// Remove orphaned snapshots: those that no scenario of the given folders makes
+    /// Remove orphaned snapshots: those in the given folders that belong to no scenario
     #[arg(long, conflicts_with_all = ["list", "dry_run"])]
     pub(super) prune_snapshots: bool,
     /// Run shard K of N
     ///
-    /// A scenario's label alone decides on its shard.
+    /// A scenario's shard depends on its label alone.
     #[arg(long, value_name = "K/N")]
     pub(super) shard: Option<Shard>,
     /// List the scenarios instead of running them
     #[arg(long, conflicts_with = "dry_run")]
     pub(super) list: bool,
-    /// Print what the scenarios configure as shell commands, instead of running them
+    /// Print the scenarios as shell commands instead of running them
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Accept what is observed as the new snapshots
+    /// Accept the observed behaviour as the new snapshots
     ///
-    /// Of scenarios whose expectations hold. With `--repeat N`, only if all N runs give the same snapshot. Tells which files
-    /// were written.
+    /// Only scenarios whose expectations hold are updated. With `--repeat N`, all N runs must give the same snapshot.
+    /// The written files are listed.
     #[arg(long, conflicts_with = "until_fail")]
     pub(super) update: bool,
     /// Judge by the expectations alone, without snapshots
@@ -122,57 +122,58 @@ pub(super) struct RunArgs {
     /// Print new snapshots in full
     #[arg(long)]
     pub(super) show_snapshot: bool,
-    /// Leave no new or changed snapshots (`*.snap.new`) for a review
+    /// Don't write new or changed snapshots (`*.snap.new`) for review
     #[arg(long)]
     pub(super) no_pending: bool,
-    /// Write the recording to this file; for several scenarios, one file each into this folder
+    /// Write the recording to the file PATH; for several scenarios, write one file each to the folder PATH
     ///
-    /// The folder is made. A name with a slash at its end is that of a folder, for a single scenario, too.
+    /// The folder is created. With a trailing slash, PATH is a folder even for a single scenario.
     #[arg(long, value_name = "PATH", conflicts_with_all = ["repeat", "until_fail"])]
     pub(super) record: Option<PathBuf>,
-    /// Store what each scenario came to in this folder, for `mptcplab compare`
+    /// Store the results in FOLDER, for `mptcplab compare`
     ///
-    /// Verdicts, observations, recordings, and what is known of the kernel. Existing results in the folder are deleted.
+    /// Results are verdicts, observations, recordings, and a description of the kernel. Existing results in the folder
+    /// are deleted.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["repeat", "until_fail", "list", "dry_run"])]
     pub(super) results: Option<PathBuf>,
-    /// Exit as `git bisect run` wants it: 0 good, 1 bad, 125 can't tell
+    /// Exit with the codes of `git bisect run`: 0 good, 1 bad, 125 can't tell
     ///
-    /// Good: all scenarios passed that the kernel has the features for, and there was one. Bad: one failed. Anything else
-    /// can't tell good from bad: all were skipped, or a scenario could not be set up, or has no snapshot to compare with.
+    /// Good: at least one scenario passed, and all others passed or were skipped. Bad: a scenario failed. Can't tell:
+    /// anything else. For example, all were skipped, or a scenario could not be set up or has no snapshot.
     #[arg(long, conflicts_with_all = ["update", "list", "dry_run"])]
     pub(super) bisect: bool,
-    /// How to print the results
+    /// Print the results as FORMAT
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Human)]
     pub(super) format: Format,
-    /// Print one JSON object for each run: short for `--format json`
+    /// Print one JSON object per run: short for `--format json`
     #[arg(long, conflicts_with = "format")]
     pub(super) json: bool,
-    /// Write the results to this file, too, as the XML of JUnit
+    /// Also write the results to FILE, as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub(super) junit: Option<PathBuf>,
-    /// Write all that is known of a run that failed into a folder in this folder
+    /// Write the evidence of each failed run to its own folder in FOLDER
     ///
-    /// The recording, the packets of each namespace (pcapng), the story, counters, sockets, endpoints, the kernel's log
-    /// of the time, the commands that have the same effect, and versions. Without this option they go to a new folder
-    /// for temporary files.
+    /// Evidence is the recording, the packets of each namespace (pcapng), the story, counters, sockets, endpoints, the
+    /// kernel log of the run, equivalent shell commands, and versions. Without this option it goes to a new temporary
+    /// folder.
     #[arg(long, value_name = "FOLDER")]
     pub(super) evidence: Option<PathBuf>,
     /// Keep no evidence
     #[arg(long, conflicts_with = "evidence")]
     pub(super) no_evidence: bool,
-    /// Print failures and skips only
+    /// Print only failures and skips
     #[arg(short, long, conflicts_with = "verbose")]
     pub(super) quiet: bool,
-    /// Tell each story, in full; that of a single file is told anyway, shortened if it is long
+    /// Print all stories in full [default: only that of a single file, shortened if it is long]
     #[arg(short, long)]
     pub(super) verbose: bool,
-    /// How many scenarios run at the same time [default: 6 for each processor]
+    /// Run up to N scenarios at a time [default: 6 per processor]
     #[arg(short, long, value_name = "N")]
     pub(super) jobs: Option<NonZeroUsize>,
-    /// Run each scenario N times, and tell how many of its runs passed
+    /// Run each scenario N times, and count the runs that passed
     #[arg(long, value_name = "N")]
     pub(super) repeat: Option<NonZeroUsize>,
-    /// Run the scenarios again and again until one fails, with `--repeat N` at most N times
+    /// Repeat the scenarios until one fails; with `--repeat N`, at most N times
     #[arg(long)]
     pub(super) until_fail: bool,
     /// Stop after the first failure
@@ -180,12 +181,12 @@ pub(super) struct RunArgs {
     pub(super) fail_fast: bool,
     /// Multiply all timeouts by N, for slow machines [default: 1; 4 with `vm`]
     ///
-    /// Timeouts of steps, quiet periods, and the timeout of ADD_ADDR.
+    /// This includes the timeouts of steps, quiet periods, and the ADD_ADDR timeout.
     #[arg(long, value_name = "N")]
     pub(super) timeout_scale: Option<NonZeroU32>,
     /// Fail instead of skipping if one of these features is missing
     ///
-    /// `all` stands for every feature that a scenario asks for.
+    /// `all` stands for every feature that a scenario requires.
     #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = requirement)]
     pub(super) require: Vec<Requirement>,
 }
@@ -194,7 +195,7 @@ pub(super) struct RunArgs {
 const RENAMED: [(&str, &str); 2] = [("--partition", "--shard"), ("--patience", "--timeout-scale")];
 
 impl Cli {
-    /// Reads the command line. An old name of an option is an error that tells the new one.
+    /// Reads the command line. An old option name is an error that names the new one.
     pub(super) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
         Self::try_parse_from(arguments).map_err(|mut error| {
             let unknown = match error.get(ContextKind::InvalidArg) {
@@ -214,26 +215,26 @@ impl Cli {
 /// How results are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people
+    /// Text for people
     Human,
     /// TAP 13, as the kernel's selftests print it
     Tap,
-    /// One JSON object for each run, a line each
+    /// One JSON object per run, each on a line
     Json,
 }
 
 impl RunArgs {
-    /// What is done with snapshots while scenarios run. An update waits until all runs of a scenario are over.
+    /// What happens to snapshots while scenarios run. An update waits for all runs of a scenario.
     pub(super) fn snapshots(&self) -> Snapshots {
         match self {
             Self { no_snapshot: true, .. } | Self { update: true, .. } => Snapshots::Ignore,
-            // In a bisection it is another kernel that is observed.
+            // A bisection observes other kernels.
             Self { no_pending: true, .. } | Self { bisect: true, .. } => Snapshots::Compare,
             _ => Snapshots::Review,
         }
     }
 
-    /// How results are printed, by whatever name it was asked for.
+    /// The output format, from `--format` or its short forms.
     pub(super) fn format(&self) -> Format {
         if self.json { Format::Json } else { self.format }
     }
@@ -242,7 +243,7 @@ impl RunArgs {
 /// What `--require` asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Requirement {
-    /// Whatever a scenario needs.
+    /// Every feature that a scenario requires.
     All,
     /// This feature.
     Feature(Feature),
@@ -265,7 +266,7 @@ fn quoted(words: &[&str]) -> String {
 /// How a report on several kernels is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum ReportFormat {
-    /// For people
+    /// Text for people
     Text,
     /// One JSON object
     Json,
@@ -275,7 +276,7 @@ pub(super) enum ReportFormat {
 
 #[derive(Debug, Args)]
 pub(super) struct ReportArgs {
-    /// How to print the results
+    /// Print the results as FORMAT
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = ReportFormat::Text)]
     format: ReportFormat,
     /// Print one JSON object: short for `--format json`
@@ -287,7 +288,7 @@ pub(super) struct ReportArgs {
 }
 
 impl ReportArgs {
-    /// How results are printed, by whatever name it was asked for.
+    /// The output format, from `--format` or its short forms.
     pub(super) fn format(&self) -> ReportFormat {
         match self {
             Self { json: true, .. } => ReportFormat::Json,
@@ -299,47 +300,47 @@ impl ReportArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct CacheArgs {
-    /// Where results are kept, to be used again while neither kernel, nor mptcplab, nor scenario changes [default:
-    /// mptcplab in XDG_CACHE_HOME, or in ~/.cache]
+    /// Cache results in FOLDER, until the kernel, mptcplab or the scenario changes [default: $XDG_CACHE_HOME/mptcplab
+    /// or ~/.cache/mptcplab]
     #[arg(long, value_name = "FOLDER")]
     pub(super) cache: Option<PathBuf>,
-    /// Run everything, and use no stored results
+    /// Run everything, without using cached results
     #[arg(long)]
     pub(super) fresh: bool,
 }
 
-/// What `compare` and `matrix` hand on to `vm`.
+/// Options that `compare` and `matrix` pass on to `vm`.
 #[derive(Debug, Clone, Default, Args)]
 pub(super) struct MachineArgs {
-    /// How long all of it may take on a kernel in a virtual machine: `90`, `90s`, `10m` [default: 30m]
+    /// Limit the total time of each kernel in a virtual machine to TIME: `90`, `90s`, `10m` [default: 30m]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub(super) time_limit: Option<Duration>,
-    /// QEMU [default: qemu-system-x86_64]
+    /// Use PROGRAM as QEMU [default: qemu-system-x86_64]
     #[arg(long, value_name = "PROGRAM")]
     pub(super) qemu: Option<PathBuf>,
-    /// The mptcplab for the guests [default: this one]
+    /// Use PROGRAM as mptcplab in the guests [default: this mptcplab]
     #[arg(long, value_name = "PROGRAM")]
     pub(super) runner: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct CompareArgs {
-    /// A folder that `mptcplab run --results` wrote, a kernel image, or `running` for the kernel that runs here
+    /// A folder written by `mptcplab run --results`, a kernel image, or `running` for the running kernel
     #[arg(value_name = "A")]
     pub(super) a: PathBuf,
-    /// What it is compared with, likewise
+    /// What to compare A with: again a folder, a kernel image, or `running`
     #[arg(value_name = "B")]
     pub(super) b: PathBuf,
-    /// Only the scenarios of these files and folders; for kernels, those that are run
+    /// Scenario files and folders to compare [default: all of A and B]; for a kernel, the ones to run
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
-    /// The folder with the modules of the kernel image A
+    /// Load the modules of kernel image A from FOLDER
     #[arg(long, value_name = "FOLDER")]
     pub(super) modules_a: Option<PathBuf>,
-    /// The folder with the modules of the kernel image B
+    /// Load the modules of kernel image B from FOLDER
     #[arg(long, value_name = "FOLDER")]
     pub(super) modules_b: Option<PathBuf>,
-    /// A and B may be names of kernels in this list, as `mptcplab matrix` reads it
+    /// Accept the names of kernels listed in FILE as A and B; FILE is a list as for `mptcplab matrix`
     #[arg(long, value_name = "FILE")]
     pub(super) kernels: Option<PathBuf>,
     #[command(flatten)]
@@ -352,13 +353,13 @@ pub(super) struct CompareArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct MatrixArgs {
-    /// The list of kernels and scenarios, a YAML file
+    /// A YAML file that lists kernels and scenarios
     #[arg(value_name = "FILE")]
     pub(super) file: PathBuf,
-    /// Scenario files and folders instead of those of the list
+    /// Scenario files and folders, instead of those listed in FILE
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
-    /// Leave out scenarios that passed in the same way on each kernel
+    /// Omit scenarios that passed in the same way on every kernel
     #[arg(short, long)]
     pub(super) quiet: bool,
     #[command(flatten)]
@@ -372,54 +373,55 @@ pub(super) struct MatrixArgs {
 /// Whether the processor's virtualisation is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum KvmArg {
-    /// If it works here, which is tried; otherwise emulation
+    /// Try KVM; emulate if it doesn't work
     Auto,
-    /// Nothing else
+    /// Require KVM
     On,
-    /// Emulation
+    /// Emulate
     Off,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct VmArgs {
-    /// The kernel: a vmlinuz (bzImage), a vmlinux with an entry for PVH, or a program of User-Mode Linux
+    /// Boot IMAGE: a vmlinuz (bzImage), a vmlinux with a PVH entry, or a User-Mode Linux program
     #[arg(long, value_name = "IMAGE")]
     pub(super) kernel: PathBuf,
-    /// The folder with the kernel's modules [default: ../lib/modules/VERSION beside the image, or /lib/modules/VERSION]
+    /// Load the kernel's modules from FOLDER [default: ../lib/modules/VERSION beside the image, or
+    /// /lib/modules/VERSION]
     #[arg(long, value_name = "FOLDER")]
     pub(super) modules: Option<PathBuf>,
-    /// The kernel has everything built in
+    /// Load no modules, for a kernel with everything built in
     #[arg(long, conflicts_with_all = ["modules", "load"])]
     pub(super) no_modules: bool,
-    /// Load these modules, too; those that scenarios need are loaded anyway
+    /// Load these modules in addition to those that scenarios need
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub(super) load: Vec<String>,
-    /// Memory of the machine, in MiB
+    /// Set the machine's memory, in MiB
     #[arg(long, value_name = "MIB", default_value_t = 768, value_parser = clap::value_parser!(u32).range(64..))]
     pub(super) memory: u32,
-    /// Processors of the machine [default: as many as there are here, 4 at most; 1 if it is emulated, where more take
+    /// Give the machine N processors [default: as many as the host has, at most 4; 1 if emulated, where more take
     /// turns]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=255))]
     pub(super) cpus: Option<u32>,
-    /// More arguments for the kernel
+    /// Append ARGUMENTS to the kernel command line
     #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
     pub(super) append: Option<String>,
-    /// How long all of it may take: `90`, `90s`, `10m`
+    /// Limit the total time to TIME: `90`, `90s`, `10m`
     #[arg(long, value_name = "TIME", default_value = "30m", value_parser = time)]
     pub(super) time_limit: Duration,
-    /// Whether the processor's virtualisation is used
+    /// Use KVM, the processor's virtualisation
     #[arg(long, value_name = "WHEN", value_enum, default_value_t = KvmArg::Auto)]
     pub(super) kvm: KvmArg,
-    /// QEMU [default: qemu-system-x86_64]
+    /// Use PROGRAM as QEMU [default: qemu-system-x86_64]
     #[arg(long, value_name = "PROGRAM")]
     pub(super) qemu: Option<PathBuf>,
-    /// The mptcplab for the guest [default: this one]
+    /// Use PROGRAM as mptcplab in the guest [default: this mptcplab]
     #[arg(long, value_name = "PROGRAM")]
     pub(super) runner: Option<PathBuf>,
-    /// Write the log of the guest's kernel to this file
+    /// Write the guest's kernel log to FILE
     #[arg(long, value_name = "FILE")]
     pub(super) kernel_log: Option<PathBuf>,
-    /// Let the guest's kernel panic instead of running scenarios with this text in their label
+    /// Panic the guest's kernel instead of running scenarios whose label contains TEXT
     #[arg(long, value_name = "TEXT", hide = true)]
     pub(super) crash: Option<String>,
     #[command(flatten)]
@@ -443,19 +445,19 @@ fn time(text: &str) -> Result<Duration, String> {
 
 #[derive(Debug, Args)]
 pub(super) struct CheckArgs {
-    /// Scenario files, or folders with scenarios in them
+    /// Scenario files, or folders that contain scenarios
     #[arg(value_name = "PATH", required = true)]
     pub(super) paths: Vec<PathBuf>,
-    /// Print nothing if there is no error
+    /// Print nothing if there are no errors
     #[arg(short, long)]
     pub(super) quiet: bool,
-    /// Remove orphaned snapshots: those that no scenario of the given folders makes
+    /// Remove orphaned snapshots: those in the given folders that belong to no scenario
     #[arg(long)]
     pub(super) prune_snapshots: bool,
-    /// Rewrite old words of the language in place, and quote what YAML 1.1 reads differently
+    /// Rewrite renamed keys and values in place, and quote values that YAML 1.1 reads differently
     ///
-    /// Comments and layout stay as they are. What can't be rewritten, such as the value of a variable, is reported as an
-    /// error. Topologies and lists of kernels are rewritten if they are named.
+    /// Comments and layout are kept. Whatever can't be rewritten, such as the value of a variable, is reported as an
+    /// error. Topologies and lists of kernels are rewritten only if PATH names them.
     #[arg(long)]
     pub(super) fix: bool,
 }
@@ -463,18 +465,18 @@ pub(super) struct CheckArgs {
 #[expect(clippy::struct_excessive_bools, reason = "each one is an option of the command line")]
 #[derive(Debug, Args)]
 pub(super) struct JudgeArgs {
-    /// Recordings that `mptcplab run --record` wrote, or folders with recordings in them
+    /// Recordings written by `mptcplab run --record`, or folders that contain recordings
     ///
     /// A folder stands for all `*.jsonl` files below it.
     #[arg(value_name = "PATH", required = true)]
     pub(super) files: Vec<PathBuf>,
-    /// Judge by this scenario instead of the one in the recording
+    /// Judge by the scenario in PATH instead of the one in the recording
     ///
-    /// Of a file with a matrix by the variant that was recorded; of a folder by the file of the same name. The steps must be
-    /// those that were recorded; the expectations may differ.
+    /// In a file with a matrix, the recorded variant is taken; in a folder, the file with the recorded name. The steps
+    /// must be those of the recording; the expectations may differ.
     #[arg(long, value_name = "PATH")]
     pub(super) scenario: Option<PathBuf>,
-    /// Accept what was observed as the new snapshot of that scenario
+    /// Accept the observed behaviour as the new snapshot of that scenario
     #[arg(long, requires = "scenario")]
     pub(super) update: bool,
     /// Judge by the expectations alone, without snapshots
@@ -483,10 +485,10 @@ pub(super) struct JudgeArgs {
     /// Print new snapshots in full
     #[arg(long)]
     pub(super) show_snapshot: bool,
-    /// Print one JSON object for each recording
+    /// Print one JSON object per recording
     #[arg(long)]
     pub(super) json: bool,
-    /// Print the verdict only if it isn't a pass
+    /// Print only verdicts that aren't a pass
     #[arg(short, long)]
     pub(super) quiet: bool,
 }

@@ -1,5 +1,5 @@
-//! Exit codes for `git bisect run`: 0 is good, 1 is bad, 125 can't tell. git takes every other code up to 127 for bad
-//! and ends at a higher one, so there is none.
+//! Exit codes for `git bisect run`: 0 is good, 1 is bad, 125 can't tell. No other code is used: git takes all others up
+//! to 127 as bad, and aborts the bisection at higher ones.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -12,7 +12,7 @@ use super::args::Cli;
 use super::program::Program;
 use super::{Exit, Kernel, execute};
 
-/// What the verdicts say about the kernel. The first reason of a kind is kept, to be told.
+/// What the verdicts say about the kernel, with the first reason of each kind.
 #[derive(Debug, Default)]
 pub(super) struct Bisection {
     good: usize,
@@ -29,7 +29,7 @@ impl Bisection {
         let label = text::one_line(&scenario.label());
         match verdict {
             Verdict::Passed => self.good += 1,
-            // Without a snapshot there is nothing that this kernel differs from.
+            // Without a snapshot there is nothing to differ from.
             Verdict::Failed(findings) if findings.iter().all(|finding| finding.kind == FindingKind::SnapshotNew) => {
                 self.undecided.get_or_insert(format!("{label} has no snapshot yet"));
             }
@@ -41,10 +41,10 @@ impl Bisection {
                 self.skip.get_or_insert(format!("{label} was skipped: {}", text::one_line(reason)));
             }
             Verdict::Error(_) if verdict.is_stalled() => {
-                self.undecided.get_or_insert(format!("{label} came too late to be judged"));
+                self.undecided.get_or_insert(format!("{label} stalled, so it can't be judged"));
             }
             Verdict::Error(_) => {
-                self.undecided.get_or_insert(format!("{label} could not be run, or not be trusted"));
+                self.undecided.get_or_insert(format!("{label} could not be run or trusted"));
             }
         }
     }
@@ -55,18 +55,18 @@ impl Bisection {
         let trouble = late_trouble.then(|| "the kernel reported a problem of its own".to_owned());
         let (code, why) = match (exit, self.bad.clone().or(trouble), &self.undecided) {
             (Exit::Interrupted, ..) => (Exit::Undecided, "can't tell: the run was interrupted".to_owned()),
-            // What has failed stays failed, whatever else could not be run.
+            // A failure stays a failure, whatever else could not be run.
             (_, Some(reason), _) => (Exit::Failed, format!("bad: {reason}")),
             (_, None, Some(reason)) => (Exit::Undecided, format!("can't tell: {reason}")),
             (Exit::Passed, None, None) if self.good > 0 => {
-                // What a kernel lacks, it was probed for: the others have judged it.
+                // Skips are fine: the kernel was probed, and other scenarios have judged it.
                 let skipped = self.skip.as_ref().map(|reason| format!(", {} skipped ({reason})", self.skipped));
                 let passed = text::count(self.good as u64, "run");
                 (Exit::Passed, format!("good: {passed} passed{}", skipped.unwrap_or_default()))
             }
             _ => match &self.skip {
                 Some(reason) if self.good == 0 => (Exit::Undecided, format!("can't tell: {reason}")),
-                _ => (Exit::Undecided, "can't tell: nothing was run, or not all could be written".to_owned()),
+                _ => (Exit::Undecided, "can't tell: no scenario ran, or some output could not be written".to_owned()),
             },
         };
         printer.note(&format!("bisect: {why}"));
@@ -74,7 +74,7 @@ impl Bisection {
     }
 }
 
-/// The exit code of whatever else may end a run: wrong usage, a kernel without MPTCP, no privileges.
+/// The exit code for all other endings: a usage error, a kernel without MPTCP, missing privileges.
 pub(super) fn settle(exit: Exit, printer: &mut Printer) -> Exit {
     match exit {
         Exit::Passed | Exit::Failed | Exit::Undecided => exit,
@@ -85,7 +85,7 @@ pub(super) fn settle(exit: Exit, printer: &mut Printer) -> Exit {
     }
 }
 
-/// Carries out a command such that nothing has another exit code than those, not even a defect of ours.
+/// Runs a command so that even a panic ends with one of these codes.
 pub(super) fn guarded(cli: Cli, printer: &mut Printer) -> Exit {
     let outcome = catch_unwind(AssertUnwindSafe(|| execute(cli, &Kernel::default(), &Program::default(), printer)));
     match outcome {

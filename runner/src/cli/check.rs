@@ -33,13 +33,13 @@ pub(super) fn execute(args: &CheckArgs, lab: &dyn Lab, printer: &mut Printer) ->
     }
 }
 
-/// All scenarios of these paths. What is wrong with them is written to standard error, for all files at once.
+/// All scenarios of these paths. Errors in all files are written to standard error at once.
 pub(super) fn load(paths: &[PathBuf], lab: &dyn Lab, printer: &mut Printer) -> Result<Vec<Scenario>, Exit> {
     load_good(paths, false, lab, printer).map(|(scenarios, _)| scenarios)
 }
 
-/// The same, with the number of files that can't be used. Such files are an error unless `keep_going` is given, and there are
-/// others.
+/// The same, with the number of unusable files. They are an error, unless `keep_going` is given and other files are
+/// usable.
 pub(super) fn load_good(
     paths: &[PathBuf],
     keep_going: bool,
@@ -77,7 +77,7 @@ pub(super) fn find(paths: &[PathBuf], printer: &mut Printer) -> Result<Found, Ex
             && source.kind() == std::io::ErrorKind::NotFound
             && path.extension().is_none()
         {
-            hint(printer, "`mptcplab --help` lists the commands; anything else is a file or a folder to run");
+            hint(printer, "`mptcplab --help` lists the commands; anything else is taken as a file or folder to run");
         }
         if let FindError::Empty { left_out, .. } = &error {
             tell_left_out(left_out, printer);
@@ -86,13 +86,13 @@ pub(super) fn find(paths: &[PathBuf], printer: &mut Printer) -> Result<Found, Ex
     })
 }
 
-/// What looks like a scenario and isn't taken: nobody shall believe that it ran.
+/// Reports files that look like scenarios but are ignored, so that nobody believes that they ran.
 fn tell_left_out(left_out: &[String], printer: &mut Printer) {
     const SHOWN: usize = 5;
     for line in left_out.iter().take(SHOWN) {
         printer.note(&format!("left out: {}", text::printable(line)));
     }
     if let Some(more @ 1..) = left_out.len().checked_sub(SHOWN) {
-        printer.note(&format!("left out: {more} more; name them to use them"));
+        printer.note(&format!("left out: {more} more; name files explicitly to use them"));
     }
 }

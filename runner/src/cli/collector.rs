@@ -1,4 +1,4 @@
-//! Takes in what the workers tell, and hands it on: runs to the reports, in order, and progress to the terminal.
+//! Collects the workers' events, and passes them on: runs to the reports, in order, and progress to the terminal.
 
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
@@ -27,10 +27,10 @@ use super::{Exit, complain, hint};
 
 /// `WARN_ON_ONCE` remembers for each place whether it has warned (`__warn_printk` behind `DO_ONCE_LITE`,
 /// include/linux/once_lite.h); the file is kernel/panic.c's (`clear_warn_once_set`).
-const WARNS_ONCE: &str = "most warnings come once until the machine is restarted, or until `1` is written to \
-                          `/sys/kernel/debug/clear_warn_once`; then, `--jobs 1` tells which scenario it is";
+const WARNS_ONCE: &str = "the kernel prints most warnings once per boot: restart the machine, or write `1` to \
+                          `/sys/kernel/debug/clear_warn_once`; then find the scenario with `--jobs 1`";
 
-/// Takes in what the workers tell.
+/// Collects the workers' events.
 pub(super) struct Collector<'a> {
     args: &'a RunArgs,
     schedule: &'a Schedule<'a>,
@@ -39,9 +39,9 @@ pub(super) struct Collector<'a> {
     begin: Instant,
     totals: Totals,
     progress: Option<Progress>,
-    /// Runs that have ended before one that comes before them.
+    /// Ended runs that wait for an earlier one.
     early: BTreeMap<usize, Row<'a>>,
-    /// The run whose turn it is.
+    /// The next run to report.
     next: usize,
     pairs: BTreeMap<usize, Pair<'a>>,
     bisection: Bisection,
@@ -61,7 +61,7 @@ struct Pair<'a> {
 }
 
 impl<'a> Collector<'a> {
-    /// `one_file`: all scenarios are of one file. `results`: where what they come to is stored.
+    /// `one_file`: all scenarios are from one file. `results`: where to store the results.
     pub(super) fn new(
         args: &'a RunArgs,
         schedule: &'a Schedule<'a>,
@@ -98,7 +98,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// One thing that a worker tells. A break: no further run shall begin.
+    /// Handles one event of a worker. A break: start no further run.
     pub(super) fn hear(&mut self, event: Event<Done>) -> ControlFlow<()> {
         match event {
             Event::Begun(run) => self.begun(run),
@@ -126,7 +126,7 @@ impl<'a> Collector<'a> {
         let rest = match self.running {
             0 => String::new(),
             running => {
-                format!(": waiting for {} to end; once more ends all at once", text::count(running as u64, "run"))
+                format!(": waiting for {} to end; interrupt again to end them now", text::count(running as u64, "run"))
             }
         };
         self.printer.note(&format!("interrupted{rest}"));
@@ -137,25 +137,25 @@ impl<'a> Collector<'a> {
         match self.suspects.ended(run, done, self.schedule) {
             Some(done) => self.settle_run(run, done, false),
             None => {
-                // Whosever it is, it fails the whole.
+                // Whichever run caused it, the whole fails.
                 self.stopped |= self.args.fail_fast || self.args.until_fail;
             }
         }
     }
 
-    /// The scenarios that must run again alone, each with the number of a run: a kernel warning came while they were on,
-    /// beside others.
+    /// The scenarios to run again alone, each with the number of a run: a kernel warning appeared while they ran beside
+    /// others.
     pub(super) fn to_run_alone(&self) -> Vec<(usize, &'a Scenario)> {
         if self.totals.interrupted { Vec::new() } else { self.suspects.to_run_alone(self.schedule) }
     }
 
-    /// One thing that a worker tells while scenarios run again alone.
+    /// Handles one event of a worker while scenarios run again alone.
     pub(super) fn hear_alone(&mut self, event: Event<Done>) -> ControlFlow<()> {
         match event {
             Event::Begun(run) => {
                 self.running += 1;
                 let label = self.schedule.scenario(run).map(Scenario::label).unwrap_or_default();
-                self.printer.status(&format!("a kernel warning came: {} runs again, alone", text::one_line(&label)));
+                self.printer.status(&format!("kernel warning: running {} again, alone", text::one_line(&label)));
             }
             Event::Ended(run, done) => {
                 self.running = self.running.saturating_sub(1);
@@ -166,7 +166,7 @@ impl<'a> Collector<'a> {
         if self.totals.interrupted { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
-    /// Takes in the runs that were held until it was known whose the kernel's warning is. `judged` gives a verdict on a
+    /// Settles the runs that were held until the cause of the kernel warning was known. `judged` gives a verdict on a
     /// recording.
     pub(super) fn settle_suspects(&mut self, judged: impl Fn(&Scenario, &Recording) -> (Verdict, Option<Candidate>)) {
         for Cleared { run, mut done, acquitted, unassigned } in self.suspects.settle(self.schedule) {
@@ -181,7 +181,8 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// A run with its verdict. `unassigned`: the evidence of what the kernel complained of is kept with it.
+    /// Settles a run with its verdict. `unassigned`: it keeps the evidence of a kernel warning that belongs to no
+    /// scenario.
     fn settle_run(&mut self, run: usize, mut done: Done, unassigned: bool) {
         let Some(scenario) = self.schedule.scenario(run) else { return };
         if let (Some(updates), Some(candidate)) = (&mut self.updates, done.candidate.take()) {
@@ -202,7 +203,7 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// Tells the reports of a run that has ended, and keeps the rest for when it is its turn.
+    /// Passes an ended run to the reports, and returns what its row needs later.
     fn row(&mut self, run: usize, scenario: &'a Scenario, done: Done, telling: bool) -> Row<'a> {
         let (position, repetition) = (self.schedule.position(run), self.schedule.repetition(run));
         let Done { verdict, run, duration, .. } = done;
@@ -221,7 +222,7 @@ impl<'a> Collector<'a> {
         Row { scenario, position, verdict, duration, repetition, compared, rates, remark, recording, evidence }
     }
 
-    /// Returns where more is to be found about the run.
+    /// Returns where to find more about the run.
     fn tell(&mut self, run: &Ended<'_>) -> Option<PathBuf> {
         let outcomes: Vec<_> = self.reports.iter_mut().map(|report| report.ended(run)).collect();
         let mut folder = None;
@@ -260,10 +261,10 @@ impl<'a> Collector<'a> {
         }
     }
 
-    /// After the last run. `late_trouble` is what the kernel said about problems of its own while nothing ran;
-    /// what it said while something ran that it doesn't belong to comes on top.
+    /// After the last run. `late_trouble`: problems that the kernel reported while nothing ran. Those that belong to no
+    /// scenario are added.
     pub(super) fn finish(mut self, mut late_trouble: Vec<String>) -> Exit {
-        // What was left out has left gaps.
+        // Runs that were left out are gaps in the order.
         for row in std::mem::take(&mut self.early).into_values() {
             self.show(&row);
         }

@@ -15,11 +15,11 @@ use super::lab::{Lab, Trouble};
 use super::program::Launcher;
 use super::{Exit, check, complain, hint, report_trouble};
 
-/// What a side is.
+/// One side of the comparison.
 enum Operand {
     /// A folder with results.
     Stored(PathBuf),
-    /// A kernel that is to be run.
+    /// A kernel to run.
     Kernel(WhichKernel),
 }
 
@@ -39,8 +39,8 @@ fn compare(args: &CompareArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: 
         _ => args.paths.clone(),
     };
     if to_run && paths.is_empty() {
-        complain(printer, "what is to be run on the kernels? No scenario is named");
-        hint(printer, "`mptcplab compare A B PATH...` names scenario files and folders");
+        complain(printer, "no scenarios to run on the kernels");
+        hint(printer, "name scenario files or folders: `mptcplab compare A B PATH...`");
         return Err(Exit::Usage);
     }
     let scenarios = if to_run { check::load(&paths, lab, printer)? } else { Vec::new() };
@@ -48,7 +48,7 @@ fn compare(args: &CompareArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: 
         heed_interruptions(lab, launcher, printer)?;
     }
     let cache = Cache::new(&args.cache, &args.machine);
-    // Both, before any of them is run.
+    // Both sides, before either of them runs.
     let a = examine(&args.a, &operands.a, &cache, launcher, printer)?;
     let b = examine(&args.b, &operands.b, &cache, launcher, printer)?;
     let a = obtain(&args.a, a, &scenarios, &cache, launcher, printer)?;
@@ -64,7 +64,7 @@ fn compare(args: &CompareArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: 
     Ok(exit(&comparison))
 }
 
-/// A difference can be trusted, so it is worth more than what could not be compared.
+/// A difference can be trusted, so it outweighs scenarios that could not be compared.
 fn exit(comparison: &Comparison) -> Exit {
     let tallies = comparison.tallies();
     if tallies.differ + tallies.only_on_one + tallies.skipped_on_one > 0 || comparison.trouble_differs() {
@@ -93,7 +93,7 @@ fn show(format: ReportFormat, comparison: &Comparison, printer: &mut Printer) ->
 /// One object on one line.
 pub(super) fn json(value: &serde_json::Value, printer: &mut Printer) -> Result<(), Exit> {
     let text = serde_json::to_string(value).map_err(|error| {
-        complain(printer, &format!("the results can't be written as JSON: {error}"));
+        complain(printer, &format!("can't write the results as JSON: {error}"));
         Exit::Environment
     })?;
     printer.line(&text);
@@ -127,21 +127,27 @@ fn operand(
         }
         Err(error) => {
             complain(printer, &format!("can't read `{}`: {error}", name.display()));
-            let what = "a folder of `mptcplab run --results`, a kernel image, or `running`";
-            hint(printer, &format!("{what} can be compared; with `--kernels FILE` the names in that list, too"));
+            let what = "a folder written by `mptcplab run --results`, a kernel image, or `running`";
+            hint(printer, &format!("expected {what}; with `--kernels FILE`, also a name in that list"));
             return Err(Exit::Usage);
         }
     };
     match operand {
         Some(operand) if modules.is_none() => Ok(operand),
         _ => {
-            complain(printer, &format!("`{}` is no kernel image that modules could belong to", name.display()));
+            complain(
+                printer,
+                &format!(
+                    "`{}` is not a kernel image, so `--modules-a` and `--modules-b` don't apply to it",
+                    name.display()
+                ),
+            );
             Err(Exit::Usage)
         }
     }
 }
 
-/// A side that can be read.
+/// A side that was found to be readable.
 enum Examined<'a> {
     Stored(Box<Results>),
     /// With its name in the cache.
@@ -172,7 +178,7 @@ fn stored(folder: &Path, printer: &mut Printer) -> Result<Results, Exit> {
     })
 }
 
-/// Says which side it is that can't be compared.
+/// Reports which side can't be compared.
 fn unusable(name: &Path, mut trouble: Trouble, printer: &mut Printer) -> Exit {
     trouble.message = format!("{}: {}", text::one_line(&name.display().to_string()), trouble.message);
     report_trouble(printer, &trouble);
@@ -203,7 +209,7 @@ fn obtain(
     }
 }
 
-/// Only these scenarios, and what else is in these files and folders; everything, if there are none.
+/// Keeps only these scenarios and others from these paths; everything, if no path is given.
 fn narrow(mut results: Results, paths: &[PathBuf], scenarios: &[Scenario]) -> Results {
     if !paths.is_empty() {
         let labels: BTreeSet<String> = scenarios.iter().map(Scenario::label).collect();
@@ -213,14 +219,14 @@ fn narrow(mut results: Results, paths: &[PathBuf], scenarios: &[Scenario]) -> Re
     results
 }
 
-/// Whether a scenario of that label is in a file or below a folder.
+/// Whether the scenario with this label is in a file or below a folder.
 fn is_below(label: &str, path: &Path) -> bool {
     let file = label.split_once('@').map_or(label, |(file, _)| file);
     let path = path.components().collect::<PathBuf>();
     let path = path.strip_prefix(".").unwrap_or(&path);
     let is_file = path.extension().is_some_and(|extension| extension == "yaml");
     let (path, file) = (if is_file { path.with_extension("") } else { path.to_owned() }, Path::new(file));
-    // `./a` is `a`, but `a/../b` stays what it is: a folder may be a link.
+    // `./a` is `a`, but `a/../b` is kept: a folder may be a link.
     let file = file.components().collect::<PathBuf>();
     let file = file.strip_prefix(".").unwrap_or(&file);
     if is_file { file == path } else { file.starts_with(&path) }
@@ -231,7 +237,7 @@ fn nothing_to_compare(paths: &[PathBuf], a: &Results, b: &Results, printer: &mut
     let where_ = if paths.is_empty() { "" } else { " of these paths" };
     let message = format!("nothing to compare: A has {}{where_}, B has {}, and none is in both", count(a), count(b));
     complain(printer, &message);
-    hint(printer, "scenarios are told apart by their paths: run both from the same folder");
+    hint(printer, "scenarios are identified by their paths: run both sides from the same folder");
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! `mptcplab doctor`: what this kernel and this user can do, and how to get what is missing.
+//! `mptcplab doctor`: the features of this kernel and user, and how to get missing ones.
 
 use crate::report::{Printer, Role, Style};
 use crate::scenario::model::Feature;
@@ -18,8 +18,8 @@ pub(super) fn execute(lab: &dyn Lab, printer: &mut Printer) -> Exit {
         Ok(how) => printer.line(&row("privileges", &Availability::Yes, &how, style)),
         Err(trouble) => {
             let missing = Availability::No(String::new());
-            printer.line(&row("privileges", &missing, "needed to make network namespaces", style));
-            // It is `doctor` itself that tells.
+            printer.line(&row("privileges", &missing, "needed to create network namespaces", style));
+            // This is `doctor` itself.
             let hints = trouble.hints.iter().filter(|hint| !hint.contains("mptcplab doctor")).cloned().collect();
             report_trouble(printer, &Trouble { hints, ..trouble });
             return Exit::Environment;
@@ -45,14 +45,9 @@ pub(super) fn execute(lab: &dyn Lab, printer: &mut Printer) -> Exit {
         can_run |= *feature == Feature::Mptcp && *availability == Availability::Yes;
     }
     let watched = lab.kernel_log();
-    printer.line(&row(
-        "kernel log",
-        &watched,
-        "watched while scenarios run: a warning of the kernel fails them",
-        style,
-    ));
+    printer.line(&row("kernel log", &watched, "watched while scenarios run: a kernel warning fails them", style));
     if let Availability::No(_) = watched {
-        hint(printer, "kernel log: run as root, or let everybody read it with `sysctl kernel.dmesg_restrict=0`");
+        hint(printer, "kernel log: run as root, or let all users read it with `sysctl kernel.dmesg_restrict=0`");
     }
     if can_run { Exit::Passed } else { Exit::Environment }
 }
@@ -73,24 +68,24 @@ fn about(feature: &Feature) -> (&'static str, &'static str) {
             "Multipath TCP",
             "build the kernel with CONFIG_MPTCP=y and CONFIG_MPTCP_IPV6=y, and set net.mptcp.enabled=1",
         ),
-        Feature::ListenerEvents => ("events of listening sockets", "Linux 6.2 and newer have them"),
-        Feature::Laminar => ("endpoints with the laminar flag", "Linux 6.18 and newer have it"),
-        Feature::TokenDump => ("endpoints of a single connection", "Linux 6.10 and newer dump them by token"),
+        Feature::ListenerEvents => ("events of listening sockets", "use Linux 6.2 or newer"),
+        Feature::Laminar => ("endpoints with the laminar flag", "use Linux 6.18 or newer"),
+        Feature::TokenDump => ("endpoints of a single connection, dumped by token", "use Linux 6.10 or newer"),
         Feature::MixedFamilies => {
             ("IPv4 and IPv6 subflows in one connection", "build the kernel with CONFIG_MPTCP_IPV6=y")
         }
-        Feature::FamilyRules => ("the families of both addresses decide over a subflow", "Linux 6.3 and newer do so"),
+        Feature::FamilyRules => ("the families of both addresses decide about a subflow", "use Linux 6.3 or newer"),
         Feature::FullmeshOnce => (
             "a fullmesh endpoint opens one subflow to each address",
-            "a defect of some stable kernels: fill_remote_addresses_vec() doesn't heed the ids that it has taken",
+            "some stable kernels have a bug: fill_remote_addresses_vec() ignores address IDs that it has already used",
         ),
-        Feature::SubflowDevice => ("a subflow is bound to the device of its address", "Linux 6.12 and newer do so"),
+        Feature::SubflowDevice => ("a subflow is bound to the device of its address", "use Linux 6.12 or newer"),
         Feature::EndpointErrnos => {
-            ("the errno tells why an endpoint is refused", "Linux 6.8 and newer tell it, and some stable kernels")
+            ("the errno tells why an endpoint is refused", "use Linux 6.8 or newer; some stable kernels have it, too")
         }
         Feature::NoEventListener => (
-            "nobody else listens to path-manager events now",
-            "end `ip mptcp monitor`, mptcpd and other runs of mptcplab while scenarios without a listener run",
+            "no other process listens to path-manager events now",
+            "stop `ip mptcp monitor`, mptcpd and other mptcplab runs while scenarios without a listener run",
         ),
         Feature::Nftables => (
             "packet filters, for scenarios with a middlebox",

@@ -1,4 +1,4 @@
-//! Results of scenarios on any kernel: stored ones as far as nothing has changed, new ones for the rest.
+//! Results of scenarios on any kernel: cached ones where nothing has changed, new ones for the rest.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,14 +21,14 @@ use super::lab::{Lab, Trouble};
 use super::program::Launcher;
 use super::scratch::Scratch;
 
-/// Where results are kept, and whether they may be used again.
+/// Where results are cached, and whether cached ones may be used.
 pub(super) struct Cache {
     root: PathBuf,
     fresh: bool,
     machine: MachineArgs,
 }
 
-/// Results, and how they came about.
+/// Results, and how many of them are new.
 pub(super) struct Obtained {
     pub(super) results: Results,
     pub(super) ran: usize,
@@ -89,7 +89,7 @@ impl Cache {
         let lacking = stale.iter().map(|scenario| scenario.label());
         let lacking = lacking.filter(|label| base.scenarios.iter().all(|outcome| outcome.label != *label));
         if let Some(label) = lacking.into_iter().next() {
-            return Err(Trouble::new(format!("the run has left no result of `{}`", text::one_line(&label))).into());
+            return Err(Trouble::new(format!("the run stored no result for `{}`", text::one_line(&label))).into());
         }
         let (reused, ran) =
             (scenarios.iter().filter(|scenario| reused_by_label(&scenario.label())).count(), stale.len());
@@ -103,8 +103,8 @@ impl Cache {
         Ok(Obtained { results: base, ran, reused })
     }
 
-    /// Stores new results with those that were there. What the kernel said about problems of its own can't be told from
-    /// which scenario it came: then nothing is stored.
+    /// Stores new results with the cached ones. Nothing is stored if the kernel reported a problem that belongs to no
+    /// scenario.
     fn keep(
         &self,
         folder: &Path,
@@ -129,13 +129,13 @@ impl Cache {
         kept.map_err(not_kept)
     }
 
-    /// A place beside the results for those that aren't complete yet.
+    /// A place for incomplete results, beside the cached ones.
     fn scratch(&self) -> Result<Scratch, Trouble> {
-        let refused = |error| not_kept(format!("can't make a folder in `{}`: {error}", self.root.display()));
+        let refused = |error| not_kept(format!("can't create a folder in `{}`: {error}", self.root.display()));
         Scratch::new(&self.root).map_err(refused)
     }
 
-    /// A name for everything that results depend on, scenarios apart: mptcplab, here and in the guest, the kernel, the
+    /// A name for everything that results depend on, except scenarios: mptcplab here and in the guest, the kernel, the
     /// machine.
     pub(super) fn key(&self, kernel: &WhichKernel, launcher: &dyn Launcher) -> Result<String, Trouble> {
         let digest = Digest::new().part(launcher.digest()?.as_bytes());
@@ -157,7 +157,7 @@ impl Cache {
         Ok(digest.hex())
     }
 
-    /// The command and the options of mptcplab for a kernel.
+    /// The mptcplab command and its options for a kernel.
     fn arguments(&self, kernel: &WhichKernel) -> Vec<OsString> {
         let WhichKernel::Image(machine) = kernel else { return vec!["run".into()] };
         let mut arguments: Vec<OsString> = vec!["vm".into(), "--kernel".into(), machine.image.clone().into_os_string()];
@@ -178,7 +178,11 @@ impl Cache {
 }
 
 fn not_kept(message: String) -> Trouble {
-    Trouble { message, hints: vec!["`--cache FOLDER` names another folder for results".to_owned()], kernel: false }
+    Trouble {
+        message,
+        hints: vec!["choose another folder for results with `--cache FOLDER`".to_owned()],
+        kernel: false,
+    }
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> String {
@@ -204,27 +208,29 @@ fn replace(folder: &Path, new: &Path) -> Result<(), String> {
         let ((root, name), (source, its_name)) =
             split(folder).zip(split(new)).ok_or_else(|| std::io::Error::from(std::io::ErrorKind::InvalidInput))?;
         let root = Folder::open(&root)?;
-        // Only results: they are marked.
+        // Only marked folders, that is, results.
         root.remove_tree(&name)?;
         root.take(&name, &Folder::open(&source)?, &its_name)
     };
     replaced().map_err(|error| format!("can't replace the results in `{}`: {error}", folder.display()))
 }
 
-/// Results of an earlier time. What is damaged is as good as not there, but that is told.
+/// Cached results. Damaged ones are reported and ignored.
 fn stored(folder: &Path, printer: &mut Printer) -> Option<Results> {
     if !folder.exists() {
         return None;
     }
-    results::read(folder).map_err(|error| super::hint(printer, &format!("not re-used: {error}"))).ok()
+    results::read(folder)
+        .map_err(|error| super::hint(printer, &format!("cached results are not re-used: {error}")))
+        .ok()
 }
 
-/// Neither the scenario nor its snapshot have changed, and the result is the kernel's, not the moment's.
+/// Whether scenario and snapshot are unchanged, and the result depends on the kernel, not on the moment.
 fn is_current(kernel: &WhichKernel, scenario: &Scenario, outcome: &Outcome) -> bool {
     let of_the_kernel = match outcome.verdict {
-        // A kernel that died left no observation: it may have died of what ran beside it.
+        // A kernel that crashed left no observation, and another run may have crashed it.
         Ruling::Passed | Ruling::Failed => outcome.observation.is_some(),
-        // What this machine's kernel lacks may be a module, or somebody who listens just now.
+        // A feature of the running kernel may appear: a module, or the end of another event listener.
         Ruling::Skipped => *kernel != WhichKernel::Running,
         Ruling::Error => false,
     };
@@ -257,7 +263,7 @@ fn listing(folder: &Path) -> std::io::Result<Vec<(PathBuf, u64, Option<SystemTim
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder)? {
             let entry = entry?;
-            // Of a link its own: `build` and `source` lead to other trees.
+            // Links aren't followed: `build` and `source` lead to other trees.
             let metadata = entry.metadata()?;
             if metadata.is_dir() {
                 folders.push(entry.path());
@@ -270,7 +276,7 @@ fn listing(folder: &Path) -> std::io::Result<Vec<(PathBuf, u64, Option<SystemTim
     Ok(files)
 }
 
-/// Runs scenarios on a kernel, with results in this folder.
+/// Runs scenarios on a kernel, and stores the results in this folder.
 fn run(
     folder: &Path,
     command: &[OsString],
@@ -281,18 +287,18 @@ fn run(
     let read = results::read(folder);
     match (outcome?, read) {
         (None, _) => Err(Missing::Interrupted),
-        // Whatever came of single scenarios is in the results.
+        // The results say what became of each scenario.
         (Some(_), Ok(results)) => Ok(results),
         (Some(code), Err(error)) => {
-            let message = format!("the run ended with exit code {code} and without results: {error}");
-            Err(Trouble { message, hints: vec!["what it said is above".to_owned()], kernel: false }.into())
+            let message = format!("the run ended with exit code {code}, and stored no results: {error}");
+            Err(Trouble { message, hints: vec!["see its messages above".to_owned()], kernel: false }.into())
         }
     }
 }
 
-/// What follows the command and its options: where the results go, and the scenarios.
+/// The arguments after the command and its options: where to store the results, and the scenarios.
 fn arguments(folder: &Path, scenarios: &[&Scenario]) -> Vec<OsString> {
-    // Another kernel's observations are nothing to review.
+    // Nobody reviews another kernel's observations.
     let options = ["--no-evidence", "--no-pending", "--results"].into_iter().map(OsString::from);
     let mut arguments: Vec<OsString> = options.chain([folder.as_os_str().to_owned(), "--".into()]).collect();
     let mut files: Vec<&PathBuf> = Vec::new();
@@ -305,7 +311,7 @@ fn arguments(folder: &Path, scenarios: &[&Scenario]) -> Vec<OsString> {
     arguments
 }
 
-/// Lets Ctrl-C end the run on a kernel, and with it the whole.
+/// Lets Ctrl-C end the run on a kernel, and then the whole.
 pub(super) fn heed_interruptions(lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Result<(), Exit> {
     lab.hold_interruptions().and_then(|()| lab.watch_interruptions(launcher.interrupter())).map_err(|trouble| {
         super::report_trouble(printer, &trouble);

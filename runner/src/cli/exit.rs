@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use crate::report::Totals;
 
-/// How mptcplab ends.
+/// The exit code of mptcplab.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
@@ -12,20 +12,20 @@ pub enum Exit {
     Passed = 0,
     /// A scenario failed.
     Failed = 1,
-    /// Wrong usage, or a scenario with errors. clap exits with the same code.
+    /// Usage error, or a scenario with errors. clap exits with the same code.
     Usage = 2,
-    /// Something could not be set up, or the environment lacks what it takes.
+    /// A run could not be set up or trusted, or the environment lacks a requirement.
     Environment = 3,
     /// All scenarios were skipped.
     Skipped = 4,
-    /// For `git bisect run`: this kernel can't be told good or bad.
+    /// For `git bisect run`: can't tell whether this kernel is good or bad.
     Undecided = 125,
-    /// Ended by SIGINT (Ctrl-C) or SIGTERM. What a shell says of a program that SIGINT has killed.
+    /// Ended by SIGINT (Ctrl-C) or SIGTERM. A shell reports the same code for a program that SIGINT killed.
     Interrupted = 130,
 }
 
 impl Exit {
-    /// The exit code of a run: a failure is worth more than an error, since it can be trusted.
+    /// The exit code of a run. A failure outweighs an error, since a failure can be trusted.
     pub(super) fn of(totals: &Totals) -> Self {
         match totals {
             Totals { interrupted: true, .. } => Self::Interrupted,

@@ -1,4 +1,4 @@
-//! `mptcplab check --fix`: old words of the language become those of today, in place.
+//! `mptcplab check --fix`: rewrites renamed keys and values in place.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use crate::text;
 
 use super::{Exit, check, complain};
 
-/// Rewrites the files of these paths. Gives the paths with scenarios in them, which can be checked; a file that can't be
-/// rewritten is an error, but the others are rewritten all the same.
+/// Rewrites the files of these paths. Returns the paths that contain scenarios, for `check`. A file that can't be
+/// rewritten is an error, but doesn't stop the others.
 pub(super) fn rewrite(paths: &[PathBuf], quiet: bool, printer: &mut Printer) -> Result<Vec<PathBuf>, Exit> {
     let Found { files, .. } = check::find(paths, printer)?;
     let mut others = Vec::new();

@@ -1,9 +1,9 @@
 //! Ctrl-C and its kin: the signals that ask the program to end, and how it does.
 //!
-//! Until scenarios run there is nothing to tidy up: the program ends at once, with its own exit code ([`end_by_signal`]).
-//! From then on a thread waits for the signals ([`watch`]). The first one lets the runs that are on come to their end. The
-//! second one gives them up, and each takes its namespaces down in good order: an endpoint with a port would hold its
-//! namespace for ever. The third one, or the end of [`GRACE`], ends the program as it is.
+//! Before scenarios run there is nothing to clean up: a signal ends the program at once, with its own exit code
+//! ([`end_by_signal`]). From then on a thread waits for signals ([`watch`]). The first one lets active runs finish. The
+//! second one aborts them, and each run takes its namespaces down in order: an endpoint with a port would hold its
+//! namespace for ever. The third one, or the end of [`GRACE`], ends the program at once.
 
 use std::io;
 use std::os::fd::AsFd as _;
@@ -19,11 +19,11 @@ use crate::sys::signals;
 
 use super::Exit;
 
-/// How long runs that were given up may take to tidy up. The kernel waits for RCU grace periods, and holds RTNL meanwhile.
+/// How long aborted runs may take to clean up. The kernel waits for RCU grace periods, and holds RTNL meanwhile.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// All that end a program by default, as far as somebody sends them: the terminal, `kill`, `timeout`, `ulimit -t`, the
-/// machine's shutdown. Not those that tell of a defect, and not SIGPIPE, which Rust ignores.
+/// The signals that end a program by default and that somebody sends: the terminal, `kill`, `timeout`, `ulimit -t`, the
+/// machine's shutdown. Not those that report a bug, and not SIGPIPE, which Rust ignores.
 fn ending() -> SigSet {
     use Signal::{SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGPWR, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU};
     let all = [SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGPWR, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU];
@@ -36,17 +36,17 @@ pub(super) fn end_by_signal() {
     let _ = signals::exit_on(ending(), Exit::Interrupted as u8);
 }
 
-/// The signals will end the program like this.
+/// Sets the exit code with which the signals end the program.
 pub(super) fn end_with(exit: Exit) {
     signals::set_exit_code(exit as u8);
 }
 
-/// Blocks the signals for this thread and those that it starts from now on, so that only [`watch`] takes them.
+/// Blocks the signals for this thread and all that it starts from now on, so that only [`watch`] receives them.
 pub(super) fn hold() -> io::Result<()> {
     ending().thread_block().map_err(io::Error::from)
 }
 
-/// Waits for the signals on a thread of its own, to the end of the program. The first one is told.
+/// Waits for the signals on a separate thread until the program ends. The first one calls `interrupted`.
 pub(super) fn watch(interrupted: impl FnOnce() + Send + 'static) -> io::Result<()> {
     let signals = SignalFd::with_flags(&ending(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
     let wait = move || {
@@ -61,7 +61,7 @@ pub(super) fn watch(interrupted: impl FnOnce() + Send + 'static) -> io::Result<(
     thread::Builder::new().name("signals".to_owned()).spawn(wait).map(drop)
 }
 
-/// Waits for a signal, until that time at most.
+/// Waits for a signal, at most until that time.
 fn next(signals: &SignalFd, until: Option<Instant>) {
     loop {
         if let Ok(Some(_)) = signals.read_signal() {

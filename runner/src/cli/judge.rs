@@ -1,4 +1,4 @@
-//! `mptcplab judge`: stored recordings get the verdicts that the live runs would get.
+//! `mptcplab judge`: gives stored recordings the verdicts of live runs.
 
 use std::fs;
 use std::io;
@@ -65,7 +65,7 @@ impl Judging<'_> {
         for line in updates.iter().flat_map(Updates::lines) {
             if self.args.json { printer.note(&line) } else { printer.line(&line) }
         }
-        // Nothing said would mean that all is as it was reviewed.
+        // Silence would mean that everything matches the reviewed snapshots.
         let unreviewed = self.args.quiet && self.args.no_snapshot && totals.passed > 0 && !self.args.json;
         if unreviewed || !self.alone && !self.args.quiet {
             let line = totals.line(self.begin.elapsed(), printer.style());
@@ -82,7 +82,7 @@ impl Judging<'_> {
         }
     }
 
-    /// Judges one recording; `None` if that can't be done, which is told.
+    /// Judges one recording; `None`, after an error message, if that isn't possible.
     fn one(
         &self,
         position: usize,
@@ -127,7 +127,7 @@ impl Judging<'_> {
         Some(verdict)
     }
 
-    /// A recording is no reason to write anything beside the scenario that it names, wherever that is.
+    /// Judging a recording never writes beside the scenario that it names.
     fn snapshots(&self) -> Snapshots {
         if self.args.no_snapshot || self.args.update { Snapshots::Ignore } else { Snapshots::Compare }
     }
@@ -143,7 +143,7 @@ impl Judging<'_> {
             .ok()
     }
 
-    /// The scenario to judge by, with a line that says which it is.
+    /// The scenario to judge by, after a line that names it.
     fn which(&self, file: &Path, recorded: Scenario, printer: &mut Printer) -> Option<Scenario> {
         let Some(mended) = self.mended else {
             if !self.args.quiet {
@@ -172,8 +172,8 @@ impl Judging<'_> {
     }
 }
 
-/// The scenario that a recording is judged by instead of its own: the same variant, of the same file if there are
-/// several. What was done must be the same; what is expected of it may differ.
+/// The scenario that replaces the recording's own: the same variant, and the same file if there are several. The steps
+/// must be the same; the expectations may differ.
 fn choose<'a>(mended: &'a [Scenario], recorded: &Scenario) -> Result<&'a Scenario, String> {
     let mut fitting: Vec<&Scenario> = mended.iter().filter(|scenario| scenario.variant == recorded.variant).collect();
     if fitting.len() > 1 {
@@ -184,17 +184,17 @@ fn choose<'a>(mended: &'a [Scenario], recorded: &Scenario) -> Result<&'a Scenari
     }
     let label = text::one_line(&recorded.label());
     let [scenario] = fitting.as_slice() else {
-        return Err(format!("no scenario of `--scenario` is that of the recording, which is `{label}`"));
+        return Err(format!("`--scenario` contains no scenario that matches the recorded `{label}`"));
     };
     if course(scenario) == course(recorded) {
         Ok(scenario)
     } else {
         let file = scenario.file.display();
-        Err(format!("`{file}` does something else than what was recorded of `{label}`: run it again"))
+        Err(format!("`{file}` doesn't do what was recorded of `{label}`: run it again"))
     }
 }
 
-/// What a scenario does, in words: its commands, and its steps without what they expect.
+/// What a scenario does: its commands, and the number of its steps.
 fn course(scenario: &Scenario) -> (String, usize) {
     (crate::plan::shell("", "", &crate::plan::plan(scenario)), scenario.steps.len())
 }
@@ -219,12 +219,12 @@ fn find(paths: &[PathBuf]) -> Result<Vec<PathBuf>, String> {
 
 fn in_folder(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<()> {
     if depth > MAX_DEPTH {
-        return Err(io::Error::other("its folders are nested too deeply"));
+        return Err(io::Error::other(format!("folders are nested more than {MAX_DEPTH} levels deep")));
     }
     let mut entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
     entries.sort_by_key(fs::DirEntry::path);
     for entry in entries {
-        // Links to folders are left alone: they may lead in circles.
+        // Links to folders aren't followed: they may form a cycle.
         if entry.file_type()?.is_dir() {
             in_folder(&entry.path(), depth + 1, files)?;
         } else if entry.path().extension().is_some_and(|extension| extension == "jsonl") {
@@ -236,5 +236,5 @@ fn in_folder(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Resul
 
 fn read(file: &Path) -> Result<Recording, String> {
     let input = open_recording(file).map_err(|error| format!("can't read `{}`: {error}", file.display()))?;
-    recording::read(input).map_err(|error| format!("`{}` is no recording: {error}", file.display()))
+    recording::read(input).map_err(|error| format!("`{}` is not a valid recording: {error}", file.display()))
 }

@@ -20,11 +20,11 @@ use super::interrupt;
 /// Why something can't be done, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Trouble {
-    /// What was attempted, on what, and what came of it. May have several lines.
+    /// What was attempted, on what, and the outcome. May have several lines.
     pub message: String,
-    /// What one can do.
+    /// What to do about it.
     pub hints: Vec<String>,
-    /// The kernel under test has failed: not what surrounds it, nor mptcplab.
+    /// The kernel under test failed, not its environment or mptcplab.
     pub kernel: bool,
 }
 
@@ -35,7 +35,7 @@ impl Trouble {
     }
 }
 
-/// Everything that the commands use. [`Kernel`] is the real one.
+/// What the commands need of the rest of mptcplab. [`Kernel`] is the real implementation.
 pub trait Lab: Sync {
     /// All variants of the scenario in a file; or all its errors, rendered.
     fn load(&self, file: &Path, colour: bool) -> Result<Vec<Scenario>, String>;
@@ -43,29 +43,30 @@ pub trait Lab: Sync {
     fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String>;
     /// The JSON schema of scenario files.
     fn schema(&self) -> serde_json::Value;
-    /// Gets the privileges, as root or in a user namespace; says in words which. Called while there is one thread.
+    /// Acquires the privileges, as root or in a user namespace, and returns in words which. Called while there is one
+    /// thread.
     fn enter(&self) -> Result<String, Trouble>;
-    /// Tries which of these features there are. Trouble if it can't be tried: that says nothing of the kernel.
+    /// Probes these features. Trouble if they can't be probed, which says nothing about the kernel.
     fn probe(&self, features: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, Trouble>;
-    /// Gives everything so many times as long, if that was asked for. Called after `enter`.
+    /// Sets the timeout scale, if one was given. Called after `enter`.
     fn be_patient(&self, factor: Option<NonZeroU32>);
-    /// How many scenarios run at a time by default, if that isn't for this machine to say. Called after `enter`.
+    /// The default number of jobs, unless this machine determines it. Called after `enter`.
     fn jobs(&self) -> Option<usize> {
         None
     }
-    /// Runs a scenario. What goes wrong in it is part of the recording.
+    /// Runs a scenario. Failures in it are part of the recording.
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble>;
-    /// Which kernel it is. Known when the privileges were entered.
+    /// Which kernel it is. Known after `enter`.
     fn kernel(&self) -> KernelIdentity {
         KernelIdentity::running()
     }
-    /// Whether the kernel's log is watched while scenarios run.
+    /// Whether the kernel log is watched while scenarios run.
     fn kernel_log(&self) -> Availability;
-    /// What the kernel has said about problems of its own while nothing ran, a line each.
+    /// The problems that the kernel reported while nothing ran, one line each.
     fn late_trouble(&self) -> Vec<String>;
-    /// Holds back SIGINT and SIGTERM until they are watched for. Called while there is one thread.
+    /// Blocks SIGINT and SIGTERM until something watches for them. Called while there is one thread.
     fn hold_interruptions(&self) -> Result<(), Trouble>;
-    /// Calls back at the first SIGINT or SIGTERM. The second ends the program at once.
+    /// Calls back at the first SIGINT or SIGTERM. The second one ends the program at once.
     fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble>;
     /// Judges a recording, with the snapshot as `snapshots` says.
     fn verdict(&self, scenario: &Scenario, recording: &Recording, snapshots: Snapshots) -> Verdict;
@@ -73,7 +74,7 @@ pub trait Lab: Sync {
     fn candidate(&self, scenario: &Scenario, recording: &Recording) -> Candidate {
         Candidate::of(scenario, recording)
     }
-    /// What there is to tell people since the last call, beside results.
+    /// Messages for the user since the last call, besides results.
     fn notes(&self) -> Vec<String> {
         Vec::new()
     }
@@ -87,7 +88,7 @@ pub struct Kernel {
 
 impl Kernel {
     fn session(&self) -> Result<&Session, Trouble> {
-        self.session.get().ok_or_else(|| Trouble::new("the privileges were not entered"))
+        self.session.get().ok_or_else(|| Trouble::new("privileges were not acquired"))
     }
 }
 
@@ -106,13 +107,13 @@ impl Lab for Kernel {
 
     fn enter(&self) -> Result<String, Trouble> {
         let doctor = |error: &dyn std::fmt::Display| Trouble {
-            hints: vec!["`mptcplab doctor` tells what is missing".to_owned()],
+            hints: vec!["`mptcplab doctor` shows what is missing".to_owned()],
             ..Trouble::new(error)
         };
         let how = privilege::enter().map_err(|error| doctor(&error))?;
         raise_descriptor_limit();
         let session = Session::open().map_err(|error| doctor(&error))?;
-        // A second call finds the first one's session, which is as good.
+        // A second call finds the session of the first one, which serves as well.
         let _ = self.session.set(session);
         Ok(match how {
             Privilege::Root => "root".to_owned(),

@@ -1,5 +1,4 @@
-//! What this machine lets the program have: memory, open files. Said before it is needed, since Rust aborts where an
-//! allocation fails.
+//! Resource limits: memory and open files. They are checked in advance, since Rust aborts when an allocation fails.
 
 use std::io::Write as _;
 
@@ -13,49 +12,49 @@ use super::lab::Trouble;
 /// Any command needs this much address space: the program with its libraries takes half of it.
 const PROGRAM_SPACE: u64 = 64 << 20;
 
-const LIFT: &str = "`ulimit -v unlimited` lifts the limit";
+const LIFT: &str = "lift the limit with `ulimit -v unlimited`";
 
-/// The first scenario needs this much address space. Each thread of glibc's allocator reserves 128 MiB for a moment, of
-/// which half is kept (`HEAP_MAX_SIZE`, malloc/arena.c), and a run has three or four.
+/// The first scenario needs this much address space. glibc's allocator reserves 128 MiB per thread for a moment, and
+/// keeps half of it (`HEAP_MAX_SIZE`, malloc/arena.c); a run has three or four threads.
 const RUN_SPACE: u64 = 512 << 20;
 
-/// Each further scenario at the same time.
+/// Address space of each further concurrent scenario.
 const JOB_SPACE: u64 = 256 << 20;
 
-/// Each scenario may take this much memory: rings of captured frames, and what was recorded. Most take a tenth.
+/// Memory that a scenario may need, for capture rings and its recording. Most need a tenth.
 const JOB_MEMORY: u64 = 32 << 20;
 
-/// Open files of the program itself, scenarios apart.
+/// Open files of the program itself, without scenarios.
 const PROGRAM_FILES: u64 = 32;
 
-/// Open files of a scenario. Forty are usual, for two namespaces; paths and further namespaces take more.
+/// Open files of a scenario. Two namespaces usually need forty; paths and further namespaces need more.
 const JOB_FILES: u64 = 64;
 
-/// More scenarios at the same time only wait for the locks of the kernel's network configuration.
+/// More concurrent scenarios would only wait for the locks of the kernel's network configuration.
 const MOST_JOBS: usize = 1024;
 
-/// There is too little memory, which has been said.
+/// There is too little memory; the error message is already written.
 pub(super) struct NoSpace;
 
-/// Refuses to go on where the program would abort for lack of memory. It is the first thing that is done, and allocates
-/// nothing: not even the arguments can be read without memory. With less than the program's image and its libraries take,
-/// this isn't reached: the kernel ends the program (`bprm_execve`, fs/exec.c), or its loader does.
+/// Refuses to start if the program would abort for lack of memory. This comes first and allocates nothing: even reading
+/// the arguments needs memory. If the image and its libraries don't fit, the kernel (`bprm_execve`, fs/exec.c) or the
+/// loader ends the program before this.
 pub(super) fn check_program() -> Result<(), NoSpace> {
     let limit = limit(Resource::RLIMIT_AS);
     if limit >= PROGRAM_SPACE {
         return Ok(());
     }
     let (needed, limit) = (PROGRAM_SPACE >> 20, limit >> 10);
-    // There is nowhere else to say it.
+    // There is no other place to report an error of this write.
     let _ = write!(
         std::io::stderr(),
-        "error: mptcplab needs {needed} MiB of address space, and is limited to {limit} KiB (RLIMIT_AS)\n\
+        "error: mptcplab needs {needed} MiB of address space, but the limit is {limit} KiB (RLIMIT_AS)\n\
          hint: {LIFT}\n"
     );
     Err(NoSpace)
 }
 
-/// Refuses to run where the first scenario couldn't have what it takes.
+/// Refuses to run if the limits are too low for a single scenario.
 pub(super) fn check_run() -> Result<(), Trouble> {
     has_space(limit(Resource::RLIMIT_AS), RUN_SPACE, "running scenarios")?;
     has_files(limit(Resource::RLIMIT_NOFILE))
@@ -66,7 +65,7 @@ fn has_space(limit: u64, needed: u64, what: &str) -> Result<(), Trouble> {
         return Ok(());
     }
     let (limit, needed) = (text::size(limit), text::size(needed));
-    let message = format!("{what} needs {needed} of address space, and is limited to {limit} (RLIMIT_AS)");
+    let message = format!("{what} needs {needed} of address space, but the limit is {limit} (RLIMIT_AS)");
     Err(Trouble { hints: vec![LIFT.to_owned()], ..Trouble::new(message) })
 }
 
@@ -75,11 +74,14 @@ fn has_files(limit: u64) -> Result<(), Trouble> {
     if limit >= needed {
         return Ok(());
     }
-    let message = format!("running scenarios needs {needed} open files, and is limited to {limit} (RLIMIT_NOFILE)");
-    Err(Trouble { hints: vec![format!("`ulimit -n {needed}` or more, as the user who may")], ..Trouble::new(message) })
+    let message = format!("running scenarios needs {needed} open files, but the limit is {limit} (RLIMIT_NOFILE)");
+    Err(Trouble {
+        hints: vec![format!("raise the limit with `ulimit -n {needed}`; beyond the hard limit, as root")],
+        ..Trouble::new(message)
+    })
 }
 
-/// How many scenarios fit in at the same time, and what the bound is.
+/// The maximum number of concurrent scenarios, and what limits it.
 pub(super) fn most_jobs() -> (usize, &'static str) {
     let files = limit(Resource::RLIMIT_NOFILE);
     let space = limit(Resource::RLIMIT_AS);
@@ -89,10 +91,10 @@ pub(super) fn most_jobs() -> (usize, &'static str) {
 fn fitting(files: u64, space: u64, memory: Option<u64>) -> (usize, &'static str) {
     let jobs = |number: u64| usize::try_from(number).unwrap_or(usize::MAX).max(1);
     let bounds = [
-        (MOST_JOBS, "more only wait for locks of the kernel"),
-        (jobs(files.saturating_sub(PROGRAM_FILES) / JOB_FILES), "the limit of open files (RLIMIT_NOFILE)"),
-        (jobs(1 + space.saturating_sub(RUN_SPACE) / JOB_SPACE), "the limit of address space (RLIMIT_AS)"),
-        (memory.map_or(MOST_JOBS, |memory| jobs(memory / JOB_MEMORY)), "the memory that is available"),
+        (MOST_JOBS, "more would only wait for kernel locks"),
+        (jobs(files.saturating_sub(PROGRAM_FILES) / JOB_FILES), "limited by open files (RLIMIT_NOFILE)"),
+        (jobs(1 + space.saturating_sub(RUN_SPACE) / JOB_SPACE), "limited by address space (RLIMIT_AS)"),
+        (memory.map_or(MOST_JOBS, |memory| jobs(memory / JOB_MEMORY)), "limited by available memory"),
     ];
     bounds.into_iter().min_by_key(|(jobs, _)| *jobs).unwrap_or((1, ""))
 }
@@ -115,17 +117,17 @@ mod tests {
     #[test]
     fn the_narrowest_bound_decides() {
         let none = RLIM_INFINITY;
-        assert_eq!(fitting(none, none, None), (1024, "more only wait for locks of the kernel"));
-        assert_eq!(fitting(1024, none, None), (15, "the limit of open files (RLIMIT_NOFILE)"));
-        assert_eq!(fitting(none, 1 << 30, None), (3, "the limit of address space (RLIMIT_AS)"));
-        assert_eq!(fitting(none, none, Some(1 << 30)), (32, "the memory that is available"));
+        assert_eq!(fitting(none, none, None), (1024, "more would only wait for kernel locks"));
+        assert_eq!(fitting(1024, none, None), (15, "limited by open files (RLIMIT_NOFILE)"));
+        assert_eq!(fitting(none, 1 << 30, None), (3, "limited by address space (RLIMIT_AS)"));
+        assert_eq!(fitting(none, none, Some(1 << 30)), (32, "limited by available memory"));
         assert_eq!(fitting(0, 0, Some(0)).0, 1);
     }
 
     #[test]
     fn what_is_too_little_is_said() {
         let message = has_space(1 << 20, RUN_SPACE, "running scenarios").unwrap_err().message;
-        assert_eq!(message, "running scenarios needs 512 MiB of address space, and is limited to 1 MiB (RLIMIT_AS)");
+        assert_eq!(message, "running scenarios needs 512 MiB of address space, but the limit is 1 MiB (RLIMIT_AS)");
         assert!(has_files(95).is_err() && has_files(96).is_ok());
         assert!(available_memory().is_some());
     }

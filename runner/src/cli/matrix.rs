@@ -42,7 +42,7 @@ fn matrix(args: &MatrixArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: &m
     Ok(exit(&table))
 }
 
-/// Runs one kernel. One that doesn't boot doesn't keep the others from being run.
+/// Runs one kernel. A kernel that doesn't boot doesn't stop the others.
 fn column(
     kernel: &ListedKernel,
     scenarios: &[Scenario],
@@ -78,7 +78,7 @@ fn column(
     }
 }
 
-/// As for a run of all scenarios on all kernels.
+/// The exit code, as for a run of all scenarios on all kernels.
 fn exit(table: &Table) -> Exit {
     let cells = || table.scenarios.iter().flat_map(|row| &row.cells);
     let any = |ruling: Ruling| cells().flatten().any(|cell| cell.ruling == ruling);

@@ -50,7 +50,7 @@ pub fn main() -> std::process::ExitCode {
         crate::vm::guest::main();
     }
     let space = limits::check_program();
-    // What goes wrong before the arguments are understood counts, too.
+    // Errors before the arguments are parsed count, too.
     let bisecting = std::env::args_os().any(|argument| argument == "--bisect");
     if space.is_err() {
         return if bisecting { Exit::Undecided } else { Exit::Environment }.into();
@@ -63,7 +63,7 @@ pub fn main() -> std::process::ExitCode {
     let cli = match Cli::read(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) if bisecting && error.use_stderr() => {
-            // There is nowhere else to say it.
+            // There is no other place to report an error of this write.
             let _ = error.print();
             return Exit::Undecided.into();
         }
@@ -78,7 +78,7 @@ pub fn main() -> std::process::ExitCode {
     .into()
 }
 
-/// Carries out one command, and writes all that there is to write.
+/// Executes one command, and writes all of its output.
 fn execute(cli: Cli, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Exit {
     let exit = match cli.command {
         None => run::execute(&cli.run, lab, printer),
@@ -94,7 +94,7 @@ fn execute(cli: Cli, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Print
     };
     match printer.finish() {
         Ok(()) => exit,
-        // Whoever has ended it may have closed the other end of the pipe.
+        // The interruption may have closed the other end of the pipe.
         Err(_) if exit == Exit::Interrupted => exit,
         Err(error) => {
             complain(printer, &format!("the results could not be written to standard output: {error}"));

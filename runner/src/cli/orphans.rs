@@ -1,4 +1,4 @@
-//! Snapshots that no scenario makes any more: they are told, and removed on demand.
+//! Orphaned snapshots, which belong to no scenario any more: reported, and removed on demand.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,10 +12,10 @@ use crate::text;
 
 use super::{complain, hint};
 
-/// More names than anybody reads.
+/// At most this many names are listed.
 const MOST_TOLD: usize = 10;
 
-/// Tells which snapshots in the given folders are orphaned, or removes them. `scenarios`: all that these folders have.
+/// Reports or removes orphaned snapshots in the given folders. `scenarios`: all scenarios of these folders.
 pub(super) fn settle(paths: &[PathBuf], scenarios: &[Scenario], prune: bool, quiet: bool, printer: &mut Printer) {
     let orphans = find(paths, scenarios);
     if prune {
@@ -38,7 +38,7 @@ pub(super) fn settle(paths: &[PathBuf], scenarios: &[Scenario], prune: bool, qui
     }
 }
 
-/// The snapshots below the folders among these paths that no scenario makes, sorted.
+/// The orphaned snapshots below the folders among these paths, sorted.
 fn find(paths: &[PathBuf], scenarios: &[Scenario]) -> Vec<PathBuf> {
     let mut folders = BTreeSet::new();
     for path in paths.iter().filter(|path| path.is_dir()) {
@@ -62,7 +62,7 @@ fn walk(folder: &Path, depth: usize, folders: &mut BTreeSet<PathBuf>) {
     }
 }
 
-/// What can't be read has nothing to remove.
+/// A folder that can't be read has nothing to remove.
 fn entries(folder: &Path) -> impl Iterator<Item = fs::DirEntry> {
     fs::read_dir(folder).into_iter().flatten().flatten()
 }
@@ -74,7 +74,7 @@ fn in_folder(folder: &Path, scenarios: &[Scenario]) -> Vec<PathBuf> {
     }
     let here = |scenario: &&Scenario| plain(scenario.file.parent()) == plain(Some(folder));
     let here: Vec<&Scenario> = scenarios.iter().filter(here).collect();
-    // Files that aren't among the scenarios may have snapshots all the same: hidden ones, or `.yml`.
+    // Files outside the given scenarios may have snapshots, too: hidden ones, or `.yml`.
     let unknown: Vec<String> = entries(folder)
         .map(|entry| entry.path())
         .filter(|path| is_named_like_a_scenario(path))
@@ -101,8 +101,7 @@ fn plain(folder: Option<&Path>) -> &Path {
     folder.filter(|folder| *folder != Path::new(".")).unwrap_or(Path::new(""))
 }
 
-/// Whether a snapshot of that name is the scenario's: on a kernel with all features, or without some that are told by its
-/// name.
+/// Whether a snapshot of that name belongs to the scenario, on a kernel with all features or without those in its name.
 fn makes(scenario: &Scenario, name: &str) -> bool {
     let mut full = scenario.clone();
     full.gates.lacking.clear();

@@ -1,28 +1,28 @@
-//! Doing work on several threads, and hearing on this one how it goes.
+//! A thread pool that reports its progress to the calling thread.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::mpsc::{self, Receiver, Sender};
 
-/// What happens while work is done. Jobs are known by their numbers.
+/// Progress of the pool. Jobs are identified by number.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Event<R> {
     /// A job begins.
     Begun(usize),
     /// A job has ended.
     Ended(usize, R),
-    /// Somebody asks for an end.
+    /// An interruption was requested.
     Interrupted,
 }
 
-/// What comes to this thread from others.
+/// Messages from other threads.
 #[derive(Debug)]
 enum Message<R> {
     Ended { worker: usize, number: usize, result: R },
     Interrupted,
 }
 
-/// Workers, one batch of jobs after the other.
+/// A pool of workers, for one batch of jobs after the other.
 #[derive(Debug)]
 pub(super) struct Pool<R> {
     sender: Sender<Message<R>>,
@@ -35,7 +35,7 @@ impl<R: Send + 'static> Pool<R> {
         Self { sender, receiver }
     }
 
-    /// What to call from anywhere to have [`Event::Interrupted`] told, now or in the next batch.
+    /// A function that any thread may call to cause [`Event::Interrupted`], in this batch or the next.
     pub(super) fn interrupter(&self) -> impl FnOnce() + Send + 'static {
         let sender = self.sender.clone();
         move || {
@@ -44,17 +44,18 @@ impl<R: Send + 'static> Pool<R> {
         }
     }
 
-    /// Does these jobs, each with its number, begun in their order, with so many workers. `hear` is told everything, on
-    /// this thread. After a break no further job is begun; what was begun is told to its end. Returns whether there was
-    /// a break.
+    /// Executes numbered jobs in order on `workers` threads. `hear` receives all events, on this thread. After it
+    /// returns a break, no further job starts, but those that have started are reported to their end. Returns whether
+    /// there was a break.
     ///
-    /// Where not so many threads can be made, there are fewer workers.
+    /// If fewer threads can be started, there are fewer workers.
     ///
     /// # Errors
     ///
-    /// Not one thread can be made.
+    /// No thread can be started.
     ///
-    /// Jobs are handed out here, not taken by the workers: none begins before the end of the one before was heard.
+    /// Jobs are handed out here, not taken by the workers: a worker's next job starts only after its last result was
+    /// heard.
     pub(super) fn work<J: Send>(
         &self,
         mut jobs: impl Iterator<Item = (usize, J)>,
@@ -80,7 +81,7 @@ impl<R: Send + 'static> Pool<R> {
             let workers = desks.len();
             let mut idle: Vec<usize> = (0..workers).collect();
             loop {
-                // What has been said already comes before the next job.
+                // Pending messages come before the next job.
                 let mut message = self.receiver.try_recv().ok();
                 while message.is_none()
                     && flow.is_continue()
@@ -89,7 +90,7 @@ impl<R: Send + 'static> Pool<R> {
                 {
                     idle.pop();
                     tell(Event::Begun(number), &mut flow);
-                    // The worker listens until its desk is taken away.
+                    // The worker receives until its sender is dropped.
                     let _ = desk.send((number, job));
                     message = self.receiver.try_recv().ok();
                 }
@@ -102,14 +103,14 @@ impl<R: Send + 'static> Pool<R> {
                         tell(Event::Ended(number, result), &mut flow);
                     }
                     Ok(Message::Interrupted) => tell(Event::Interrupted, &mut flow),
-                    // Never: a sender is ours.
+                    // Never: this pool holds a sender.
                     Err(_) => return Ok(flow),
                 }
             }
         })
     }
 
-    /// Starts a worker; what is sent to it, it does.
+    /// Starts a worker that executes the jobs sent to it.
     fn spawn<'scope, J: Send + 'scope>(
         &self,
         scope: &'scope std::thread::Scope<'scope, '_>,

@@ -1,4 +1,4 @@
-//! How a run is shown to people: the same for one that just ended and for a stored recording.
+//! How a run is shown to people: live runs and stored recordings alike.
 
 use crate::judge::{FindingKind, Verdict};
 use crate::recording::Recording;
@@ -6,22 +6,22 @@ use crate::report::{self, Printer, RunReport};
 use crate::scenario::model::Scenario;
 use crate::text;
 
-/// How much of a story is told.
+/// How much of a story is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Length {
     /// All of it.
     Whole,
-    /// Of a very long one, its beginning and its end.
+    /// The beginning and the end of a very long one.
     Short,
 }
 
-/// A story of more lines is a long one.
+/// A story with more lines is shortened.
 const LONG: usize = 1000;
 
-/// Of a long one, so many lines of its beginning are told, and as many of its end.
+/// Number of lines that are printed from either end of a shortened story.
 const EITHER_END: usize = 200;
 
-/// What the scenario teaches, its world, and what happened in it.
+/// Prints the lesson, the topology and the story.
 pub(super) fn show_story(printer: &mut Printer, scenario: &Scenario, recording: Option<&Recording>, length: Length) {
     let style = printer.style();
     printer.line(&report::lesson(scenario, style));
@@ -48,8 +48,7 @@ fn shortened(story: String) -> String {
     [first, &[note.as_str()], last].concat().join("\n") + "\n"
 }
 
-/// The line of a run, with everything that was not as expected below it.
-/// `in_full`: with the text of a new snapshot.
+/// The line of a run, and its findings below. `in_full`: with the text of a new snapshot.
 pub(super) fn show_verdict(printer: &mut Printer, run: &RunReport, in_full: bool) {
     let style = printer.style();
     printer.line(&report::summary_line(run, style));
@@ -63,21 +62,21 @@ pub(super) fn show_verdict(printer: &mut Printer, run: &RunReport, in_full: bool
     }
 }
 
-/// What else there is to say of a run.
+/// A remark about a run.
 pub(super) fn show_remark(printer: &mut Printer, run: &RunReport) {
     if let Some(remark) = run.remark {
         show_indented(printer, &text::one_line(remark));
     }
 }
 
-/// Lines that belong to the one above.
+/// Lines that belong to the one above, indented.
 pub(super) fn show_indented(printer: &mut Printer, text: &str) {
     for line in text.lines() {
         printer.line(&if line.is_empty() { String::new() } else { format!("  {line}") });
     }
 }
 
-/// As JSON, a line.
+/// One line of JSON.
 pub(super) fn show_json(printer: &mut Printer, run: &RunReport) {
     match report::json_line(run) {
         Ok(line) => printer.line(&line),

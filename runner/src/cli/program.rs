@@ -1,4 +1,4 @@
-//! mptcplab as a process of its own: how a comparison runs scenarios on each kernel.
+//! mptcplab as a child process: how a comparison runs scenarios on each kernel.
 
 use std::ffi::OsString;
 use std::io;
@@ -15,17 +15,17 @@ use crate::files::digest::Digest;
 
 use super::lab::Trouble;
 
-/// In the environment of such a process: it ends with the one that waits for it.
+/// Environment variable of such a child: it ends with its parent.
 const PARENT: &str = "MPTCPLAB_ENDS_WITH_PARENT";
 
 /// Runs mptcplab itself. [`Program`] is the real one.
 pub(super) trait Launcher {
-    /// Runs it with these arguments to its end, without its standard output: what it has to say is in a file. The exit
-    /// code; with 128 and the signal's number, if a signal ended it. `None`: an interruption came first.
+    /// Runs it with these arguments to its end, without standard output: its results are in a file. Returns the exit
+    /// code, or 128 plus the number of the signal that ended it; `None` if an interruption came first.
     fn launch(&self, arguments: &[OsString]) -> Result<Option<u8>, Trouble>;
-    /// What is to be done at an interruption: the process that runs is told, and no other begins.
+    /// What to call at an interruption: it signals the running process, and no other starts.
     fn interrupter(&self) -> Box<dyn FnOnce() + Send>;
-    /// A digest that changes with the program.
+    /// A digest of the program.
     fn digest(&self) -> Result<String, Trouble>;
 }
 
@@ -33,7 +33,7 @@ pub(super) trait Launcher {
 #[derive(Debug, Default)]
 pub(super) struct Program {
     state: Arc<Mutex<State>>,
-    /// Found out once: a program is large.
+    /// Computed once: a program is large.
     digest: OnceLock<String>,
 }
 
@@ -54,7 +54,7 @@ impl Program {
             .env(PARENT, "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            // Ctrl-C comes to this process only, which passes it on: a second one would end the other at once.
+            // Only this process receives Ctrl-C and passes it on: a second signal would end the child at once.
             .process_group(0);
         let mut child = {
             let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -67,7 +67,7 @@ impl Program {
             }
             child
         };
-        // The number stays the child's until it is waited for in earnest: no other process can get the signal.
+        // The child keeps its PID until it is reaped below, so no other process can get the signal.
         if let Ok(pid) = i32::try_from(child.id()) {
             while waitid(Id::Pid(Pid::from_raw(pid)), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)
                 == Err(nix::errno::Errno::EINTR)
@@ -98,7 +98,7 @@ impl Launcher for Program {
         Box::new(move || {
             let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
             if let State::Running(pid) = *state {
-                // It may just have ended.
+                // It may have ended meanwhile.
                 let _ = kill(pid, Signal::SIGTERM);
             }
             *state = State::Interrupted;
@@ -115,10 +115,10 @@ impl Launcher for Program {
     }
 }
 
-/// To be called at the start: a process that was started by another mptcplab ends with it.
+/// Call this at the start: a process started by another mptcplab ends with it.
 pub(super) fn end_with_parent() {
     if std::env::var_os(PARENT).is_some() {
-        // Where it can't be had, the process ends by itself all the same, a little later.
+        // Without it, the process still ends by itself, a little later.
         let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGTERM);
     }
 }

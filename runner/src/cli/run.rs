@@ -24,11 +24,11 @@ use super::schedule::Schedule;
 use super::work::{Done, carry_out, judged, run_again};
 use super::{Exit, bisect, check, complain, hint, interrupt, limits, orphans, report_trouble, select};
 
-/// A scenario waits for two thirds of its time, for the kernel's timers and for quiet. So many for each processor keep
-/// it busy; more only wait for the locks of the kernel's network configuration.
+/// A scenario spends two thirds of its time waiting, for kernel timers and quiet periods. This many per processor keep
+/// it busy; more would only wait for the locks of the kernel's network configuration.
 const JOBS_FOR_A_PROCESSOR: usize = 6;
 
-/// By default, however many processors there are: each scenario has file descriptors, and memory for captured packets.
+/// The default maximum on any machine: each scenario needs file descriptors, and memory for captured packets.
 const MOST_JOBS: usize = 64;
 
 pub(super) fn execute(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
@@ -50,7 +50,7 @@ fn carry_out_all(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
                 run(args, &scenarios, lab, printer).unwrap_or_else(|exit| exit)
             };
             match exit {
-                // Files that can't be used are not forgotten over those that can.
+                // The valid files must not hide the unusable ones.
                 Exit::Passed | Exit::Skipped | Exit::Environment if bad > 0 => {
                     complain(printer, &format!("{} can't be used", text::count(bad as u64, "scenario file")));
                     Exit::Usage
@@ -61,7 +61,7 @@ fn carry_out_all(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
     )
 }
 
-/// The scenarios that are asked for, and how many files can't be used.
+/// The selected scenarios, and the number of unusable files.
 fn prepare(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<(Vec<Scenario>, usize), Exit> {
     let (mut scenarios, bad) = check::load_good(&args.paths, args.keep_going, lab, printer)?;
     if !args.list && !args.dry_run && bad == 0 {
@@ -72,7 +72,7 @@ fn prepare(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<(Vec<
         scenarios.retain(|scenario| args.filter.iter().any(|filter| select::matches(scenario, filter)));
         if scenarios.is_empty() {
             let filters: Vec<String> = args.filter.iter().map(|filter| format!("`{filter}`")).collect();
-            complain(printer, &format!("none of {all} has {} in its label or title", filters.join(" or ")));
+            complain(printer, &format!("none of {all} has a label or title that matches {}", filters.join(" or ")));
             hint(printer, "`--list` lists them");
             return Err(Exit::Usage);
         }
@@ -81,23 +81,23 @@ fn prepare(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<(Vec<
         scenarios.retain(|scenario| shard.has(scenario));
         if scenarios.is_empty() {
             // No error: there may be more machines than scenarios.
-            printer.note(&format!("none of {all} is in this part"));
+            printer.note(&format!("none of {all} is in this shard"));
         }
     }
     Ok((scenarios, bad))
 }
 
-/// The folder for recordings is made before anything runs: for several scenarios, or where the name says so.
+/// Creates the folder for recordings before anything runs, for several scenarios or if the name ends in a slash.
 fn make_record_folder(args: &RunArgs, scenarios: &[Scenario], printer: &mut Printer) -> Result<(), Exit> {
     let Some(record) = &args.record else { return Ok(()) };
     if scenarios.len() < 2 && !record.as_os_str().as_encoded_bytes().ends_with(b"/") {
         return Ok(());
     }
     Folder::create(record).map(drop).map_err(|error| {
-        complain(printer, &format!("can't make the folder `{}` for recordings: {error}", record.display()));
+        complain(printer, &format!("can't create the folder `{}` for recordings: {error}", record.display()));
         if record.is_file() {
             let scenarios = text::count(scenarios.len() as u64, "scenario");
-            hint(printer, &format!("the recordings of {scenarios} go into a folder, and this is a file"));
+            hint(printer, &format!("the recordings of {scenarios} need a folder, but this is a file"));
         }
         Exit::Usage
     })
@@ -174,7 +174,7 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
         let work = |(scenario, at_work)| carry_out(scenario, at_work, &features, args, lab);
         let flow = pool.work(at_work(batch.runs()), batch.workers(), work, |event| collector.hear(event));
         let flow = flow.and_then(|flow| {
-            // One kernel log is that of all runs: whose a warning is, each of them alone tells.
+            // All runs share one kernel log: running each of them alone shows which one caused a warning.
             let suspects = collector.to_run_alone();
             let jobs = usize::from(!suspects.is_empty());
             let again = |(scenario, at_work)| run_again(scenario, at_work, lab);
@@ -195,14 +195,14 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
     let exit = collector.finish(late_trouble);
     tell_notes(lab, printer);
     if let Some(error) = no_thread {
-        complain(printer, &format!("can't start a thread to run scenarios on: {error}"));
-        hint(printer, "`ulimit -u` and the limits of the control group (pids.max) say how many threads there may be");
+        complain(printer, &format!("can't start a thread to run scenarios: {error}"));
+        hint(printer, "check the limits on threads: `ulimit -u`, and pids.max of the control group");
         return Err(Exit::Environment);
     }
     Ok(exit)
 }
 
-/// The jobs, each counted as work from the moment in which it is handed out.
+/// The jobs, each counted as work from the moment it is handed out.
 fn at_work<'a>(
     jobs: impl Iterator<Item = (usize, &'a Scenario)>,
 ) -> impl Iterator<Item = (usize, (&'a Scenario, AtWork))> {
@@ -215,7 +215,7 @@ fn tell_notes(lab: &dyn Lab, printer: &mut Printer) {
     }
 }
 
-/// Begins to store results. What is true at this moment only is no feature of the kernel.
+/// Begins to store results. Features that are true only at this moment are not the kernel's, and left out.
 fn begin_results(
     folder: &Path,
     features: &BTreeMap<Feature, Availability>,
@@ -237,7 +237,7 @@ fn is_of_the_moment(feature: &Feature) -> bool {
     *feature == Feature::NoEventListener
 }
 
-/// How many scenarios run at a time: as many as were asked for, if they fit in.
+/// How many scenarios run at a time: as many as requested, within the limits.
 fn jobs(asked: Option<usize>, lab: &dyn Lab, printer: &mut Printer) -> usize {
     let (most, bound) = limits::most_jobs();
     let wanted = asked.or_else(|| lab.jobs()).unwrap_or_else(default_jobs);
@@ -252,7 +252,7 @@ fn default_jobs() -> usize {
     (processors * JOBS_FOR_A_PROCESSOR).min(MOST_JOBS)
 }
 
-/// Tries the features that the scenarios and the command line ask for.
+/// Probes the features that the scenarios and the command line require.
 fn probe(
     args: &RunArgs,
     scenarios: &[Scenario],
@@ -272,7 +272,7 @@ fn probe(
     let of_the_kernel = known.filter(|feature| !is_of_the_moment(feature));
     let wanted = asked.chain(required.iter().cloned()).chain(of_the_kernel).chain([Feature::Mptcp]).collect();
     let features = lab.probe(&wanted).map_err(|trouble| {
-        complain(printer, &format!("can't find out what this kernel has: {}", trouble.message));
+        complain(printer, &format!("can't probe this kernel's features: {}", trouble.message));
         trouble.hints.iter().for_each(|advice| hint(printer, advice));
         Exit::Environment
     })?;
@@ -284,7 +284,7 @@ fn probe(
         }
     }
     if incomplete {
-        hint(printer, "`mptcplab doctor` tells how to get what is missing");
+        hint(printer, "`mptcplab doctor` shows how to get missing features");
         return Err(Exit::Environment);
     }
     Ok(features)

@@ -1,28 +1,28 @@
-//! Which runs there are, and in which order they begin. That a scenario has the machine for itself is the session's business
-//! ([`crate::instances`]); here they only come last, one after the other, so that no worker waits for them meanwhile.
+//! The runs and their order. [`crate::instances`] makes sure that an exclusive scenario runs alone; here such scenarios
+//! only come last, one after the other, so that no worker waits for them.
 
 use std::ops::Range;
 use std::time::Duration;
 
 use crate::scenario::model::{Action, Operation, Scenario};
 
-/// Without an end, rounds are made in batches, so that the scenarios that run alone get their turn, too. A batch has so
-/// many runs for each worker, or more.
+/// Without an end, rounds are run in batches, so that exclusive scenarios get their turn. A batch has at least this
+/// many runs per worker.
 const RUNS_FOR_A_WORKER: usize = 4;
 
-/// The runs: each scenario in each round. A run has a number: they count through the scenarios first, then the rounds.
+/// The runs: each scenario in each round. Runs are numbered by scenario first, then by round.
 #[derive(Debug)]
 pub(super) struct Schedule<'a> {
-    /// Those that share the machine, then those that run alone; each in the order of the files.
+    /// Scenarios that share the machine, then exclusive ones; each in the order of the files.
     scenarios: Vec<&'a Scenario>,
     /// The positions of those that share the machine, in the order in which they begin.
     order: Vec<usize>,
-    /// `None`: until somebody says stop.
+    /// `None`: until stopped.
     rounds: Option<usize>,
     workers: usize,
 }
 
-/// Runs that are done at the same time.
+/// Runs that are executed concurrently.
 #[derive(Debug)]
 pub(super) struct Batch<'a> {
     rounds: Range<usize>,
@@ -34,12 +34,12 @@ pub(super) struct Batch<'a> {
 }
 
 impl<'a> Schedule<'a> {
-    /// `rounds`: how often each scenario runs; `None` for no end.
+    /// `rounds`: the number of runs of each scenario; `None` for no end.
     pub(super) fn new(scenarios: &'a [Scenario], rounds: Option<usize>, workers: usize) -> Self {
         let (alone, mut ordered): (Vec<&Scenario>, Vec<&Scenario>) =
             scenarios.iter().partition(|scenario| scenario.alone);
         let mut order: Vec<usize> = (0..ordered.len()).collect();
-        // What takes longest begins first, or it would be what everybody waits for in the end. The sort is stable.
+        // The longest ones start first, so that nothing waits for them in the end. The sort is stable.
         let estimates: Vec<Duration> = ordered.iter().map(|scenario| estimate(scenario)).collect();
         order.sort_by_key(|position| std::cmp::Reverse(estimates.get(*position).copied().unwrap_or_default()));
         ordered.extend(alone);
@@ -104,8 +104,8 @@ impl<'a> Batch<'a> {
     }
 }
 
-/// How long a scenario waits, as far as it says so itself: quiet periods, the pace of transfers, rate limits, and timers
-/// of whole seconds. Only good for putting scenarios into an order.
+/// A rough estimate of how long a scenario waits, from its own text: quiet periods, the pace of transfers, rate limits,
+/// and timers of whole seconds. Only good for ordering scenarios.
 fn estimate(scenario: &Scenario) -> Duration {
     let rate = scenario.world.links.iter().filter_map(|link| link.rate).min();
     let steps: Duration = scenario
@@ -127,7 +127,7 @@ fn estimate(scenario: &Scenario) -> Duration {
     timers.map(|(name, value)| timer(name, value)).fold(steps, Duration::saturating_add)
 }
 
-/// Timers of MPTCP are in seconds. A scenario that sets one waits for it.
+/// MPTCP timers are in seconds. A scenario that sets one waits for it.
 fn timer(name: &str, value: &str) -> Duration {
     let seconds = if name.starts_with("net.mptcp.") && name.ends_with("_timeout") { value.parse().ok() } else { None };
     Duration::from_secs(seconds.unwrap_or(0))

@@ -1,4 +1,4 @@
-//! Folders for what isn't complete yet: [`Scratch`].
+//! Folders for incomplete results: [`Scratch`].
 
 use std::fs::{self, File};
 use std::io;
@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 
 use crate::files::{self, Folder};
 
-/// How the names of such folders begin.
+/// The prefix of such folders' names.
 const NAME: &str = "unfinished-";
 
-/// A folder of this process's own in another one, until it is dropped.
+/// A private folder of this process in another folder, until it is dropped.
 ///
-/// A process that is killed leaves its folder behind; the next one removes it. A lock (flock(2)) tells that a folder is in
-/// use: it ends with its process, whatever ends that, and whoever has the process's number afterwards.
+/// A killed process leaves its folder behind, and the next process removes it. A lock (flock(2)) marks a folder in use:
+/// it ends with its process, however that ends, and whoever gets the PID afterwards.
 #[derive(Debug)]
 pub(super) struct Scratch {
     root: Folder,
@@ -22,21 +22,21 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// A new folder in `root`, which is made if need be.
+    /// A new folder in `root`, which is created if needed.
     ///
     /// # Errors
     ///
     /// It can't be made.
     pub(super) fn new(root: &Path) -> io::Result<Self> {
         let folder = Folder::create(root)?;
-        // Between a folder's creation and its lock nobody else may look.
+        // No other process may look between a folder's creation and its lock.
         let gate = files::open_folder(root)?;
         if gate.lock().is_ok() {
             remove_unused(&folder);
         }
         let mut number = 0_u32;
         let (name, made) = loop {
-            // Another process may have the same number in another namespace.
+            // Another process may have the same PID in another namespace.
             let name = format!("{NAME}{}-{number}", std::process::id());
             match folder.make_new(&name) {
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
@@ -46,7 +46,7 @@ impl Scratch {
         made.mark()?;
         let path = made.path().to_owned();
         let lock = files::open_folder(&path)?;
-        // A file system without locks has none to find either: then nothing is ever removed.
+        // Without locks in the file system, nothing is ever removed.
         let _ = lock.try_lock();
         Ok(Self { root: folder, name, path, _lock: lock })
     }
@@ -58,12 +58,12 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What can't be removed now will be later.
+        // A later process removes what can't be removed now.
         let _ = self.root.remove_tree(&self.name);
     }
 }
 
-/// Removes folders whose process is gone. What can't be looked at, or isn't marked as mptcplab's, stays.
+/// Removes folders whose process is gone. Unreadable folders, and those not marked as mptcplab's, stay.
 fn remove_unused(root: &Folder) {
     let entries = fs::read_dir(root.path()).into_iter().flatten().flatten();
     for entry in entries {

@@ -1,4 +1,4 @@
-//! Which of the scenarios run: `--filter` and `--shard`.
+//! Selecting scenarios: `--filter` and `--shard`.
 
 use std::num::NonZeroU64;
 use std::str::FromStr;
@@ -8,8 +8,8 @@ use crate::scenario::model::Scenario;
 
 /// `--shard K/N`: shard K of N.
 ///
-/// A scenario's shard follows from its label alone (FNV-1a of its bytes, modulo N): other scenarios that come or go move
-/// it nowhere, and it is the same on each machine.
+/// A scenario's shard depends on its label alone (FNV-1a of its bytes, modulo N): it is the same on every machine, and
+/// stays when other scenarios come or go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Shard {
     /// From 0.
@@ -35,7 +35,7 @@ impl Shard {
     }
 }
 
-/// Whether the text is in the label or the title, or as a pattern matches one of them, in whatever case.
+/// Whether label or title contain the text, or match it if it is a pattern. Case is ignored.
 pub(super) fn matches(scenario: &Scenario, filter: &str) -> bool {
     let wanted = filter.to_lowercase();
     let fits = |text: &str| {
@@ -45,8 +45,8 @@ pub(super) fn matches(scenario: &Scenario, filter: &str) -> bool {
     fits(&scenario.label()) || fits(&scenario.title)
 }
 
-/// Whether a pattern matches a whole text. `*` is any text, slashes included; `?` any character. In time that grows with the
-/// product of both lengths at most: after a mismatch only the last `*` takes one more character.
+/// Whether a pattern matches a whole text. `*` is any text, slashes included; `?` is any character. The time is at most
+/// proportional to the product of both lengths: after a mismatch only the last `*` takes one more character.
 fn glob(pattern: &str, text: &str) -> bool {
     let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
     let (mut at, mut in_text) = (0, 0);

@@ -1,4 +1,4 @@
-//! Whose a kernel warning is: `/dev/kmsg` is one for all runs that are on. Each of them is run again alone, which tells.
+//! Which scenario caused a kernel warning: all active runs share `/dev/kmsg`, so each of them is run again alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,34 +10,34 @@ use crate::text;
 use super::schedule::Schedule;
 use super::work::Done;
 
-/// Which runs are on at the same time, and those that a kernel warning may come of.
+/// Which runs are active at the same time, and which of them may have caused a kernel warning.
 #[derive(Debug, Default)]
 pub(super) struct Suspects {
     running: BTreeSet<usize>,
-    /// What ran while a run was on, itself excepted.
+    /// The other runs that were active during a run.
     meanwhile: BTreeMap<usize, BTreeSet<usize>>,
     held: BTreeMap<usize, Done>,
-    /// What came of running a scenario alone, by its position.
+    /// The result of running a scenario alone, by its position.
     alone: BTreeMap<usize, Done>,
     unassigned: BTreeMap<String, Unassigned>,
 }
 
-/// What the kernel complained of, and no scenario shows alone.
+/// A kernel warning that no scenario reproduces alone.
 #[derive(Debug)]
 struct Unassigned {
     headline: String,
-    /// The scenarios that were on.
+    /// The scenarios that were active.
     labels: BTreeSet<String>,
 }
 
-/// A run with what the runs alone have told.
+/// A run, with the conclusions from the runs alone.
 #[derive(Debug)]
 pub(super) struct Cleared {
     pub(super) run: usize,
     pub(super) done: Done,
-    /// It has a verdict of its own yet to get: what the kernel complained of doesn't count in it.
+    /// It didn't cause the warning: it is judged again without the kernel log.
     pub(super) acquitted: bool,
-    /// The kernel's complaint belongs to no scenario, so its evidence is kept here.
+    /// The warning belongs to no scenario, so this run keeps the evidence.
     pub(super) unassigned: bool,
 }
 
@@ -50,7 +50,7 @@ impl Suspects {
         self.running.insert(run);
     }
 
-    /// Takes a run that a kernel warning may come of, or not; any other is given back.
+    /// Holds a run that may have caused a kernel warning; returns any other.
     pub(super) fn ended(&mut self, run: usize, done: Done, schedule: &Schedule<'_>) -> Option<Done> {
         self.running.remove(&run);
         let position = schedule.position(run);
@@ -66,19 +66,19 @@ impl Suspects {
         Some(done)
     }
 
-    /// The scenarios that must run alone, each with the first of its runs.
+    /// The scenarios to run alone, each with the first of its runs.
     pub(super) fn to_run_alone<'a>(&self, schedule: &Schedule<'a>) -> Vec<(usize, &'a Scenario)> {
         let mut seen: BTreeSet<usize> = self.alone.keys().copied().collect();
         let first = self.held.keys().filter(|run| seen.insert(schedule.position(**run)));
         first.filter_map(|run| Some((*run, schedule.scenario(*run)?))).collect()
     }
 
-    /// What came of running the scenario of a run alone.
+    /// Stores the result of running the scenario of a run alone.
     pub(super) fn ran_alone(&mut self, run: usize, done: Done, schedule: &Schedule<'_>) {
         self.alone.insert(schedule.position(run), done);
     }
 
-    /// All that were held, with what is known now.
+    /// All held runs, with the conclusions.
     pub(super) fn settle(&mut self, schedule: &Schedule<'_>) -> Vec<Cleared> {
         let held = std::mem::take(&mut self.held);
         let runs: Vec<usize> = held.keys().copied().collect();
@@ -92,7 +92,7 @@ impl Suspects {
     fn clear(&mut self, run: usize, mut done: Done, schedule: &Schedule<'_>) -> Cleared {
         let position = schedule.position(run);
         let Some(alone) = self.alone.get(&position).filter(|alone| is_telling(alone)) else {
-            // It could not be run alone: it may be its own.
+            // It could not be run alone, so it may have caused the warning.
             return Cleared { run, done, acquitted: false, unassigned: false };
         };
         let forms = |done: &Done| -> BTreeSet<String> { complaints(done).into_iter().map(|(form, _)| form).collect() };
@@ -115,7 +115,7 @@ impl Suspects {
         }
         let acquitted = again.is_empty();
         let unassigned = !unknown.is_empty();
-        // Where a part of it is nobody's, nobody is named for the whole.
+        // If one warning belongs to no scenario, no scenario is named for the others.
         let shown_by = if unassigned { Vec::new() } else { shown_by.into_iter().collect() };
         for (form, headline) in unknown {
             let entry = self.unassigned.entry(form);
@@ -124,7 +124,7 @@ impl Suspects {
         }
         match &mut done.run {
             Some(run) => note(&mut run.recording, Observation::RanAlone { kernel_log, shown_by }),
-            // The kernel didn't outlive it, so there is nothing else to judge.
+            // The kernel crashed in it, so there is nothing else to judge.
             None if acquitted => {
                 if let Some(again) = self.alone.remove(&position) {
                     done = again;
@@ -138,13 +138,15 @@ impl Suspects {
         Cleared { run, done, acquitted, unassigned }
     }
 
-    /// What the kernel complained of and no scenario shows alone, a line each.
+    /// The kernel warnings that no scenario reproduces alone, one line each.
     pub(super) fn unassigned(&self) -> Vec<String> {
         let words = |Unassigned { headline, labels }: &Unassigned| {
             let names: Vec<&str> = labels.iter().map(String::as_str).collect();
             match names.as_slice() {
-                [one] => format!("{headline} (while {one} ran beside others; it does not show it alone)"),
-                several => format!("{headline} (while {} ran; none of them shows it alone)", text::list(several)),
+                [one] => format!("{headline} (while {one} ran beside others; not reproduced by it alone)"),
+                several => {
+                    format!("{headline} (while {} ran; not reproduced by any of them alone)", text::list(several))
+                }
             }
         };
         self.unassigned.values().map(words).collect()
@@ -160,12 +162,12 @@ fn has_kernel_finding(verdict: &Verdict) -> bool {
     findings.iter().any(|finding| finding.kind == FindingKind::Kernel)
 }
 
-/// Whether a run alone tells anything: it took place, or the kernel didn't outlive it.
+/// Whether a run alone is conclusive: it took place, or the kernel crashed in it.
 fn is_telling(alone: &Done) -> bool {
     alone.run.is_some() || has_kernel_finding(&alone.verdict)
 }
 
-/// What the kernel complained of in a run: in a form that is the same each time, and as it was said.
+/// The kernel warnings of a run: in a normal form, and verbatim.
 fn complaints(done: &Done) -> Vec<(String, String)> {
     if let Some(run) = &done.run {
         return judge::kernel_complaints(&run.recording);
@@ -175,7 +177,7 @@ fn complaints(done: &Done) -> Vec<(String, String)> {
     kernel.map(|finding| (judge::complaint_form(&finding.summary), finding.summary.clone())).collect()
 }
 
-/// Notes what came later at the end of a recording.
+/// Adds a later observation to the end of a recording.
 fn note(recording: &mut Recording, what: Observation) {
     let at = recording.entries.last().map_or(0, |entry| entry.at);
     let end = recording.entries.iter().rposition(|entry| entry.what == Observation::Ended);

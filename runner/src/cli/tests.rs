@@ -90,7 +90,7 @@ fn filters_look_at_labels_and_titles() {
     assert_eq!(out, "a_two@ipv4  the title of a_two\nd_alone     the title of d_alone\n");
     let (exit, _, err) = mptcplab(&["--filter", "zebra", "FOLDER"], &MIXED);
     assert_eq!(exit, Exit::Usage);
-    assert!(err.starts_with("error: none of 5 scenarios has `zebra`"), "{err}");
+    assert!(err.starts_with("error: none of 5 scenarios has a label or title that matches `zebra`"), "{err}");
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn a_missing_file_is_wrong_usage() {
     assert_eq!(exit, Exit::Usage);
     insta::assert_snapshot!(err, @r"
     error: can't read `chekc`: No such file or directory (os error 2)
-    hint: `mptcplab --help` lists the commands; anything else is a file or a folder to run
+    hint: `mptcplab --help` lists the commands; anything else is taken as a file or folder to run
     ");
 }
 
@@ -188,7 +188,7 @@ fn trouble_and_defects_are_errors_of_one_scenario_only() {
     let (exit, out, _) = mptcplab(&["FOLDER"], &["a_trouble.yaml", "b_panic.yaml", "c.yaml"]);
     assert_eq!(exit, Exit::Environment);
     assert!(out.contains("set-up: no namespace\n    details\n    hint: try\n"), "{out}");
-    assert!(out.contains("this is a defect of mptcplab"), "{out}");
+    assert!(out.contains("this is a bug in mptcplab"), "{out}");
     assert!(out.contains("PASS c "), "{out}");
 }
 
@@ -209,7 +209,7 @@ fn recordings_are_written_and_judged_again() {
 fn several_recordings_need_a_folder() {
     let (exit, _, err) = mptcplab(&["--record", "FOLDER/x.jsonl", "FOLDER"], &["a_two.yaml", "x.jsonl"]);
     assert_eq!(exit, Exit::Usage);
-    assert!(err.contains("the recordings of 2 scenarios go into a folder, and this is a file"), "{err}");
+    assert!(err.contains("the recordings of 2 scenarios need a folder, but this is a file"), "{err}");
     let folder = tempfile::tempdir().unwrap();
     let target = folder.path().join("new/one/");
     mptcplab(&["--record", &format!("{}/", target.display()), "FOLDER"], &["a.yaml"]);
@@ -221,7 +221,7 @@ fn what_is_no_recording_is_refused() {
     let (exit, _, err) = mptcplab(&["judge", "FOLDER/a.yaml"], &["a.yaml"]);
     assert_eq!(exit, Exit::Usage);
     insta::assert_snapshot!(err, @r"
-    error: `FOLDER/a.yaml` is no recording: the file is empty: a recording begins with a header line
+    error: `FOLDER/a.yaml` is not a valid recording: the file is empty: a recording begins with a header line
     hint: `mptcplab run --record FILE` writes recordings
     ");
 }
@@ -236,20 +236,20 @@ fn the_doctor_tells_what_is_missing() {
       yes  mptcp              Multipath TCP
       yes  listener_events    events of listening sockets
       no   laminar            endpoints with the laminar flag (the flag is not kept)
-      yes  token_dump         endpoints of a single connection
+      yes  token_dump         endpoints of a single connection, dumped by token
       yes  mixed_families     IPv4 and IPv6 subflows in one connection
-      yes  family_rules       the families of both addresses decide over a subflow
+      yes  family_rules       the families of both addresses decide about a subflow
       yes  fullmesh_once      a fullmesh endpoint opens one subflow to each address
       yes  subflow_device     a subflow is bound to the device of its address
       yes  endpoint_errnos    the errno tells why an endpoint is refused
-      yes  no_event_listener  nobody else listens to path-manager events now
+      yes  no_event_listener  no other process listens to path-manager events now
       yes  nftables           packet filters, for scenarios with a middlebox
       yes  tbf                rate limits on links
-      no   kernel log         watched while scenarios run: a warning of the kernel fails them (EPERM)
+      no   kernel log         watched while scenarios run: a kernel warning fails them (EPERM)
     ");
     insta::assert_snapshot!(err, @r"
-    hint: laminar: Linux 6.18 and newer have it
-    hint: kernel log: run as root, or let everybody read it with `sysctl kernel.dmesg_restrict=0`
+    hint: laminar: use Linux 6.18 or newer
+    hint: kernel log: run as root, or let all users read it with `sysctl kernel.dmesg_restrict=0`
     ");
     assert_eq!(mptcplab_with(&Fake { no_mptcp: true, ..Fake::default() }, &["doctor"], &[]).0, Exit::Environment);
     assert_eq!(mptcplab_with(&Fake { forbidden: true, ..Fake::default() }, &["doctor"], &[]).0, Exit::Environment);

@@ -44,7 +44,7 @@ fn a_single_failure_of_many_runs_is_bad() {
 fn what_was_not_judged_can_not_tell() {
     let lacking = "can't tell: c_skip was skipped: needs `laminar`: the flag is not kept";
     assert_eq!(bisect(&["c_skip.yaml"]), said(Exit::Undecided, lacking));
-    let broken = "can't tell: c_trouble could not be run, or not be trusted";
+    let broken = "can't tell: c_trouble could not be run or trusted";
     assert_eq!(bisect(&["a.yaml", "c_trouble.yaml"]), said(Exit::Undecided, broken));
     assert_eq!(bisect(&["c_panic.yaml"]).0, Exit::Undecided);
     let new = "can't tell: c_new has no snapshot yet";

@@ -52,7 +52,7 @@ fn a_bad_recording_keeps_no_other_from_being_judged() {
     let (exit, out, err) = judge(&Fake::default(), folder.path(), &["RECORDINGS"], &[]);
     assert_eq!(exit, Exit::Usage);
     assert!(out.ends_with("2 runs in N ms: 2 passed\n"), "{out}");
-    assert!(err.contains("`RECORDINGS/a.jsonl` is no recording"), "{err}");
+    assert!(err.contains("`RECORDINGS/a.jsonl` is not a valid recording"), "{err}");
     assert!(err.ends_with("error: 1 of 3 recordings can't be judged\n"), "{err}");
     let (exit, _, err) = judge(&Fake::default(), folder.path(), &["FOLDER"], &["a.yaml"]);
     assert_eq!(exit, Exit::Usage);
@@ -79,7 +79,7 @@ fn another_scenario_judges() {
     let arguments = ["RECORDINGS/c_fail.jsonl", "--scenario", "FOLDER"];
     let (exit, _, err) = judge(&lab, folder.path(), &arguments, &["a_two.yaml"]);
     assert_eq!(exit, Exit::Usage);
-    assert!(err.contains("no scenario of `--scenario` is that of the recording, which is `c_fail`"), "{err}");
+    assert!(err.contains("`--scenario` contains no scenario that matches the recorded `c_fail`"), "{err}");
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn other_steps_are_another_run() {
     let arguments = ["RECORDINGS/a_two@ipv4.jsonl", "--scenario", "FOLDER/b_two_stepless.yaml"];
     let (exit, _, err) = judge(&Fake::default(), folder.path(), &arguments, &["b_two_stepless.yaml"]);
     assert_eq!(exit, Exit::Usage);
-    assert!(err.contains("does something else than what was recorded of `a_two@ipv4`: run it again"), "{err}");
+    assert!(err.contains("doesn't do what was recorded of `a_two@ipv4`: run it again"), "{err}");
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn what_is_on_one_side_only_is_no_same() {
     assert_eq!((exit, out.as_str()), (Exit::Usage, ""));
     insta::assert_snapshot!(err, @r"
     error: nothing to compare: A has 2 scenarios, B has 1 scenario, and none is in both
-    hint: scenarios are told apart by their paths: run both from the same folder
+    hint: scenarios are identified by their paths: run both sides from the same folder
     ");
 }
 
@@ -166,10 +166,10 @@ fn damaged_and_missing_results_are_refused() {
     place.store("old", "@r/bad", &["@scenarios"]);
     fs::write(place.path("r/bad/scenarios/b_differ.txt"), "").unwrap();
     for (other, words) in [
-        ("@r/cut", "`r/cut` has no results"),
-        ("@r/bad", "`scenarios/b_differ.txt` is not what was written"),
+        ("@r/cut", "`r/cut` has no `results.json`: either"),
+        ("@r/bad", "`scenarios/b_differ.txt` has changed since it was written"),
         ("@r/nothing", "can't read `r/nothing`: No such file"),
-        ("@scenarios", "`scenarios` has no results"),
+        ("@scenarios", "`scenarios` has no `results.json`: either"),
     ] {
         for sides in [["compare", "@r/old", other], ["compare", other, "@r/old"]] {
             let (exit, out, err) = place.call(&sides);
@@ -228,10 +228,13 @@ fn a_stored_folder_is_compared_with_a_kernel() {
     assert!(out.ends_with("\n2 scenarios: 2 same\n"), "{out}");
     let (exit, _, err) = place.call(&["compare", "@new", "@r/new"]);
     assert_eq!(exit, Exit::Usage);
-    assert!(err.starts_with("error: what is to be run on the kernels? No scenario is named\n"), "{err}");
+    assert!(err.starts_with("error: no scenarios to run on the kernels\n"), "{err}");
     let (exit, _, err) = place.call(&["compare", "@r/new", "@r/new", "--modules-a", "@modules"]);
     assert_eq!(exit, Exit::Usage);
-    assert!(err.starts_with("error: `r/new` is no kernel image that modules could belong to"), "{err}");
+    assert!(
+        err.starts_with("error: `r/new` is not a kernel image, so `--modules-a` and `--modules-b` don't apply to it"),
+        "{err}"
+    );
 }
 
 #[test]
@@ -293,7 +296,10 @@ fn a_kernel_that_does_not_run_is_no_difference() {
     for sides in [["compare", "@old", "@dead"], ["compare", "@dead", "@old"]] {
         let (exit, out, err) = place.call(&[&sides[..], &["@scenarios"]].concat());
         assert_eq!((exit, out.as_str()), (Exit::Environment, ""));
-        assert!(err.contains("error: dead: the run ended with exit code 3 and without results: can't read"), "{err}");
+        assert!(
+            err.contains("error: dead: the run ended with exit code 3, and stored no results: can't read"),
+            "{err}"
+        );
     }
     let (exit, out, _) = place.call(&["compare", "@old", "@interrupted", "@scenarios"]);
     assert_eq!((exit, out.as_str()), (Exit::Interrupted, ""));

@@ -242,7 +242,7 @@ fn evidence_is_kept_of_failures_only() {
 fn evidence_that_cannot_be_kept_is_told() {
     let (exit, _, err) = mptcplab(&["--evidence", "/proc/nonexistent", "FOLDER"], &["b_fail.yaml"]);
     assert_eq!(exit, Exit::Failed);
-    assert!(err.starts_with("error: can't make the folder `/proc/nonexistent` for evidence: "), "{err}");
+    assert!(err.starts_with("error: can't create the folder `/proc/nonexistent` for evidence: "), "{err}");
 }
 
 #[test]

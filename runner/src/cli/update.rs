@@ -1,14 +1,14 @@
-//! `--update`: a scenario's observation becomes its snapshot once all its runs are over, if all of them gave the same.
+//! `--update`: a scenario's observation becomes its snapshot after all of its runs, if they all gave the same.
 
 use std::collections::BTreeMap;
 
 use crate::judge::{Accepted, Candidate, Change, Verdict};
 use crate::text;
 
-/// The snapshots that are to be updated.
+/// The snapshots to update.
 #[derive(Debug)]
 pub(super) struct Updates {
-    /// How often each scenario runs.
+    /// Number of runs of each scenario.
     rounds: usize,
     /// By the position of the scenario.
     candidates: BTreeMap<usize, Alike>,
@@ -19,18 +19,18 @@ pub(super) struct Updates {
 #[derive(Debug, Default)]
 struct Alike {
     first: Option<Candidate>,
-    /// How many runs gave the same as the first one.
+    /// Number of runs that gave the same as the first one.
     runs: usize,
 }
 
 impl Updates {
-    /// `rounds`: how often each scenario runs.
+    /// `rounds`: the number of runs of each scenario.
     pub(super) fn new(rounds: usize) -> Self {
         Self { rounds, candidates: BTreeMap::new(), accepted: Vec::new() }
     }
 
-    /// Takes in what a run could have become. A run that differs from the first one has failed; one whose snapshot can't
-    /// be written is an error.
+    /// Takes the candidate of a run. A run that differs from the first one has failed; one whose snapshot can't be
+    /// written is an error.
     pub(super) fn add(&mut self, position: usize, candidate: &Candidate, verdict: &mut Verdict) {
         let alike = self.candidates.entry(position).or_default();
         let first = alike.first.get_or_insert_with(|| candidate.clone());
@@ -49,7 +49,7 @@ impl Updates {
         }
     }
 
-    /// Which files were written, a line each.
+    /// The written files, one line each.
     pub(super) fn lines(&self) -> Vec<String> {
         let mut accepted: Vec<&Accepted> = self.accepted.iter().collect();
         accepted.sort_by(|left, right| left.path.cmp(&right.path));

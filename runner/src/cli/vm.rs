@@ -1,5 +1,5 @@
-//! `mptcplab vm`: scenarios on another kernel. [`Remote`] is the [`Lab`] in a machine: what touches a kernel is asked of
-//! the guest, everything else is done here.
+//! `mptcplab vm`: scenarios on another kernel. [`Remote`] is the [`Lab`] of a virtual machine: the guest does what
+//! touches a kernel, everything else is done here.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -26,10 +26,10 @@ use super::args::{KvmArg, VmArgs};
 use super::lab::{Availability, Kernel, Lab, Trouble};
 use super::{Exit, run};
 
-/// A scenario mostly waits; but in emulation it has a slow processor to wait for. So many for each of the guest's.
+/// Scenarios per processor of the guest. A scenario mostly waits, but under emulation its processor is slow.
 const JOBS_FOR_A_PROCESSOR: usize = 4;
 
-/// An emulated processor takes ten times as long for the same thing, and there is the machine's own load.
+/// The default timeout scale. An emulated processor is ten times slower, and the machine itself is a load.
 const PATIENCE: NonZeroU32 = NonZeroU32::new(4).unwrap();
 
 pub(super) fn execute(args: VmArgs, printer: &mut Printer) -> Exit {
@@ -44,21 +44,21 @@ pub(super) fn execute(args: VmArgs, printer: &mut Printer) -> Exit {
     run::execute(&remote.args.run, &remote, printer)
 }
 
-/// A kernel in a machine.
+/// A kernel in a virtual machine.
 struct Remote {
     args: VmArgs,
     local: Kernel,
     guest: OnceLock<Guest>,
-    /// Whether the guest's log is watched, as it says.
+    /// Whether the guest's kernel log is watched, as reported by the guest.
     log: OnceLock<Availability>,
-    /// Which kernel the guest has, as it says.
+    /// The guest's kernel, as reported by the guest.
     identity: OnceLock<KernelIdentity>,
-    /// How many processors the guest has, as it says.
+    /// The number of the guest's processors, as reported by the guest.
     processors: OnceLock<NonZeroU32>,
 }
 
 impl Remote {
-    /// Packs everything, and makes a guest of it that isn't started yet.
+    /// Packs everything for a guest, without starting it.
     fn prepare(&self) -> Result<Guest, Trouble> {
         let args = &self.args;
         let image = Image::open(&args.kernel).map_err(Trouble::new)?;
@@ -66,7 +66,7 @@ impl Remote {
         let modules = modules(args, &image)?;
         let contents = initramfs::Contents { program: &program, modules: &modules, line: image.kind.line() };
         let initramfs = initramfs::build(&contents)
-            .map_err(|error| Trouble::new(format!("can't make the guest's first file system: {error}")))?;
+            .map_err(|error| Trouble::new(format!("can't build the guest's initramfs: {error}")))?;
         let log = args.kernel_log.as_deref().map(create).transpose()?;
         let build =
             Build { qemu: args.qemu.clone(), memory: args.memory, cpus: args.cpus, append: args.append.clone() };
@@ -96,21 +96,21 @@ fn lost(loss: &Loss) -> Trouble {
 
 fn create(path: &Path) -> Result<File, Trouble> {
     files::create_named(path)
-        .map_err(|error| Trouble::new(format!("can't write the kernel's log to `{}`: {error}", path.display())))
+        .map_err(|error| Trouble::new(format!("can't write the kernel log to `{}`: {error}", path.display())))
 }
 
-/// The modules that go into the guest.
+/// The modules for the guest.
 fn modules(args: &VmArgs, image: &Image) -> Result<Vec<Module>, Trouble> {
     let one_piece = args.no_modules || (image.kind == Kind::UserMode && args.load.is_empty());
     let tree = match (&args.modules, &image.release) {
         (Some(folder), _) => Tree::open(folder),
-        // User-Mode Linux is, most of the time.
+        // User-Mode Linux usually has everything built in.
         (None, _) if one_piece => return Ok(Vec::new()),
         (None, Some(release)) => Tree::beside(&image.path, release),
         (None, None) => {
-            let message = format!("the kernel `{}` doesn't tell its version", image.path.display());
+            let message = format!("found no version in the kernel image `{}`", image.path.display());
             return Err(Trouble {
-                hints: vec!["name the folder of its modules with --modules".to_owned()],
+                hints: vec!["name its modules folder with `--modules FOLDER`".to_owned()],
                 ..Trouble::new(message)
             });
         }
@@ -118,16 +118,16 @@ fn modules(args: &VmArgs, image: &Image) -> Result<Vec<Module>, Trouble> {
     match tree.and_then(|tree| tree.needed(&args.load)) {
         Ok(modules) => Ok(modules),
         Err(error @ ModulesError::NotFound { .. }) => Err(Trouble {
-            hints: vec!["for a kernel with everything built in: --no-modules".to_owned()],
+            hints: vec!["if the kernel has everything built in, use `--no-modules`".to_owned()],
             ..Trouble::new(error)
         }),
         Err(error) => Err(Trouble::new(error)),
     }
 }
 
-/// The guest has answered something else than was asked.
+/// The guest's answer doesn't fit the question.
 fn confused() -> Trouble {
-    Trouble::new("the guest's answer is not to what was asked: the mptcplab there (--runner) is another version")
+    Trouble::new("the guest gave an unexpected answer: its mptcplab (`--runner`) is another version")
 }
 
 impl Lab for Remote {
@@ -145,7 +145,7 @@ impl Lab for Remote {
 
     fn enter(&self) -> Result<String, Trouble> {
         let guest = self.prepare()?;
-        // A second call finds the first one's guest, which is as good.
+        // A second call finds the guest of the first one, which serves as well.
         let _ = self.guest.set(guest);
         let Answer::Entered { log, kernel, processors } =
             self.ask(&Question::Enter { patience: self.args.run.timeout_scale.unwrap_or(PATIENCE) })?
@@ -171,7 +171,7 @@ impl Lab for Remote {
             .collect())
     }
 
-    /// It was told when the guest got ready.
+    /// The guest got it from [`Question::Enter`].
     fn be_patient(&self, _factor: Option<NonZeroU32>) {}
 
     fn jobs(&self) -> Option<usize> {
@@ -194,7 +194,7 @@ impl Lab for Remote {
     fn late_trouble(&self) -> Vec<String> {
         match self.ask(&Question::LateTrouble) {
             Ok(Answer::LateTrouble(lines)) => lines,
-            // The runs that were lost say so themselves; only a kernel that fails after the last of them is news.
+            // Lost runs report it themselves; only a kernel that fails after the last run is news.
             Err(Trouble { message, kernel: true, .. }) => message.lines().take(1).map(str::to_owned).collect(),
             Ok(_) | Err(_) => Vec::new(),
         }

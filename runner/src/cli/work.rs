@@ -13,17 +13,17 @@ use crate::session::lacking;
 use super::args::{Requirement, RunArgs};
 use super::lab::{Availability, Lab, Trouble};
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Debug)]
 pub(super) struct Done {
     pub(super) verdict: Verdict,
     pub(super) run: Option<Run>,
-    /// What could become the snapshot, if that was asked for and the expectations hold.
+    /// The possible new snapshot, if an update was requested and the expectations hold.
     pub(super) candidate: Option<Candidate>,
     pub(super) duration: Duration,
 }
 
-/// Runs and judges one scenario. `at_work` is kept until it has no namespaces any more.
+/// Runs and judges one scenario. `at_work` is held until its namespaces are gone.
 pub(super) fn carry_out(
     scenario: &Scenario,
     at_work: AtWork,
@@ -35,7 +35,7 @@ pub(super) fn carry_out(
     if let Some(verdict) = without(scenario, features, &args.require) {
         return Done { verdict, run: None, candidate: None, duration: begin.elapsed() };
     }
-    // A defect of ours in one scenario must not take the others' verdicts along.
+    // A panic in one scenario must not affect the verdicts of the others.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let run = lab.run(scenario)?;
         drop(at_work);
@@ -45,7 +45,7 @@ pub(super) fn carry_out(
     settled(outcome, begin)
 }
 
-/// Runs a scenario again, only to see what the kernel says of it: nothing is compared with its snapshot.
+/// Runs a scenario again, only for the kernel log: nothing is compared with its snapshot.
 pub(super) fn run_again(scenario: &Scenario, at_work: AtWork, lab: &dyn Lab) -> Done {
     let begin = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
@@ -57,7 +57,7 @@ pub(super) fn run_again(scenario: &Scenario, at_work: AtWork, lab: &dyn Lab) -> 
     settled(outcome, begin)
 }
 
-/// The verdict on a recording, and what could become the snapshot.
+/// The verdict on a recording, and the possible new snapshot.
 pub(super) fn judged(
     scenario: &Scenario,
     recording: &Recording,
@@ -70,10 +70,10 @@ pub(super) fn judged(
     (verdict, candidate)
 }
 
-/// A run with its verdict, and what could become its snapshot; or why there is none.
+/// A run with its verdict and its possible new snapshot; or why there is none.
 type Outcome = Result<(Verdict, Run, Option<Candidate>), Trouble>;
 
-/// `outcome`: unless it ended in a panic.
+/// `outcome`: an error if the run panicked.
 fn settled(outcome: std::thread::Result<Outcome>, begin: Instant) -> Done {
     let (verdict, run, candidate) = match outcome {
         Ok(Ok((verdict, run, candidate))) => (verdict, Some(run), candidate),
@@ -82,14 +82,14 @@ fn settled(outcome: std::thread::Result<Outcome>, begin: Instant) -> Done {
         }
         Ok(Err(trouble)) => (Verdict::Error(vec![trouble_finding(trouble)]), None, None),
         Err(_) => {
-            let summary = "mptcplab itself failed (a panic; its message is above): this is a defect of mptcplab";
+            let summary = "mptcplab panicked (see its message above): this is a bug in mptcplab";
             (Verdict::Error(vec![setup_finding(summary.to_owned())]), None, None)
         }
     };
     Done { verdict, run, candidate, duration: begin.elapsed() }
 }
 
-/// What the kernel lacks for the scenario is the reason to skip it; with `--require all` it is an error.
+/// Skips a scenario if the kernel lacks a feature that it requires; with `--require all` that is an error.
 fn without(
     scenario: &Scenario,
     features: &BTreeMap<Feature, Availability>,

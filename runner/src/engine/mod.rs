@@ -86,7 +86,7 @@ pub fn run(plan: &Plan, home: &Arc<Home>, kernel: &Surroundings) -> Run {
             left
         }
         Err(error) => {
-            recorder.note(Observation::SetupFailed { message: format!("start the event loop: {error}") });
+            recorder.note(Observation::SetupFailed { message: format!("can't start the event loop: {error}") });
             recorder.note(Observation::Ended);
             (Vec::new(), Err("it was not watched".to_owned()))
         }

@@ -19,7 +19,7 @@ const MOST_ALIKE: usize = 10_000;
 #[derive(Debug, Error)]
 pub enum EvidenceError {
     /// A folder could not be made.
-    #[error("can't make the folder `{path}` for evidence: {source}")]
+    #[error("can't create the folder `{path}` for evidence: {source}")]
     Folder {
         /// The folder.
         path: PathBuf,

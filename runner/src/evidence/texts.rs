@@ -112,13 +112,13 @@ fn sockets(recording: &Recording) -> String {
     let mut text = String::new();
     for entry in &recording.entries {
         let Observation::Sockets { connection, side, moment: when, info, subflows } = &entry.what else { continue };
-        _ = writeln!(text, "{connection}, {}, {}", format!("{side:?}").to_lowercase(), moment(when));
+        _ = writeln!(text, "{connection}, {}, {}", side.word(), moment(when));
         for subflow in subflows {
             _ = writeln!(text, "  {}", subflow_words(subflow));
         }
         match info {
             Some(info) => _ = writeln!(text, "  mptcp_info: {}", fields(info)),
-            None => text.push_str("  no MPTCP: a plain TCP socket\n"),
+            None => text.push_str("  a plain TCP socket, without MPTCP\n"),
         }
     }
     text
@@ -174,7 +174,7 @@ fn endpoints(recording: &Recording) -> String {
 
 fn kernel_log(log: &Result<Vec<LogLine>, String>) -> String {
     match log {
-        Ok(lines) if lines.is_empty() => "the kernel said nothing meanwhile\n".to_owned(),
+        Ok(lines) if lines.is_empty() => "the kernel logged nothing during the run\n".to_owned(),
         Ok(lines) => lines.iter().fold(String::new(), |mut text, line| {
             _ = writeln!(text, "{line}");
             text

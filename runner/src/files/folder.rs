@@ -20,21 +20,18 @@ use super::read;
 /// The file that says: mptcplab made this folder, and may delete what is in it.
 pub(crate) const MARKER: &str = ".mptcplab";
 
-const MARKER_TEXT: &str =
-    "mptcplab made this folder and deletes what is in it when it needs the room for new results.\n";
+const MARKER_TEXT: &str = "mptcplab created this folder, and deletes its contents before it writes new results.\n";
 
 /// Why something is not written or not deleted.
 #[derive(Debug, Error)]
 enum Refusal {
-    #[error(
-        "`{0}` is a symbolic link; mptcplab doesn't write through links: remove it, or replace it by what it leads to"
-    )]
+    #[error("`{0}` is a symbolic link; mptcplab doesn't write through links: remove it, or replace it with its target")]
     Link(PathBuf),
     #[error("`{0}` is neither a file nor a folder; mptcplab replaces only regular files")]
     Special(PathBuf),
-    #[error("`{0}` is no path beneath a folder")]
+    #[error("`{0}` is not a path inside a folder")]
     NotBeneath(PathBuf),
-    #[error("`{0}` isn't a folder that mptcplab made (there is no `{MARKER}` in it), so it is not deleted")]
+    #[error("mptcplab didn't create the folder `{0}` (no `{MARKER}` in it), so it doesn't delete it")]
     NotOurs(PathBuf),
 }
 
@@ -439,7 +436,7 @@ mod tests {
         put(&tree, "file", "x").unwrap();
         symlink(outside.path(), inside.path().join("tree/deep/out")).unwrap();
         let error = folder.remove_tree("tree").unwrap_err().to_string();
-        assert!(error.ends_with("(there is no `.mptcplab` in it), so it is not deleted"), "{error}");
+        assert!(error.ends_with("(no `.mptcplab` in it), so it doesn't delete it"), "{error}");
         assert!(inside.path().join("tree/deep/file").exists());
         folder.beneath(Path::new("tree")).unwrap().mark().unwrap();
         folder.remove_tree("tree").unwrap();

@@ -20,7 +20,7 @@ impl NotRegular {
         let (kind, advice) = if kind.is_dir() {
             ("a folder", "")
         } else if kind.is_symlink() {
-            ("a symbolic link", "; mptcplab follows no links here")
+            ("a symbolic link", "; mptcplab doesn't follow links here")
         } else if kind.is_fifo() {
             ("a pipe", "; write its content to a file first (in a shell, `COMMAND > FILE` instead of `<(COMMAND)`)")
         } else if kind.is_socket() {

@@ -90,7 +90,7 @@ pub enum ForwardError {
 fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(nix::libc::EPERM) => "; it needs CAP_NET_RAW in the user namespace that owns the network namespace",
-        Some(nix::libc::ENOMEM) => "; try fewer scenarios at a time",
+        Some(nix::libc::ENOMEM) => "; run fewer scenarios at a time (`--jobs N`)",
         _ => "",
     }
 }

@@ -132,10 +132,12 @@ pub enum Cause {
     #[error("{}", system_error(.0))]
     Io(#[from] io::Error),
     /// There was no answer in time.
-    #[error("no answer from the kernel within {} s; is it stuck? (see its log)", .0.as_secs())]
+    #[error("no answer from the kernel within {} s; is it stuck? See the kernel log", .0.as_secs())]
     NoAnswer(Duration),
     /// The task that serves the socket ended first.
-    #[error("the netlink connection ended before the kernel acknowledged the request: it may or may not be done")]
+    #[error(
+        "the netlink connection ended before the kernel acknowledged the request: it may or may not have taken effect"
+    )]
     Unacknowledged,
     /// The answer makes no sense.
     #[error("the kernel's answer can't be decoded: {0}")]
@@ -158,10 +160,10 @@ pub enum Cause {
     #[error("{0}")]
     Invalid(String),
     /// What the kernel shows after it said yes isn't what it was given.
-    #[error("read back, it differs: {0}")]
+    #[error("the configuration read back differs: {0}")]
     Different(String),
     /// A device that the namespace doesn't have.
-    #[error("there is no device {name} here, only: {known}")]
+    #[error("no device {name}; expected one of: {known}")]
     NoDevice {
         /// Its name.
         name: String,

@@ -140,7 +140,7 @@ impl Exchange {
         buffer.clear();
         match self.socket.recv_from(buffer, MSG_TRUNC) {
             Ok((length, _)) if length > buffer.len() => {
-                Err(Cause::Undecodable(format!("{length} bytes at once are more than {}", buffer.len())))
+                Err(Cause::Undecodable(format!("a datagram of {length} bytes exceeds the buffer of {}", buffer.len())))
             }
             Ok(_) => Ok(()),
             Err(error) if error.raw_os_error() == Some(Errno::EAGAIN as i32) => Err(Cause::Unacknowledged),
@@ -171,7 +171,10 @@ fn take_answers(datagram: &[u8], sequence: u32, replies: &mut Vec<RawMessage>) -
             }
             NetlinkPayload::Error(error) => Refusal::from_error(&message.header, &error),
             NetlinkPayload::Done(done) => Refusal::from_done(&done),
-            other => return Err(Cause::Undecodable(format!("unexpected {other:?}"))),
+            _ => {
+                let kind = message.header.message_type;
+                return Err(Cause::Undecodable(format!("unexpected message of type {kind}")));
+            }
         };
         return refusal.map_or(Ok(true), |refusal| Err(Cause::Refused(refusal)));
     }
@@ -211,7 +214,7 @@ pub(super) fn family(exchange: &Exchange, name: &str) -> Result<Family, Cause> {
             }
         }
     }
-    if found.id == 0 { Err(Cause::Undecodable(format!("family {name} without an id"))) } else { Ok(found) }
+    if found.id == 0 { Err(Cause::Undecodable(format!("family {name} has no ID"))) } else { Ok(found) }
 }
 
 fn group(attributes: &[McastGrpAttrs]) -> Option<(String, u32)> {

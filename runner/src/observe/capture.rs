@@ -43,7 +43,7 @@ pub struct CapturedFrame<'a> {
 #[derive(Debug, Error)]
 pub enum CaptureError {
     /// It can't begin.
-    #[error("cannot capture in this network namespace: {call}: {}{}", kernel_words(.error), advice(.error))]
+    #[error("can't capture in this network namespace: {call}: {}{}", kernel_words(.error), advice(.error))]
     Open {
         /// The call that failed.
         call: &'static str,
@@ -51,10 +51,10 @@ pub enum CaptureError {
         error: io::Error,
     },
     /// It can't be waited for.
-    #[error("cannot wait for captured segments: {0}")]
+    #[error("can't wait for captured segments: {0}")]
     Wait(io::Error),
     /// The number of lost frames is not known.
-    #[error("cannot tell whether the capture is complete: {call}: {}", kernel_words(.error))]
+    #[error("can't tell whether the capture is complete: {call}: {}", kernel_words(.error))]
     Statistics {
         /// The call that failed.
         call: &'static str,
@@ -67,7 +67,7 @@ fn advice(error: &io::Error) -> &'static str {
     match error.raw_os_error() {
         Some(libc::EPERM) => "; it needs CAP_NET_RAW in the user namespace that owns the network namespace",
         Some(libc::EAFNOSUPPORT) => "; the kernel needs CONFIG_PACKET",
-        Some(libc::ENOMEM) => "; try fewer scenarios at a time",
+        Some(libc::ENOMEM) => "; run fewer scenarios at a time (`--jobs N`)",
         _ => "",
     }
 }
@@ -211,7 +211,7 @@ mod tests {
         let error = CaptureError::Open { call: "mmap", error: io::Error::from_raw_os_error(libc::EPERM) };
         assert_eq!(
             error.to_string(),
-            "cannot capture in this network namespace: mmap: EPERM: Operation not permitted; it needs CAP_NET_RAW in the \
+            "can't capture in this network namespace: mmap: EPERM: Operation not permitted; it needs CAP_NET_RAW in the \
              user namespace that owns the network namespace"
         );
     }

@@ -27,7 +27,7 @@ pub struct Counters {
 #[derive(Debug, Error)]
 pub enum CountersError {
     /// The file isn't there, or isn't for us.
-    #[error("cannot open /proc/thread-self/net/{file}: {}; it needs a mounted /proc", kernel_words(.error))]
+    #[error("can't open /proc/thread-self/net/{file}: {}; it needs a mounted /proc", kernel_words(.error))]
     Open {
         /// Its name.
         file: &'static str,
@@ -35,7 +35,7 @@ pub enum CountersError {
         error: io::Error,
     },
     /// The file was opened, but can't be read.
-    #[error("cannot read /proc/thread-self/net/{file}: {}", kernel_words(.error))]
+    #[error("can't read /proc/thread-self/net/{file}: {}", kernel_words(.error))]
     Read {
         /// Its name.
         file: &'static str,

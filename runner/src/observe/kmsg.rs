@@ -51,10 +51,10 @@ pub struct LogLine {
 #[derive(Debug, Error)]
 pub enum KernelLogError {
     /// It can't be opened, which is usual without root.
-    #[error("cannot open /dev/kmsg: {0}; without CAP_SYSLOG it needs kernel.dmesg_restrict=0")]
+    #[error("can't open /dev/kmsg: {0}; without CAP_SYSLOG it needs kernel.dmesg_restrict=0")]
     Open(Errno),
     /// It can't be read.
-    #[error("cannot read /dev/kmsg: {0}")]
+    #[error("can't read /dev/kmsg: {0}")]
     Read(Errno),
 }
 

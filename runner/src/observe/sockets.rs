@@ -70,7 +70,7 @@ pub struct FullSubflow {
 #[derive(Debug, Error)]
 pub enum SocketError {
     /// The kernel refused.
-    #[error("cannot ask a socket for {option}: getsockopt: {errno}")]
+    #[error("can't read socket option {option}: getsockopt: {errno}")]
     Refused {
         /// The option's name.
         option: &'static str,
@@ -78,7 +78,7 @@ pub enum SocketError {
         errno: Errno,
     },
     /// The kernel answered with less than each version of the structure has.
-    #[error("cannot read {option}: the kernel returned {length} bytes, which is too little; this is a bug of mptcplab")]
+    #[error("can't read socket option {option}: the kernel returned only {length} bytes; this is a bug in mptcplab")]
     Short {
         /// The option's name.
         option: &'static str,

@@ -29,9 +29,7 @@ pub struct WriteError {
 
 /// Why results don't go into a folder.
 #[derive(Debug, Error)]
-#[error(
-    "there is something in the folder, and it isn't mptcplab's (there is no `{MARKER}` in it): name a new or an empty folder"
-)]
+#[error("the folder isn't empty, and mptcplab didn't create it (no `{MARKER}` in it): name a new or empty folder")]
 struct Foreign;
 
 fn write(

@@ -126,7 +126,7 @@ pub enum Ruling {
     Failed,
     /// It was not run: a feature is missing.
     Skipped,
-    /// It could not be run, or not be trusted.
+    /// It could not be run or trusted.
     Error,
 }
 

@@ -24,7 +24,7 @@ pub enum ReadError {
     },
     /// There is no index.
     #[error(
-        "`{0}` has no results: there is no `results.json` in it. Either the run has not ended, or it is no folder of `mptcplab run --results`"
+        "`{0}` has no `results.json`: either the run hasn't ended, or `mptcplab run --results` didn't write this folder"
     )]
     Unfinished(PathBuf),
     /// The index is no JSON, or not what it should be.
@@ -37,7 +37,7 @@ pub enum ReadError {
     },
     /// A format from the future.
     #[error(
-        "`{path}` has the format {format}, this version of mptcplab reads format {FORMAT}: use the mptcplab that wrote it, or run the scenarios again"
+        "`{path}` has format {format}, but this mptcplab reads format {FORMAT}: use the mptcplab that wrote it, or run the scenarios again"
     )]
     Format {
         /// The file.
@@ -90,17 +90,17 @@ fn complete(folder: &Folder, results: &mut Results) -> Result<(), String> {
     for outcome in &mut results.scenarios {
         let label = &outcome.label;
         if !labels.insert(label.clone()) {
-            return Err(format!("`{label}` is in it twice"));
+            return Err(format!("`{label}` occurs twice"));
         }
         let Some(digest) = &outcome.observation else {
             // A kernel that dies leaves nothing but the verdict that it failed.
             if outcome.verdict == Ruling::Passed {
-                return Err(format!("`{label}` passed, but nothing was observed"));
+                return Err(format!("`{label}` passed, but has no observation"));
             }
             continue;
         };
         if outcome.file.is_empty() || outcome.file.contains('/') || outcome.file.starts_with('.') {
-            return Err(format!("`{label}` has its files under an impossible name, `{}`", outcome.file));
+            return Err(format!("`{label}` has an invalid file name, `{}`", outcome.file));
         }
         let name = format!("{}.txt", outcome.file);
         let file = format!("{SCENARIOS}/{name}");
@@ -110,7 +110,7 @@ fn complete(folder: &Folder, results: &mut Results) -> Result<(), String> {
         };
         let text = text.map_err(|error| format!("can't read `{file}`: {error}"))?;
         if Digest::new().bytes(text.as_bytes()).hex() != *digest {
-            return Err(format!("`{file}` is not what was written"));
+            return Err(format!("`{file}` has changed since it was written"));
         }
         outcome.canonical = Some(text);
     }

@@ -112,13 +112,13 @@ fn stored_outcomes_can_be_stored_again() {
 fn a_run_that_did_not_end_has_no_results() {
     let folder = tempfile::tempdir().unwrap();
     let refused = refusal(folder.path());
-    assert!(refused.contains("there is no `results.json` in it"), "{refused}");
+    assert!(refused.contains("has no `results.json`: either the run hasn't ended"), "{refused}");
     filled(folder.path());
     // The next run begins, and is killed.
     let mut store = begin(folder.path());
     store.add(0, &named("a.yaml"), &Verdict::Passed, Duration::ZERO, Some(&recording())).unwrap();
     drop(store);
-    assert!(refusal(folder.path()).contains("there is no `results.json` in it"));
+    assert!(refusal(folder.path()).contains("has no `results.json`: either the run hasn't ended"));
     assert!(!folder.path().join("scenarios/s__pass.txt").exists(), "of the run before");
     assert!(refusal(&folder.path().join("nowhere")).contains("No such file"));
 }
@@ -135,18 +135,18 @@ fn damage_is_noticed() {
         fs::write(&index, text.replacen(from, to, 1)).unwrap();
         refusal(folder.path())
     };
-    assert!(change("\"format\": 1", "\"format\": 2").contains("has the format 2"));
+    assert!(change("\"format\": 1", "\"format\": 2").contains("has format 2, but this mptcplab reads format 1"));
     assert!(change("\"format\": 1", "\"format\": \"1\"").contains("is damaged: invalid type"));
     assert!(change("\"passed\"", "\"parsed\"").contains("unknown variant `parsed`"));
     assert!(change("\"title\"", "\"tilte\"").contains("unknown field `tilte`"));
-    assert!(change("s/fail", "s/pass").contains("`s/pass` is in it twice"));
-    assert!(change("s__fail", "../fail").contains("impossible name"));
+    assert!(change("s/fail", "s/pass").contains("`s/pass` occurs twice"));
+    assert!(change("s__fail", "../fail").contains("invalid file name"));
     assert!(change("}", "").contains("is damaged"));
-    assert!(change("\"skipped\"", "\"passed\"").contains("`s/skip` passed, but nothing was observed"));
+    assert!(change("\"skipped\"", "\"passed\"").contains("`s/skip` passed, but has no observation"));
 
     filled(folder.path());
     fs::write(&observation, "something else").unwrap();
-    assert!(refusal(folder.path()).contains("`scenarios/s__pass.txt` is not what was written"));
+    assert!(refusal(folder.path()).contains("`scenarios/s__pass.txt` has changed since it was written"));
     fs::write(&observation, [0xff]).unwrap();
     assert!(refusal(folder.path()).contains("can't read `scenarios/s__pass.txt`"));
     fs::remove_file(&observation).unwrap();
@@ -186,8 +186,8 @@ fn a_folder_with_something_else_in_it_is_left_alone() {
     fs::write(&precious, "mine").unwrap();
     let begin = || Store::begin(folder.path(), KernelIdentity::default(), IndexMap::new());
     let error = begin().unwrap_err().to_string();
-    assert!(error.contains("it isn't mptcplab's (there is no `.mptcplab` in it)"), "{error}");
-    assert!(error.contains("name a new or an empty folder"), "{error}");
+    assert!(error.contains("mptcplab didn't create it (no `.mptcplab` in it)"), "{error}");
+    assert!(error.contains("name a new or empty folder"), "{error}");
     assert_eq!(fs::read_to_string(&precious).unwrap(), "mine");
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
 }

@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 use thiserror::Error;
 
+use crate::errno::errno_symbol;
 use crate::files;
 
 /// `CAP_NET_ADMIN` (`include/uapi/linux/capability.h`): to configure networks.
@@ -37,10 +38,10 @@ pub enum PrivilegeError {
     #[error("can't read /proc/self/status: {0}\nmptcplab needs a mounted /proc")]
     Unreadable(#[source] io::Error),
     /// `/proc/self/status` has no `CapEff` line, or an odd one.
-    #[error("/proc/self/status doesn't tell the effective capabilities; mptcplab needs the /proc of Linux")]
+    #[error("/proc/self/status has no valid CapEff line; mptcplab needs Linux's /proc")]
     NoCapabilities,
     /// The user namespace is refused, or worthless.
-    #[error("{obstacle}\n({attempt}: {}: {})\n{}", errno_name(*.errno), errno.desc(), obstacle.advice())]
+    #[error("{obstacle}\n({attempt}: {}: {})\n{}", errno_symbol(*.errno as i32), errno.desc(), obstacle.advice())]
     Forbidden {
         /// What was attempted: `unshare(CLONE_NEWUSER)`.
         attempt: &'static str,
@@ -96,14 +97,14 @@ impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AppArmor => {
-                "AppArmor forbids user namespaces to ordinary users here (kernel.apparmor_restrict_unprivileged_userns=1)"
+                "AppArmor forbids unprivileged user namespaces here (kernel.apparmor_restrict_unprivileged_userns=1)"
             }
             Self::UnprivilegedClone => {
-                "user namespaces are forbidden to ordinary users here (kernel.unprivileged_userns_clone=0)"
+                "unprivileged user namespaces are disabled here (kernel.unprivileged_userns_clone=0)"
             }
-            Self::Limit => "no more user namespaces are allowed here (user.max_user_namespaces)",
+            Self::Limit => "the limit on user namespaces is reached (user.max_user_namespaces)",
             Self::NotBuilt => "this kernel has no user namespaces (CONFIG_USER_NS)",
-            Self::Threads => "a process of several threads can't enter a user namespace",
+            Self::Threads => "a process with several threads can't enter a user namespace",
             Self::Other => "user namespaces are forbidden here, by a container's seccomp filter or a security module",
         })
     }
@@ -166,10 +167,6 @@ fn obstacle(errno: Errno, threads: usize, read: impl Fn(&str) -> Option<String>)
     }
 }
 
-fn errno_name(errno: Errno) -> String {
-    format!("{errno:?}")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -221,7 +218,7 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "AppArmor forbids user namespaces to ordinary users here \
+                "AppArmor forbids unprivileged user namespaces here \
                  (kernel.apparmor_restrict_unprivileged_userns=1)",
                 "(write /proc/self/uid_map: EPERM: Operation not permitted)",
                 "run mptcplab as root, or allow it until the next boot: \

@@ -20,7 +20,7 @@ pub enum TestbedError {
         source: NamespaceError,
     },
     /// There is no such namespace.
-    #[error("there is no namespace {name}, only: {known}")]
+    #[error("no namespace {name}; expected one of: {known}")]
     UnknownNamespace {
         /// Its name.
         name: String,
@@ -39,7 +39,7 @@ pub enum TestbedError {
         source: SysctlError,
     },
     /// A rate that no token bucket can have.
-    #[error("limit {device} in {namespace} to {rate} bit/s: the least that can be set is 8 bit/s")]
+    #[error("limit {device} in {namespace} to {rate} bit/s: the minimum is 8 bit/s")]
     Rate {
         /// The namespace.
         namespace: String,
@@ -49,7 +49,7 @@ pub enum TestbedError {
         rate: u64,
     },
     /// The kernel took the request to switch an offload off, but it is on.
-    #[error("ethtool -K {device} {offload} off in {namespace}: the kernel took it, but it is on")]
+    #[error("ethtool -K {device} {offload} off in {namespace}: the kernel accepted it, but the offload is still on")]
     OffloadStays {
         /// The namespace.
         namespace: String,
@@ -71,7 +71,7 @@ pub enum TestbedError {
         source: std::io::Error,
     },
     /// The kernel acknowledged everything, but what there is now isn't what was asked for.
-    #[error("what was configured isn't what is read back in {namespace}:\n  {}", told(differences, held.as_deref()))]
+    #[error("the configuration read back in {namespace} isn't the one requested:\n  {}", told(differences, held.as_deref()))]
     Differs {
         /// The namespace.
         namespace: String,
@@ -102,7 +102,7 @@ impl TestbedError {
             },
             Self::Sysctl { namespace, source: SysctlError::Differs { name, value, read } } => Contradiction {
                 asked: format!("set sysctl {name}={value} in {namespace}"),
-                answered: "that it is written".to_owned(),
+                answered: "success".to_owned(),
                 shown: vec![format!("it reads {read}")],
             },
             Self::OffloadStays { namespace, device, offload } => Contradiction {

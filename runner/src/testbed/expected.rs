@@ -1,25 +1,26 @@
-//! What a namespace must look like, to be compared with what the kernel says. Pure.
+//! The expected state of a namespace, to compare with the kernel's. Pure.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use crate::net::Hardware;
 use crate::netlink::route::{AddressState, LinkState, Neighbour, NeighbourState, QueueState, RouteState};
 use crate::scenario::model::{Address, Route};
+use crate::text;
 
 /// `RT_TABLE_MAIN` and `RT_TABLE_LOCAL` (`include/uapi/linux/rtnetlink.h`)
 const MAIN: u32 = 254;
 const LOCAL: u32 = 255;
-/// `IP6_RT_PRIO_USER` (`include/uapi/linux/ipv6_route.h`): what the kernel makes of an IPv6 route without a metric.
+/// `IP6_RT_PRIO_USER` (`include/uapi/linux/ipv6_route.h`): the default metric of an IPv6 route.
 const IPV6_METRIC: u32 = 1024;
 
-/// What a namespace must look like.
+/// The expected state of a namespace.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Expected {
     pub(super) links: Vec<ExpectedLink>,
     pub(super) routes: Vec<Route>,
 }
 
-/// An interface that must be there.
+/// An expected interface.
 #[derive(Debug, Clone)]
 pub(super) struct ExpectedLink {
     pub(super) device: String,
@@ -27,18 +28,18 @@ pub(super) struct ExpectedLink {
     pub(super) mtu: Option<u32>,
     /// In bytes.
     pub(super) gso_max_size: Option<u32>,
-    /// Up; and if the other end is up, too, running.
+    /// Up, and also running if the other end is up.
     pub(super) up: bool,
     pub(super) running: bool,
     /// Bits per second.
     pub(super) rate: Option<u64>,
-    /// Exactly these, the link-local one of the testbed included.
+    /// Exactly these, including the testbed's link-local one.
     pub(super) addresses: Vec<Address>,
-    /// Who is at the other end.
+    /// The host at the other end.
     pub(super) neighbours: Vec<Neighbour>,
 }
 
-/// What the kernel says there is.
+/// The state that the kernel reports.
 #[derive(Debug)]
 pub(super) struct Actual {
     pub(super) links: Vec<LinkState>,
@@ -49,7 +50,7 @@ pub(super) struct Actual {
 }
 
 impl Actual {
-    /// What is wrong with an interface that was set up or down. An address that can't be received on yet is, too.
+    /// What is wrong with an interface that was set up or down, including addresses that don't receive yet.
     pub(super) fn complaints_about_link(&self, device: &str, up: bool, running: bool) -> Vec<String> {
         let Some(link) = self.links.iter().find(|link| link.name == device) else {
             return vec![format!("there is no interface {device}")];
@@ -66,7 +67,7 @@ impl Actual {
         complaints
     }
 
-    /// Which of these neighbours an interface doesn't know.
+    /// Which of these neighbours an interface lacks.
     pub(super) fn complaints_about_neighbours(
         &self,
         device: &str,
@@ -75,7 +76,7 @@ impl Actual {
     ) -> impl Iterator<Item = String> {
         let known = move |neighbour| self.neighbours.contains(&NeighbourState { index, neighbour });
         let missing = neighbours.iter().filter(move |wanted| !known(**wanted));
-        missing.map(move |neighbour| format!("{device} doesn't know its neighbour {}", neighbour.address))
+        missing.map(move |neighbour| format!("{device} lacks the neighbour {}", neighbour.address))
     }
 }
 
@@ -88,7 +89,7 @@ impl Expected {
         self.links.iter_mut().find(|link| link.device == device)
     }
 
-    /// What is wrong, one sentence each.
+    /// All differences, one sentence each.
     pub(super) fn differences(&self, actual: &Actual) -> Vec<String> {
         let mut differences = Vec::new();
         for link in &self.links {
@@ -105,7 +106,7 @@ impl Expected {
 }
 
 impl ExpectedLink {
-    /// As it is when it was just made.
+    /// An interface that was just created.
     pub(super) fn new(device: &str, hardware: Hardware, mtu: Option<u32>) -> Self {
         let device = device.to_owned();
         Self {
@@ -132,19 +133,22 @@ impl ExpectedLink {
                 differences.push(format!("{device} {what}"));
             }
         };
-        must(link.index == hardware.index, &format!("has the index {} instead of {}", link.index, hardware.index));
-        must(link.mac == hardware.mac, &format!("has the MAC address {:x?} instead of {:x?}", link.mac, hardware.mac));
-        must(self.mtu.is_none_or(|mtu| link.mtu == mtu), &format!("has an MTU of {}", link.mtu));
-        let gso_max_size = link.gso_max_size;
-        must(
-            self.gso_max_size.is_none_or(|size| gso_max_size == size),
-            &format!("has a gso_max_size of {gso_max_size}"),
-        );
-        must(link.up == self.up, if link.up { "is up" } else { "is not up" });
+        must(link.index == hardware.index, &format!("has index {} instead of {}", link.index, hardware.index));
+        let (mac, wanted) = (text::mac(&link.mac), text::mac(&hardware.mac));
+        must(mac == wanted, &format!("has MAC address {mac} instead of {wanted}"));
+        if let Some(mtu) = self.mtu {
+            must(link.mtu == mtu, &format!("has MTU {} instead of {mtu}", link.mtu));
+        }
+        if let Some(size) = self.gso_max_size {
+            must(link.gso_max_size == size, &format!("has gso_max_size {} instead of {size}", link.gso_max_size));
+        }
+        must(link.up == self.up, if link.up { "is up instead of down" } else { "is down instead of up" });
         must(link.running || !self.running, "has no carrier");
         if let Some(rate) = self.rate {
-            let rates = actual.queues.iter().filter(|queue| queue.index == link.index).map(|queue| queue.rate);
-            must(rates.into_iter().any(|read| read == Some(rate / 8 * 8)), "has no rate limit, or another one");
+            let rate = rate / 8 * 8;
+            let mut rates = actual.queues.iter().filter(|queue| queue.index == link.index).map(|queue| queue.rate);
+            let limited = rates.any(|read| read == Some(rate));
+            must(limited, &format!("has another rate limit than {rate} bit/s, or none"));
         }
         self.compare_addresses(actual, differences);
         differences.extend(actual.complaints_about_neighbours(device, hardware.index, &self.neighbours));
@@ -156,7 +160,7 @@ impl ExpectedLink {
         for state in actual.addresses.iter().filter(|state| state.index == *index) {
             if !self.addresses.contains(&state.address) {
                 let Address { address, prefix } = state.address;
-                differences.push(format!("{device} has the address {address}/{prefix}, which nobody gave it"));
+                differences.push(format!("{device} has the unexpected address {address}/{prefix}"));
             }
         }
     }
@@ -170,29 +174,29 @@ pub(super) fn lacks_address(actual: &Actual, device: &str, index: u32, own: Addr
     match state {
         None => Some(format!("{device} lacks the address {address}/{prefix}")),
         Some(state) if !state.usable => Some(format!("{address} of {device} is tentative")),
-        // Only with its local route is an IPv6 address any good. It comes from a work queue (addrconf_dad_completed,
-        // net/ipv6/addrconf.c), and goes when the interface is set down.
+        // An IPv6 address needs its local route. A work queue adds that (addrconf_dad_completed, net/ipv6/addrconf.c),
+        // and it goes when the interface is set down.
         Some(_) if (up || address.is_ipv4()) && !is_local(address, &actual.routes) => {
-            Some(format!("nothing that is sent to {address} of {device} would be received"))
+            Some(format!("{address} of {device} has no local route, so nothing sent to it is received"))
         }
         Some(_) => None,
     }
 }
 
-/// The link-local address that the testbed gives to an interface: as the kernel would make it from the MAC address
-/// (RFC 4291 appendix A).
+/// The link-local address that the testbed gives to an interface: the one that the kernel would derive from the MAC
+/// address (RFC 4291 appendix A).
 pub(super) fn link_local(mac: [u8; 6]) -> Address {
     let [m0, m1, m2, m3, m4, m5] = mac;
     let address = Ipv6Addr::from([0xfe, 0x80, 0, 0, 0, 0, 0, 0, m0 ^ 2, m1, m2, 0xff, 0xfe, m3, m4, m5]);
     Address { address: IpAddr::V6(address), prefix: 64 }
 }
 
-/// The kernel delivers what is sent to this address.
+/// Whether the kernel delivers packets to this address locally.
 fn is_local(address: IpAddr, routes: &[RouteState]) -> bool {
     routes.iter().any(|route| route.local && route.table == LOCAL && route.to.address == address)
 }
 
-/// `state` is what the kernel makes of `route`.
+/// Whether `state` is how the kernel shows `route`.
 pub(super) fn is_route(route: &Route, device: Option<u32>, state: &RouteState) -> bool {
     let default_metric = if route.to.address.is_ipv6() { Some(IPV6_METRIC) } else { None };
     state.table == MAIN
@@ -293,22 +297,24 @@ mod tests {
         type Damage = fn(&mut Actual);
         let cases: [(&str, Damage); 17] = [
             ("there is no interface eth1", |actual| actual.links.clear()),
-            ("eth1 has the index 3 instead of 2", |actual| actual.links[0].index = 3),
-            ("eth1 has the MAC address", |actual| actual.links[0].mac = vec![2; 6]),
-            ("eth1 has an MTU of 1500", |actual| actual.links[0].mtu = 1500),
-            ("eth1 has a gso_max_size of 65536", |actual| actual.links[0].gso_max_size = 65_536),
-            ("eth1 is not up", |actual| actual.links[0].up = false),
+            ("eth1 has index 3 instead of 2", |actual| actual.links[0].index = 3),
+            ("eth1 has MAC address 02:02:02:02:02:02 instead of 02:00:00:00:01:01", |actual| {
+                actual.links[0].mac = vec![2; 6];
+            }),
+            ("eth1 has MTU 1500 instead of 1400", |actual| actual.links[0].mtu = 1500),
+            ("eth1 has gso_max_size 65536 instead of 16000", |actual| actual.links[0].gso_max_size = 65_536),
+            ("eth1 is down instead of up", |actual| actual.links[0].up = false),
             ("eth1 has no carrier", |actual| actual.links[0].running = false),
-            ("eth1 has no rate limit, or another one", |actual| actual.queues.clear()),
-            ("eth1 has no rate limit, or another one", |actual| actual.queues[0].rate = Some(8)),
+            ("eth1 has another rate limit than 1000000 bit/s, or none", |actual| actual.queues.clear()),
+            ("eth1 has another rate limit than 1000000 bit/s, or none", |actual| actual.queues[0].rate = Some(8)),
             ("eth1 lacks the address 10.0.1.1/24", |actual| actual.addresses.truncate(0)),
             ("eth1 lacks the address 10.0.1.1/24", |actual| actual.addresses[0].address.prefix = 16),
             ("2001:db8:1::1 of eth1 is tentative", |actual| actual.addresses[1].usable = false),
-            ("nothing that is sent to 2001:db8:1::1 of eth1 would", |actual| actual.routes[1].local = false),
-            ("eth1 doesn't know its neighbour 10.0.1.2", |actual| actual.neighbours[0].index = 3),
-            ("eth1 doesn't know its neighbour 10.0.1.2", |actual| actual.neighbours[0].neighbour.mac[5] = 7),
+            ("2001:db8:1::1 of eth1 has no local route", |actual| actual.routes[1].local = false),
+            ("eth1 lacks the neighbour 10.0.1.2", |actual| actual.neighbours[0].index = 3),
+            ("eth1 lacks the neighbour 10.0.1.2", |actual| actual.neighbours[0].neighbour.mac[5] = 7),
             ("there is no route to 10.0.9.0/24", |actual| actual.routes[2].via = None),
-            ("eth1 has the address fe80::1/64, which nobody gave it", |actual| {
+            ("eth1 has the unexpected address fe80::1/64", |actual| {
                 let address = address("fe80::1", 64);
                 actual.addresses.push(AddressState { index: 2, address, usable: true });
             }),

@@ -19,6 +19,7 @@ use thiserror::Error;
 
 use super::gate::{Gate, Pass};
 use super::sysctl;
+use crate::errno::errno_symbol;
 use crate::files;
 
 /// The network namespace of the calling thread. Not `/proc/self`, which is the main thread's.
@@ -28,7 +29,7 @@ const OWN: &str = "/proc/thread-self/ns/net";
 #[derive(Debug, Error)]
 pub enum NamespaceError {
     /// The kernel makes none.
-    #[error("can't make a network namespace: {}{}", in_words(*.0), advice(*.0))]
+    #[error("can't create a network namespace: {}{}", in_words(*.0), advice(*.0))]
     Create(#[source] Errno),
     /// It can't be entered.
     #[error("can't enter a network namespace: {}", in_words(*.0))]
@@ -37,18 +38,18 @@ pub enum NamespaceError {
     #[error("can't open {OWN}: {0}; mptcplab needs a mounted /proc")]
     Open(#[source] io::Error),
     /// The new one isn't new.
-    #[error("the kernel made no new network namespace though it said so")]
+    #[error("the kernel reported a new network namespace, but there is none")]
     NotNew,
     /// No thread could be started.
     #[error("can't start a thread: {0}")]
     Thread(#[source] io::Error),
     /// The calling thread doesn't live in the home, or is in a namespace already.
-    #[error("a thread can only go from its home into a network namespace, but it is somewhere else")]
+    #[error("a thread can enter a network namespace only from home, but it is elsewhere")]
     NotAtHome,
 }
 
 fn in_words(errno: Errno) -> String {
-    format!("{errno:?}: {}", errno.desc())
+    format!("{}: {}", errno_symbol(errno as i32), errno.desc())
 }
 
 fn advice(errno: Errno) -> &'static str {

@@ -60,8 +60,8 @@ impl Patience {
         let (all, longest) = self.held;
         (longest >= PART).then(|| {
             format!(
-                "the kernel's answers took {} altogether, one of them {}: they wait for RTNL, the one lock of the machine's \
-                 network configuration, which others hold",
+                "the kernel took {} to answer, {} for a single request: requests wait for RTNL, the machine-wide lock of the \
+                 network configuration, while others hold it",
                 text::measured(all),
                 text::measured(longest)
             )
@@ -188,7 +188,7 @@ impl Node {
         self.route.request(Request::delete_address(index, device, address))?;
         self.settle(|actual| {
             let there = actual.addresses.iter().any(|state| state.index == index && state.address == address);
-            there.then(|| format!("{device} still has the address {}", address.address)).into_iter().collect()
+            there.then(|| format!("{device} still has address {}", address.address)).into_iter().collect()
         })
     }
 
@@ -220,7 +220,7 @@ impl Node {
         self.route.request(Request::delete_route(route, device))?;
         self.settle(|actual| {
             let there = alike(&actual.routes) >= before.max(1);
-            there.then(|| format!("there still is a route to {}", route.to.address)).into_iter().collect()
+            there.then(|| format!("there is still a route to {}", route.to.address)).into_iter().collect()
         })
     }
 

@@ -14,7 +14,7 @@ use crate::files;
 #[derive(Debug, Error)]
 pub enum SysctlError {
     /// It isn't one of a network namespace, or is none at all.
-    #[error("{0} is no sysctl of a network namespace: their names begin with net. and have no empty part and no ..")]
+    #[error("{0} is not a sysctl of a network namespace: expected net., then parts that are neither empty nor ..")]
     Name(String),
     /// It can't be read.
     #[error("read sysctl {name}: {}", answer(.source))]
@@ -36,7 +36,7 @@ pub enum SysctlError {
     },
     /// The sysctl is there, and the value is one that this kernel doesn't know (`mptcp_set_scheduler`, net/mptcp/ctrl.c:
     /// ENOENT).
-    #[error("set sysctl {name}={value}: {}: this kernel has the sysctl, but it knows no `{value}`{available}", errno_symbol(*.errno))]
+    #[error("set sysctl {name}={value}: {}: this kernel has the sysctl, but not the value `{value}`{available}", errno_symbol(*.errno))]
     Value {
         /// Its name.
         name: String,
@@ -48,7 +48,7 @@ pub enum SysctlError {
         available: String,
     },
     /// What was written isn't what is read.
-    #[error("set sysctl {name}={value}: the kernel took it, but it reads {read}")]
+    #[error("set sysctl {name}={value}: the kernel accepted it, but it reads {read}")]
     Differs {
         /// Its name.
         name: String,
@@ -82,7 +82,7 @@ impl SysctlError {
 fn answer(error: &io::Error) -> String {
     let Some(errno) = error.raw_os_error() else { return error.to_string() };
     let advice = match error.kind() {
-        io::ErrorKind::NotFound => "; this kernel doesn't have it, or not per network namespace",
+        io::ErrorKind::NotFound => "; this kernel doesn't have it, or has it only outside of network namespaces",
         io::ErrorKind::ReadOnlyFilesystem => {
             "; /proc/sys is mounted read-only, as in an unprivileged container: use one with `--privileged`"
         }
@@ -177,7 +177,7 @@ mod tests {
         let error = SysctlError::Value { name, value, errno: 2, available };
         assert_eq!(
             error.to_string(),
-            "set sysctl net.mptcp.scheduler=bpf_rr: ENOENT: this kernel has the sysctl, but it knows no `bpf_rr`; \
+            "set sysctl net.mptcp.scheduler=bpf_rr: ENOENT: this kernel has the sysctl, but not the value `bpf_rr`; \
              net.mptcp.available_schedulers: default"
         );
         assert!(!error.is_missing());

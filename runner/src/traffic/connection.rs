@@ -57,10 +57,10 @@ struct Background {
 #[derive(Debug, thiserror::Error)]
 pub enum CloseError {
     /// A call of one of the two applications got something else than it must.
-    #[error("a call of the {} got something else than it must", if .0.side == Side::Client { "client" } else { "server" })]
+    #[error("a call of the {} had an unexpected result", .0.side.word())]
     Application(CallEnd),
     /// It is closed already.
-    #[error("it is closed already")]
+    #[error("it is already closed")]
     Closed,
 }
 
@@ -178,7 +178,7 @@ impl LiveConnection {
 
     fn open_stream(&self, side: Side) -> io::Result<Rc<TcpStream>> {
         self.stream(side).cloned().ok_or_else(|| {
-            io::Error::new(io::ErrorKind::NotConnected, format!("connection `{}` is closed on that side", self.name))
+            io::Error::new(io::ErrorKind::NotConnected, format!("connection `{}` is closed on this side", self.name))
         })
     }
 
@@ -206,7 +206,7 @@ impl LiveConnection {
     /// Starts a transfer that goes on while further steps are taken. At most one at a time.
     pub fn start_transfer(&mut self, plan: &TransferPlan) -> io::Result<()> {
         if self.background.is_some() {
-            return Err(io::Error::other("a transfer in the background is already running on it"));
+            return Err(io::Error::other("another background transfer is already running on it"));
         }
         let flows = Rc::new(self.flows(plan.from_client, plan.from_server, plan.pace)?);
         let running = Rc::clone(&flows);

@@ -45,7 +45,7 @@ pub(super) fn symbol(error: &io::Error) -> String {
 
 fn describe(error: &io::Error) -> String {
     match error.raw_os_error() {
-        Some(errno) => format!("{:?} ({})", Errno::from_raw(errno), Errno::from_raw(errno).desc()),
+        Some(errno) => format!("{}: {}", errno_symbol(errno), Errno::from_raw(errno).desc()),
         None => error.to_string(),
     }
 }
@@ -134,7 +134,7 @@ pub async fn accept_from(
     if !is_client && !translated.contains(&address) {
         return Err(SocketError {
             operation: format!("accept the connection from {client}"),
-            source: io::Error::other(format!("one from {peer} came instead")),
+            source: io::Error::other(format!("got one from {peer} instead")),
         });
     }
     Ok(stream)

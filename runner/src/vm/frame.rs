@@ -78,7 +78,8 @@ impl Frame {
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let content = self.content();
         let length = u32::try_from(content.len()).ok().filter(|length| *length as usize <= LONGEST);
-        let length = length.ok_or_else(|| io::Error::other(format!("{} bytes are too many to send", content.len())))?;
+        let length = length
+            .ok_or_else(|| io::Error::other(format!("a frame of {} bytes is too long to send", content.len())))?;
         out.write_all(&[&[self.kind()], length.to_le_bytes().as_slice(), &content].concat())
     }
 }
@@ -91,7 +92,7 @@ pub struct Decoder {
 
 /// The stream has bytes that no frame has.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("what the guest sends can't be understood (kind {kind}, {length} bytes)")]
+#[error("the guest sent an invalid frame (kind {kind}, {length} bytes)")]
 pub struct Garbled {
     kind: u8,
     length: usize,

@@ -99,7 +99,8 @@ fn answer_all(incoming: &mut Incoming, outgoing: &Outgoing) -> Result<(), String
             .name("question".to_owned())
             .spawn(move || teller.send(&Frame::Answer(number, worker.answer(&question))));
         if let Err(error) = started {
-            outgoing.send(&Frame::Answer(number, work::trouble(&format!("start a thread in the guest: {error}"))));
+            outgoing
+                .send(&Frame::Answer(number, work::trouble(&format!("can't start a thread in the guest: {error}"))));
         }
     }
     Ok(())

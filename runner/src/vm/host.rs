@@ -107,7 +107,7 @@ impl Guest {
         let (reply, answer) = mpsc::channel();
         let defect = |reason: String| Arc::new(Loss::of(Cause::Garbled(reason)));
         let question = serde_json::to_vec(question).map_err(|error| defect(error.to_string()))?;
-        let gone = "the thread that has the machine is gone";
+        let gone = "the machine's thread has ended";
         self.letters.send(Letter::Ask(question, reply)).map_err(|_| defect(gone.to_owned()))?;
         let bytes = answer.recv().map_err(|_| defect(gone.to_owned()))??;
         serde_json::from_slice(&bytes).map_err(|error| defect(error.to_string()))
@@ -228,7 +228,7 @@ impl Host {
 
     fn without_kvm(&mut self, reason: &str) {
         self.kvm_fails = true;
-        self.note(format!("KVM doesn't work here ({reason}): the machine is emulated, which is slower"));
+        self.note(format!("KVM doesn't work here ({reason}); emulating the machine, which is slower"));
     }
 
     fn take(&mut self, message: Message) {
@@ -258,7 +258,7 @@ impl Host {
         let Some(log) = &mut self.request.log else { return };
         if let Err(error) = log.write_all(text.as_bytes()) {
             self.request.log = None;
-            self.note(format!("the log of the guest's kernel can't be written any more: {error}"));
+            self.note(format!("can't write the guest's kernel log any more: {error}"));
         }
     }
 

@@ -52,13 +52,11 @@ pub enum ImageError {
         source: io::Error,
     },
     /// It is something else.
-    #[error(
-        "`{0}` is not a kernel: neither a `vmlinuz` (bzImage) nor a `vmlinux` of x86, nor a program of User-Mode Linux"
-    )]
+    #[error("`{0}` is not a kernel; expected an x86 `vmlinuz` (bzImage) or `vmlinux`, or a User-Mode Linux program")]
     NotAKernel(PathBuf),
     /// An uncompressed kernel that doesn't say where to begin.
     #[error(
-        "`{0}` is a kernel that QEMU can't boot: it has no entry for PVH; use the `bzImage` of the same build \
+        "QEMU can't boot the kernel `{0}`: it has no PVH entry; use the `bzImage` of the same build \
          (arch/x86/boot/bzImage), or build it with CONFIG_PVH"
     )]
     NoEntry(PathBuf),

@@ -88,14 +88,14 @@ impl Loss {
                 None => "the kernel panicked".to_owned(),
             },
             Cause::Silent(limit) if self.release.is_some() => {
-                format!("nothing was heard of the guest for {} s: it is locked up", limit.as_secs())
+                format!("the guest was silent for {} s: it is locked up", limit.as_secs())
             }
             Cause::Silent(limit) => format!("no sign of life within {} s{complaint}", limit.as_secs()),
             Cause::TimeOut(limit) => format!("the time limit of {} s has passed", limit.as_secs()),
             Cause::Gone(status) => match status.and_then(|status| status.signal()) {
                 Some(signal) => format!("the machine was killed by signal {signal}{complaint}"),
-                None if self.release.is_some() => format!("the machine has reset itself{complaint}"),
-                None => format!("the machine has ended{complaint}"),
+                None if self.release.is_some() => format!("the machine reset itself{complaint}"),
+                None => format!("the machine ended{complaint}"),
             },
         }
     }
@@ -118,16 +118,16 @@ impl Loss {
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.cause, &self.release) {
-            (Cause::NotStarted(reason), _) => write!(f, "the machine can't be started: {reason}")?,
+            (Cause::NotStarted(reason), _) => write!(f, "can't start the machine: {reason}")?,
             (_, None) => write!(f, "the kernel doesn't boot ({}): {}", self.words, self.reason())?,
             (_, Some(release)) => write!(f, "Linux {release} was lost ({}): {}", self.words, self.reason())?,
         }
         if self.subjects.len() > 1 {
-            write!(f, "\n{} runs were on, each may be the reason:", self.subjects.len())?;
+            write!(f, "\n{} runs were active, and any of them may be the cause:", self.subjects.len())?;
             for subject in &self.subjects {
                 write!(f, " {}", printable(subject))?;
             }
-            write!(f, "; `-j 1` tells which")?;
+            write!(f, "; find it with `-j 1`")?;
         }
         for line in self.telling() {
             write!(f, "\n{}", beginning(line))?;

@@ -123,9 +123,8 @@ impl Machine {
     pub fn start(image: &Image, initramfs: &File, build: &Build, accelerator: Accelerator) -> Result<Self, String> {
         match image.kind {
             Kind::X86 => qemu(image, initramfs, build, accelerator).map_err(|error| no_qemu(build, &error)),
-            Kind::UserMode => {
-                user_mode(image, initramfs, build).map_err(|error| format!("`{}`: {error}", image.path.display()))
-            }
+            Kind::UserMode => user_mode(image, initramfs, build)
+                .map_err(|error| format!("can't run `{}`: {error}", image.path.display())),
         }
     }
 
@@ -168,10 +167,10 @@ impl Drop for Machine {
 fn no_qemu(build: &Build, error: &io::Error) -> String {
     match &build.qemu {
         None if error.kind() == io::ErrorKind::NotFound => format!(
-            "there is no `{QEMU}` here; install it (Debian, Ubuntu: `apt-get install qemu-system-x86`), or name it with --qemu"
+            "`{QEMU}` not found; install it (Debian, Ubuntu: `apt-get install qemu-system-x86`), or name it with `--qemu`"
         ),
-        None => format!("`{QEMU}`: {error}"),
-        Some(qemu) => format!("`{}`: {error}", qemu.display()),
+        None => format!("can't run `{QEMU}`: {error}"),
+        Some(qemu) => format!("can't run `{}`: {error}", qemu.display()),
     }
 }
 

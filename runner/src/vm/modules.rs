@@ -71,7 +71,7 @@ pub struct Module {
 #[derive(Debug, Error)]
 pub enum ModulesError {
     /// There are none for this kernel.
-    #[error("no modules for the kernel {release} in {}; name their folder with --modules", list(.looked))]
+    #[error("no modules for kernel {release} in {}; name their folder with `--modules`", list(.looked))]
     NotFound {
         /// The kernel's release.
         release: String,
@@ -79,7 +79,7 @@ pub enum ModulesError {
         looked: Vec<PathBuf>,
     },
     /// The folder has none.
-    #[error("there are no modules (`*.ko`, `*.ko.xz`, …) below `{0}`")]
+    #[error("no modules (`*.ko`, `*.ko.xz`, …) below `{0}`")]
     Empty(PathBuf),
     /// A folder or a file can't be read.
     #[error("can't read `{path}`: {source}")]
@@ -98,7 +98,7 @@ pub enum ModulesError {
         reason: String,
     },
     /// A module needs another one that isn't there.
-    #[error("the module {needed}, which {by} needs, is missing in `{folder}`")]
+    #[error("module {needed} is missing in `{folder}`; {by} needs it")]
     Missing {
         /// The module.
         needed: String,
@@ -190,8 +190,8 @@ impl Order<'_> {
 /// What a module can't do without, and what shall be there before it if it can be had.
 fn dependencies(path: &Path, content: &[u8]) -> Result<(Vec<String>, Vec<String>), ModulesError> {
     let damaged = |reason: &str| ModulesError::Damaged { path: path.to_owned(), reason: reason.to_owned() };
-    let elf = Elf::parse(content).ok_or_else(|| damaged("not an ELF file of 64 bits"))?;
-    let info = elf.section(".modinfo").ok_or_else(|| damaged("it has no section .modinfo"))?;
+    let elf = Elf::parse(content).ok_or_else(|| damaged("not a 64-bit ELF file"))?;
+    let info = elf.section(".modinfo").ok_or_else(|| damaged("no .modinfo section"))?;
     let (mut hard, mut soft) = (Vec::new(), Vec::new());
     for entry in info.split(|byte| *byte == 0) {
         let entry = String::from_utf8_lossy(entry);
@@ -331,7 +331,7 @@ mod tests {
         assert_eq!(names(&tree.needed(&[]).unwrap()), ["tun"]);
         let (_folder, tree) = self::tree(&[("tun.ko", "depends=ptr_ring\0")], "");
         let error = tree.needed(&[]).unwrap_err().to_string();
-        assert!(error.starts_with("the module ptr_ring, which tun needs, is missing"), "{error}");
+        assert!(error.starts_with("module ptr_ring is missing in ") && error.ends_with("; tun needs it"), "{error}");
     }
 
     #[test]

@@ -31,11 +31,11 @@ pub enum ProgramError {
         source: io::Error,
     },
     /// Not a program at all.
-    #[error("`{0}` is not a program (ELF, 64 bits) that could run in the guest")]
+    #[error("`{0}` can't run in the guest: not a 64-bit ELF program")]
     NotAProgram(PathBuf),
     /// The loader doesn't tell which libraries it takes.
     #[error(
-        "can't tell which libraries `{program}` takes: {reason}; build it without any, and name it with --runner: \
+        "can't list the libraries of `{program}`: {reason}; build it statically, and name it with `--runner`: \
          RUSTFLAGS=\"-C target-feature=+crt-static\" cargo build --release --target x86_64-unknown-linux-gnu"
     )]
     Libraries {

@@ -72,7 +72,7 @@ impl Question {
         match self {
             Self::Run { file, variant: Some(variant), .. } => Some(format!("{file} ({variant})")),
             Self::Run { file, variant: None, .. } => Some(file.clone()),
-            Self::Crash => Some("a crash on purpose".to_owned()),
+            Self::Crash => Some("a deliberate crash".to_owned()),
             Self::Enter { .. } | Self::Probe(_) | Self::LateTrouble => None,
         }
     }

@@ -221,7 +221,7 @@ fn no_foreign_folder_is_deleted() -> Result<(), Failed> {
     fs::write(&precious, "mine")?;
     let output = mptcplab(folder.path(), &["--results", ".", SCENARIO]).output()?;
     has_code(&output, 3)?;
-    assert!(text(&output.stderr).contains("name a new or an empty folder"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("name a new or empty folder"), "{}", text(&output.stderr));
     assert_eq!(fs::read_to_string(&precious)?, "mine");
     for _ in 0..2 {
         // Its own results are replaced.
@@ -252,8 +252,8 @@ fn after(preparation: &str, folder: &Path) -> Result<std::process::Output, Faile
 fn too_few_open_files_are_said() -> Result<(), Failed> {
     let folder = folder_with("nothing is replaced", "");
     for (limit, expected) in [
-        ("ulimit -n 40", "error: running scenarios needs 96 open files, and is limited to 40 (RLIMIT_NOFILE)\n"),
-        ("ulimit -v 300000", "error: running scenarios needs 512 MiB of address space, and is limited to "),
+        ("ulimit -n 40", "error: running scenarios needs 96 open files, but the limit is 40 (RLIMIT_NOFILE)\n"),
+        ("ulimit -v 300000", "error: running scenarios needs 512 MiB of address space, but the limit is "),
     ] {
         let output = after(limit, folder.path())?;
         has_code(&output, 3)?;

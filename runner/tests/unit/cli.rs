@@ -179,7 +179,7 @@ fn only_regular_files_are_kernels_and_modules() {
     let output = mptcplab(&["compare", "running", &path("modules"), scenario]);
     assert_eq!(output.status.code(), Some(2), "{}", stderr(&output));
     assert!(
-        stderr(&output).starts_with("error: ") && stderr(&output).contains("has no results"),
+        stderr(&output).starts_with("error: ") && stderr(&output).contains("has no `results.json`"),
         "{}",
         stderr(&output)
     );
@@ -235,8 +235,8 @@ fn address_space_that_is_too_small_is_said() {
     let output = Command::new("sh").args(["-c", &format!("ulimit -v 50000; exec {program} schema")]).output().unwrap();
     assert_eq!(output.status.code(), Some(3), "{output:?}");
     let err = stderr(&output);
-    assert!(err.starts_with("error: mptcplab needs 64 MiB of address space, and is limited to "), "{err}");
-    assert!(err.contains("hint: `ulimit -v unlimited`"), "{err}");
+    assert!(err.starts_with("error: mptcplab needs 64 MiB of address space, but the limit is "), "{err}");
+    assert!(err.contains("hint: lift the limit with `ulimit -v unlimited`"), "{err}");
 }
 
 /// Before there are scenarios that run, there is nothing to tidy up, but an exit code to give.

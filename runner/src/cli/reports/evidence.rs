@@ -1,4 +1,4 @@
-//! Evidence: a folder for each of the first failing runs of a scenario.
+//! Evidence: a folder for each of a scenario's first failing runs.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,16 +8,16 @@ use crate::evidence::ArtifactDir;
 use super::super::args::RunArgs;
 use super::{Ended, Report};
 
-/// Of so many failing runs of a scenario the evidence is kept.
+/// Evidence is kept for at most this many failing runs of a scenario.
 const OF_EACH: usize = 3;
 
 struct Evidence {
     folder: ArtifactDir,
-    /// How many runs of each scenario have theirs.
+    /// Number of runs with evidence, by scenario.
     kept: BTreeMap<usize, usize>,
 }
 
-/// The report, unless it is not wanted.
+/// The report, unless it was declined.
 pub(super) fn report<'a>(args: &RunArgs) -> Option<Box<dyn Report<'a> + 'a>> {
     let folder = (!args.no_evidence).then(|| ArtifactDir::new(args.evidence.clone()))?;
     Some(Box::new(Evidence { folder, kept: BTreeMap::new() }))

@@ -1,4 +1,4 @@
-//! JSON for other programs on standard output, a line for each run.
+//! JSON on standard output, one line per run.
 
 use crate::report::Printer;
 

@@ -15,7 +15,7 @@ struct ToFile<'a> {
     junit: Junit,
 }
 
-/// The report, if it was asked for.
+/// The report, if it was requested.
 pub(super) fn report<'a>(args: &'a RunArgs) -> Option<Box<dyn Report<'a> + 'a>> {
     let path = args.junit.as_deref()?;
     Some(Box::new(ToFile { path, junit: Junit::default() }))

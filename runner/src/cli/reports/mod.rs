@@ -1,4 +1,4 @@
-//! What is made of the results of runs: a list of reports, each told of every run. Main type: [`Report`].
+//! Reports on the results of runs: a list, of which each member is told of every run. Main type: [`Report`].
 //!
 //! A new report is a file here and a line in [`all`].
 
@@ -22,12 +22,12 @@ use super::args::{Format, RunArgs};
 
 pub(super) use row::Row;
 
-/// Makes something of the results of runs. An error says what could not be written.
+/// A report on the results of runs. An error says what could not be written.
 pub(super) trait Report<'a> {
     /// Before the first run.
     fn begin(&mut self, _printer: &mut Printer) {}
 
-    /// A run has ended, and one that comes before it may still be on. Returns where more is to be found about it.
+    /// A run has ended, possibly before an earlier one. Returns where to find more about it.
     fn ended(&mut self, _run: &Ended<'_>) -> Result<Option<PathBuf>, String> {
         Ok(None)
     }
@@ -37,7 +37,7 @@ pub(super) trait Report<'a> {
         false
     }
 
-    /// It is a run's turn.
+    /// A run, in order.
     fn row(&mut self, _printer: &mut Printer, _row: &Row<'a>) {}
 
     /// After the last run.
@@ -51,7 +51,7 @@ pub(super) struct Ended<'r> {
     pub(super) case: Case<'r>,
     /// The position of the scenario among all.
     pub(super) position: usize,
-    /// It is bad, or what it has left behind may tell whose the kernel's complaint is.
+    /// It failed or was an error, or it may explain a kernel warning that belongs to no scenario.
     pub(super) telling: bool,
 }
 
@@ -59,18 +59,18 @@ pub(super) struct Ended<'r> {
 pub(super) struct Ending {
     pub(super) totals: Totals,
     pub(super) took: Duration,
-    /// Where runs of the same scenario differ: its position, and what is to be said.
+    /// Where runs of the same scenario differ: its position, and the text.
     pub(super) departures: Vec<(usize, String)>,
-    /// What the kernel said about problems of its own while nothing ran.
+    /// Problems that the kernel reported while nothing ran.
     pub(super) late_trouble: Vec<String>,
-    /// Which snapshots were written, a line each.
+    /// The written snapshots, one line each.
     pub(super) updates: Vec<String>,
-    /// Something that a report writes run by run could not be written.
+    /// A file that a report writes for each run could not be written.
     pub(super) unwritten: bool,
 }
 
 impl Ending {
-    /// Why there are fewer runs than were asked for.
+    /// Why there are fewer runs than requested.
     fn cut_short(&self) -> Option<&'static str> {
         if self.totals.interrupted {
             Some("interrupted")
@@ -85,15 +85,15 @@ impl Ending {
 /// What is known before the first run.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Scope {
-    /// How many runs there will be; `None` without an end.
+    /// The number of runs; `None` if there is no end.
     pub(super) planned: Option<usize>,
-    /// Scenarios run several times.
+    /// Scenarios run more than once.
     pub(super) repeats: bool,
-    /// All scenarios are of one file.
+    /// All scenarios are from one file.
     pub(super) one_file: bool,
 }
 
-/// All reports that were asked for. What goes to files comes before what goes to standard output.
+/// All requested reports. Those to files come before the one to standard output.
 pub(super) fn all<'a>(args: &'a RunArgs, scope: Scope, results: Option<Store>) -> Vec<Box<dyn Report<'a> + 'a>> {
     let mut reports: Vec<Box<dyn Report<'a> + 'a>> = Vec::new();
     reports.extend(evidence::report(args));

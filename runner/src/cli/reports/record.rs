@@ -13,7 +13,7 @@ use super::{Ended, Report};
 /// Into the file, or into the folder by the scenario's label.
 struct Record<'a>(&'a Path);
 
-/// The report, if it was asked for.
+/// The report, if it was requested.
 pub(super) fn report<'a>(args: &'a RunArgs) -> Option<Box<dyn Report<'a> + 'a>> {
     Some(Box::new(Record(args.record.as_deref()?)))
 }

@@ -11,7 +11,7 @@ use super::{Ended, Ending, Report};
 /// `None` once it is finished.
 struct Stored(Option<Store>);
 
-/// The report, if it was asked for.
+/// The report, if it was requested.
 pub(super) fn report<'a>(store: Option<Store>) -> Option<Box<dyn Report<'a> + 'a>> {
     Some(Box::new(Stored(Some(store?))))
 }
@@ -25,7 +25,7 @@ impl Report<'_> for Stored {
         stored.transpose().map(|_| None).map_err(|error| error.to_string())
     }
 
-    /// Only what is complete is stored as results.
+    /// Only complete runs are stored as results.
     fn finish(&mut self, _printer: &mut Printer, ending: &Ending) -> Result<(), String> {
         let Some(store) = self.0.take() else { return Ok(()) };
         if ending.unwritten || ending.cut_short().is_some() {

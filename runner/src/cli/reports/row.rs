@@ -9,7 +9,7 @@ use crate::recording::Recording;
 use crate::report::{RunReport, TransferRate};
 use crate::scenario::model::Scenario;
 
-/// One run in the results, with all that is still needed of it.
+/// One run in the results, with what the reports still need.
 #[derive(Debug, Clone)]
 pub(in crate::cli) struct Row<'a> {
     pub(in crate::cli) scenario: &'a Scenario,
@@ -21,11 +21,11 @@ pub(in crate::cli) struct Row<'a> {
     /// It was compared with its snapshot.
     pub(in crate::cli) compared: bool,
     pub(in crate::cli) rates: Vec<TransferRate>,
-    /// What else there is to say of it.
+    /// A remark about it.
     pub(in crate::cli) remark: Option<String>,
-    /// Kept if its story is going to be told.
+    /// Kept if its story will be printed.
     pub(in crate::cli) recording: Option<Rc<Recording>>,
-    /// Where more is to be found.
+    /// The folder with its evidence.
     pub(in crate::cli) evidence: Option<PathBuf>,
 }
 

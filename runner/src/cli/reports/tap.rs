@@ -13,7 +13,7 @@ struct Tap {
 
 /// The report.
 pub(super) fn report<'a>(args: &RunArgs, scope: Scope) -> Box<dyn Report<'a> + 'a> {
-    // Without an end the number of tests is only known when all is over, and with `--until-fail` it need not be reached.
+    // Without an end the number of tests is known only afterwards, and `--until-fail` may stop before it.
     Box::new(Tap { tests: 0, planned: scope.planned.filter(|_| !args.until_fail) })
 }
 

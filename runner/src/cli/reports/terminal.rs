@@ -1,4 +1,4 @@
-//! Results for people: a line for each run as soon as it is its turn, then all failures in full, then what came of it.
+//! Results for people: a line for each run, in order, then all failures in full, then a summary.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -14,20 +14,20 @@ use super::super::args::RunArgs;
 use super::super::present::{Length, show_indented, show_remark, show_story, show_verdict};
 use super::{Ending, Report, Row, Scope};
 
-/// From so many runs on, lines have long gone by when the last one comes: skips and the slowest are told again.
+/// With this many runs or more, skips and the slowest runs are repeated at the end: their lines have scrolled by.
 const MANY: usize = 20;
 
-/// How many of the slowest are told.
+/// Number of slowest runs to list.
 const SLOWEST: usize = 5;
 
-/// From so many failures alike on, the first one is shown in full, and the others by name. Fewer are all shown.
+/// With this many equal failures or more, the first is shown in full and the others by name. Fewer are all shown.
 const GROUPED: usize = 3;
 
-/// Failures that are alike: the first one, with the others.
+/// Groups of equal failures: the first one, with the others.
 fn alike<'r, 'a>(failures: &'r [Row<'a>]) -> Vec<(&'r Row<'a>, Vec<&'r Row<'a>>)> {
     let form = |row: &Row<'_>| match &row.verdict {
         Verdict::Failed(findings) => Some(report::normal_form(findings)),
-        // What could not be run or trusted is shown one by one.
+        // Errors are shown one by one.
         _ => None,
     };
     let forms: Vec<_> = failures.iter().map(form).collect();
@@ -46,11 +46,11 @@ fn alike<'r, 'a>(failures: &'r [Row<'a>]) -> Vec<(&'r Row<'a>, Vec<&'r Row<'a>>)
     groups
 }
 
-/// Whose story is told.
+/// Which stories are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stories {
     None,
-    /// That of the first variant that failed, or of the first one.
+    /// That of the first failing variant, or of the first one.
     First,
     All,
 }
@@ -68,7 +68,7 @@ struct Detail {
 }
 
 impl Detail {
-    /// The story that nobody has asked for is told shortly.
+    /// A story that wasn't requested is shortened.
     fn length(self) -> Length {
         if self.stories == Stories::All { Length::Whole } else { Length::Short }
     }
@@ -87,7 +87,7 @@ pub(super) fn report<'a>(args: &RunArgs, scope: Scope) -> Box<dyn Report<'a> + '
     Box::new(Terminal::new(detail, planned))
 }
 
-/// The variant whose story is told.
+/// The variant whose story is printed.
 struct Chosen<'a> {
     position: usize,
     scenario: &'a Scenario,
@@ -98,13 +98,13 @@ struct Chosen<'a> {
 /// The results so far.
 struct Terminal<'a> {
     detail: Detail,
-    /// How many runs there will be, if that is known.
+    /// The number of runs, if it is known.
     planned: Option<usize>,
     shown: usize,
     failures: Vec<Row<'a>>,
     skipped: Vec<String>,
     slowest: Vec<(Duration, String)>,
-    /// Of several variants, the one whose story is told in the end: by position.
+    /// The one of several variants whose story is printed in the end.
     chosen: Option<Chosen<'a>>,
     repetitions: BTreeMap<usize, (&'a Scenario, Repetitions)>,
 }
@@ -123,7 +123,7 @@ impl<'a> Terminal<'a> {
         }
     }
 
-    /// Whether the story of that scenario may be told, now or in the end.
+    /// Whether the story of that scenario may be printed, now or in the end.
     fn tells_story(&self, position: usize, bad: bool) -> bool {
         match self.detail.stories {
             Stories::None => false,
@@ -132,8 +132,7 @@ impl<'a> Terminal<'a> {
         }
     }
 
-    /// Tells the story of a run, or keeps it in mind: of several variants, the first one that failed has the story that
-    /// is asked for.
+    /// Prints the story of a run, or keeps it: of several variants, the first failing one is chosen in the end.
     fn tell(&mut self, printer: &mut Printer, row: &Row<'a>) {
         let bad = row.is_bad();
         if !self.tells_story(row.position, bad) {
@@ -152,7 +151,7 @@ impl<'a> Terminal<'a> {
         show_story(printer, row.scenario, row.recording.as_deref(), self.detail.length());
     }
 
-    /// Of several failing runs of a scenario the first is shown.
+    /// Only the first failing run of a scenario is shown.
     fn keep_failure(&mut self, row: &Row<'a>) {
         if self.failures.iter().all(|other| other.position != row.position) {
             self.failures.push(Row { recording: None, ..row.clone() });
@@ -240,7 +239,7 @@ impl<'a> Report<'a> for Terminal<'a> {
             printer.line(&text::printable(line));
         }
         if self.detail.quiet {
-            // Nothing said would mean that all is as it was reviewed.
+            // Silence would mean that everything matches the reviewed snapshots.
             if ending.totals.without_snapshot && ending.totals.passed > 0 {
                 printer.line(&ending.totals.line(ending.took, style));
             }

@@ -47,7 +47,7 @@ impl NftClient {
     pub fn add_filter(&mut self, filter: &Filter) -> Result<(), NetlinkError> {
         let far = filter.min_payload.is_some_and(|least| least > SAFE_PAYLOAD);
         let hint = if far {
-            format!(" (older kernels look at {SAFE_PAYLOAD} bytes of a payload only)")
+            format!(" (older kernels only look at the first {SAFE_PAYLOAD} bytes of a payload)")
         } else {
             String::new()
         };
@@ -107,7 +107,8 @@ impl NftClient {
     fn verify(&mut self, program: &Program, hook: Hook) -> Result<(), Cause> {
         let found = self.base_chain(&program.match_chain)?;
         if found != Some(hook) {
-            return Err(Cause::Different(format!("hook {found:?} instead of {hook:?}")));
+            let found = found.map_or_else(|| "no hook".to_owned(), |found| found.to_string());
+            return Err(Cause::Different(format!("{found} instead of {hook}")));
         }
         let matches = self.rules(&program.match_chain)?;
         compare(&program.matches, &matches)?;
@@ -133,7 +134,10 @@ impl NftClient {
         });
         match (counters.next(), counters.next()) {
             (Some(packets), None) => Ok(packets),
-            _ => Err(Cause::Different(format!("chain {action_chain} has not one counter: {rules:?}"))),
+            (found, _) => {
+                let found = if found.is_some() { "several counters" } else { "no counter" };
+                Err(Cause::Different(format!("chain {action_chain} has {found} instead of one")))
+            }
         }
     }
 
@@ -265,6 +269,11 @@ fn parse(mut bytes: &[u8]) -> Result<Vec<NetlinkMessage<NftMessage>>, Cause> {
     Ok(messages)
 }
 
+/// A rule in words, for errors.
+fn words(rule: &[Expression]) -> String {
+    rule.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
 /// Whether these rules are what the kernel shows.
 fn compare(given: &[Vec<Expression>], shown: &[Vec<Expression>]) -> Result<(), Cause> {
     if given.len() != shown.len() {
@@ -273,7 +282,7 @@ fn compare(given: &[Vec<Expression>], shown: &[Vec<Expression>]) -> Result<(), C
     for (given, shown) in given.iter().zip(shown) {
         let same = given.len() == shown.len() && given.iter().zip(shown).all(|(given, shown)| given.is_shown_as(shown));
         if !same {
-            return Err(Cause::Different(format!("rule {shown:?} instead of {given:?}")));
+            return Err(Cause::Different(format!("rule `{}` instead of `{}`", words(shown), words(given))));
         }
     }
     Ok(())

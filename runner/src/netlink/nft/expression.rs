@@ -4,6 +4,8 @@
 //!
 //! Every [`Expression`] uses the one register [`REGISTER`]: it either fills it or consumes it.
 
+use std::fmt;
+
 use netlink_packet_core::DecodeError;
 
 use crate::netlink::attribute::{Attribute, attributes, hex};
@@ -159,6 +161,14 @@ impl Expression {
     }
 }
 
+/// Its name, and its attributes in hexadecimal.
+impl fmt::Display for Expression {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (name, data) = self.parts();
+        write!(f, "{name} {}", hex(&data.to_bytes()))
+    }
+}
+
 fn verdict(verdict: &Attributes) -> Attributes {
     let data = Attributes::new().nested(DATA_VERDICT, verdict);
     Attributes::new().u32(1, VERDICT_REGISTER).nested(2, &data)
@@ -214,7 +224,7 @@ impl<'a> Fields<'a> {
             "counter" => self.counter(),
             "reject" => self.reject(),
             "immediate" => self.is(1, VERDICT_REGISTER)?.verdict(),
-            _ => Err(DecodeError::from("not one that is used here")),
+            _ => Err(DecodeError::from("not one that mptcplab uses")),
         }
     }
 
@@ -318,6 +328,12 @@ mod tests {
         3800018008000100636d70002c0002800800010000000001080002000000000018000380140001006574683000000000000000000000\
         0000\
         300001800e000100696d6d6564696174650000001c0002800800010000000000100002800c0002800800010000000000";
+
+    #[test]
+    fn errors_show_names_and_attributes() {
+        let shown = Expression::TcpOptionReset { kind: 30 }.to_string();
+        assert_eq!(shown, "exthdr 050002001e0000000800060000000001");
+    }
 
     #[test]
     fn a_rule_is_encoded_as_nft_does() {

@@ -1,6 +1,8 @@
 //! Messages of `NFNL_SUBSYS_NFTABLES`: a netlink header, `struct nfgenmsg` (family, version, resource id in network
 //! byte order), attributes (`include/uapi/linux/netfilter/nfnetlink.h`, `nf_tables.h`).
 
+use std::fmt;
+
 use netlink_packet_core::{
     DecodeError, DefaultNla, Emitable, NLA_F_NESTED, NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL,
     NLM_F_REQUEST, NetlinkDeserializable, NetlinkHeader, NetlinkMessage, NetlinkPayload, NetlinkSerializable,
@@ -44,6 +46,12 @@ pub(super) struct Hook {
     pub(super) number: u32,
     /// The chain with the lowest comes first.
     pub(super) priority: i32,
+}
+
+impl fmt::Display for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "hook {} with priority {}", self.number, self.priority)
+    }
 }
 
 /// A list of attributes in its netlink form.

@@ -31,19 +31,19 @@ const OPTIONS_MAX: usize = 10;
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum FilterError {
     /// The kernel would cut it off, or take nothing for something.
-    #[error("a filter's name has 1 to {NAME_MAX} bytes, and no NUL among them")]
+    #[error("a filter name must have 1 to {NAME_MAX} bytes, none of them NUL")]
     Name,
     /// See `dev_valid_name` (`net/core/dev.c`).
-    #[error("`{0}` can't be the name of a device: 1 to 15 bytes, and no NUL among them")]
+    #[error("`{0}` is not a valid device name; expected 1 to 15 bytes, none of them NUL")]
     Device(String),
     /// No packet is both.
     #[error("no segment goes from {from} to {to}: one is IPv4, the other is IPv6")]
     Families { from: IpAddr, to: IpAddr },
     /// Four bits.
-    #[error("there is no MPTCP option of subtype {0}: subtypes go from 0 to 15")]
+    #[error("unknown MPTCP subtype {0}; expected 0 to 15")]
     Subtype(u8),
     /// Counted from 1.
-    #[error("the first segment that matches is number 1, there is no number 0")]
+    #[error("no matching segment has number 0; they are numbered from 1")]
     Nth,
 }
 

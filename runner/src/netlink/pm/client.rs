@@ -312,7 +312,10 @@ async fn collect(
             NetlinkPayload::Done(done) => {
                 return Refusal::from_done(&done).map_or(Ok(replies), |no| Err(Cause::Refused(no)));
             }
-            other => return Err(Cause::Undecodable(format!("unexpected {other:?}"))),
+            _ => {
+                let kind = answer.header.message_type;
+                return Err(Cause::Undecodable(format!("unexpected message of type {kind}")));
+            }
         }
     }
     Err(Cause::Unacknowledged)

@@ -26,8 +26,8 @@ use crate::testbed::{Home, Node, Testbed, build};
 const EACH: Duration = Duration::from_millis(2);
 
 /// What is said of a listener.
-const SOMEBODY: &str = "somebody on this machine listens to path-manager events: `ip mptcp monitor`, mptcpd, or an \
-                        mptcplab in another container?";
+const SOMEBODY: &str = "another process on this machine listens to path-manager events: `ip mptcp monitor`, mptcpd, \
+                        or mptcplab in another container?";
 
 /// A connection that is made to find out.
 pub(super) struct Listeners {
@@ -117,7 +117,7 @@ pub async fn watch_listeners(home: &Arc<Home>, looked: impl FnOnce(), over: &Ato
         None => Ok(()),
         Some((first, last)) => {
             let (first, last) = (crate::text::measured(first), crate::text::measured(last));
-            Err(format!("{SOMEBODY} (seen from {first} to {last} after the watch began)"))
+            Err(format!("{SOMEBODY} (observed from {first} to {last} after the watch began)"))
         }
     }
 }

@@ -81,7 +81,11 @@ fn tbf(node: &Node) -> Result<(), String> {
     text(node.route().request(Request::set_rate(LOOPBACK, "lo", bucket)))?;
     let queues = text(node.route().queues())?;
     let rate = queues.iter().find(|queue| queue.index == LOOPBACK).and_then(|queue| queue.rate);
-    if rate == Some(bucket.bits_per_second()) { Ok(()) } else { Err(format!("the rate was set, but reads {rate:?}")) }
+    match rate {
+        Some(rate) if rate == bucket.bits_per_second() => Ok(()),
+        Some(rate) => Err(format!("the kernel accepted the rate, but it reads {rate} bit/s")),
+        None => Err("the kernel accepted the rate, but shows none".to_owned()),
+    }
 }
 
 fn counter(node: &Node, name: &str) -> Result<(), String> {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::errno::errno_symbol;
 use crate::mptcp::{Endpoint, EndpointFlags, EventKind, IPPROTO_MPTCP};
 use crate::netlink::events::{EventSocket, Received};
 use crate::netlink::pm::PmClient;
@@ -28,10 +29,11 @@ pub(super) fn socket(node: &Node, domain: Domain) -> Result<Socket, String> {
     let made = text(node.run(|| Socket::new(domain, Type::STREAM, Some(Protocol::from(IPPROTO_MPTCP)))))?;
     made.map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
         Some(errno @ (Errno::EPROTONOSUPPORT | Errno::EINVAL)) => {
-            format!("this kernel is built without MPTCP (socket: {errno:?}); it needs CONFIG_MPTCP")
+            let errno = errno_symbol(errno as i32);
+            format!("this kernel is built without MPTCP (socket: {errno}); it needs CONFIG_MPTCP")
         }
-        Some(errno @ Errno::ENOPROTOOPT) => format!("MPTCP is switched off (socket: {errno:?}): net.mptcp.enabled=0"),
-        _ => format!("no MPTCP socket can be opened: {error}"),
+        Some(Errno::ENOPROTOOPT) => "MPTCP is disabled (socket: ENOPROTOOPT): net.mptcp.enabled=0".to_owned(),
+        _ => format!("can't open an MPTCP socket: {error}"),
     })
 }
 
@@ -63,7 +65,7 @@ pub(super) fn listener_events(node: &Node) -> Result<(), String> {
     if text(events.drain())?.iter().any(|reception| told(&reception.what)) {
         Ok(())
     } else {
-        Err("this kernel has no events of listening sockets".to_owned())
+        Err("this kernel sends no events of listening sockets".to_owned())
     }
 }
 
@@ -87,7 +89,7 @@ pub(super) async fn token_dump(node: &Node) -> Result<(), String> {
     text(path_manager.add_endpoint(&endpoint).await)?;
     text(path_manager.get_endpoint(1, None).await)?;
     match path_manager.get_endpoint(1, Some(NO_TOKEN)).await {
-        Ok(_) => Err("this kernel doesn't heed the token in GET_ADDR".to_owned()),
+        Ok(_) => Err("this kernel ignores the token in GET_ADDR".to_owned()),
         Err(error) if error.refusal().is_some() => Ok(()),
         Err(error) => Err(error.to_string()),
     }
@@ -146,7 +148,7 @@ pub(super) fn connect(node: &Node, domain: Domain) -> Result<[Socket; 3], String
         exchange(&mut server, &mut client)?;
         Ok(server)
     };
-    let server = connect().map_err(|error: std::io::Error| format!("no connection on lo: {error}"))?;
+    let server = connect().map_err(|error: std::io::Error| format!("can't connect on lo: {error}"))?;
     Ok([listener, client, server])
 }
 

@@ -27,10 +27,12 @@ pub(super) async fn endpoint_errnos(node: &Node) -> Result<(), String> {
     let endpoint = Endpoint { id: None, ..endpoint(FIRST, EndpointFlags::SUBFLOW) };
     text(path_manager.add_endpoint(&endpoint).await)?;
     match path_manager.add_endpoint(&endpoint).await {
-        Ok(()) => Err("this kernel takes the same endpoint twice".to_owned()),
+        Ok(()) => Err("this kernel accepts the same endpoint twice".to_owned()),
         Err(error) => match error.refusal() {
             Some(refusal) if Errno::from_raw(refusal.errno) == Errno::EEXIST => Ok(()),
-            Some(refusal) => Err(format!("this kernel refuses a known endpoint with {}", refusal.symbol())),
+            Some(refusal) => {
+                Err(format!("this kernel refuses a duplicate endpoint with {} instead of EEXIST", refusal.symbol()))
+            }
             None => Err(error.to_string()),
         },
     }
@@ -43,7 +45,7 @@ pub(super) async fn fullmesh_once(node: &Node) -> Result<(), String> {
     let info = subflows_from(node, &[(FIRST, mesh), (SECOND, mesh), (LAST, EndpointFlags::SUBFLOW)]).await?;
     match info.subflows {
         3 => Ok(()),
-        number => Err(format!("from 3 endpoints, this kernel opens {number} subflows to the same address")),
+        number => Err(format!("this kernel opens {number} subflows from 3 endpoints to one address, instead of 3")),
     }
 }
 
@@ -54,8 +56,11 @@ pub(super) async fn family_rules(node: &Node) -> Result<(), String> {
     let info = subflows_from(node, &[(other, EndpointFlags::SUBFLOW), (LAST, EndpointFlags::SUBFLOW)]).await?;
     match (info.subflows, info.local_addr_used) {
         (1, Some(2)) => Ok(()),
-        (1, Some(1)) => Err("this kernel looks at the families of the endpoints and the socket only".to_owned()),
-        other => Err(format!("subflows and used endpoints are {other:?}, which is no known behaviour")),
+        (1, Some(1)) => Err("this kernel compares only the families of the endpoint and the socket".to_owned()),
+        (subflows, used) => {
+            let used = used.map_or_else(|| "an unknown number".to_owned(), |used| used.to_string());
+            Err(format!("expected 1 subflow and 1 or 2 endpoints in use, got {subflows} and {used}"))
+        }
     }
 }
 
@@ -90,7 +95,7 @@ pub(super) async fn subflow_device(node: &Node) -> Result<(), String> {
     match wait_for(&mut events, is_last).await?.dev {
         Some(_) => Ok(()),
         None => {
-            Err("this kernel binds a subflow to the device of the endpoint with its id, not to the given one"
+            Err("this kernel binds a subflow to the device of the endpoint with its address ID, not to the requested device"
                 .to_owned())
         }
     }

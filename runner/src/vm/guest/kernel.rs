@@ -14,7 +14,7 @@ use crate::vm::places::MODULES;
 /// Mounts what a run reads.
 pub(super) fn mount_all() -> Result<(), String> {
     for (kind, target) in [("proc", "/proc"), ("sysfs", "/sys"), ("devtmpfs", "/dev")] {
-        files::kernel::make_folder(target).map_err(|error| format!("can't make {target}: {error}"))?;
+        files::kernel::make_folder(target).map_err(|error| format!("can't create {target}: {error}"))?;
         mount(Some(kind), target, Some(kind), MsFlags::empty(), None::<&str>)
             .map_err(|errno| format!("can't mount {kind} on {target}: {errno}"))?;
     }
@@ -59,7 +59,7 @@ impl Module {
         match loaded {
             // Somebody was faster, the kernel itself; or there is no such hardware, says crc32c_intel.
             Ok(()) | Err(Errno::EEXIST | Errno::ENODEV) => Ok(()),
-            Err(errno) => Err(format!("can't load the module {}: {errno}; the kernel's log says more", self.name())),
+            Err(errno) => Err(format!("can't load module {}: {errno}; see the kernel log", self.name())),
         }
     }
 }

@@ -28,11 +28,11 @@ impl Worker {
         let answer = match serde_json::from_slice::<Question>(question) {
             // The first process must live: with it goes the machine.
             Ok(question) => catch_unwind(AssertUnwindSafe(|| self.carry_out(question)))
-                .unwrap_or_else(|_| Err("mptcplab itself failed in the guest: this is a defect of mptcplab".to_owned()))
+                .unwrap_or_else(|_| Err("mptcplab panicked in the guest: this is a bug in mptcplab".to_owned()))
                 .unwrap_or_else(Answer::Trouble),
-            Err(error) => Answer::Trouble(format!("the guest doesn't understand the host: {error}")),
+            Err(error) => Answer::Trouble(format!("the guest can't decode the host's question: {error}")),
         };
-        serde_json::to_vec(&answer).unwrap_or_else(|error| trouble(&format!("the answer can't be sent: {error}")))
+        serde_json::to_vec(&answer).unwrap_or_else(|error| trouble(&format!("can't encode the answer: {error}")))
     }
 
     /// Made when it is needed first.
@@ -68,7 +68,8 @@ impl Worker {
             Question::Crash => {
                 // There is no answer to it.
                 let written = crate::files::kernel::write("/proc/sysrq-trigger", "c");
-                return Err(format!("the kernel can't be made to panic: {written:?}"));
+                let why = written.err().map_or_else(|| "it ignored sysrq `c`".to_owned(), |error| error.to_string());
+                return Err(format!("can't panic the kernel by /proc/sysrq-trigger: {why}"));
             }
             Question::LateTrouble => {
                 Answer::LateTrouble(session.late_trouble().iter().map(ToString::to_string).collect())

@@ -185,7 +185,7 @@ pub async fn a_device_without_a_name_is_not_asked_for() -> Completion {
     let error = client.add_endpoint(&endpoint).await.unwrap_err();
     assert_eq!(
         error.to_string(),
-        "add endpoint 10.0.1.1 subflow dev eth9 in here: there is no device eth9 here, only: lo"
+        "add endpoint 10.0.1.1 subflow dev eth9 in here: no device eth9; expected one of: lo"
     );
     assert_eq!(client.dump_endpoints(None).await.unwrap(), []);
     Completion::Completed

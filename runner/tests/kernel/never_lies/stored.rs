@@ -80,7 +80,7 @@ fn half(workshop: &Workshop) -> Result<(), Failed> {
     let text = fs::read_to_string(&recording)?;
     let line_end = text[..text.len() / 2].rfind('\n').ok_or("a recording of one line")?;
     for (length, code, words) in
-        [(line_end + 1, 3, "cut off"), (line_end - 3, 2, "is no recording"), (0, 2, "is empty")]
+        [(line_end + 1, 3, "cut off"), (line_end - 3, 2, "is not a valid recording"), (0, 2, "is empty")]
     {
         fs::write(&recording, &text.as_bytes()[..length])?;
         let output = mptcplab(&["judge"], &recording, None)?;

@@ -148,7 +148,7 @@ pub fn what_is_forbidden_is_said_first(_: &Arc<Home>) -> Result<Completion, Fail
     let output = Command::new(env::current_exe()?).env(ROLE, "forbid").output()?;
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),
-        "no more user namespaces are allowed here (user.max_user_namespaces)\n\
+        "the limit on user namespaces is reached (user.max_user_namespaces)\n\
          (unshare(CLONE_NEWUSER): ENOSPC: No space left on device)\n\
          run mptcplab as root, or allow it until the next boot: sudo sysctl -w user.max_user_namespaces=10000\n",
         "{}",

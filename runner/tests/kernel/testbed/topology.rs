@@ -137,7 +137,7 @@ pub fn a_link_goes_down_and_up(home: &Arc<Home>) -> Result<Completion, Failed> {
     testbed.set_link("client", "lo", true)?;
     assert_eq!(
         complaint(testbed.set_link("client", "eth9", true)),
-        "look for eth9 in client: there is no device eth9 here, only: lo, eth1, eth2"
+        "look for eth9 in client: no device eth9; expected one of: lo, eth1, eth2"
     );
     Ok(Completion::Completed)
 }
@@ -236,13 +236,10 @@ pub fn refusals_have_the_kernels_words(home: &Arc<Home>) -> Result<Completion, F
     );
     setup.pop();
     setup.push(Setup::Rate { namespace: "client".into(), device: "eth1".into(), rate: 7 });
-    assert_eq!(
-        complaint(try_build(home, &setup, 0)),
-        "limit eth1 in client to 7 bit/s: the least that can be set is 8 bit/s"
-    );
+    assert_eq!(complaint(try_build(home, &setup, 0)), "limit eth1 in client to 7 bit/s: the minimum is 8 bit/s");
     setup.pop();
     setup.push(add_address("nowhere", "eth1", "10.0.1.9/24"));
-    assert_eq!(complaint(try_build(home, &setup, 0)), "there is no namespace nowhere, only: client, server");
+    assert_eq!(complaint(try_build(home, &setup, 0)), "no namespace nowhere; expected one of: client, server");
     setup.pop();
     setup.push(link("eth1", 7, ["client", "server"], None));
     let error = try_build(home, &setup, 0).unwrap_err();
