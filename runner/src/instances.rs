@@ -1,11 +1,12 @@
-//! Who may use this machine at the same time: a run that needs the whole of it waits for all others, those of other
-//! mptcplabs included, and they for it ([`Machine`]). Nobody else has to heed who is `alone`.
+//! Which runs may use this machine at the same time: an exclusive run waits for all others, also those of other
+//! mptcplab processes, and they wait for it ([`Machine`]). No other module deals with exclusive runs.
 //!
-//! That somebody listens to path-manager events is true for the whole machine, and each of our runs listens. So there is a
-//! lock that all instances know, without a file of ours that could be left behind or be in a wrong place: flock(2) on files
-//! that every user may open, and that are the same for all who share `/proc`. The kernel takes it away with the process.
+//! Listening to path-manager events affects the whole machine, and each run of mptcplab listens. So all instances share
+//! a lock that needs no file of its own, which could be left behind or be in the wrong place: flock(2) on files that
+//! every user may open, and that are the same for all processes that share `/proc`. The kernel releases it with the
+//! process.
 //!
-//! Processes with another `/proc`, those in other containers, don't know of it. What they do is seen by
+//! Processes with another `/proc`, such as those in other containers, don't see it. Their listeners are detected by
 //! [`crate::testbed::probe::watch_listeners`].
 
 use std::fs::File;
@@ -18,16 +19,18 @@ use nix::fcntl::{Flock, FlockArg};
 
 use crate::engine;
 
-/// Held shared by each run, and alone by one that needs the machine.
+/// Held shared by each run, exclusively by an exclusive one.
 const ROOM: &str = "/proc/version";
 
-/// Whoever wants in goes through here: one that waits for the room to be empty holds it, so that it will be.
+/// The entrance for all runs: an exclusive run holds it while it waits for the room to empty, so that nobody else
+/// enters.
 const DOOR: &str = "/proc/filesystems";
 
-/// How often a lock that others have is tried. flock(2) could wait itself, but not with an end.
+/// The interval between attempts to get a lock. flock(2) could wait itself, but not with a timeout.
 const AGAIN: Duration = Duration::from_millis(10);
 
-/// The machine as this process sees it: its own runs keep each other out even where the locks of all instances don't work.
+/// The machine as this process sees it: its own runs exclude each other even where the locks between processes don't
+/// work.
 #[derive(Debug, Default)]
 pub struct Machine(RwLock<()>);
 
@@ -46,7 +49,7 @@ enum Here<'a> {
     Together(RwLockReadGuard<'a, ()>),
 }
 
-/// Others kept the machine for too long, or for longer than the run is wanted.
+/// Other processes held the machine for too long, or until the run was aborted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Busy(pub Duration);
 
@@ -60,14 +63,14 @@ impl std::fmt::Display for Busy {
 impl std::error::Error for Busy {}
 
 impl Machine {
-    /// `alone`: as soon as no other run is on. Otherwise among others, as soon as nobody needs the machine for itself. Runs of
-    /// this process are waited for without an end, those of others for `most`.
+    /// Enters the machine. With `alone`, waits until no other run is active; otherwise until no exclusive run is. Waits
+    /// for runs of this process without a timeout, and for those of others for `most`.
     ///
     /// # Errors
     ///
     /// [`Busy`]
     pub fn enter(&self, alone: bool, most: Duration) -> Result<Place<'_>, Busy> {
-        // A run that panicked has left nothing behind that matters here.
+        // A run that panicked has left nothing relevant behind.
         let here = if alone {
             Here::Alone(self.0.write().unwrap_or_else(PoisonError::into_inner))
         } else {
@@ -80,10 +83,10 @@ impl Machine {
     }
 }
 
-/// The time is over.
+/// The timeout has passed.
 struct TooLong;
 
-/// `None` where there is no such file, or no such lock: then there is nothing to wait for.
+/// `None` if there is no such file, or no such lock: then there is nothing to wait for.
 #[expect(
     clippy::disallowed_methods,
     reason = "flock(2) has no time-out, and a file below /proc is nothing to read here"

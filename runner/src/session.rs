@@ -1,4 +1,4 @@
-//! A session: what runs of scenarios share. The home namespace, what this kernel was found to have, and its log.
+//! A session: what runs of scenarios share, that is, the home namespace, the probed features, and the kernel log.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroU32;
@@ -22,12 +22,12 @@ use crate::scenario::model::{Feature, Scenario};
 use crate::testbed::probe::{Availability, probe, watch_listeners};
 use crate::testbed::{Home, NamespaceError};
 
-/// How long other mptcplabs on this machine are waited for. Their longest runs take some minutes.
+/// How long to wait for other mptcplab processes on this machine. Their longest runs take some minutes.
 const OTHERS: Duration = Duration::from_secs(600);
 
-/// Runs scenarios, from as many threads at the same time as one likes.
+/// Runs scenarios, from any number of threads.
 ///
-/// The privileges must have been entered before, while the process had a single thread
+/// The privileges must have been acquired before, while the process had a single thread
 /// ([`crate::sys::privilege::enter`]).
 #[derive(Debug)]
 pub struct Session {
@@ -39,16 +39,16 @@ pub struct Session {
     processors: Arc<Processors>,
 }
 
-/// The kernel's log since the session began.
+/// The kernel log since the session began.
 #[derive(Debug)]
 struct Log {
     log: KernelLog,
-    /// Troubles that a run has in its recording.
+    /// Problems that are already in the recording of a run.
     told: HashSet<LogLine>,
 }
 
 impl Session {
-    /// Makes the home namespace.
+    /// Creates the home namespace.
     pub fn open() -> Result<Self, NamespaceError> {
         let log = KernelLog::open().map(|log| Mutex::new(Log { log, told: HashSet::new() }));
         Ok(Self {
@@ -61,13 +61,12 @@ impl Session {
         })
     }
 
-    /// Everything may take so many times as long: deadlines, and the periods in which nothing may come. 1 unless it is
-    /// set; it is set once.
+    /// Sets the timeout scale, which multiplies deadlines and quiet periods. It is 1 unless set, and can be set once.
     pub fn set_patience(&self, factor: NonZeroU32) {
         let _ = self.patience.set(factor);
     }
 
-    /// Whether the kernel's log is watched, and why not.
+    /// Whether the kernel log is watched, and if not, why.
     pub fn kernel_log(&self) -> Availability {
         match &self.log {
             Ok(_) => Availability::Yes,
@@ -75,26 +74,26 @@ impl Session {
         }
     }
 
-    /// What the kernel has said since the last call about problems of its own while nothing ran: a namespace may be
-    /// taken down after its run is over.
+    /// The problems that the kernel reported since the last call while nothing ran: a namespace may be taken down after
+    /// its run.
     pub fn late_trouble(&self) -> Vec<LogLine> {
         let Ok(log) = &self.log else { return Vec::new() };
         let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-        // A log that can't be read any more says no more than one that can't be opened.
+        // A log that can't be read any more counts like one that can't be opened.
         let lines = log.log.drain().unwrap_or_default().lines;
         lines.into_iter().filter(|line| line.trouble().is_some() && !log.told.contains(line)).collect()
     }
 
-    /// What this kernel has of these features. Each one is tried once in a session.
+    /// Which of these features this kernel has. Each one is probed once in a session.
     pub fn features(&self, wanted: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, String> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        // True at one moment only, and never while a run of ours is on.
+        // This depends on the moment, and is never true while a run of ours is active.
         let moment = Feature::NoEventListener;
         known.remove(&moment);
         let unknown: BTreeSet<Feature> =
             wanted.iter().filter(|feature| !known.contains_key(feature)).cloned().collect();
         if !unknown.is_empty() {
-            // Probes listen, too. Others that don't go away are as good a reason to find somebody.
+            // Probes listen, too. If other processes don't finish, the probe finds them listening.
             let _place = self.machine.enter(unknown.contains(&moment), OTHERS);
             known.extend(self.at_home(|| self.probe(&unknown))??);
         }
@@ -107,7 +106,7 @@ impl Session {
         LocalSet::new().block_on(&runtime, probe(&self.home, features)).map_err(|error| error.to_string())
     }
 
-    /// Runs a scenario and judges it. What the kernel lacks for it is the reason to skip it.
+    /// Runs a scenario and judges it. It is skipped if the kernel lacks a feature that it requires.
     pub fn verdict(&self, scenario: &Scenario) -> Result<Verdict, String> {
         let features = self.features(&wanted(scenario))?;
         if let Some(reason) = lacking(scenario, &features) {
@@ -121,7 +120,7 @@ impl Session {
         self.run(scenario).map(|run| run.recording)
     }
 
-    /// Runs a scenario, without judging it, and keeps everything that the run has left behind.
+    /// Runs a scenario, without judging it, and returns everything that it observed.
     pub fn run(&self, scenario: &Scenario) -> Result<Run, String> {
         if engine::abandoned() {
             return Err(engine::INTERRUPTED.to_owned());
@@ -145,7 +144,7 @@ impl Session {
         Ok(run)
     }
 
-    /// What this kernel has of everything that a scenario depends on, in whatever way.
+    /// Which features this kernel has, of all that the scenario depends on.
     fn surroundings(&self, scenario: &Scenario) -> Result<Surroundings, String> {
         let asked = scenario.requires.iter().chain(&scenario.gates.asked).cloned();
         let userspace = scenario.world.namespaces.iter().any(|namespace| namespace.userspace_path_manager);
@@ -159,8 +158,8 @@ impl Session {
         Ok(kernel)
     }
 
-    /// Runs while it is watched that nobody listens to path-manager events: another process may begin to at any moment,
-    /// and what the kernel did then says nothing about the scenario.
+    /// Runs while watching for other listeners to path-manager events: another process may start to listen at any
+    /// moment, and then the kernel's behaviour says nothing about the scenario.
     fn unheard(&self, run: impl FnOnce() -> Result<Run, String>) -> Result<Run, String> {
         let over = AtomicBool::new(false);
         let (tell, begun) = mpsc::channel();
@@ -169,12 +168,12 @@ impl Session {
                 let runtime = Builder::new_current_thread().enable_all().build();
                 let runtime = runtime.map_err(|error| format!("can't start the event loop: {error}"))?;
                 let begun = move || {
-                    // Who waits for it is there until it comes.
+                    // The receiver waits until this arrives.
                     let _ = tell.send(());
                 };
                 self.at_home(|| LocalSet::new().block_on(&runtime, watch_listeners(&self.home, begun, &over)))?
             });
-            // It has ended already if there is nothing to hear.
+            // If nothing arrives, the watch has already ended.
             let run = begun.recv().is_ok().then(run);
             over.store(true, Ordering::Release);
             let watched = watch.join().unwrap_or_else(|_| Err("the watch for event listeners failed".to_owned()));
@@ -183,7 +182,7 @@ impl Session {
         })
     }
 
-    /// On a thread of its own that lives in the home namespace: the caller's stays where it is.
+    /// Runs `work` on a new thread in the home namespace; the calling thread stays where it is.
     fn at_home<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, String> {
         let _at_work = engine::AtWork::unless_abandoned().ok_or_else(|| engine::INTERRUPTED.to_owned())?;
         thread::scope(|scope| {
@@ -197,13 +196,13 @@ impl Session {
     }
 }
 
-/// The features that a scenario can't do without: those that it asks for, and MPTCP.
+/// The features that a scenario requires: those that it names, and MPTCP.
 pub fn wanted(scenario: &Scenario) -> BTreeSet<Feature> {
     scenario.requires.iter().cloned().chain([Feature::Mptcp]).collect()
 }
 
-/// Which of the [`wanted`] features are missing and why, in words; `None` if all are there. A feature that was not
-/// probed is missing.
+/// Which of the [`wanted`] features are missing, and why; `None` if none is. A feature that was not probed counts as
+/// missing.
 pub fn lacking(scenario: &Scenario, features: &BTreeMap<Feature, Availability>) -> Option<String> {
     let missing: Vec<String> = wanted(scenario)
         .iter()
@@ -212,7 +211,7 @@ pub fn lacking(scenario: &Scenario, features: &BTreeMap<Feature, Availability>) 
     (!missing.is_empty()).then(|| format!("needs {}", missing.join("; ")))
 }
 
-/// Why a feature is missing; `None` if it is there.
+/// Why a feature is missing; `None` if it isn't.
 pub fn missing(feature: &Feature, features: &BTreeMap<Feature, Availability>) -> Option<String> {
     match features.get(feature) {
         Some(Availability::Yes) => None,
@@ -221,8 +220,8 @@ pub fn missing(feature: &Feature, features: &BTreeMap<Feature, Availability>) ->
     }
 }
 
-/// A scenario has some dozens of file descriptors, and the usual limit of 1024 is for programs that use select(2). Where
-/// it can't be raised, fewer scenarios fit in at the same time: those that don't say so.
+/// Raises the limit on file descriptors: a scenario needs some dozens, and the usual limit of 1024 is for programs that
+/// use select(2). If it can't be raised, fewer scenarios run at a time.
 pub fn raise_descriptor_limit() {
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE) {
         let _ = setrlimit(Resource::RLIMIT_NOFILE, most, most);

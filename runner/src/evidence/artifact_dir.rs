@@ -1,4 +1,4 @@
-//! The folder with a folder for each run that failed.
+//! The artifact directory: it has a folder for each failed run.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -12,13 +12,13 @@ use crate::files::Folder;
 use crate::recording;
 use crate::text;
 
-/// How many folders of the same name are numbered.
+/// Maximum number of folders with the same name.
 const MOST_ALIKE: usize = 10_000;
 
-/// Why evidence could not be kept.
+/// Why evidence could not be written.
 #[derive(Debug, Error)]
 pub enum EvidenceError {
-    /// A folder could not be made.
+    /// A folder could not be created.
     #[error("can't create the folder `{path}` for evidence: {source}")]
     Folder {
         /// The folder.
@@ -36,7 +36,7 @@ pub enum EvidenceError {
     },
 }
 
-/// Where evidence goes. Nothing is made before there is some.
+/// Where evidence goes. The folder is created with the first evidence.
 #[derive(Debug)]
 pub struct ArtifactDir {
     target: Option<PathBuf>,
@@ -44,7 +44,7 @@ pub struct ArtifactDir {
 }
 
 impl ArtifactDir {
-    /// Evidence goes to `target`, or without one to a new folder for temporary files.
+    /// Evidence goes to `target`, or without one to a new temporary folder.
     pub fn new(target: Option<PathBuf>) -> Self {
         Self { target, made: None }
     }
@@ -54,7 +54,7 @@ impl ArtifactDir {
         self.made.as_deref()
     }
 
-    /// Writes all that is known of a run. Returns its folder.
+    /// Writes the evidence of a run. Returns its folder.
     pub fn keep(&mut self, case: &Case<'_>) -> Result<PathBuf, EvidenceError> {
         let folder = new_folder(&self.root()?, &folder_name(case))?;
         for (name, content) in texts::files(case) {
@@ -95,7 +95,7 @@ fn folder_name(case: &Case<'_>) -> String {
     }
 }
 
-/// A folder that wasn't there before: what an earlier run has left is never touched.
+/// Creates a new folder: evidence of earlier runs is never touched.
 fn new_folder(root: &Path, name: &str) -> Result<Folder, EvidenceError> {
     let refused = |source| EvidenceError::Folder { path: root.join(name), source };
     let folder = Folder::open(root).map_err(refused)?;

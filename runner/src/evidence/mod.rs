@@ -1,9 +1,9 @@
-//! Evidence: everything that is known of a run that failed, as files in a folder of its own.
+//! Evidence: everything that is known of a failed run, as files in its own folder.
 //!
-//! A [`ArtifactDir`] is where such folders go; [`Case`] is what is known of a run. A folder has `failure.txt`, `story.txt`,
-//! `recording.jsonl` (for `mptcplab judge`), `canonical.txt` and how it differs from the snapshot, `counters.txt`,
-//! `sockets.txt`, `endpoints.txt`, `kernel-log.txt`, `plan.sh`, `versions.txt`, and for each namespace a pcapng file
-//! with its packets. What was not observed has no file.
+//! An [`ArtifactDir`] contains such folders; a [`Case`] is what is known of a run. A folder has `failure.txt`,
+//! `story.txt`, `recording.jsonl` (for `mptcplab judge`), `canonical.txt` and its difference from the snapshot,
+//! `counters.txt`, `sockets.txt`, `endpoints.txt`, `kernel-log.txt`, `plan.sh`, `versions.txt`, and for each namespace
+//! a pcapng file with its packets. Files without content are left out.
 
 mod artifact_dir;
 mod packets;
@@ -17,18 +17,18 @@ use crate::engine::Run;
 use crate::judge::Verdict;
 use crate::scenario::model::Scenario;
 
-/// A run that failed.
+/// A failed run.
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'a> {
-    /// What was run.
+    /// Its scenario.
     pub scenario: &'a Scenario,
-    /// What it came to.
+    /// Its verdict.
     pub verdict: &'a Verdict,
     /// How long it took.
     pub duration: Duration,
-    /// What it has left behind; `None` if there was no run.
+    /// What it observed; `None` if it didn't run.
     pub run: Option<&'a Run>,
-    /// Which run, from 1, of how many (if there is an end), if it is repeated.
+    /// For a repeated scenario: the number of the run, from 1, and the number of runs, if there is an end.
     pub repetition: Option<(usize, Option<usize>)>,
 }
 

@@ -1,4 +1,4 @@
-//! The packets of a namespace, for Wireshark and its kin.
+//! The packets of a namespace, for Wireshark and similar tools.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use crate::engine::NamespaceFrames;
 use crate::observe::pcapng::Writer;
 
-/// Writes a pcapng file with an interface for each device that a frame was captured on.
+/// Writes a pcapng file with an interface for each device with captured frames.
 pub(super) fn write(frames: &NamespaceFrames, out: impl Write) -> io::Result<()> {
     let mut writer = Writer::new(out)?;
     let mut interfaces = BTreeMap::new();

@@ -13,10 +13,10 @@ use crate::recording::{Moment, Observation, Recording};
 use crate::report::{self, RunReport, Style};
 use crate::text;
 
-/// Files are for editors and e-mails.
+/// Files have no colours: they are for editors and e-mails.
 const STYLE: Style = Style { colour: false, unicode: true };
 
-/// The files that there is something to say in: name and content.
+/// The files that have content: name and content.
 pub(super) fn files(case: &Case<'_>) -> Vec<(&'static str, String)> {
     let mut files = vec![
         ("failure.txt", failure(case)),
@@ -46,7 +46,7 @@ fn of_run(case: &Case<'_>, run: &Run) -> Vec<(&'static str, String)> {
     ]
 }
 
-/// The report, as it was printed.
+/// The report as it was printed.
 fn failure(case: &Case<'_>) -> String {
     let Case { scenario, verdict, duration, repetition, .. } = *case;
     let rates = case.run.map(|run| report::transfer_rates(&run.recording)).unwrap_or_default();
@@ -90,7 +90,7 @@ fn moment(moment: &Moment) -> String {
     }
 }
 
-/// What moved in each namespace since its counters were read first.
+/// Counters of each namespace that changed since they were first read.
 fn counters(recording: &Recording) -> String {
     let mut first: BTreeMap<&str, &BTreeMap<String, u64>> = BTreeMap::new();
     let mut text = String::new();
@@ -136,7 +136,7 @@ fn subflow_words(subflow: &SubflowState) -> String {
     )
 }
 
-/// All fields of one of the kernel's structures, by the kernel's names.
+/// All fields of a kernel structure, by the kernel's names.
 fn fields(structure: &impl serde::Serialize) -> String {
     match serde_json::to_value(structure) {
         Ok(serde_json::Value::Object(fields)) => {

@@ -1,12 +1,12 @@
-//! A digest that tells whether something changed: text of scenarios, kernel images, this program.
+//! A digest to detect changes: in the text of scenarios, kernel images, this program.
 
 use std::io::{self, Read as _};
 use std::path::Path;
 
 use super::open;
 
-/// The hash of Fowler, Noll and Vo, 64 bits (RFC 9923). It is the same on each machine and in each version, which the
-/// standard library doesn't promise of its own. Good for noticing change, not against somebody who wants to deceive.
+/// The 64-bit FNV hash (RFC 9923). It is the same on every machine and in every version, which the standard library
+/// doesn't promise for its own. It detects changes, but doesn't resist attacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Digest(u64);
 
@@ -21,7 +21,7 @@ impl Digest {
         Self(bytes.iter().fold(self.0, step))
     }
 
-    /// One of several parts: two lists of parts that are equal when put together still differ.
+    /// Adds one of several parts: two lists of parts differ even if their concatenations are equal.
     #[must_use]
     pub(crate) fn part(self, part: &[u8]) -> Self {
         self.bytes(&(part.len() as u64).to_le_bytes()).bytes(part)

@@ -1,4 +1,4 @@
-//! Writing and removing: beneath an open folder, through no symbolic link.
+//! Writing and removing: inside an open folder, never through symbolic links.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -17,12 +17,12 @@ use thiserror::Error;
 
 use super::read;
 
-/// The file that says: mptcplab made this folder, and may delete what is in it.
+/// The file that marks a folder as mptcplab's own, whose contents it may delete.
 pub(crate) const MARKER: &str = ".mptcplab";
 
 const MARKER_TEXT: &str = "mptcplab created this folder, and deletes its contents before it writes new results.\n";
 
-/// Why something is not written or not deleted.
+/// Why mptcplab refuses to write or delete something.
 #[derive(Debug, Error)]
 enum Refusal {
     #[error("`{0}` is a symbolic link; mptcplab doesn't write through links: remove it, or replace it with its target")]
@@ -41,7 +41,7 @@ impl From<Refusal> for io::Error {
     }
 }
 
-/// An open folder. Whatever its path leads to later, this one is written to.
+/// An open folder. Writes go to it, whatever its path leads to later.
 #[derive(Debug)]
 pub(crate) struct Folder {
     descriptor: OwnedFd,
@@ -49,36 +49,36 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Opens a folder by the path that somebody gave on purpose: links are followed.
+    /// Opens a folder by a path that the user gave: links are followed.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
         let path = if path == Path::new("") { Path::new(".") } else { path };
         let descriptor = open(path, FOLDER, Mode::empty())?;
         Ok(Self { descriptor, path: path.to_owned() })
     }
 
-    /// As [`Folder::open`], for a folder that is made if need be, with those above it.
+    /// As [`Folder::open`], but creates the folder and its parents if needed.
     pub(crate) fn create(path: &Path) -> io::Result<Self> {
         fs::create_dir_all(path)?;
         Self::open(path)
     }
 
-    /// Where it is, for messages.
+    /// Its path, for messages.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Opens a folder beneath this one.
+    /// Opens a folder inside this one.
     pub(crate) fn beneath(&self, path: &Path) -> io::Result<Self> {
         self.descend(path, false)
     }
 
-    /// As [`Folder::beneath`], for a folder that is made if need be.
+    /// As [`Folder::beneath`], but creates the folder if needed.
     pub(crate) fn make_beneath(&self, path: &Path) -> io::Result<Self> {
         self.descend(path, true)
     }
 
-    /// One component at a time, none of them a link: what `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS` of openat2(2) says,
-    /// on any kernel.
+    /// Opens one component at a time, none of which may be a link: like `RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS` of
+    /// openat2(2), but on any kernel.
     fn descend(&self, path: &Path, make: bool) -> io::Result<Self> {
         let mut folder = Self { descriptor: self.descriptor.try_clone()?, path: self.path.clone() };
         for component in path.components() {
@@ -102,13 +102,13 @@ impl Folder {
         let path = self.path.join(name);
         match openat(&self.descriptor, name, FOLDER | OFlag::O_NOFOLLOW, Mode::empty()) {
             Ok(descriptor) => Ok(Self { descriptor, path }),
-            // What open(2) says of a link with O_DIRECTORY is ENOTDIR.
+            // With O_DIRECTORY, open(2) fails with ENOTDIR for a link.
             Err(Errno::ENOTDIR | Errno::ELOOP) if self.is_link(name) => Err(Refusal::Link(path).into()),
             Err(errno) => Err(errno.into()),
         }
     }
 
-    /// Makes a folder that wasn't there before.
+    /// Creates a folder that must not exist yet.
     pub(crate) fn make_new(&self, name: &str) -> io::Result<Self> {
         let name = single(name)?;
         mkdirat(&self.descriptor, name, Mode::from_bits_truncate(0o777))?;
@@ -126,7 +126,7 @@ impl Folder {
     /// Reads a regular file of this folder.
     pub(crate) fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
         let name = single(name)?;
-        // Nothing else is opened; and without waiting, should it have become something else meanwhile.
+        // Nothing else is opened, and O_NONBLOCK prevents waiting if the file was replaced meanwhile.
         match self.stat(name) {
             Ok(stat) if kind(&stat) == SFlag::S_IFLNK => return Err(Refusal::Link(self.path.join(name)).into()),
             Ok(_) => {}
@@ -143,7 +143,7 @@ impl Folder {
         read::text(self.read(name, limit)?)
     }
 
-    /// Writes a file, whole or not at all. Only a regular file is replaced.
+    /// Writes a file, completely or not at all. Only a regular file is replaced.
     pub(crate) fn write(
         &self,
         name: &str,
@@ -153,7 +153,7 @@ impl Folder {
         let mode = self.replaceable(name)?;
         let (temporary, file) = self.temporary(name)?;
         if let Some(mode) = mode {
-            // Where it can't be kept, as on FAT, there is none to keep.
+            // File systems that can't set it, such as FAT, have none to keep.
             let _ = fchmod(&file, mode);
         }
         let mut out = BufWriter::new(file);
@@ -162,13 +162,13 @@ impl Folder {
             renameat(&self.descriptor, temporary.as_str(), &self.descriptor, name).map_err(io::Error::from)
         });
         if written.is_err() {
-            // Nobody else knows of it.
+            // No other process knows of it.
             let _ = unlinkat(&self.descriptor, temporary.as_str(), UnlinkatFlags::NoRemoveDir);
         }
         written
     }
 
-    /// Only what isn't there, or is a regular file, is written. Its permissions, if it is there.
+    /// Checks that the target doesn't exist or is a regular file, and returns its permissions if it exists.
     fn replaceable(&self, name: &OsStr) -> io::Result<Option<Mode>> {
         let stat = self.stat(name);
         match stat.map(|stat| kind(&stat)) {
@@ -181,12 +181,12 @@ impl Folder {
         }
     }
 
-    /// A new file beside the one that it is going to replace.
+    /// A new file beside the one that it will replace.
     fn temporary(&self, name: &OsStr) -> io::Result<(String, File)> {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         loop {
-            // The name's own digest keeps it short: names may be as long as the file system allows.
+            // The digest of the name keeps it short: names may be as long as the file system allows.
             let digest = crate::files::digest::Digest::new().bytes(name.as_bytes()).hex();
             let number = NUMBER.fetch_add(1, Ordering::Relaxed);
             let temporary = format!(".{digest}.{}-{number}.partial", std::process::id());
@@ -198,7 +198,7 @@ impl Folder {
         }
     }
 
-    /// Removes a file, or a link itself, if it is there.
+    /// Removes a file, or a link itself, if it exists.
     pub(crate) fn remove_file(&self, name: &str) -> io::Result<()> {
         match unlinkat(&self.descriptor, single(name)?, UnlinkatFlags::NoRemoveDir) {
             Ok(()) | Err(Errno::ENOENT) => Ok(()),
@@ -221,7 +221,7 @@ impl Folder {
         Ok(self.names()?.is_empty())
     }
 
-    /// Removes a folder with all that is in it, if it is there. Either it or this one must be mptcplab's own.
+    /// Removes a folder and its contents, if it exists. Either it or this one must be mptcplab's own.
     pub(crate) fn remove_tree(&self, name: &str) -> io::Result<()> {
         let name = single(name)?;
         match self.stat(name).map(|stat| kind(&stat)) {
@@ -239,8 +239,8 @@ impl Folder {
         Ok(unlinkat(&self.descriptor, name, UnlinkatFlags::RemoveDir)?)
     }
 
-    /// Removes all that is in this folder; of links, the links. The marker goes last: what is left of an attempt that
-    /// fails on the way can be removed by the next.
+    /// Removes the contents of this folder; links themselves, not their targets. The marker goes last, so that the next
+    /// attempt can remove what a failed one has left.
     fn empty(&self) -> io::Result<()> {
         let mut names = self.names()?;
         names.sort_by_key(|name| name == MARKER);
@@ -270,7 +270,7 @@ impl Folder {
         Ok(names)
     }
 
-    /// Gives a folder of another one this place and name. Nothing may be there.
+    /// Moves a folder from another one here, under this name. The name must not exist yet.
     pub(crate) fn take(&self, name: &str, from: &Self, its_name: &str) -> io::Result<()> {
         Ok(renameat(&from.descriptor, single(its_name)?, &self.descriptor, single(name)?)?)
     }
@@ -291,20 +291,20 @@ fn single(name: &str) -> io::Result<&OsStr> {
     }
 }
 
-/// The shell's own names for its descriptors are links that no folder comes with.
+/// The standard names of descriptors are links, but no untrusted folder contains them.
 fn is_the_shells(path: &Path) -> bool {
     let names = ["/dev/stdout", "/dev/stderr", "/dev/null"];
     names.iter().any(|name| path == Path::new(name)) || path.parent() == Some(Path::new("/dev/fd"))
 }
 
-/// A file that somebody named on the command line: its folder, and its name there. It isn't written through a link either:
-/// the folder may have come from somebody else.
+/// A file named on the command line: its folder, and its name there. It isn't written through a link either: the folder
+/// may be from somebody else.
 fn named(path: &Path) -> io::Result<(Folder, &str)> {
     let name = path.file_name().and_then(OsStr::to_str).ok_or_else(|| Refusal::NotBeneath(path.to_owned()))?;
     Ok((Folder::open(path.parent().unwrap_or(Path::new("")))?, name))
 }
 
-/// Creates or empties a file that is written bit by bit, to be followed while mptcplab runs.
+/// Creates or empties a file that is written piecemeal, so that it can be followed while mptcplab runs.
 pub(crate) fn create_named(path: &Path) -> io::Result<File> {
     if is_the_shells(path) {
         return File::options().write(true).open(path);
@@ -316,7 +316,7 @@ pub(crate) fn create_named(path: &Path) -> io::Result<File> {
     Ok(File::from(openat(&folder.descriptor, name, flags, Mode::from_bits_truncate(0o666))?))
 }
 
-/// Writes the file that somebody named on the command line, whole or not at all.
+/// Writes a file named on the command line, completely or not at all.
 pub(crate) fn write_named(path: &Path, content: impl FnOnce(&mut BufWriter<File>) -> io::Result<()>) -> io::Result<()> {
     if is_the_shells(path) {
         let mut out = BufWriter::new(File::options().write(true).open(path)?);
@@ -327,8 +327,8 @@ pub(crate) fn write_named(path: &Path, content: impl FnOnce(&mut BufWriter<File>
     folder.write(name, content)
 }
 
-/// Reads a text file of at most `limit` bytes that somebody named on the command line, and replaces it with what `change`
-/// makes of it, if that is anything: whole or not at all, and through no link.
+/// Reads a text file of at most `limit` bytes that was named on the command line, and replaces it with the result of
+/// `change`, if there is one: completely or not at all, and not through a link.
 pub(crate) fn rewrite_named(path: &Path, limit: u64, change: impl FnOnce(&str) -> Option<String>) -> io::Result<()> {
     let (folder, name) = named(path)?;
     match change(&folder.read_text(name, limit)?) {

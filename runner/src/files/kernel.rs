@@ -1,4 +1,4 @@
-//! Files that are the kernel's: /proc, /sys and /dev, by names that mptcplab knows. No such name comes from an input.
+//! Files of the kernel: /proc, /sys and /dev, by fixed names. No such name comes from an input.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -10,7 +10,7 @@ pub(crate) fn read_text(path: impl AsRef<Path>) -> io::Result<String> {
     fs::read_to_string(path)
 }
 
-/// Writes to a file that is there.
+/// Writes to an existing file.
 pub(crate) fn write(path: impl AsRef<Path>, text: &str) -> io::Result<()> {
     io::Write::write_all(&mut OpenOptions::new().write(true).open(path)?, text.as_bytes())
 }
@@ -30,12 +30,12 @@ pub(crate) fn open_device(path: impl AsRef<Path>) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path)
 }
 
-/// Makes a folder to mount something on, in a guest.
+/// Creates a mount point in a guest.
 pub(crate) fn make_folder(path: impl AsRef<Path>) -> io::Result<()> {
     fs::create_dir_all(path)
 }
 
-/// Removes a file of a guest's own file system.
+/// Removes a file of a guest's file system.
 pub(crate) fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
     fs::remove_file(path)
 }

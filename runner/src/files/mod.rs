@@ -1,7 +1,7 @@
-//! The one place where mptcplab opens, makes and removes files.
+//! The one place where mptcplab opens, creates and removes files.
 //!
-//! Scenarios, recordings and the folders they come in are untrusted. [`read()`] takes regular files of a bounded size only.
-//! [`Folder`] writes beneath an open folder and follows no symbolic link there; it deletes a tree only if mptcplab has
+//! Scenarios, recordings and their folders are untrusted. [`read()`] reads only regular files of a limited size.
+//! [`Folder`] writes inside an open folder without following symbolic links, and deletes a tree only if mptcplab has
 //! marked it as its own. `clippy.toml` forbids the functions of `std::fs` that do the same without these checks.
 
 #![allow(clippy::disallowed_methods, reason = "this is the module that wraps them")]

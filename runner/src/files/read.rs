@@ -1,4 +1,4 @@
-//! Reading: regular files only, and no more of them than is useful.
+//! Reading: only regular files, of limited size.
 
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io::{self, Read as _};
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use thiserror::Error;
 
-/// What a path names instead of a regular file.
+/// A path names something other than a regular file.
 #[derive(Debug, Error)]
 #[error("it is {kind}, not a regular file{advice}")]
 struct NotRegular {
@@ -32,7 +32,7 @@ impl NotRegular {
     }
 }
 
-/// A file is larger than anything that is useful in its place.
+/// A file is larger than its limit.
 #[derive(Debug, Error)]
 #[error("the file is too large: {length} bytes or more, the limit is {limit}{}", binary(*limit))]
 struct Oversized {
@@ -40,14 +40,14 @@ struct Oversized {
     limit: u64,
 }
 
-/// ` (1 MiB)`, for what is a round number so.
+/// ` (1 MiB)`, if the number is round in such units.
 fn binary(bytes: u64) -> String {
     let units = [(30, "GiB"), (20, "MiB")];
     let unit = units.iter().find(|(shift, _)| bytes >= 1 << shift && bytes.trailing_zeros() >= *shift);
     unit.map_or_else(String::new, |(shift, name)| format!(" ({} {name})", bytes >> shift))
 }
 
-/// Refuses everything but a regular file of at most `limit` bytes.
+/// Accepts only a regular file of at most `limit` bytes.
 pub(super) fn checked(metadata: &fs::Metadata, limit: u64) -> io::Result<()> {
     if !metadata.is_file() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, NotRegular::of(metadata.file_type())));
@@ -61,9 +61,8 @@ pub(super) fn checked(metadata: &fs::Metadata, limit: u64) -> io::Result<()> {
 
 /// Opens a regular file of at most `limit` bytes.
 ///
-/// Some devices do something when they are opened, so the kind is looked at before; it may have changed by then, so it
-/// is looked at again. Without `O_NONBLOCK` a pipe would wait for a writer, and a file of the kernel's for something to
-/// say.
+/// Opening some devices has side effects, so the kind is checked before; it may have changed meanwhile, so it is
+/// checked again. Without `O_NONBLOCK`, opening a pipe would wait for a writer, and reading some kernel files for data.
 pub(crate) fn open(path: &Path, limit: u64) -> io::Result<File> {
     checked(&fs::metadata(path)?, limit)?;
     let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
@@ -72,7 +71,7 @@ pub(crate) fn open(path: &Path, limit: u64) -> io::Result<File> {
     Ok(file)
 }
 
-/// Reads a regular file whole, if it has at most `limit` bytes.
+/// Reads a whole regular file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     read_open(open(path, limit)?, limit)
 }
@@ -87,7 +86,7 @@ pub(crate) fn open_folder(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(nix::libc::O_DIRECTORY).open(path)
 }
 
-/// Reads an open file whole. A file may grow meanwhile, and those in /proc tell no length.
+/// Reads a whole open file. It may grow meanwhile, and files in /proc report no length.
 pub(super) fn read_open(file: File, limit: u64) -> io::Result<Vec<u8>> {
     let length = file.metadata()?.len();
     let mut bytes = Vec::new();

@@ -17,11 +17,11 @@ bitflags::bitflags! {
         const BACKUP = 1 << 2;
         /// With `SUBFLOW`: one subflow to each known address of the peer.
         const FULLMESH = 1 << 3;
-        /// Made by the kernel itself for an address that a subflow uses; can't be asked for.
+        /// Created by the kernel itself for an address that a subflow uses; can't be requested.
         const IMPLICIT = 1 << 4;
         /// Source of one subflow towards an announced address (Linux 6.18).
         const LAMINAR = 1 << 5;
-        /// Bits that this version of mptcplab has no name for are kept, too.
+        /// Unknown bits are kept, too.
         const _ = !0;
     }
 }
@@ -78,10 +78,10 @@ impl<'de> Deserialize<'de> for EndpointFlags {
 pub struct Endpoint {
     /// The address, exactly as given or dumped: the v4-mapped form is kept.
     pub address: IpAddr,
-    /// The port of a signal endpoint that listens by itself. Host byte order.
+    /// The port of a signal endpoint with its own listener. Host byte order.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
-    /// 1 to 255; `None` when the kernel is to choose. Never 0 in a dump.
+    /// 1 to 255; `None` lets the kernel choose. Never 0 in a dump.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<u8>,
     /// The flags.
@@ -114,14 +114,15 @@ impl fmt::Display for Endpoint {
 /// The limits of a namespace. Each side of a connection enforces its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Limits {
-    /// The most additional subflows of a connection, created and accepted together. The kernel's default is 2.
+    /// The maximum number of additional subflows of a connection, created and accepted together. The kernel's default
+    /// is 2.
     pub subflows: u32,
-    /// The most ADD_ADDRs of a connection that may be turned into subflows. The kernel's default is 0.
+    /// The maximum number of accepted ADD_ADDRs of a connection, which may become subflows. The kernel's default is 0.
     pub add_addr_accepted: u32,
 }
 
 impl Default for Limits {
-    /// What a new network namespace has (`pm_nl_init_net`, net/mptcp/pm_kernel.c).
+    /// The limits of a new network namespace (`pm_nl_init_net`, net/mptcp/pm_kernel.c).
     fn default() -> Self {
         Self { subflows: 2, add_addr_accepted: 0 }
     }

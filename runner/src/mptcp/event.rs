@@ -21,7 +21,7 @@ kernel_enum! {
         Announced = 6, "announced";
         /// The peer sent a REMOVE_ADDR (one event per address id).
         Removed = 7, "removed";
-        /// A subflow is up, as this side sees it. The first subflow of a connection has no such event.
+        /// A subflow is established on this side. The initial subflow of a connection has no such event.
         SubEstablished = 10, "sub_established";
         /// A subflow was closed while the connection lives on.
         SubClosed = 11, "sub_closed";
@@ -29,10 +29,10 @@ kernel_enum! {
         SubPriority = 13, "sub_priority";
         /// An MPTCP socket listens.
         ListenerCreated = 15, "listener_created";
-        /// It stopped.
+        /// It stopped listening.
         ListenerClosed = 16, "listener_closed";
     }
-    /// A number that this version of mptcplab has no name for.
+    /// A number that this version of mptcplab doesn't know.
     #[serde(untagged)]
     else Unknown
 }
@@ -115,7 +115,7 @@ pub struct PmEvent {
     /// The address id of the remote side.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_id: Option<u8>,
-    /// What the *peer* asked for: 1 = use it as a backup only.
+    /// The *peer's* request: 1 = use it only as a backup.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backup: Option<u8>,
     /// The socket error (an errno), present only when there is one.
@@ -165,8 +165,8 @@ impl PmEvent {
         }
     }
 
-    /// Puts an attribute into its field. `None`: it has no name here, or another size than it should. Integers are in
-    /// host byte order, but ports and addresses in network byte order. `device` gives the name of an interface.
+    /// Stores an attribute in its field. `None`: it is unknown, or has an unexpected size. Integers are in host byte
+    /// order, but ports and addresses in network byte order. `device` gives the name of an interface.
     pub(crate) fn take(&mut self, attribute: u16, value: &[u8], device: impl Fn(u32) -> String) -> Option<()> {
         match attribute {
             event_attr::TOKEN => self.token = Some(u32::from_ne_bytes(exactly(value)?)),

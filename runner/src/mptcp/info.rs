@@ -1,4 +1,4 @@
-//! What the kernel tells about a connection and its subflows: `MPTCP_INFO` and the ULP part of sock_diag.
+//! The kernel's information about a connection and its subflows: `MPTCP_INFO` and the ULP part of sock_diag.
 
 use std::net::SocketAddr;
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MptcpInfo {
-    /// Additional subflows, the first one not counted.
+    /// Additional subflows, without the initial one.
     pub subflows: u8,
     /// ADD_ADDRs sent and echoed.
     pub add_addr_signal: u8,
@@ -33,7 +33,7 @@ pub struct MptcpInfo {
     /// Subflow endpoints used as a source.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local_addr_used: Option<u8>,
-    /// Subflow endpoints there are.
+    /// The number of subflow endpoints.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub local_addr_max: Option<u8>,
     /// DSS checksums are in use.
@@ -54,10 +54,10 @@ pub struct MptcpInfo {
     /// Bytes acknowledged by the peer at the MPTCP level.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub bytes_acked: Option<u64>,
-    /// All subflows, the first one included while it is attached.
+    /// All subflows, including the initial one while it is attached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subflows_total: Option<u8>,
-    /// Laminar endpoints there are (Linux 6.18).
+    /// The number of laminar endpoints (Linux 6.18).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub endp_laminar_max: Option<u8>,
     /// Milliseconds since data was last sent (Linux 6.10).
@@ -69,12 +69,12 @@ pub struct MptcpInfo {
     /// Milliseconds since a DATA_ACK was last received (Linux 6.10).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_ack_recv: Option<u32>,
-    /// How many bytes of the structure the kernel filled in.
+    /// The number of bytes that the kernel filled in.
     pub size: u32,
 }
 
-/// A field of `struct mptcp_info` that one can expect something of: its name, the greatest value that it can have, its
-/// value if this kernel reports it, and what it is.
+/// A field of `struct mptcp_info` that scenarios can check: its name, its maximum value, its value if this kernel
+/// reports it, and its description.
 pub type InfoField = (&'static str, u64, fn(&MptcpInfo) -> Option<u64>, &'static str);
 
 const U8: u64 = u8::MAX as u64;
@@ -133,12 +133,12 @@ impl MptcpInfo {
         Self::described(name).map(|(_, _, get, _)| get(self))
     }
 
-    /// The greatest value that a field can have.
+    /// The maximum value of a field.
     pub fn largest(name: &str) -> u64 {
         Self::described(name).map_or(u64::MAX, |(_, most, ..)| *most)
     }
 
-    /// The connection fell back to plain TCP.
+    /// The connection fell back to TCP.
     pub fn fallback(&self) -> bool {
         self.flags & 1 != 0
     }
@@ -148,7 +148,7 @@ bitflags::bitflags! {
     /// The flags of a subflow (`include/uapi/linux/mptcp.h`, `MPTCP_SUBFLOW_FLAG_*`).
     #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
     pub struct SubflowFlags: u32 {
-        /// The peer sent MP_CAPABLE: this is the first subflow.
+        /// The peer sent MP_CAPABLE: this is the initial subflow.
         const MCAP_REM = 1;
         /// This side sent MP_CAPABLE.
         const MCAP_LOC = 1 << 1;
@@ -166,7 +166,7 @@ bitflags::bitflags! {
         const CONNECTED = 1 << 7;
         /// There is a valid mapping.
         const MAPVALID = 1 << 8;
-        /// Bits that this version of mptcplab has no name for are kept, too.
+        /// Unknown bits are kept, too.
         const _ = !0;
     }
 }
@@ -183,7 +183,7 @@ impl<'de> Deserialize<'de> for SubflowFlags {
     }
 }
 
-/// What `struct tcp_info` (`include/uapi/linux/tcp.h`) says of a subflow, as far as it interests us.
+/// Selected fields of a subflow's `struct tcp_info` (`include/uapi/linux/tcp.h`).
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct TcpInfo {
@@ -193,7 +193,7 @@ pub struct TcpInfo {
     pub rtt_us: u32,
     /// The congestion window in segments.
     pub snd_cwnd: u32,
-    /// Segments retransmitted in all.
+    /// Segments retransmitted in total.
     pub total_retrans: u32,
     /// Bytes that the peer acknowledged.
     pub bytes_acked: u64,
@@ -201,7 +201,7 @@ pub struct TcpInfo {
     pub bytes_received: u64,
     /// Bytes sent, retransmissions included.
     pub bytes_sent: u64,
-    /// Bytes sent again.
+    /// Bytes retransmitted.
     pub bytes_retrans: u64,
 }
 
@@ -225,15 +225,15 @@ pub struct SubflowState {
     /// The device that the socket is bound to.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dev: Option<String>,
-    /// What the connection's own socket tells of it (`MPTCP_FULL_INFO`, or `MPTCP_SUBFLOW_ADDRS` with `MPTCP_TCPINFO`),
-    /// where it was asked.
+    /// Its TCP state from the connection's own socket (`MPTCP_FULL_INFO`, or `MPTCP_SUBFLOW_ADDRS` with
+    /// `MPTCP_TCPINFO`), if it was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpInfo>,
 }
 
 impl SubflowState {
-    /// Whether the subflow can carry data: ESTABLISHED (1) or CLOSE_WAIT (8), as `__tcp_can_send` (include/net/tcp.h)
-    /// has it. The others are on their way in or out.
+    /// Whether the subflow can carry data: in ESTABLISHED (1) or CLOSE_WAIT (8), as for `__tcp_can_send`
+    /// (include/net/tcp.h).
     pub fn is_usable(&self) -> bool {
         matches!(self.tcp_state, 1 | 8)
     }

@@ -3,7 +3,7 @@
 //! [`PmCommand`](crate::netlink::pm::PmCommand) and [`EventKind`](super::EventKind). A test compares all of them with the
 //! kernel's specification.
 
-/// An enumeration of the kernel's: variants with the kernel's number and name, and one for all other numbers.
+/// A kernel enumeration: variants with the kernel's number and name, and one for all other numbers.
 macro_rules! kernel_enum {
     (
         $(#[$of_all:meta])*
@@ -42,7 +42,7 @@ macro_rules! kernel_enum {
 }
 pub(crate) use kernel_enum;
 
-/// A set of the kernel's attributes: a constant for each, and all of them with the kernel's names.
+/// A set of kernel attributes: a constant for each, and a list with the kernel's names.
 macro_rules! attributes {
     ($($(#[$doc:meta])* $set:ident { $($constant:ident = $number:literal, $name:literal;)* })*) => {
         $($(#[$doc])*

@@ -1,4 +1,4 @@
-//! Walking through netlink attributes (`struct nlattr`: length, type, value, padding to four bytes).
+//! Iterating over netlink attributes (`struct nlattr`: length, type, value, padding to four bytes).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -70,7 +70,7 @@ impl Attribute<'_> {
         String::from_utf8_lossy(self.value.get(..end).unwrap_or_default()).into_owned()
     }
 
-    /// The value in hexadecimal, for what has no name here.
+    /// The value in hexadecimal, for attributes without a name here.
     pub(super) fn hex(&self) -> String {
         hex(self.value)
     }

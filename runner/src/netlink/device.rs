@@ -1,4 +1,4 @@
-//! The names of a namespace's devices: netlink has indices where people have names.
+//! The names of a namespace's devices: netlink uses indices where people use names.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The kernel's list of sockets (`sock_diag(7)`): the subflows of connections, and who listens.
+//! The kernel's list of sockets (`sock_diag(7)`): subflows and listeners.
 //!
 //! [`DiagSocket`] asks, [`decode_subflow`] and [`decode_listener`] decode. Structures and constants are those of
 //! `include/uapi/linux/inet_diag.h` and `include/uapi/linux/mptcp.h`; the answers come from `net/ipv4/inet_diag.c`,
@@ -47,9 +47,9 @@ const TCP_CLOSE_WAIT: u8 = 8;
 const TCP_LISTEN: u8 = 10;
 /// `TCP_NEW_SYN_RECV`
 const TCP_NEW_SYN_RECV: u8 = 12;
-/// All states in which a socket may be a subflow, a bit each: up to `TCP_NEW_SYN_RECV`, but not `TCP_LISTEN`. What comes after
-/// them, `TCP_BOUND_INACTIVE`, is for sockets that are only bound. To find those the kernel walks through the whole
-/// machine's table of ports, with each dump (`inet_diag_dump_icsk`, net/ipv4/inet_diag.c).
+/// All states of subflows, a bit each: up to `TCP_NEW_SYN_RECV`, but not `TCP_LISTEN`. `TCP_BOUND_INACTIVE`, which
+/// follows them, is for sockets that are only bound. To find those, the kernel would walk through the whole machine's
+/// table of ports in each dump (`inet_diag_dump_icsk`, net/ipv4/inet_diag.c).
 const SUBFLOWS: u32 = (1 << (TCP_NEW_SYN_RECV + 1)) - (1 << TCP_ESTABLISHED) - (1 << TCP_LISTEN);
 /// `sizeof(struct inet_diag_req_v2)`
 const REQUEST_LENGTH: usize = 56;
@@ -63,12 +63,11 @@ const SOCKET_ID: Range<usize> = 4..52;
 pub struct Listener {
     /// Its address and port.
     pub address: SocketAddr,
-    /// It is one of MPTCP: an application's, or that of an endpoint with a port.
+    /// It is an MPTCP listener: an application's, or that of an endpoint with a port.
     pub mptcp: bool,
 }
 
-/// Asks for the sockets of one network namespace. Each call is one dump for each address family, and takes as long as
-/// the kernel takes: microseconds.
+/// Lists the sockets of one network namespace. Each call is one dump per address family, and takes microseconds.
 #[derive(Debug)]
 pub struct DiagSocket {
     exchange: Exchange,
@@ -77,18 +76,18 @@ pub struct DiagSocket {
 }
 
 impl DiagSocket {
-    /// Makes a socket for the network namespace that the calling thread is in. `namespace` is its name in messages.
+    /// Opens a socket in the network namespace of the calling thread. `namespace` is its name in messages.
     ///
     /// # Errors
-    /// If there can't be a socket.
+    /// If the socket can't be opened.
     pub fn open(namespace: &str, devices: DeviceNames) -> Result<Self, NetlinkError> {
         let exchange = Exchange::open(NETLINK_SOCK_DIAG)
             .map_err(|error| Cause::Io(error).of(format!("open a sock_diag socket in {namespace}")))?;
         Ok(Self { exchange, namespace: namespace.to_owned(), devices })
     }
 
-    /// All subflow sockets of connections, or those of the connection with that (local) token. Listening sockets are
-    /// left out, and those that the kernel keeps for `TIME_WAIT` only: they belong to no connection any more.
+    /// All subflow sockets, or those of the connection with that (local) token. Listening sockets are left out, and
+    /// sockets in `TIME_WAIT`, which no longer belong to a connection.
     ///
     /// # Errors
     /// The kernel's refusal. Before Linux 6.18, the list is empty without `CAP_NET_ADMIN` in the user namespace that
@@ -99,12 +98,12 @@ impl DiagSocket {
         Ok(found)
     }
 
-    /// The subflow sockets of the connection with that (local) token among those between these ends, local and remote.
-    /// The kernel looks each of them up (`inet_diag_dump_one_icsk`, net/ipv4/inet_diag.c): that takes as long with many
-    /// sockets as with few.
+    /// The subflow sockets of the connection with that (local) token, among those with these local and remote ends. The
+    /// kernel looks up each of them (`inet_diag_dump_one_icsk`, net/ipv4/inet_diag.c), independent of the number of
+    /// sockets.
     ///
     /// # Errors
-    /// As [`DiagSocket::subflows`]. A socket that is gone is no error.
+    /// As [`DiagSocket::subflows`]. A socket that no longer exists is no error.
     pub fn subflows_between(
         &self,
         token: u32,
@@ -126,7 +125,7 @@ impl DiagSocket {
         Ok(found)
     }
 
-    /// Who listens, MPTCP and plain TCP.
+    /// All listeners, MPTCP and plain TCP.
     ///
     /// # Errors
     /// The kernel's refusal. Before Linux 6.18, all listeners look like plain ones without `CAP_NET_ADMIN` in the user
@@ -135,8 +134,8 @@ impl DiagSocket {
         self.dump("listeners", 1 << TCP_LISTEN, |payload, _| decode_listener(payload).map(Some))
     }
 
-    /// Breaks off all TCP connections, subflows among them, that nobody has closed yet (`tcp_abort`, net/ipv4/tcp.c). The
-    /// others end by themselves; before Linux 6.12 some would stay for ever if they were broken off.
+    /// Aborts all TCP connections that aren't closed, including subflows (`tcp_abort`, net/ipv4/tcp.c). Closed ones end
+    /// by themselves; before Linux 6.12 some of them would stay for ever if they were aborted.
     ///
     /// # Errors
     /// The kernel's refusal: `EOPNOTSUPP` where it is built without `CONFIG_INET_DIAG_DESTROY`.
@@ -147,7 +146,7 @@ impl DiagSocket {
             let sockets = self.exchange.dump(unclosed).map_err(|cause| cause.of(operation()))?;
             for request in sockets.iter().filter_map(|socket| destruction(family, &socket.payload)) {
                 match self.exchange.ask(request) {
-                    // What was there a moment ago may be gone.
+                    // It may have ended meanwhile.
                     Err(Cause::Refused(refusal)) if refusal.errno == Errno::ENOENT as i32 => {}
                     answer => answer.map(drop).map_err(|cause| cause.of(operation()))?,
                 }
@@ -156,7 +155,7 @@ impl DiagSocket {
         Ok(())
     }
 
-    /// All sockets in those states (a bit for each TCP state), as far as they can be decoded to something.
+    /// All sockets in those states (a bit per TCP state) for which the decoder returns a value.
     fn dump<T>(
         &self,
         what: &str,
@@ -212,8 +211,8 @@ fn in_v6(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// A request to break off a connection, of which the kernel has told: `struct inet_diag_msg` has the
-/// `struct inet_diag_sockid` that `struct inet_diag_req_v2` asks for.
+/// A request to abort a connection from a dump: `struct inet_diag_msg` contains the `struct inet_diag_sockid` that
+/// `struct inet_diag_req_v2` needs.
 fn destruction(family: u8, told: &[u8]) -> Option<RawMessage> {
     let mut payload = vec![family, IPPROTO_TCP, 0, 0];
     payload.extend([0; 4]); // the states don't matter: it is that socket
@@ -221,7 +220,7 @@ fn destruction(family: u8, told: &[u8]) -> Option<RawMessage> {
     Some(RawMessage { kind: SOCK_DESTROY, payload })
 }
 
-/// A socket (`struct inet_diag_msg`) with what follows it.
+/// A socket (`struct inet_diag_msg`) with its attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct SocketMessage<'a> {
     tcp_state: u8,
@@ -307,7 +306,7 @@ pub fn decode_listener(payload: &[u8]) -> Result<Listener, DecodeError> {
 pub fn decode_subflow(payload: &[u8], devices: &DeviceNames) -> Result<Option<SubflowState>, DecodeError> {
     let socket = SocketMessage::parse(payload)?;
     let upper = UpperLayer::of(&socket)?;
-    // Without the details the socket isn't a subflow yet, or no more (subflow_get_info, net/mptcp/diag.c).
+    // Without the details the socket isn't a subflow yet, or no longer (subflow_get_info, net/mptcp/diag.c).
     let Some(details) = upper.details.filter(|_| upper.is_mptcp) else { return Ok(None) };
     let mut subflow = SubflowState {
         local: socket.local,

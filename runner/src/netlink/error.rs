@@ -44,7 +44,7 @@ impl Refusal {
         errno_symbol(self.errno)
     }
 
-    /// A refusal without any words.
+    /// A refusal without a message.
     pub fn from_errno(errno: i32) -> Self {
         Self { errno, message: None, missing_attribute: None, offset: None }
     }
@@ -60,14 +60,14 @@ impl Refusal {
         Some(Self::new(code, tlvs))
     }
 
-    /// Decodes an `NLMSG_DONE`; `None` if the dump was complete. A dump that fails half-way says so only here.
+    /// Decodes an `NLMSG_DONE`; `None` if the dump was complete. A dump that fails midway reports it only here.
     pub fn from_done(done: &DoneMessage) -> Option<Self> {
         (done.code != 0).then(|| Self::new(done.code, &done.extended_ack))
     }
 
     fn new(code: i32, tlvs: &[u8]) -> Self {
         let mut refusal = Self::from_errno(code.saturating_abs());
-        // What follows a damaged attribute is lost; the errno isn't.
+        // Attributes after a damaged one are lost; the errno isn't.
         for attribute in attributes(tlvs).map_while(Result::ok) {
             match attribute.kind {
                 ATTR_MSG => refusal.message = Some(attribute.text()),
@@ -82,7 +82,7 @@ impl Refusal {
     }
 }
 
-/// How much of an error message's payload is the echoed request: its own length field, aligned.
+/// The length of the echoed request in an error message: its own length field, aligned.
 fn echoed_length(echo: &[u8]) -> usize {
     let length = echo.first_chunk::<4>().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
     usize::try_from(length).unwrap_or(usize::MAX).checked_next_multiple_of(4).unwrap_or(usize::MAX).max(NLMSG_HDRLEN)
@@ -139,7 +139,7 @@ pub enum Cause {
         "the netlink connection ended before the kernel acknowledged the request: it may or may not have taken effect"
     )]
     Unacknowledged,
-    /// The answer makes no sense.
+    /// The answer can't be decoded.
     #[error("the kernel's answer can't be decoded: {0}")]
     Undecodable(String),
     /// The list changed while it was dumped (`NLM_F_DUMP_INTR`).
@@ -156,18 +156,18 @@ pub enum Cause {
         /// The group.
         group: String,
     },
-    /// What was asked for makes no sense, so the kernel wasn't asked.
+    /// The request is invalid, and was not sent.
     #[error("{0}")]
     Invalid(String),
-    /// What the kernel shows after it said yes isn't what it was given.
+    /// The kernel accepted the request, but shows something else.
     #[error("the configuration read back differs: {0}")]
     Different(String),
-    /// A device that the namespace doesn't have.
+    /// The namespace has no such device.
     #[error("no device {name}; expected one of: {known}")]
     NoDevice {
         /// Its name.
         name: String,
-        /// The names of those there are.
+        /// The existing names.
         known: String,
     },
 }

@@ -1,10 +1,10 @@
 //! The events of the path manager: [`EventSocket`] listens to a namespace, [`decode_event`] decodes.
 //!
-//! The socket is a bare one, without the netlink-proto connection that the requests go through: that would read ahead
-//! in a task of its own, so that neither the time of reception nor "nothing is pending" would mean anything.
+//! The socket is a bare one, without the netlink-proto connection that requests use: that would read ahead in its own
+//! task, so that neither the time of reception nor "nothing is pending" would mean anything.
 //!
-//! Listening is not neutral: where the userspace path manager is in use, the kernel accepts additional subflows and
-//! `ADD_ADDR`s only while somebody listens (`mptcp_userspace_pm_active`, `net/mptcp/pm_userspace.c`).
+//! Listening is not neutral: with the userspace path manager, the kernel accepts additional subflows and `ADD_ADDR`s
+//! only while a process listens (`mptcp_userspace_pm_active`, `net/mptcp/pm_userspace.c`).
 
 use std::fmt;
 use std::future::poll_fn;
@@ -25,10 +25,10 @@ use super::{Cause, DeviceNames, NetlinkError, pm};
 use crate::mptcp::{EventKind, PmEvent};
 use crate::nanos;
 
-/// Room for thousands of events that nobody has read yet; each takes less than 1 KiB of it.
+/// Room for thousands of unread events; each takes less than 1 KiB of it.
 const SOCKET_BUFFER: usize = 8 * 1024 * 1024;
 
-/// Something came from an [`EventSocket`].
+/// Something received from an [`EventSocket`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reception {
     /// When it was read, in nanoseconds since the epoch (`CLOCK_REALTIME`). The kernel gives events no time stamp.
@@ -42,9 +42,9 @@ pub struct Reception {
 pub enum Received {
     /// An event.
     Event(PmEvent),
-    /// The buffer overflowed (ENOBUFS): after what was read so far, at least one event is lost.
+    /// The buffer overflowed (ENOBUFS): at least one event is lost after those read so far.
     Lost,
-    /// A message that is no event.
+    /// A message that isn't an event.
     Undecodable {
         /// The whole datagram.
         raw: Vec<u8>,
@@ -53,7 +53,7 @@ pub enum Received {
     },
 }
 
-/// Listens to the path-manager events of one network namespace. They come in one order, as they happened.
+/// Listens to the path-manager events of one network namespace. They arrive in the order in which they happened.
 pub struct EventSocket {
     socket: TokioSocket,
     namespace: String,
@@ -88,8 +88,8 @@ impl EventSocket {
         let group = group.ok_or_else(|| Cause::NoGroup { family: pm::FAMILY.into(), group: pm::EVENT_GROUP.into() })?;
         let mut tokio_socket = TokioSocket::new(NETLINK_GENERIC)?;
         let socket = tokio_socket.socket_mut();
-        // A socket that isn't bound may join a group, too, but never hears a thing: its port id is 0, which is the
-        // sender's of an event, and nobody gets their own broadcast (do_one_broadcast, net/netlink/af_netlink.c).
+        // An unbound socket may join a group, but receives nothing: its port ID is 0, like that of an event's sender,
+        // and no socket receives its own broadcast (do_one_broadcast, net/netlink/af_netlink.c).
         socket.bind_auto()?;
         // Beyond rmem_max only with CAP_NET_ADMIN in the initial user namespace.
         if setsockopt(socket, sockopt::RcvBufForce, &SOCKET_BUFFER).is_err() {
@@ -110,10 +110,10 @@ impl EventSocket {
         getsockopt(self.socket.socket_ref(), sockopt::RcvBuf).map_err(|errno| self.failed(errno.into()))
     }
 
-    /// Waits for the next event. May be dropped and called again: nothing gets lost.
+    /// Waits for the next event. It is cancel-safe: no event is lost if the future is dropped.
     ///
     /// # Errors
-    /// If the socket fails. Lost events are [`Received::Lost`], after which reading goes on.
+    /// If the socket fails. Lost events are [`Received::Lost`], after which reading continues.
     pub async fn next(&mut self) -> Result<Reception, NetlinkError> {
         self.buffer.clear();
         let (socket, buffer) = (&self.socket, &mut self.buffer);
@@ -121,7 +121,7 @@ impl EventSocket {
         self.reception(received.map(drop))
     }
 
-    /// The next event if one is pending. When this is `None`, everything that the kernel has emitted was read.
+    /// The next event, if one is pending. `None` means that every event that the kernel has emitted was read.
     ///
     /// # Errors
     /// As [`next`](Self::next).
@@ -144,7 +144,7 @@ impl EventSocket {
     fn reception(&self, received: io::Result<()>) -> Result<Reception, NetlinkError> {
         let at = nanos::now();
         let what = match received {
-            // A datagram greater than the buffer is cut off, which its own length shows.
+            // A datagram larger than the buffer is truncated, which its own length shows.
             Ok(()) => decode(&self.buffer, Some(self.family), &self.devices).map_or_else(
                 |error| Received::Undecodable { raw: self.buffer.clone(), reason: error.to_string() },
                 Received::Event,

@@ -1,8 +1,8 @@
-//! A plain exchange with the kernel on one socket: a request, its answers, no task in between.
+//! A plain exchange with the kernel on one socket: a request and its answers, without a task in between.
 //!
-//! The kernel puts its answer, or the first part of a dump, on the socket before `sendto` returns, and each further
+//! The kernel queues its answer, or the first part of a dump, on the socket before `sendto` returns, and each further
 //! part before `recvfrom` returns (`netlink_rcv_skb` and `netlink_dump`, `net/netlink/af_netlink.c`). So the socket is
-//! non-blocking, and an answer that isn't there won't come.
+//! non-blocking, and an answer that hasn't arrived won't come.
 
 use std::cell::Cell;
 use std::convert::Infallible;
@@ -21,7 +21,7 @@ use nix::libc::MSG_TRUNC;
 
 use super::{Cause, Refusal};
 
-/// The greatest part of a dump (`netlink_recvmsg` lets it grow to what the reader offers, up to 32 KiB).
+/// The largest part of a dump (`netlink_recvmsg` lets it grow to the reader's buffer, up to 32 KiB).
 pub(super) const RECEIVE_BUFFER: usize = 32 * 1024;
 
 /// A message of any family: its type and what follows the netlink header.
@@ -84,8 +84,8 @@ impl Exchange {
     }
 
     /// Several requests in one datagram, each with its flags (`NLM_F_REQUEST` and `NLM_F_ACK` are added). The kernel
-    /// goes through them in their order, whatever becomes of each (`netlink_rcv_skb`). For each there is an answer:
-    /// its refusal, or `None` for an ACK.
+    /// processes them in order, even if some fail (`netlink_rcv_skb`). Each has an answer: its refusal, or `None` for
+    /// an ACK.
     pub(super) fn ask_all(&self, requests: Vec<(RawMessage, u16)>) -> Result<Vec<Option<Refusal>>, Cause> {
         let with_ack = requests.into_iter().map(|(message, flags)| (message, flags | NLM_F_REQUEST | NLM_F_ACK));
         let answer = |sequence| match self.take(sequence) {
@@ -123,7 +123,7 @@ impl Exchange {
         Ok(sequences)
     }
 
-    /// The answers to the request with that number, which is the next one to be answered.
+    /// The answers to the request with that number, which must be the next one to be answered.
     fn take(&self, sequence: u32) -> Result<Vec<RawMessage>, Cause> {
         let mut replies = Vec::new();
         let mut buffer = Vec::with_capacity(RECEIVE_BUFFER);
@@ -149,7 +149,7 @@ impl Exchange {
     }
 }
 
-/// Takes the answers to the request out of one datagram; true when they are complete.
+/// Extracts the answers to the request from one datagram; true when they are complete.
 fn take_answers(datagram: &[u8], sequence: u32, replies: &mut Vec<RawMessage>) -> Result<bool, Cause> {
     let mut rest = datagram;
     while !rest.is_empty() {
@@ -189,7 +189,7 @@ pub(super) struct Family {
     pub(super) groups: Vec<(String, u32)>,
 }
 
-/// Asks nlctrl for a family (`ctrl_getfamily`, net/netlink/genetlink.c). The socket's protocol is `NETLINK_GENERIC`.
+/// Looks up a family at nlctrl (`ctrl_getfamily`, net/netlink/genetlink.c). The socket's protocol is `NETLINK_GENERIC`.
 pub(super) fn family(exchange: &Exchange, name: &str) -> Result<Family, Cause> {
     let control = GenlCtrl { cmd: GenlCtrlCmd::GetFamily, nlas: vec![GenlCtrlAttrs::FamilyName(name.to_owned())] };
     let kind = control.family_id();

@@ -1,13 +1,11 @@
-//! Typed netlink clients for what a testbed of MPTCP needs: the path manager ([`pm`]), its events ([`events`]), the
-//! kernel's list of sockets ([`diag`]), links, addresses and routes ([`route`]), packet filters ([`nft`]).
-//! Typed netlink clients for what MPTCP needs: the path manager ([`pm`]), its events ([`events`]), the kernel's list
-//! of sockets ([`diag`]), the links, addresses and routes of a namespace ([`route`]) and packet filters ([`nft`]).
+//! Typed netlink clients for an MPTCP testbed: the path manager ([`pm`]), its events ([`events`]), the kernel's list of
+//! sockets ([`diag`]), links, addresses and routes ([`route`]), packet filters ([`nft`]).
 //!
-//! A netlink socket belongs for life to the network namespace in which it was made. Each constructor here therefore
-//! makes its socket at once, in the namespace of the calling thread; what is done with it later can be done from
-//! anywhere.
+//! A netlink socket belongs for life to the network namespace in which it was opened. Each constructor here therefore
+//! opens its socket at once, in the namespace of the calling thread; later it can be used from any thread.
 //!
-//! The codecs are pure functions. Nothing received may panic: what can't be decoded is an error, or is kept raw.
+//! The codecs are pure functions. No received data may cause a panic: what can't be decoded is an error, or is kept
+//! raw.
 
 mod attribute;
 mod device;

@@ -1,4 +1,4 @@
-//! Capturing what crosses the interfaces of one namespace: [`Capture`].
+//! Capturing the segments on the interfaces of one namespace: [`Capture`].
 
 use std::io;
 
@@ -16,33 +16,33 @@ use crate::wire::Segment;
 /// A running capture of all TCP segments on all Ethernet interfaces of a namespace, in both directions; `lo` is left
 /// out. [`Capture::close`] ends it; so does dropping it, but then the kernel keeps the thread waiting for some 25 ms.
 ///
-/// It sees what is on the wire: a segment that comes in, before any filter or queue of the namespace; one that leaves,
-/// when all of them have let it pass.
+/// It sees segments as on the wire: incoming ones before any filter or queue of the namespace, outgoing ones after
+/// them.
 #[derive(Debug)]
 pub struct Capture {
     ring: WatchedRing,
 }
 
-/// A frame in the ring. It is borrowed: keep what you need.
+/// A frame in the ring. It is borrowed: copy what you need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CapturedFrame<'a> {
-    /// When, in nanoseconds of `CLOCK_REALTIME`, by the kernel.
+    /// The kernel's time stamp, in nanoseconds of `CLOCK_REALTIME`.
     pub at_ns: u64,
     /// The index of the interface in the namespace.
     pub ifindex: u32,
     /// Whether it left or entered through that interface.
     pub direction: Direction,
-    /// The length in bytes that the frame had, Ethernet header included. Before offload has cut it, it may exceed the
-    /// MTU by far.
+    /// The original length of the frame in bytes, Ethernet header included. Before segmentation by offload it may
+    /// exceed the MTU by far.
     pub original_length: u32,
-    /// The frame from its Ethernet header on, as far as it was kept.
+    /// The captured bytes, from the Ethernet header on.
     pub bytes: &'a [u8],
 }
 
-/// Why there is no capture, or not any more.
+/// Why capturing failed.
 #[derive(Debug, Error)]
 pub enum CaptureError {
-    /// It can't begin.
+    /// It can't start.
     #[error("can't capture in this network namespace: {call}: {}{}", kernel_words(.error), advice(.error))]
     Open {
         /// The call that failed.
@@ -53,7 +53,7 @@ pub enum CaptureError {
     /// It can't be waited for.
     #[error("can't wait for captured segments: {0}")]
     Wait(io::Error),
-    /// The number of lost frames is not known.
+    /// The number of lost frames is unknown.
     #[error("can't tell whether the capture is complete: {call}: {}", kernel_words(.error))]
     Statistics {
         /// The call that failed.
@@ -72,12 +72,12 @@ fn advice(error: &io::Error) -> &'static str {
     }
 }
 
-/// A capture that has still to be started.
+/// A capture that isn't started yet.
 #[derive(Debug)]
 pub struct CaptureSocket(Socket);
 
 impl CaptureSocket {
-    /// Opens a packet socket in the network namespace of the calling thread. It doesn't capture anything yet.
+    /// Opens a packet socket in the network namespace of the calling thread. It captures nothing yet.
     pub fn open() -> Result<Self, CaptureError> {
         let at = |call| move |error| CaptureError::Open { call, error };
         // Protocol 0: nothing is captured before the filter and the ring are in place.
@@ -87,15 +87,15 @@ impl CaptureSocket {
         Ok(Self(socket))
     }
 
-    /// Starts the capture, with a ring of `ring_bytes` bytes ([`crate::plan`] says how many); each frame takes
-    /// 256 bytes of it. When it returns, each segment is captured.
+    /// Starts the capture, with a ring of `ring_bytes` bytes ([`crate::plan`] determines the number); each frame takes
+    /// 256 bytes of it. When this returns, every segment is captured.
     ///
-    /// The kernel takes its time for it, some 10 ms in which this task waits and others go on. So start the captures of
-    /// several namespaces together. The runtime needs to have I/O enabled.
+    /// The kernel needs about 10 ms, in which this task waits and others continue. So start the captures of several
+    /// namespaces together. The runtime needs I/O enabled.
     pub async fn start(self, ring_bytes: usize) -> Result<Capture, CaptureError> {
         let watch = |error| CaptureError::Open { call: "epoll_ctl", error };
         let (sender, receiver) = tokio::sync::oneshot::channel();
-        // Not tokio's threads: it panics where it can't make the first one.
+        // Not on tokio's threads: tokio panics if it can't start the first one.
         let work = move || drop(sender.send(Ring::new(self.0.into(), ring_bytes)));
         let thread = std::thread::Builder::new().name("capture".to_owned()).spawn(work);
         thread.map_err(|error| CaptureError::Open { call: "pthread_create", error })?;
@@ -108,16 +108,16 @@ impl CaptureSocket {
 }
 
 impl Capture {
-    /// Waits until a frame was captured after the last call. Call [`Capture::drain`] next: frames that are left in the
-    /// ring wake nobody again.
+    /// Waits for a frame that is captured after the last call. Call [`Capture::drain`] next: frames that stay in the
+    /// ring cause no further wake-up.
     ///
     /// Cancel safe.
     pub async fn readable(&self) -> Result<(), CaptureError> {
         self.ring.readable().await.map_err(CaptureError::Wait)
     }
 
-    /// Hands over all frames that were captured, oldest first. Never waits: what the kernel has captured before the call
-    /// is seen by it.
+    /// Passes on all captured frames, oldest first, without waiting. It sees everything that the kernel captured before
+    /// the call.
     pub fn drain(&self, mut consume: impl FnMut(CapturedFrame<'_>)) {
         self.ring.drain(|frame| {
             if let Some(captured) = CapturedFrame::from_ring(frame) {
@@ -126,18 +126,18 @@ impl Capture {
         });
     }
 
-    /// How many frames were lost since the last call, because the ring was full. If it isn't 0, the capture is not
-    /// complete, and nothing can be concluded from what it doesn't show.
+    /// The number of frames lost since the last call because the ring was full. If it isn't 0, the capture is
+    /// incomplete, and the absence of a frame proves nothing.
     pub fn lost(&self) -> Result<u64, CaptureError> {
         let dropped = self.ring.dropped();
         dropped.map(u64::from).map_err(|PacketError { call, error }| CaptureError::Statistics { call, error })
     }
 
-    /// Ends the capture, without waiting for the kernel to take the ring down.
+    /// Ends the capture, without waiting for the kernel to remove the ring.
     pub fn close(self) {
         let ring = self.ring.unwatch();
-        // If there can't be a thread, the closure is dropped here and now, and the ring with it. Nobody waits for the
-        // thread: all that it does, the kernel would do at the end of the process.
+        // If the thread can't start, the closure and its ring are dropped here. Nobody waits for the thread: the kernel
+        // would do the same at the end of the process.
         let _ = std::thread::Builder::new().name("end of capture".to_owned()).spawn(move || drop(ring));
     }
 }
@@ -151,11 +151,11 @@ impl<'a> CapturedFrame<'a> {
     /// Reads a frame of the ring: `struct tpacket2_hdr` (`include/uapi/linux/if_packet.h`), `struct sockaddr_ll`, and at
     /// `tp_mac` the packet. Numbers are in host byte order.
     ///
-    /// `None` if it isn't laid out so, which the kernel doesn't do.
+    /// `None` if the layout is different, which the kernel never produces.
     fn from_ring(frame: &'a [u8]) -> Option<Self> {
-        /// Behind `struct tpacket2_hdr`, which has 32 bytes.
+        /// After `struct tpacket2_hdr`, which has 32 bytes.
         const SOCKADDR_LL: usize = 32;
-        /// `PACKET_OUTGOING`: this host sent it. Everything else came in.
+        /// `PACKET_OUTGOING`: this host sent it. Everything else is incoming.
         const OUTGOING: u8 = 4;
 
         let captured = usize::try_from(u32_at(frame, 8)?).ok()?;

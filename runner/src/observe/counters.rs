@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::kernel_words;
 use crate::files;
 
-/// The counters that go down, too: the number of connections that are established right now.
+/// The counters that can also decrease: the number of currently established connections.
 const GAUGES: &[&str] = &["MPTcpExtMPCurrEstab", "TcpCurrEstab"];
 
 /// The files of `/proc/thread-self/net` with counters, and whether each kernel has them: one without IPv6 has no `snmp6`.
@@ -19,14 +19,14 @@ const FILES: [(&str, bool); 3] = [("netstat", true), ("snmp", true), ("snmp6", f
 #[derive(Debug)]
 pub struct Counters {
     files: Vec<(&'static str, File)>,
-    /// Kept, because the text is read again and again.
+    /// Reused buffer: the text is read repeatedly.
     text: String,
 }
 
-/// Why the counters can't be had.
+/// Why the counters can't be read.
 #[derive(Debug, Error)]
 pub enum CountersError {
-    /// The file isn't there, or isn't for us.
+    /// The file doesn't exist, or may not be read.
     #[error("can't open /proc/thread-self/net/{file}: {}; it needs a mounted /proc", kernel_words(.error))]
     Open {
         /// Its name.
@@ -58,8 +58,8 @@ impl Counters {
         Ok(Self { files, text: String::new() })
     }
 
-    /// All counters as they are now, from whatever namespace the caller is in. What the kernel doesn't have is not in the
-    /// map.
+    /// The current values of all counters, whichever namespace the caller is in. Counters that the kernel lacks are not
+    /// in the map.
     pub fn read(&mut self) -> Result<BTreeMap<String, u64>, CountersError> {
         let mut values = BTreeMap::new();
         for (file, opened) in &mut self.files {
@@ -78,13 +78,13 @@ impl Counters {
     }
 }
 
-/// Whether it is a state rather than a count, so that its value is what matters and not its change.
+/// Whether it is a gauge rather than a counter: its value matters, not its change.
 pub fn is_gauge(name: &str) -> bool {
     GAUGES.contains(&name)
 }
 
-/// By how much each counter of `after` has grown since `before`; a gauge keeps its value. What hasn't moved is there
-/// with 0, so that it can be told from what the kernel doesn't count.
+/// The increase of each counter in `after` since `before`; a gauge keeps its value. Unchanged counters have a 0, unlike
+/// those that the kernel lacks.
 pub fn delta(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     after
         .iter()
@@ -95,8 +95,9 @@ pub fn delta(before: &BTreeMap<String, u64>, after: &BTreeMap<String, u64>) -> B
         .collect()
 }
 
-/// `netstat` and `snmp`: pairs of lines, names above values, both behind the same prefix. A negative value (`Tcp:
-/// MaxConn -1`, "no limit") isn't a count and is left out.
+/// `netstat` and `snmp`: pairs of lines, names above values, both after the same prefix. A negative value (`Tcp:
+/// MaxConn
+/// -1`, "no limit") isn't a count, and is left out.
 fn parse_tables(text: &str, values: &mut BTreeMap<String, u64>) {
     let mut lines = text.lines();
     while let (Some(names), Some(numbers)) = (lines.next(), lines.next()) {

@@ -3,7 +3,7 @@
 use nix::libc;
 use socket2::SockFilter;
 
-/// "Keep so many bytes", more than any packet has: the ring's frame size is what cuts.
+/// The number of bytes to keep, more than any packet has: the ring's frame size truncates.
 const WHOLE: u32 = 0x0004_0000;
 
 const ETHERTYPE_IPV4: u32 = 0x0800;
@@ -12,11 +12,11 @@ const TCP: u32 = 6;
 /// The hop-by-hop options header of IPv6. The kernel itself adds one, of 8 bytes, to packets above 64 KiB (RFC 2675).
 const HOP_BY_HOP: u32 = 0;
 
-/// Where the two ends of the program are.
+/// The positions of the two ends of the program.
 const KEEP: u8 = 12;
 const DROP: u8 = 13;
 
-/// A filter as `SO_ATTACH_FILTER` takes it. Each line bears its number, for the jumps.
+/// A filter for `SO_ATTACH_FILTER`. Each line has its number, for the jumps.
 ///
 /// The loopback interface and tunnels fail the first test; neither has an Ethernet header for the rest to look at.
 pub(super) const TCP_ON_ETHERNET: [SockFilter; 14] = [
@@ -50,13 +50,13 @@ const fn load_u8(offset: u32) -> SockFilter {
     SockFilter::new(0x30, 0, 0, offset)
 }
 
-/// `BPF_JMP | BPF_JEQ | BPF_K`: go on at instruction `equal` if what was loaded is `value`, else at `different`. The
-/// kernel counts jumps from the next instruction on; both targets have to lie ahead.
+/// `BPF_JMP | BPF_JEQ | BPF_K`: continue at instruction `equal` if the loaded value is `value`, else at `different`.
+/// The kernel counts jumps from the next instruction on; both targets must be ahead.
 const fn branch(here: u8, value: u32, equal: u8, different: u8) -> SockFilter {
     SockFilter::new(0x15, equal - here - 1, different - here - 1, value)
 }
 
-/// `BPF_RET | BPF_K`: keep so many bytes of the packet.
+/// `BPF_RET | BPF_K`: keep this many bytes of the packet.
 const fn finish(bytes: u32) -> SockFilter {
     SockFilter::new(0x06, 0, 0, bytes)
 }

@@ -5,11 +5,11 @@ use serde::{Deserialize, Serialize};
 use super::CapturedFrame;
 use crate::recording::Direction;
 
-/// How many bytes of frames are kept of a namespace. A frame has some 100 of them; this is for the packets of a
-/// connection's life, not for bulk data.
+/// Maximum number of bytes kept per namespace. A frame has about 100: this is for the packets of a connection's life,
+/// not for bulk data.
 const MOST_BYTES: usize = 2 * 1024 * 1024;
 
-/// Frames of one namespace, copied out of the ring, oldest first. When it is full, what comes is only counted.
+/// Frames of one namespace, copied out of the ring, oldest first. When it is full, further frames are only counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct KeptFrames {
     #[serde(with = "hex")]
@@ -51,13 +51,13 @@ impl KeptFrames {
         })
     }
 
-    /// How many frames came when there was no more room.
+    /// The number of frames for which there was no room.
     pub fn left_out(&self) -> u64 {
         self.left_out
     }
 }
 
-/// As hexadecimal text: a list of numbers would take twice the room.
+/// As hexadecimal text: a list of numbers would be twice as long.
 mod hex {
     use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 

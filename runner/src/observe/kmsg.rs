@@ -1,5 +1,4 @@
-//! The kernel's log while a run lasts: [`KernelLog`]. A warning or an oops of the kernel under test is worth more than
-//! any verdict.
+//! The kernel log during a run: [`KernelLog`]. A warning or an oops of the kernel under test outweighs any verdict.
 
 use std::fmt;
 use std::fs::File;
@@ -14,27 +13,27 @@ use thiserror::Error;
 use crate::files;
 use crate::recording::{Trouble, trouble_in};
 
-/// The kernel gives one record with each read, and refuses (`EINVAL`) to cut it. This is more than it ever has
+/// The kernel returns one record per read, and never truncates it (`EINVAL`). This is more than the longest record
 /// (`PRINTK_MESSAGE_MAX`, kernel/printk/internal.h: 2048).
 const LONGEST_RECORD: usize = 8192;
 
-/// `/dev/kmsg`, from the moment of opening on. The log is one for the whole machine: what it says need not come from
-/// our namespaces.
+/// `/dev/kmsg`, from the moment of opening on. The whole machine has one log: its lines may have nothing to do with our
+/// namespaces.
 #[derive(Debug)]
 pub struct KernelLog {
     file: File,
 }
 
-/// What came since the last look.
+/// The lines since the last look.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogDrain {
     /// The lines, in order.
     pub lines: Vec<LogLine>,
-    /// Lines were overwritten before we could read them.
+    /// Lines were overwritten before they were read.
     pub overrun: bool,
 }
 
-/// A line of the kernel's log.
+/// A line of the kernel log.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct LogLine {
     /// From 0, emergency, to 7, debug (syslog(2)).
@@ -76,7 +75,7 @@ impl KernelLog {
         Ok(Self { file })
     }
 
-    /// All lines that came since the last call. Never waits.
+    /// All lines since the last call. Never waits.
     pub fn drain(&mut self) -> Result<LogDrain, KernelLogError> {
         let mut drained = LogDrain::default();
         let mut record = [0; LONGEST_RECORD];
@@ -92,7 +91,7 @@ impl KernelLog {
             match errno {
                 Errno::EAGAIN => return Ok(drained),
                 Errno::EINTR => {}
-                // Our place was overwritten; the next read goes on with the oldest record there is.
+                // The next record was overwritten; the next read continues with the oldest one.
                 Errno::EPIPE => drained.overrun = true,
                 errno => return Err(KernelLogError::Read(errno)),
             }
@@ -113,7 +112,7 @@ impl LogLine {
         Some(Self { level: (priority & 7) as u8, facility: priority >> 3, since_boot_us, text })
     }
 
-    /// Whether the kernel says here that it has a problem of its own.
+    /// Whether the kernel reports a problem of its own in this line.
     pub fn trouble(&self) -> Option<Trouble> {
         if self.facility == 0 { trouble_in(&self.text) } else { None }
     }

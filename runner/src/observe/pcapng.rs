@@ -1,7 +1,7 @@
-//! Captured segments as a pcapng file, for Wireshark and its kin: [`Writer`].
+//! Captured segments as a pcapng file, for Wireshark and similar tools: [`Writer`].
 //!
-//! Each interface bears its namespace (`client/eth1`), each packet its direction and, as a comment, its MPTCP options in
-//! the words of our own decoder. Format: draft-ietf-opsawg-pcapng, sections 4.1 to 4.3.
+//! Each interface is named with its namespace (`client/eth1`), each packet has its direction and, as a comment, its
+//! MPTCP options as decoded by mptcplab. Format: draft-ietf-opsawg-pcapng, sections 4.1 to 4.3.
 
 use std::io::{self, Write};
 
@@ -51,7 +51,7 @@ impl<W: Write> Writer<W> {
         Ok(Self { out, interfaces: 0 })
     }
 
-    /// Adds an interface. Best named by its namespace, too: `client/eth1`.
+    /// Adds an interface. Its name should include its namespace: `client/eth1`.
     pub fn interface(&mut self, name: &str) -> io::Result<Interface> {
         let mut body = Vec::new();
         body.extend(LINKTYPE_ETHERNET.to_le_bytes());
@@ -90,7 +90,7 @@ impl<W: Write> Writer<W> {
         block(&mut self.out, ENHANCED_PACKET, &body)
     }
 
-    /// Ends the file, and gives back what was written to.
+    /// Ends the file, and returns the writer.
     pub fn finish(mut self) -> io::Result<W> {
         self.out.flush()?;
         Ok(self.out)
@@ -116,7 +116,7 @@ fn block(out: &mut impl Write, kind: u32, body: &[u8]) -> io::Result<()> {
     out.write_all(&length.to_le_bytes())
 }
 
-/// An option: code, length without padding, value, padding. What doesn't fit into 64 KiB is cut off.
+/// An option: code, length without padding, value, padding. It is truncated at 64 KiB.
 fn option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
     let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
     body.extend(code.to_le_bytes());

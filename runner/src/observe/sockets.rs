@@ -1,8 +1,8 @@
-//! What our own MPTCP sockets tell about themselves (`SOL_MPTCP`, net/mptcp/sockopt.c): pure decoders of the kernel's
-//! structures, and the calls that fetch them.
+//! Socket options of our own MPTCP sockets (`SOL_MPTCP`, net/mptcp/sockopt.c): pure decoders of the kernel's
+//! structures, and the calls that read them.
 //!
-//! All structures are in host byte order, except addresses and ports. Each grows from kernel to kernel; the length that
-//! the kernel returns tells what it filled in.
+//! All structures are in host byte order, except addresses and ports. They grow from kernel to kernel; the returned
+//! length says how much the kernel filled in.
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -32,9 +32,9 @@ const SOCKADDR: usize = 128;
 const SUBFLOW_ADDRS: usize = 2 * SOCKADDR;
 /// `struct mptcp_subflow_info`: the id, padding, the addresses.
 const SUBFLOW_INFO: usize = 8 + SUBFLOW_ADDRS;
-/// `struct tcp_info` had 248 bytes in Linux 6.12; what comes behind doesn't interest us.
+/// `struct tcp_info` had 248 bytes in Linux 6.12; later fields aren't needed.
 const TCP_INFO: usize = 248;
-/// The kernel's own limit is 9 in Linux 6.18: the first subflow and 8 more. Where it is higher, we ask again.
+/// The kernel's limit is 9 in Linux 6.18: the initial subflow and 8 more. If there are more, the call is repeated.
 const USUAL_ROOM: usize = 16;
 
 /// The two ends of a subflow.
@@ -46,7 +46,7 @@ pub struct SubflowAddresses {
     pub remote: SocketAddr,
 }
 
-/// `MPTCP_FULL_INFO`: everything at one moment.
+/// `MPTCP_FULL_INFO`: connection and subflows at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FullInfo {
     /// The connection.
@@ -58,7 +58,7 @@ pub struct FullInfo {
 /// A subflow in [`FullInfo`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FullSubflow {
-    /// Its number in the connection, from 1 in the order of creation; never used again.
+    /// Its number in the connection, from 1 in the order of creation; never reused.
     pub id: u32,
     /// Its ends.
     pub addresses: SubflowAddresses,
@@ -66,7 +66,7 @@ pub struct FullSubflow {
     pub tcp: TcpInfo,
 }
 
-/// Why a socket doesn't tell.
+/// Why a socket option can't be read.
 #[derive(Debug, Error)]
 pub enum SocketError {
     /// The kernel refused.
@@ -77,12 +77,12 @@ pub enum SocketError {
         /// The kernel's answer.
         errno: Errno,
     },
-    /// The kernel answered with less than each version of the structure has.
+    /// The kernel returned less than any version of the structure has.
     #[error("can't read socket option {option}: the kernel returned only {length} bytes; this is a bug in mptcplab")]
     Short {
         /// The option's name.
         option: &'static str,
-        /// How many bytes there were.
+        /// The number of returned bytes.
         length: usize,
     },
 }
@@ -103,7 +103,7 @@ pub fn is_mptcp(socket: BorrowedFd<'_>) -> Result<bool, SocketError> {
     let mut value = [0; 4];
     match ask("TCP_IS_MPTCP", getsockopt_bytes(socket, libc::SOL_TCP, TCP_IS_MPTCP, &mut value))? {
         Some(_) => Ok(i32::from_ne_bytes(value) != 0),
-        // The kernel is too old for the question.
+        // The kernel is too old for this option.
         None => mptcp_info(socket).map(|info| info.is_some()),
     }
 }
@@ -151,7 +151,7 @@ pub fn full_info(socket: BorrowedFd<'_>) -> Result<Option<FullInfo>, SocketError
     }
 }
 
-/// The kernel's answer; `None` if it says that this isn't an MPTCP socket (any more). IPv4 and IPv6 sockets say so with
+/// The kernel's answer; `None` if this isn't an MPTCP socket (any more). IPv4 and IPv6 sockets report that with
 /// different errors.
 fn ask<T>(option: &'static str, answer: io::Result<T>) -> Result<Option<T>, SocketError> {
     match answer.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or_default())) {
@@ -203,7 +203,7 @@ fn decode_full_head(head: &[u8]) -> Option<(ElementSizes, MptcpInfo, usize)> {
     Some((sizes, decode_info(head.get(40..)?)?, usize_at(head, 16)?))
 }
 
-/// `struct mptcp_info`, as much of it as there is. `None` if it is less than Linux 5.16 already had (48 bytes).
+/// The available part of `struct mptcp_info`. `None` if it is less than Linux 5.16 already had (48 bytes).
 pub fn decode_info(bytes: &[u8]) -> Option<MptcpInfo> {
     if bytes.len() < 48 {
         return None;
@@ -243,8 +243,8 @@ pub fn decode_info(bytes: &[u8]) -> Option<MptcpInfo> {
     })
 }
 
-/// `struct mptcp_subflow_addrs`: two `struct sockaddr_storage`. `None` if they aren't IPv4 or IPv6, as of a subflow that
-/// is already gone.
+/// `struct mptcp_subflow_addrs`: two `struct sockaddr_storage`. `None` if they aren't IPv4 or IPv6, as for a subflow
+/// that no longer exists.
 pub fn decode_addresses(bytes: &[u8]) -> Option<SubflowAddresses> {
     Some(SubflowAddresses { local: decode_sockaddr(bytes)?, remote: decode_sockaddr(bytes.get(SOCKADDR..)?)? })
 }
@@ -265,7 +265,7 @@ fn decode_sockaddr(bytes: &[u8]) -> Option<SocketAddr> {
     }
 }
 
-/// `struct tcp_info`; what isn't there is 0.
+/// `struct tcp_info`; missing fields are 0.
 pub fn decode_tcp_info(bytes: &[u8]) -> TcpInfo {
     let number = |offset| u32_at(bytes, offset).unwrap_or_default();
     let long = |offset| u64_at(bytes, offset).unwrap_or_default();

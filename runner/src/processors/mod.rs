@@ -1,11 +1,12 @@
-//! The processors that runs share: which one a run has ([`Processors::seat`]), and how late threads come there.
+//! The processors that runs share: which one a run gets ([`Processors::seat`]), and how late threads are scheduled
+//! there.
 //!
-//! Each run has one processor, and all of its threads stay there. What a thread sends over a veth goes into the backlog
-//! of the processor that it runs on (`netif_rx`, net/core/dev.c), and each processor empties its backlog by itself: a
-//! thread that moves to another processor overtakes its own frames.
+//! Each run has one processor, on which all of its threads stay. Frames that a thread sends over a veth go into the
+//! backlog of its processor (`netif_rx`, net/core/dev.c), and each processor empties its backlog independently: a
+//! thread that moves to another processor would overtake its own frames.
 //!
-//! A thread that does nothing but sleep watches each processor ([`watch`]): if it comes late, whatever else runs there
-//! came late, too, and the kernel's timers didn't wait for it. It also notes how long the kernel's workers waited there.
+//! A thread that only sleeps watches each processor ([`watch`]): if it wakes up late, other threads there were late,
+//! too, while the kernel's timers went on. It also notes how long the kernel's workers waited there.
 
 mod patience;
 mod waited;
@@ -30,20 +31,20 @@ pub struct Processors(Vec<Arc<Processor>>);
 #[derive(Debug)]
 struct Processor {
     number: usize,
-    /// How many runs have it.
+    /// The number of runs on it.
     runs: Mutex<usize>,
     log: Log,
     workers_log: Log,
     over: AtomicBool,
 }
 
-/// A run's place on a processor. It is free again when this is dropped.
+/// A run's place on a processor. It is released when dropped.
 #[derive(Debug)]
 pub struct Seat(Arc<Processor>);
 
 impl Processors {
-    /// All that the calling thread may use, each watched from now on. Where they can't be told apart, or a thread can't be
-    /// started, there are fewer, or none: then runs go wherever the kernel puts them.
+    /// All processors that the calling thread may use, each watched from now on. If they can't be identified, or a
+    /// thread can't be started, there are fewer or none: then the kernel places the runs.
     pub fn watched() -> Self {
         let processors = allowed().into_iter().map(|number| Processor {
             number,
@@ -83,7 +84,7 @@ impl Seat {
         self.0.number
     }
 
-    /// When threads came late here, from that time on (nanoseconds since the epoch), oldest first.
+    /// When threads were late here, from that time on (nanoseconds since the epoch), oldest first.
     pub fn late_since(&self, begin: u64) -> Vec<Late> {
         self.0.log.since(begin)
     }
@@ -107,7 +108,7 @@ fn allowed() -> Vec<usize> {
     (0..CpuSet::count()).filter(|number| set.is_set(*number).unwrap_or(false)).collect()
 }
 
-/// The processor that the calling thread may only run on, if there is one.
+/// The only processor that the calling thread may run on, if there is just one.
 pub fn only_one() -> Option<usize> {
     match allowed()[..] {
         [number] => Some(number),
@@ -115,12 +116,12 @@ pub fn only_one() -> Option<usize> {
     }
 }
 
-/// The kernel's workers on the calling thread's processor have done all that was put off until now, as far as can be seen.
+/// Whether the kernel's workers on the calling thread's processor have done all deferred work, as far as can be seen.
 pub fn workers_are_idle() -> bool {
     only_one().is_none_or(|number| workers::of(number).iter().all(|worker| worker.is_idle()))
 }
 
-/// Keeps the calling thread on a processor, and the threads that it starts.
+/// Pins the calling thread to a processor, and the threads that it starts.
 fn stay_on(number: usize) -> nix::Result<()> {
     let mut set = CpuSet::new();
     set.set(number)?;

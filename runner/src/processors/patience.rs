@@ -1,13 +1,12 @@
-//! Waiting for what should be there at once, on a machine that may stand still meanwhile: [`in_parts`].
+//! Timeouts that are robust against stalls of the machine: [`in_parts`].
 
 use std::time::Duration;
 
-/// The time is counted in so many parts. One counts once, however long it took: while the kernel holds the thread in a
-/// system call, because another one has the lock that it needs, or while the thread is not scheduled at all, what it waits
-/// for may be there, and nobody to take it.
+/// Number of parts of a timeout. Each part counts once, however long it took: while the thread is blocked in a system
+/// call for a lock, or isn't scheduled at all, the awaited result may be ready without being noticed.
 const PARTS: u32 = 50;
 
-/// What comes of it within that time, as far as the thread could have taken it.
+/// The result of `awaited` within that time, not counting time in which the thread couldn't run.
 pub async fn in_parts<T>(whole: Duration, awaited: impl Future<Output = T>) -> Option<T> {
     let mut awaited = std::pin::pin!(awaited);
     for _ in 0..PARTS {

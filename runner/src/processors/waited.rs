@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The time that the calling thread was runnable but did not run (`sched_info.run_delay`, shown as the second number of
 /// `/proc/thread-self/schedstat`; `proc_pid_schedstat`, fs/proc/base.c).
 ///
-/// What a thread waits for a lock, for an answer or for a stopped process to go on is not in it.
+/// Waiting for a lock, for an answer or for a stopped process is not included.
 #[derive(Debug)]
 pub struct Waited {
     file: Option<File>,
@@ -15,7 +15,7 @@ pub struct Waited {
 }
 
 impl Waited {
-    /// Of the calling thread, from now on. A kernel without CONFIG_SCHED_INFO doesn't tell.
+    /// For the calling thread, from now on. A kernel without CONFIG_SCHED_INFO doesn't report it.
     #[expect(clippy::disallowed_methods, reason = "it is read again and again, a line at a time")]
     pub fn of_this_thread() -> Self {
         let mut waited = Self { file: File::open("/proc/thread-self/schedstat").ok(), last: None };
@@ -23,7 +23,7 @@ impl Waited {
         waited
     }
 
-    /// Since the last call; `None` if the kernel doesn't tell.
+    /// The time since the last call; `None` if the kernel doesn't report it.
     pub fn since_last(&mut self) -> Option<Duration> {
         let now = self.read()?;
         let before = self.last.replace(now)?;
@@ -37,7 +37,8 @@ impl Waited {
     }
 }
 
-/// Running, waiting, and how often it ran. A thread that reads this has run: all zeros mean that nobody counts.
+/// Time running, time waiting, and number of runs. A thread that reads this has run: zeros mean that the kernel doesn't
+/// count.
 pub(super) fn run_delay(text: &str) -> Option<u64> {
     let mut numbers = text.split_whitespace().map(str::parse::<u64>);
     let (ran, waited) = (numbers.next()?.ok()?, numbers.next()?.ok()?);

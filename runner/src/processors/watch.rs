@@ -1,4 +1,4 @@
-//! Watching a processor: a thread that sleeps, and notes when it was woken late, or a worker of the kernel was ([`start`]).
+//! Watching a processor: a thread that sleeps, and notes when it or a kernel worker was scheduled late ([`start`]).
 
 use std::collections::VecDeque;
 use std::sync::atomic::Ordering;
@@ -9,22 +9,21 @@ use std::{io, thread};
 use super::{Processor, stay_on, workers};
 use crate::nanos;
 
-/// How long watches sleep. A stall is seen from the first time on at which somebody should have been woken, so up to this
-/// much of it stays unseen.
+/// How long watches sleep. A stall is seen from the first missed wake-up on, so up to this much of it stays unseen.
 pub const PERIOD: Duration = Duration::from_millis(10);
 
-/// What is shorter is not noted: no kernel timer that matters is that short, and a busy machine has many.
+/// Shorter delays are not noted: no relevant kernel timer is that short, and a busy machine has many.
 pub const NOTED: Duration = Duration::from_millis(10);
 
-/// So many are remembered: some seconds of a machine that does nothing but stall.
+/// Maximum number to remember: some seconds of continuous stalls.
 const REMEMBERED: usize = 1024;
 
-/// A thread should have run from then on, and did not.
+/// A period in which a thread should have run, but did not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Late {
-    /// Since when, in nanoseconds since the epoch.
+    /// Its beginning, in nanoseconds since the epoch.
     pub from: u64,
-    /// For how long, in nanoseconds.
+    /// Its length, in nanoseconds.
     pub lasted: u64,
 }
 
@@ -36,7 +35,7 @@ impl Late {
     }
 }
 
-/// The last times that a watch came late.
+/// The last delays of a watch.
 #[derive(Debug, Default)]
 pub(super) struct Log(Mutex<VecDeque<Late>>);
 
@@ -69,14 +68,14 @@ fn watch(processor: &Processor) {
     let mut followed = false;
     while !processor.over.load(Ordering::Acquire) {
         let due = Instant::now() + PERIOD;
-        // Nobody unparks it: how late this ends is what is measured.
+        // Nobody unparks it: this measures how late it ends.
         thread::park_timeout(PERIOD);
         // The clock of the kernel's timers: it stands still while the whole machine is suspended, as they do.
         let late = Instant::now().saturating_duration_since(due);
         if late >= NOTED {
             processor.log.add(Late::until_now(late));
         }
-        // Where no run is, nobody asks: on a machine with many processors that would be thousands of reads a second.
+        // Only where a run is: on a machine with many processors it would be thousands of reads a second.
         let has_runs = processor.runs() > 0;
         if has_runs {
             for worker in workers::of(processor.number) {

@@ -1,8 +1,8 @@
-//! The kernel's workers: threads that do what the kernel puts off. They show how late that comes ([`Workers`]).
+//! The kernel's workers: threads for deferred work. They show how late it is done ([`Workers`]).
 //!
-//! What the path manager does about an event it leaves to a worker (`mptcp_schedule_work`, net/mptcp/protocol.c), one of
-//! the processor that the event came on. Of a processor's workers one runs at a time (kernel/workqueue.c), and it waits
-//! for the processor as other threads do: while it waits, an ADD_ADDR isn't echoed, and timers go on.
+//! The path manager handles events in a worker (`mptcp_schedule_work`, net/mptcp/protocol.c) of the processor on which
+//! the event arrived. One of a processor's workers runs at a time (kernel/workqueue.c), and it waits for the processor
+//! like other threads: while it waits, no ADD_ADDR is echoed, but timers go on.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -14,17 +14,17 @@ use std::time::{Duration, Instant};
 use super::waited::run_delay;
 use crate::files;
 
-/// All that can be seen in `/proc`.
+/// All workers in `/proc`.
 static WORKERS: LazyLock<Mutex<Workers>> = LazyLock::new(Mutex::default);
 
-/// How long a list holds. The kernel makes a new worker when all others of a processor are held up.
+/// How long a list is valid. The kernel creates a new worker when all others of a processor are blocked.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// Who works for which processor.
+/// The workers of each processor.
 #[derive(Debug, Default)]
 struct Workers {
     listed: Option<Instant>,
-    /// Threads that are no workers of a processor.
+    /// Threads that aren't workers of a processor.
     others: HashSet<u32>,
     known: HashMap<u32, Arc<Worker>>,
 }
@@ -77,13 +77,13 @@ impl Worker {
         Some(worker)
     }
 
-    /// How long it has waited for the processor since the last call; what was one wait is told when it is over.
+    /// How long it has waited for the processor since the last call; a wait is reported when it is over.
     pub(super) fn waited(&self) -> Duration {
         let now = read(&self.schedstat, run_delay).unwrap_or(0);
         Duration::from_nanos(now.saturating_sub(self.waited.swap(now, Ordering::Relaxed)))
     }
 
-    /// It has nothing to do: it neither runs, nor waits for the processor, nor for a lock.
+    /// Whether it is idle: it neither runs, nor waits for the processor, nor for a lock.
     pub(super) fn is_idle(&self) -> bool {
         read(&self.stat, state).is_none_or(|state| matches!(state, 'I' | 'S'))
     }

@@ -4,7 +4,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 const DAY: u64 = 86_400;
 
-/// A moment in UTC to the second: `2026-11-24T18:30:00Z`. What is before 1970 counts as its first second.
+/// A moment in UTC, in seconds: `2026-11-24T18:30:00Z`. Times before 1970 become its first second.
 pub fn utc(moment: SystemTime) -> String {
     let seconds = moment.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
     let (year, month, day) = civil(seconds / DAY);

@@ -1,4 +1,4 @@
-//! Writing results: the [`Store`] takes what a run came to, scenario by scenario.
+//! Writing results: the [`Store`] takes the outcomes of a run, scenario by scenario.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -17,7 +17,7 @@ use crate::recording::{self, Recording};
 use crate::scenario::model::Scenario;
 use crate::text;
 
-/// Something of the results could not be written.
+/// A part of the results could not be written.
 #[derive(Debug, Error)]
 #[error("can't write the results `{path}`: {source}")]
 pub struct WriteError {
@@ -27,7 +27,7 @@ pub struct WriteError {
     pub source: io::Error,
 }
 
-/// Why results don't go into a folder.
+/// Why a folder can't take results.
 #[derive(Debug, Error)]
 #[error("the folder isn't empty, and mptcplab didn't create it (no `{MARKER}` in it): name a new or empty folder")]
 struct Foreign;
@@ -44,7 +44,7 @@ fn refused(path: &Path, source: io::Error) -> WriteError {
     WriteError { path: path.to_owned(), source }
 }
 
-/// Takes in what scenarios came to, and keeps it in a folder.
+/// Stores the outcomes of scenarios in a folder.
 #[derive(Debug)]
 pub struct Store {
     folder: Folder,
@@ -57,10 +57,10 @@ pub struct Store {
 }
 
 impl Store {
-    /// Begins. Results that are in the folder already go: it has none until [`Store::finish`].
+    /// Begins. Existing results in the folder are deleted; it has none until [`Store::finish`].
     ///
-    /// Only an empty folder, or one that mptcplab has made results in, is taken: nothing else is ever deleted or mixed
-    /// with results.
+    /// The folder must be empty, or one that mptcplab marked as its own: nothing else is ever deleted or mixed with
+    /// results.
     pub fn begin(root: &Path, kernel: KernelIdentity, features: IndexMap<String, Found>) -> Result<Self, WriteError> {
         let folder = Folder::create(root).map_err(|source| refused(root, source))?;
         let texts = (|| {
@@ -78,7 +78,7 @@ impl Store {
         Ok(Self { folder, texts, kernel, features, scenarios: Vec::new(), names: BTreeSet::new() })
     }
 
-    /// Keeps what a scenario came to. `position`: its place in the order of [`Results::scenarios`].
+    /// Stores the outcome of a scenario. `position`: its place in the order of [`Results::scenarios`].
     pub fn add(
         &mut self,
         position: usize,
@@ -111,7 +111,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps what was stored before, its recording excepted.
+    /// Stores an earlier outcome again, without its recording.
     pub fn add_stored(&mut self, position: usize, outcome: &Outcome) -> Result<(), WriteError> {
         let mut outcome = outcome.clone();
         self.write(&mut outcome)?;
@@ -119,9 +119,9 @@ impl Store {
         Ok(())
     }
 
-    /// Gives the outcome a name that no other has, and writes its observation.
+    /// Gives the outcome a unique file name, and writes its observation.
     fn write(&mut self, outcome: &mut Outcome) -> Result<(), WriteError> {
-        // Two labels may become the same name.
+        // Two labels may give the same name.
         let name = text::file_name(&outcome.label);
         let mut names = std::iter::once(name.clone()).chain((2..u64::MAX).map(|number| format!("{name}~{number}")));
         outcome.file = names.find(|name| !self.names.contains(name)).unwrap_or(name);
@@ -133,7 +133,7 @@ impl Store {
         }
     }
 
-    /// Ends: from now on the folder has results. `late_trouble`: see [`Results::late_trouble`].
+    /// Ends: from now on the folder contains results. `late_trouble`: see [`Results::late_trouble`].
     pub fn finish(mut self, date: std::time::SystemTime, late_trouble: Vec<String>) -> Result<Results, WriteError> {
         self.scenarios.sort_by_key(|(position, _)| *position);
         let results = Results {

@@ -1,10 +1,9 @@
-//! Stored results: what each scenario came to on one kernel, in a folder that another run can be compared with. The main
-//! type is [`Results`].
+//! Stored results: the outcome of each scenario on one kernel, in a folder for comparisons. Main type: [`Results`].
 //!
 //! The folder holds `results.json` (which kernel, which features, and an [`Outcome`] for each scenario), and for each
 //! scenario that ran its canonical observation, `scenarios/LABEL.txt`, and its recording, `scenarios/LABEL.jsonl`.
-//! `results.json` is written last and names the digest of each observation: a folder without it is that of a run that did
-//! not end, and what doesn't fit to it is damaged. Neither is ever taken for results.
+//! `results.json` is written last, and contains the digest of each observation. A folder without it is that of an
+//! unfinished run, and a file that doesn't match it is damaged: neither counts as results.
 
 mod date;
 mod folder;
@@ -21,13 +20,13 @@ pub use sources::{snapshot_digest, sources_digest};
 
 use crate::judge::{Finding, Verdict};
 
-/// The version of the format that is written, and the only one that is read.
+/// The version of the written format, and the only one that can be read.
 pub const FORMAT: u32 = 1;
 
-/// The file that makes a folder one with results.
+/// The file that marks a folder with results.
 pub const INDEX: &str = "results.json";
 
-/// What scenarios came to on one kernel.
+/// The outcomes of scenarios on one kernel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Results {
@@ -39,29 +38,29 @@ pub struct Results {
     pub date: String,
     /// Where.
     pub kernel: KernelIdentity,
-    /// Each feature that was probed, by its word; what is missing has the reason. In the order of the language's list.
+    /// Each probed feature, by its word, with the reason if it is missing. In the order of the language's list.
     pub features: IndexMap<String, Found>,
-    /// What the kernel said about problems of its own while no scenario ran, or that belong to none that ran.
+    /// Problems that the kernel reported while no scenario ran, or that belong to no scenario.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub late_trouble: Vec<String>,
-    /// The scenarios, in the order in which they were shown.
+    /// The scenarios, in the order of the report.
     pub scenarios: Vec<Outcome>,
 }
 
-/// Which kernel it was. Shown, never decided upon.
+/// The identity of the kernel. It is shown, but no decision depends on it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KernelIdentity {
     /// `uname -r`
     pub release: String,
-    /// `uname -v`: the number of the build, and its date.
+    /// `uname -v`: number and date of the build.
     pub version: String,
     /// `uname -m`
     pub machine: String,
 }
 
 impl KernelIdentity {
-    /// The kernel that runs, from uname(2).
+    /// The running kernel, from uname(2).
     pub fn running() -> Self {
         nix::sys::utsname::uname().map_or_else(
             |_| Self::default(),
@@ -84,11 +83,11 @@ pub enum Found {
     No(String),
 }
 
-/// What a scenario came to.
+/// The outcome of a scenario.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Outcome {
-    /// The name of the scenario and its variant, by which it is found again: `scenarios/signal/port@ipv6`.
+    /// The name of the scenario and its variant, which identifies it: `scenarios/signal/port@ipv6`.
     pub label: String,
     /// Its title.
     pub title: String,
@@ -102,16 +101,16 @@ pub struct Outcome {
     pub findings: Vec<StoredFinding>,
     /// How long it took, judging included, in milliseconds.
     pub duration_ms: u64,
-    /// The digest of the texts that it was read from; see [`sources_digest`].
+    /// The digest of its source texts; see [`sources_digest`].
     pub sources: String,
     /// The digest of its reviewed snapshots; see [`snapshot_digest`].
     pub snapshot: String,
-    /// The name of its files below `scenarios/`, without the ending.
+    /// The name of its files below `scenarios/`, without extension.
     pub file: String,
     /// The digest of the canonical observation, if it ran.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observation: Option<String>,
-    /// The canonical observation, if it ran and the kernel outlived it. In a file of its own.
+    /// The canonical observation, if it ran and the kernel survived it. Stored in a separate file.
     #[serde(skip)]
     pub canonical: Option<String>,
 }
@@ -120,18 +119,18 @@ pub struct Outcome {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Ruling {
-    /// Everything was as expected.
+    /// All expectations hold.
     Passed,
-    /// Something was not.
+    /// Some expectation does not hold.
     Failed,
-    /// It was not run: a feature is missing.
+    /// It did not run: a required feature is missing.
     Skipped,
     /// It could not be run or trusted.
     Error,
 }
 
 impl Ruling {
-    /// The word that reports have for it.
+    /// Its word in reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -142,7 +141,7 @@ impl Ruling {
     }
 }
 
-/// One thing that was not as expected.
+/// A finding: something that was not as expected.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StoredFinding {
@@ -161,7 +160,7 @@ impl From<&Finding> for StoredFinding {
     }
 }
 
-/// The parts of a verdict: the word, why it was skipped, what was not as expected.
+/// The parts of a verdict: its word, why it was skipped, its findings.
 fn parts(verdict: &Verdict) -> (Ruling, Option<String>, Vec<StoredFinding>) {
     let stored = |findings: &[Finding]| findings.iter().map(StoredFinding::from).collect();
     match verdict {

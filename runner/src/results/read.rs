@@ -1,4 +1,4 @@
-//! Reading stored results: all of them, or why not.
+//! Reading stored results: all of them, or an error.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,10 +11,10 @@ use super::{FORMAT, INDEX, Results, Ruling};
 use crate::files::digest::Digest;
 use crate::files::{self, Folder};
 
-/// Why there are no results in a folder.
+/// Why results can't be read from a folder.
 #[derive(Debug, Error)]
 pub enum ReadError {
-    /// The folder isn't there, or it can't be read.
+    /// The folder doesn't exist, or can't be read.
     #[error("can't read `{path}`: {source}")]
     Unreadable {
         /// The file or folder.
@@ -27,7 +27,7 @@ pub enum ReadError {
         "`{0}` has no `results.json`: either the run hasn't ended, or `mptcplab run --results` didn't write this folder"
     )]
     Unfinished(PathBuf),
-    /// The index is no JSON, or not what it should be.
+    /// The index is not JSON, or has an unexpected structure.
     #[error("`{path}` is damaged: {source}")]
     Malformed {
         /// The file.
@@ -45,7 +45,7 @@ pub enum ReadError {
         /// Its format.
         format: u64,
     },
-    /// Something in the folder isn't what the index says.
+    /// Something in the folder doesn't match the index.
     #[error("the results in `{path}` are damaged: {what}")]
     Damaged {
         /// The folder.
@@ -70,7 +70,7 @@ pub fn read(folder: &Path) -> Result<Results, ReadError> {
         text => text.map_err(unreadable(&index))?,
     };
     let malformed = |source| ReadError::Malformed { path: index.clone(), source };
-    // The format first: another one may have anything else in it.
+    // The format comes first: the rest depends on it.
     let value: serde_json::Value = serde_json::from_str(&text).map_err(malformed)?;
     if let Some(format) = value.get("format").and_then(serde_json::Value::as_u64)
         && format != u64::from(FORMAT)
@@ -83,7 +83,7 @@ pub fn read(folder: &Path) -> Result<Results, ReadError> {
         .map(|()| results)
 }
 
-/// Reads the observations, and looks whether everything fits.
+/// Reads the observations, and checks that they match the index.
 fn complete(folder: &Folder, results: &mut Results) -> Result<(), String> {
     let texts = folder.beneath(Path::new(SCENARIOS));
     let mut labels = BTreeSet::new();
@@ -93,7 +93,7 @@ fn complete(folder: &Folder, results: &mut Results) -> Result<(), String> {
             return Err(format!("`{label}` occurs twice"));
         }
         let Some(digest) = &outcome.observation else {
-            // A kernel that dies leaves nothing but the verdict that it failed.
+            // A kernel that crashes leaves nothing but the verdict that it failed.
             if outcome.verdict == Ruling::Passed {
                 return Err(format!("`{label}` passed, but has no observation"));
             }

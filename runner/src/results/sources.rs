@@ -1,4 +1,4 @@
-//! Whether a scenario is still the same.
+//! Whether a scenario is unchanged.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,14 +8,14 @@ use crate::files::digest::Digest;
 use crate::judge::snapshot_path;
 use crate::scenario::model::Scenario;
 
-/// A digest of the texts that a scenario was read from: the scenario with its variables filled in, and its topology.
+/// A digest of the source texts of a scenario: the scenario with its variables filled in, and its topology.
 pub fn sources_digest(scenario: &Scenario) -> String {
     let texts = scenario.sources.iter().map(|source| source.text.as_bytes());
     texts.fold(Digest::new(), Digest::part).hex()
 }
 
-/// A digest of the snapshots that a scenario may be compared with: the one of its name, and those that have something
-/// added to it. A snapshot that can't be read is as good as none: the verdict will tell.
+/// A digest of the snapshots that a scenario may be compared with: the one with its name, and those with a suffix. An
+/// unreadable snapshot counts as missing: the verdict will report it.
 pub fn snapshot_digest(scenario: &Scenario) -> String {
     let path = snapshot_path(scenario);
     let digest = |digest: Digest, path: &PathBuf| {
@@ -25,7 +25,7 @@ pub fn snapshot_digest(scenario: &Scenario) -> String {
     snapshots(&path).iter().fold(Digest::new(), digest).hex()
 }
 
-/// The file and those beside it whose names only have something added, sorted.
+/// The file and those beside it whose names have a suffix, sorted.
 fn snapshots(path: &Path) -> Vec<PathBuf> {
     let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let belongs = |path: &PathBuf| {

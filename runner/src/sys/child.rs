@@ -1,4 +1,4 @@
-//! A child process that doesn't outlive us, with descriptors of ours.
+//! A child process that doesn't outlive its parent, with inherited descriptors.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
@@ -11,24 +11,23 @@ use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getpid, getppid, setpgid};
 
-/// Starts the program. It has these descriptors, by the numbers that they have here; it is killed when the calling thread
-/// ends, however that comes about (`PR_SET_PDEATHSIG`); and it is in a process group of its own, so that Ctrl-C is ours to
-/// handle.
+/// Starts the program. It inherits these descriptors, with the same numbers. It is killed when the calling thread ends,
+/// for whatever reason (`PR_SET_PDEATHSIG`). It is in its own process group, so that only this process receives Ctrl-C.
 ///
 /// # Errors
 ///
-/// What starting a program answers.
+/// The program can't be started.
 pub fn spawn_bound(command: &mut Command, descriptors: &[BorrowedFd<'_>]) -> io::Result<Child> {
     let descriptors: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
     let parent = getpid();
     let prepare = move || {
         set_pdeathsig(Signal::SIGKILL)?;
-        // Between the fork and now, the parent may have died: then nobody sends the signal any more.
+        // If the parent has died since the fork, no signal will come.
         if getppid() != parent {
             return Err(Errno::ESRCH.into());
         }
         setpgid(nix::unistd::Pid::from_raw(0), nix::unistd::Pid::from_raw(0))?;
-        // Our own mask holds signals back.
+        // The inherited mask blocks signals.
         SigSet::empty().thread_set_mask()?;
         for descriptor in &descriptors {
             // SAFETY: they are borrowed from the caller, who waits for this process to be started: they are open.

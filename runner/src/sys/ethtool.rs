@@ -34,7 +34,7 @@ struct Request {
     padding: [u8; 16],
 }
 
-/// Whether a device of the calling thread's network namespace does it.
+/// Whether the offload is on, for a device in the calling thread's network namespace.
 ///
 /// # Errors
 ///
@@ -43,8 +43,8 @@ pub fn offload(device: &str, offload: Offload) -> io::Result<bool> {
     ask(device, commands(offload).0, false)
 }
 
-/// Sets it for a device of the calling thread's network namespace. Read back what came of it: the kernel leaves out what
-/// the device can't change, and acknowledges.
+/// Sets it for a device in the calling thread's network namespace. Read it back: the kernel acknowledges even what the
+/// device can't change.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ pub fn set_offload(device: &str, offload: Offload, on: bool) -> io::Result<()> {
 }
 
 fn ask(device: &str, command: u32, on: bool) -> io::Result<bool> {
-    // Any socket will do; it only says which network is meant.
+    // Any socket will do; it only selects the network namespace.
     let socket = UdpSocket::bind("0.0.0.0:0")?;
     let mut value = Value { command, data: u32::from(on) };
     let mut request = Request { name: [0; libc::IFNAMSIZ], data: &raw mut value, padding: [0; 16] };

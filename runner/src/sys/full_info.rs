@@ -22,11 +22,11 @@ struct Head([u8; HEAD]);
 /// Reads `MPTCP_FULL_INFO` for at most `room` subflows. `subflow_info` has to hold `room` elements of
 /// `subflow_info_size` bytes (`struct mptcp_subflow_info`), `tcp_info` as many of `tcp_info_size` bytes.
 ///
-/// Returns the valid part of `struct mptcp_full_info`, in host byte order. Its pointers have lost their meaning.
+/// Returns the valid part of `struct mptcp_full_info`, in host byte order. Its pointers are meaningless.
 ///
 /// # Errors
 ///
-/// What getsockopt(2) says; `EINVAL` without asking the kernel if one of the arrays is too small.
+/// The error of getsockopt(2); `EINVAL`, without a call, if one of the arrays is too small.
 pub fn mptcp_full_info(
     socket: BorrowedFd<'_>,
     room: usize,

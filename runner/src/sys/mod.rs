@@ -1,9 +1,8 @@
-//! The system calls that need more than nix or std offer, wrapped so that the rest of the crate is free of
-//! `unsafe`: [`child`] (a process that ends with us), [`ethtool`] (offloads),
-//! [`full_info`] (the one socket option that holds pointers), [`port`] (a packet socket that forwards), [`privilege`] (a
-//! user namespace of our own), [`readiness`] (waiting for a descriptor), [`ring`] (a packet socket that observes),
-//! [`signals`] (an exit code for those that end the program), [`slots`] (the receive ring of both packet sockets) and
-//! [`sockopt`] (socket options as bytes).
+//! System calls beyond nix and std, wrapped so that the rest of the crate is free of `unsafe`: [`child`] (a process
+//! that ends with its parent), [`ethtool`] (offloads), [`full_info`] (the one socket option with pointers), [`port`] (a
+//! packet socket that forwards), [`privilege`] (a user namespace), [`readiness`] (waiting for a descriptor), [`ring`]
+//! (a packet socket that observes), [`signals`] (the exit code of signals), [`slots`] (the receive ring of both packet
+//! sockets) and [`sockopt`] (socket options as bytes).
 
 #![allow(unsafe_code, reason = "the one place for it")]
 

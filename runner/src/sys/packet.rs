@@ -1,4 +1,4 @@
-//! What the two kinds of packet sockets have in common: [`ring`](super::ring) observes, [`port`](super::port) forwards.
+//! Common parts of the two packet sockets: [`ring`](super::ring) observes, [`port`](super::port) forwards.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -21,7 +21,7 @@ pub(super) fn set_option(socket: BorrowedFd<'_>, name: i32, numbers: &[usize]) -
     setsockopt_bytes(socket, libc::SOL_PACKET, name, &value)
 }
 
-/// Binds a packet socket to an interface, for both directions: only a socket for `ETH_P_ALL` sees what leaves.
+/// Binds a packet socket to an interface, for both directions: only a socket for `ETH_P_ALL` sees outgoing frames.
 pub(super) fn bind(socket: BorrowedFd<'_>, interface: u32) -> io::Result<()> {
     let address = libc::sockaddr_ll {
         sll_family: u16::try_from(libc::AF_PACKET).map_err(|_| Errno::EINVAL)?,

@@ -1,10 +1,10 @@
-//! A packet socket on one interface that frames are taken from and given to, whole: a receive ring
-//! ([`slots`](super::slots)) and sendmmsg(2).
+//! A packet socket on one interface that receives and sends whole frames: a receive ring ([`slots`](super::slots)) and
+//! sendmmsg(2).
 //!
-//! Other than [`ring`](super::ring), which observes, this is made to lose nothing: slots have room for a whole frame,
-//! what the process itself sends doesn't come back (`PACKET_IGNORE_OUTGOING`), and what is sent goes past the queueing
-//! discipline (`PACKET_QDISC_BYPASS`). Frames that nobody has cut yet can be taken and given whole, with what says how
-//! (`PACKET_VNET_HDR`). Nothing here needs tokio: the thread that forwards waits with ppoll(2).
+//! Unlike [`ring`](super::ring), which observes, this must not lose frames: slots have room for a whole frame, the
+//! socket doesn't receive its own frames (`PACKET_IGNORE_OUTGOING`), and sent frames bypass the queueing discipline
+//! (`PACKET_QDISC_BYPASS`). Unsegmented frames can be received and sent whole, with their offload information
+//! (`PACKET_VNET_HDR`). Nothing here needs tokio: the forwarding thread waits with ppoll(2).
 #![allow(unsafe_code)]
 
 use std::io;
@@ -18,7 +18,7 @@ use super::packet;
 use super::slots::{PacketError, Slots};
 use super::sockopt::getsockopt_bytes;
 
-/// So many frames at most go in one call of [`Port::send`].
+/// Maximum number of frames per [`Port::send`].
 pub const BATCH: usize = 64;
 
 /// `PACKET_IGNORE_OUTGOING` and `PACKET_QDISC_BYPASS` (`include/uapi/linux/if_packet.h`).
@@ -28,11 +28,11 @@ const PACKET_QDISC_BYPASS: i32 = 20;
 const PACKET_VNET_HDR: i32 = 15;
 /// The bytes of a slot before the Ethernet header: `TPACKET2_HDRLEN` and 16, aligned, less the 14 of the header.
 const BEFORE_FRAME: usize = 66;
-/// The first members of `struct tpacket2_hdr`, 32 bits each: status, length, kept length; then 16 bits each: where the
-/// Ethernet header is, and the next one; then the time in two parts of 32 bits.
+/// The first members of `struct tpacket2_hdr`, 32 bits each: status, length, captured length; then 16 bits each: the
+/// offsets of the Ethernet header and the next one; then the time in two parts of 32 bits.
 const HEADER: usize = 24;
 
-/// A packet socket that takes nothing yet.
+/// A packet socket that doesn't receive yet.
 #[derive(Debug)]
 pub struct Unbound(OwnedFd);
 
@@ -48,22 +48,22 @@ pub struct Port {
 /// A received frame. It is borrowed from the ring.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Frame<'a> {
-    /// When it came, in nanoseconds of `CLOCK_REALTIME`.
+    /// When it arrived, in nanoseconds of `CLOCK_REALTIME`.
     pub at_ns: u64,
     /// From its Ethernet header on.
     pub bytes: &'a [u8],
-    /// The length that it had. If it is more than there are bytes, the slot was too small.
+    /// Its original length. If it exceeds the number of bytes, the slot was too small.
     pub length: usize,
     /// Its checksum is complete. The kernel leaves it to the device otherwise (`CHECKSUM_PARTIAL`).
     pub checksummed: bool,
-    /// What is left to the device, where frames are taken whole.
+    /// The work left to the device, if frames are received whole.
     pub offload: Option<Offload>,
     /// Frames were lost since the last call of [`Port::dropped`].
     pub losing: bool,
 }
 
-/// What is left to the device that sends a frame (`struct virtio_net_hdr`, in the byte order of the machine:
-/// `vio_le`, net/packet/af_packet.c). The default is nothing.
+/// The work left to the device that sends a frame (`struct virtio_net_hdr`, in host byte order: `vio_le`,
+/// net/packet/af_packet.c). The default is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Offload([u8; Self::SIZE]);
 
@@ -71,31 +71,31 @@ impl Offload {
     /// In bytes: flags, kind, length of the headers, size of the parts, where the checksum begins, and where it goes.
     pub const SIZE: usize = 10;
 
-    /// That of the frame which begins there.
+    /// The offload information at the beginning of these bytes.
     fn before(slot: &[u8], start: usize) -> Self {
         Self(slot.get(..start).and_then(|before| before.last_chunk()).copied().unwrap_or_default())
     }
 
-    /// After how many bytes of payload the frame has to be cut, if it has.
+    /// The payload size of each segment, if the frame has to be segmented.
     pub fn gso_size(&self) -> Option<u16> {
         let Self([_, kind, _, _, low, high, ..]) = self;
         (*kind != 0).then(|| u16::from_ne_bytes([*low, *high]))
     }
 
-    /// As the kernel reads it.
+    /// Its bytes for the kernel.
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
 }
 
 impl Unbound {
-    /// Opens a socket in the network namespace of the calling thread. It stays there, wherever the thread goes.
+    /// Opens a socket in the network namespace of the calling thread, to which it belongs from then on.
     ///
     /// # Errors
     ///
     /// `EPERM` without CAP_NET_RAW in the user namespace that owns the network.
     pub fn open() -> Result<Self, PacketError> {
-        // Protocol 0: nothing comes before the ring is in place.
+        // Protocol 0: it receives nothing before the ring is in place.
         let kind = libc::SOCK_RAW | libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
         // SAFETY: the call has no pointers.
         let descriptor = unsafe { libc::socket(libc::AF_PACKET, kind, 0) };
@@ -105,8 +105,8 @@ impl Unbound {
         }))
     }
 
-    /// Binds it to the interface of that index, with room for `slots` frames of at most `longest` bytes, Ethernet header
-    /// included. Frames are taken from now on; `whole`: with their [`Offload`], and given with it.
+    /// Binds it to the interface with that index, with room for `slots` frames of at most `longest` bytes, Ethernet
+    /// header included. It receives from now on; `whole`: frames are received and sent with their [`Offload`].
     ///
     /// # Errors
     ///
@@ -117,7 +117,7 @@ impl Unbound {
         set(PACKET_IGNORE_OUTGOING, &[1]).map_err(PacketError::at("setsockopt(PACKET_IGNORE_OUTGOING)"))?;
         set(PACKET_QDISC_BYPASS, &[1]).map_err(PacketError::at("setsockopt(PACKET_QDISC_BYPASS)"))?;
         if whole {
-            // Before the ring, which it is refused behind.
+            // The kernel refuses this after the ring is set up.
             set(PACKET_VNET_HDR, &[1]).map_err(PacketError::at("setsockopt(PACKET_VNET_HDR)"))?;
         }
         let slot = BEFORE_FRAME + if whole { Offload::SIZE } else { 0 } + longest;
@@ -128,8 +128,8 @@ impl Unbound {
 }
 
 impl Port {
-    /// Hands at most `limit` frames that are there to `consume`, oldest first, and gives each back to the kernel. Returns
-    /// how many there were.
+    /// Passes at most `limit` received frames to `consume`, oldest first, and returns each to the kernel. Returns their
+    /// number.
     pub fn receive(&mut self, limit: usize, mut consume: impl FnMut(Frame<'_>)) -> usize {
         for taken in 0..limit {
             let Some(slot) = self.slots.first() else { return taken };
@@ -139,22 +139,22 @@ impl Port {
         limit
     }
 
-    /// When the next frame to [`receive`](Self::receive) came, if there is one. Asks memory, not the kernel.
+    /// When the next frame to [`receive`](Self::receive) arrived, if there is one. Reads memory, without a system call.
     pub fn next_at(&self) -> Option<u64> {
         self.slots.first().map(|slot| Frame::parse(slot, self.whole).at_ns)
     }
 
-    /// Frames are taken with their [`Offload`], and given with it.
+    /// Whether frames are received and sent with their [`Offload`].
     pub fn is_whole(&self) -> bool {
         self.whole
     }
 
-    /// Sends frames, each from its Ethernet header on (from its [`Offload`] on, if the port [is whole](Self::is_whole)), at
-    /// most [`BATCH`] of them, and returns how many have gone.
+    /// Sends at most [`BATCH`] frames, each from its Ethernet header on (from its [`Offload`] on, if the port
+    /// [is whole](Self::is_whole)), and returns the number of sent frames.
     ///
     /// # Errors
     ///
-    /// None of them has gone. `EAGAIN`, `ENOBUFS`: not now (`ENOBUFS` also if the interface has no carrier);
+    /// No frame was sent. `EAGAIN`, `ENOBUFS`: not now (`ENOBUFS` also if the interface has no carrier);
     /// `ENETDOWN`: the interface is down; `EMSGSIZE`: the first one is longer than the interface's MTU allows.
     pub fn send<'a>(&self, frames: impl Iterator<Item = &'a [u8]>) -> io::Result<usize> {
         let mut parts = [libc::iovec { iov_base: ptr::null_mut(), iov_len: 0 }; BATCH];
@@ -173,7 +173,7 @@ impl Port {
         Ok(usize::try_from(Errno::result(sent)?).unwrap_or(0))
     }
 
-    /// How many frames found no free slot since the last call (`PACKET_STATISTICS`, `tp_drops`).
+    /// The number of frames dropped for lack of a free slot since the last call (`PACKET_STATISTICS`, `tp_drops`).
     ///
     /// # Errors
     ///
@@ -182,8 +182,8 @@ impl Port {
         packet::dropped(self.socket.as_fd())
     }
 
-    /// Whether the interface of that name, in the socket's namespace, is up and has a carrier, as far as the kernel has taken
-    /// notice of it (`SIOCGIFFLAGS`). Unlike rtnetlink, this doesn't wait for the lock of the network configuration, which
+    /// Whether the interface with that name in the socket's namespace is up and has a carrier that the kernel has
+    /// noticed (`SIOCGIFFLAGS`). Unlike rtnetlink, this doesn't wait for the lock of the network configuration, which
     /// others may hold for seconds (`dev_ioctl`, net/core/dev_ioctl.c).
     ///
     /// # Errors
@@ -202,7 +202,7 @@ impl Port {
         Ok(i32::from(request.flags) & wanted == wanted)
     }
 
-    /// Takes away the error that the socket reports until it is asked for: `ENETDOWN` when the interface went down.
+    /// Clears the socket's pending error, such as `ENETDOWN` after the interface went down.
     ///
     /// # Errors
     ///
@@ -227,7 +227,7 @@ struct FlagsRequest {
     padding: [u8; 22],
 }
 
-/// A message of one part, to whom the socket is bound to.
+/// A message of one part, to the interface that the socket is bound to.
 fn message(part: &mut libc::iovec) -> libc::msghdr {
     // SAFETY: all of its members are numbers and pointers, for which 0 is a value.
     let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
@@ -237,7 +237,7 @@ fn message(part: &mut libc::iovec) -> libc::msghdr {
 }
 
 impl<'a> Frame<'a> {
-    /// Reads a slot. What makes no sense gives an empty frame.
+    /// Reads a slot. Invalid contents give an empty frame.
     fn parse(slot: &'a [u8], whole: bool) -> Self {
         let header = slot.get(..HEADER).unwrap_or(&[0; HEADER]);
         let long = |at: usize| header.get(at..at + 4).and_then(|b| b.try_into().ok()).map_or(0, u32::from_ne_bytes);

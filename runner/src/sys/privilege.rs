@@ -1,4 +1,4 @@
-//! Being allowed to make network namespaces: as root, or as anyone in a user namespace of our own.
+//! Acquiring the privileges to create network namespaces: as root, or as any user in a new user namespace.
 //!
 //! [`enter`] is the first thing that `main` does: a user namespace can only be entered while the process has a
 //! single thread (`unshare_userns`, `kernel/user_namespace.c`).
@@ -19,40 +19,40 @@ use crate::files;
 const CAP_NET_ADMIN: u32 = 12;
 /// `CAP_NET_RAW`: to capture segments.
 const CAP_NET_RAW: u32 = 13;
-/// `CAP_SYS_ADMIN`: to make and to enter namespaces.
+/// `CAP_SYS_ADMIN`: to create and enter namespaces.
 const CAP_SYS_ADMIN: u32 = 21;
 
-/// How this process came to the capabilities that it needs.
+/// How this process got the capabilities that it needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privilege {
     /// It had them.
     Root,
-    /// It has them in a user namespace that it made for itself.
+    /// It has them in its own user namespace.
     UserNamespace,
 }
 
-/// Why this process can't have the capabilities that it needs.
+/// Why this process can't get the capabilities that it needs.
 #[derive(Debug, Error)]
 pub enum PrivilegeError {
     /// Its own capabilities can't be read.
     #[error("can't read /proc/self/status: {0}\nmptcplab needs a mounted /proc")]
     Unreadable(#[source] io::Error),
-    /// `/proc/self/status` has no `CapEff` line, or an odd one.
+    /// `/proc/self/status` has no valid `CapEff` line.
     #[error("/proc/self/status has no valid CapEff line; mptcplab needs Linux's /proc")]
     NoCapabilities,
-    /// The user namespace is refused, or worthless.
+    /// The user namespace is refused, or grants no capabilities.
     #[error("{obstacle}\n({attempt}: {}: {})\n{}", errno_symbol(*.errno as i32), errno.desc(), obstacle.advice())]
     Forbidden {
         /// What was attempted: `unshare(CLONE_NEWUSER)`.
         attempt: &'static str,
         /// The kernel's answer.
         errno: Errno,
-        /// Who forbids it, as far as can be told.
+        /// What forbids it, as far as can be determined.
         obstacle: Obstacle,
     },
 }
 
-/// Who forbids user namespaces.
+/// What forbids user namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
     /// `kernel.apparmor_restrict_unprivileged_userns=1` (Ubuntu 23.10 and newer).
@@ -63,7 +63,7 @@ pub enum Obstacle {
     Limit,
     /// The kernel is built without `CONFIG_USER_NS`.
     NotBuilt,
-    /// The process has more than one thread: a mistake of the caller.
+    /// The process has more than one thread: a bug in the caller.
     Threads,
     /// Something else: a container's seccomp filter, an LSM, a chroot.
     Other,
@@ -110,22 +110,22 @@ impl fmt::Display for Obstacle {
     }
 }
 
-/// Makes sure that this process can make network namespaces: as it is, or else in a user namespace of its own, in
-/// which its user is root. Must be called before any thread is started and before any network namespace is made.
+/// Makes sure that this process can create network namespaces: as it is, or else in its own user namespace, where its
+/// user is root. Call it before any thread starts and before any network namespace is created.
 ///
 /// # Errors
 ///
-/// [`PrivilegeError`]; the first line says what is forbidden and by what, the last one how to go on.
+/// [`PrivilegeError`]; its first line says what is forbidden and by what, the last one what to do.
 pub fn enter() -> Result<Privilege, PrivilegeError> {
     let status = files::kernel::read_text("/proc/self/status").map_err(PrivilegeError::Unreadable)?;
     let capabilities = effective_capabilities(&status).ok_or(PrivilegeError::NoCapabilities)?;
     if [CAP_SYS_ADMIN, CAP_NET_ADMIN, CAP_NET_RAW].iter().all(|capability| capabilities & (1 << capability) != 0) {
         return Ok(Privilege::Root);
     }
-    // Taken before: afterwards, without a mapping, both are the overflow id.
+    // Read before: afterwards, without a mapping, both are the overflow ID.
     let (user, group) = (geteuid(), getegid());
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| forbidden("unshare(CLONE_NEWUSER)", errno))?;
-    // An unprivileged process may map its group only after it gave up setgroups(2) (user_namespaces(7)).
+    // An unprivileged process may map its group only after it has denied setgroups(2) (user_namespaces(7)).
     write("write /proc/self/setgroups", "/proc/self/setgroups", "deny")?;
     write("write /proc/self/uid_map", "/proc/self/uid_map", &format!("0 {user} 1"))?;
     write("write /proc/self/gid_map", "/proc/self/gid_map", &format!("0 {group} 1"))?;
@@ -149,10 +149,10 @@ fn forbidden(attempt: &'static str, errno: Errno) -> PrivilegeError {
     PrivilegeError::Forbidden { attempt, errno, obstacle: obstacle(errno, threads, read) }
 }
 
-/// Who forbids it, judging by the errno and by what the files below /proc/sys say.
+/// What forbids it, judging by the errno and the files below /proc/sys.
 fn obstacle(errno: Errno, threads: usize, read: impl Fn(&str) -> Option<String>) -> Obstacle {
     let is = |path: &str, value: &str| read(path).is_some_and(|text| text.trim() == value);
-    // create_user_ns (kernel/user_namespace.c) says ENOSPC at a limit; EUSERS until Linux 4.9.
+    // At a limit, create_user_ns (kernel/user_namespace.c) returns ENOSPC; EUSERS until Linux 4.9.
     let limit = matches!(errno, Errno::ENOSPC | Errno::EUSERS);
     if limit || is("/proc/sys/user/max_user_namespaces", "0") {
         Obstacle::Limit

@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 ///
 /// # Errors
 ///
-/// Outside of a runtime; what epoll answers.
+/// There is no runtime, or epoll fails.
 pub fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // Without a runtime, tokio would panic.
     Handle::try_current().map_err(io::Error::other)?;

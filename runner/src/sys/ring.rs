@@ -1,7 +1,7 @@
 //! A packet socket that observes: its receive ring ([`slots`](super::slots)), watched by tokio.
 //!
-//! Why a ring: a plain socket is charged for the whole of each segment that offload has not cut yet, against a receive
-//! buffer that only root may enlarge; a few of them fill it. A ring holds a fixed number of frames of any size.
+//! Why a ring: a plain socket is charged for each unsegmented frame as a whole, against a receive buffer that only root
+//! may enlarge, and a few of them fill it. A ring holds a fixed number of frames of any size.
 
 use std::cell::RefCell;
 use std::io;
@@ -14,13 +14,13 @@ use super::readiness::watch;
 use super::slots::{PacketError, Slots};
 
 /// Bytes of one frame in the ring: its `struct tpacket2_hdr`, its `struct sockaddr_ll`, and 190 bytes from the Ethernet
-/// header on. The longest headers that interest us have 122 (Ethernet, IPv6 with a jumbo option, TCP with all options).
+/// header on. The longest relevant headers have 122 (Ethernet, IPv6 with a jumbo option, TCP with all options).
 pub const FRAME_SIZE: usize = 256;
 
 /// A packet socket with its ring, already capturing.
 #[derive(Debug)]
 pub struct Ring {
-    // Before the socket, because fields are dropped in this order: what is mapped should not outlive what it maps.
+    // Before the socket, because fields are dropped in this order: the mapping should not outlive the socket.
     slots: Slots,
     socket: OwnedFd,
 }
@@ -29,7 +29,7 @@ pub struct Ring {
 #[derive(Debug)]
 pub struct WatchedRing {
     slots: RefCell<Slots>,
-    /// Never replaced, and never handed out.
+    /// Never replaced, and never given away.
     socket: AsyncFd<OwnedFd>,
 }
 
@@ -48,17 +48,17 @@ impl Ring {
 }
 
 impl WatchedRing {
-    /// Puts a ring, from which nothing was read yet, under the watch of the tokio runtime that the caller is on.
+    /// Registers an unread ring with the caller's tokio runtime.
     ///
     /// # Errors
     ///
-    /// There is no runtime, or the kernel refuses to watch one more descriptor.
+    /// There is no runtime, or the kernel refuses to watch another descriptor.
     pub fn new(ring: Ring) -> io::Result<Self> {
         Ok(Self { slots: RefCell::new(ring.slots), socket: watch(ring.socket)? })
     }
 
-    /// Waits until a frame came after the last call. Whoever doesn't [`drain`](Self::drain) then isn't woken again for
-    /// the frames that are in the ring already.
+    /// Waits for a frame that arrives after the last call. Call [`drain`](Self::drain) then: frames that are already in
+    /// the ring cause no further wake-up.
     ///
     /// Cancel safe.
     ///
@@ -67,15 +67,15 @@ impl WatchedRing {
     /// None, unless the runtime is shutting down.
     pub async fn readable(&self) -> io::Result<()> {
         let mut guard = self.socket.readable().await?;
-        // The kernel announces each frame anew (epoll is edge-triggered here), so one that comes from now on wakes us.
+        // Epoll is edge-triggered here, so each further frame wakes us.
         guard.clear_ready();
         Ok(())
     }
 
-    /// Hands each frame that is there to `consume` and gives it back to the kernel, until none is left.
+    /// Passes each received frame to `consume` and returns it to the kernel, until none is left.
     ///
-    /// What `consume` gets is the whole frame of [`FRAME_SIZE`] bytes, beginning with its `struct tpacket2_hdr`.
-    /// A call from within `consume` finds none.
+    /// `consume` gets the whole slot of [`FRAME_SIZE`] bytes, which begins with its `struct tpacket2_hdr`. A call from
+    /// within `consume` finds no frame.
     pub fn drain(&self, mut consume: impl FnMut(&[u8])) {
         let Ok(mut slots) = self.slots.try_borrow_mut() else { return };
         while let Some(frame) = slots.first() {
@@ -84,7 +84,7 @@ impl WatchedRing {
         }
     }
 
-    /// How many frames found no room in the ring since the last call (`PACKET_STATISTICS`, `tp_drops`).
+    /// The number of frames dropped for lack of room in the ring since the last call (`PACKET_STATISTICS`, `tp_drops`).
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl WatchedRing {
         packet::dropped(self.socket.as_fd()).map_err(PacketError::at("getsockopt(PACKET_STATISTICS)"))
     }
 
-    /// Ends the watch; what is left can be dropped on another thread.
+    /// Deregisters the ring, which can then be dropped on another thread.
     pub fn unwatch(self) -> Ring {
         Ring { slots: self.slots.into_inner(), socket: self.socket.into_inner() }
     }

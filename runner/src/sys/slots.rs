@@ -1,5 +1,6 @@
-//! The receive ring of a packet socket (`TPACKET_V2`, net/packet/af_packet.c): memory that the kernel writes frames to, and
-//! that is read without a system call. [`ring`](super::ring) observes with it, [`port`](super::port) forwards.
+//! The receive ring of a packet socket (`TPACKET_V2`, net/packet/af_packet.c): memory to which the kernel writes
+//! frames, and which is read without a system call. [`ring`](super::ring) observes with it, [`port`](super::port)
+//! forwards.
 //!
 //! Why version 2: version 3 shows frames by the block, after a timeout; version 2 shows each frame at once.
 #![allow(unsafe_code)]
@@ -19,16 +20,16 @@ use super::packet;
 
 /// Slots are aligned to `TPACKET_ALIGNMENT`.
 pub const ALIGNMENT: usize = 16;
-/// Blocks consist of pages, which have 64 KiB at most.
+/// Blocks consist of pages of at most 64 KiB.
 const PAGE: usize = 64 * 1024;
 
-/// A step of the set-up of a packet socket that failed.
+/// A failed step of setting up a packet socket.
 #[derive(Debug, Error)]
 #[error("{call}: {error}")]
 pub struct PacketError {
     /// The call: `setsockopt(PACKET_RX_RING)`.
     pub call: &'static str,
-    /// The answer; of the kernel, if it has an errno.
+    /// The error; the kernel's, if it has an errno.
     pub error: io::Error,
 }
 
@@ -39,7 +40,7 @@ impl PacketError {
     }
 }
 
-/// How a ring's memory is divided.
+/// The layout of a ring's memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Shape {
     slot: usize,
@@ -49,7 +50,7 @@ struct Shape {
 }
 
 impl Shape {
-    /// At least so many slots of at least so many bytes.
+    /// At least `slots` slots of at least `bytes` bytes.
     fn new(slot: usize, slots: usize) -> Self {
         let slot = slot.max(1).next_multiple_of(ALIGNMENT);
         let block = slot.next_multiple_of(PAGE);
@@ -70,13 +71,13 @@ impl Shape {
     }
 }
 
-/// The ring's memory, shared with the kernel. Each slot belongs to one of the two at any time; the first 32 bits of its
-/// `struct tpacket2_hdr` tell to whom (`tp_status`). The kernel fills them in turn.
+/// The ring's memory, shared with the kernel. Each slot belongs to one side at any time; the first 32 bits of its
+/// `struct tpacket2_hdr` say to which (`tp_status`). The kernel fills the slots in turn.
 #[derive(Debug)]
 pub struct Slots {
     start: NonNull<libc::c_void>,
     shape: Shape,
-    /// The one that the kernel fills next, or has filled first.
+    /// The next slot that the kernel fills, or the oldest that it has filled.
     next: usize,
 }
 
@@ -89,8 +90,8 @@ unsafe impl Sync for Slots {}
 impl Slots {
     /// Gives a packet socket a ring of at least `slots` slots of at least `bytes` bytes, headers included.
     ///
-    /// The socket must have been created with protocol 0, so that nothing comes before the ring is in place. Takes some
-    /// 10 ms, in which the kernel waits for an RCU grace period (`packet_set_ring`).
+    /// The socket must have been created with protocol 0, so that it receives nothing before the ring is in place. This
+    /// takes about 10 ms, in which the kernel waits for an RCU grace period (`packet_set_ring`).
     ///
     /// # Errors
     ///
@@ -122,7 +123,7 @@ impl Slots {
         Some(unsafe { std::slice::from_raw_parts(self.at_next(), self.shape.slot) })
     }
 
-    /// Hands the slot of [`first`](Self::first) back to the kernel, and goes to the next one.
+    /// Returns the slot of [`first`](Self::first) to the kernel, and advances to the next one.
     pub fn give_back(&mut self) {
         // Release: all our reads of the slot come before the kernel's next write to it.
         self.status().store(libc::TP_STATUS_KERNEL, Ordering::Release);

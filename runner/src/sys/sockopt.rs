@@ -6,15 +6,15 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::libc;
 
-/// Reads a socket option into `buffer` and returns how many bytes the kernel wrote.
+/// Reads a socket option into `buffer`, and returns the number of bytes that the kernel wrote.
 ///
 /// The buffer is an input, too, where the kernel reads its head (the `size_…` members of `struct mptcp_full_info`
 /// and `struct mptcp_subflow_data`, `include/uapi/linux/mptcp.h`). All numbers are in host byte order.
 ///
 /// # Errors
 ///
-/// What getsockopt(2) says, with its errno; `ENOPROTOOPT` where the kernel doesn't know the option and `EOPNOTSUPP`
-/// where the socket is no MPTCP socket (any more).
+/// The error of getsockopt(2); `ENOPROTOOPT` if the kernel doesn't know the option, `EOPNOTSUPP` if the socket isn't an
+/// MPTCP socket (any more).
 pub fn getsockopt_bytes(socket: BorrowedFd<'_>, level: i32, name: i32, buffer: &mut [u8]) -> io::Result<usize> {
     let mut length = libc::socklen_t::try_from(buffer.len()).map_err(|_| too_long())?;
     // SAFETY: the pointer and the length describe `buffer`, which is borrowed for the whole call; the kernel writes
@@ -31,7 +31,7 @@ pub fn getsockopt_bytes(socket: BorrowedFd<'_>, level: i32, name: i32, buffer: &
 ///
 /// # Errors
 ///
-/// What setsockopt(2) says, with its errno.
+/// The error of setsockopt(2).
 pub fn setsockopt_bytes(socket: BorrowedFd<'_>, level: i32, name: i32, value: &[u8]) -> io::Result<()> {
     let length = libc::socklen_t::try_from(value.len()).map_err(|_| too_long())?;
     // SAFETY: the pointer and the length describe `value`, which is borrowed for the whole call; the kernel only

@@ -16,21 +16,21 @@ use super::sysctl::{self, SysctlError};
 use super::world::path_place;
 use super::{Home, Namespace, Node, Testbed, TestbedError, baseline, neighbours};
 
-/// `ETH_DATA_LEN`: the MTU of a veth that nobody gave one.
+/// `ETH_DATA_LEN`: the default MTU of a veth.
 const DEFAULT_MTU: u32 = 1500;
-/// More than these slow the usual table of sockets down.
+/// More sockets than this slow down a table of the usual size.
 const MANY_SOCKETS: usize = 128;
 /// `LOOPBACK_IFINDEX`
 const LOOPBACK: u32 = 1;
 
-/// What is added to each interface index where the kernel has put interfaces of its own into a new namespace: it
-/// does so for tunnels whose module is loaded (`sit0`, `tunl0`; the sysctl `net.core.fb_tunnels_only_for_init_net`).
+/// The offset of interface indices where the kernel puts its own interfaces into a new namespace: it does so for
+/// tunnels whose module is loaded (`sit0`, `tunl0`; the sysctl `net.core.fb_tunnels_only_for_init_net`).
 const OFFSET: u32 = 1000;
 
-/// Makes the world of a plan: everything but [`Setup::Path`] and [`Setup::Operation`], which need more than a testbed. The calling
-/// thread must be at home (see [`Home::enter_for_good`]). When this returns, everything is there, was read back, and
-/// can be used: links have their carrier, addresses are not tentative. `sockets` is how many TCP sockets there will be in a
-/// namespace, about.
+/// Builds the world of a plan: everything but [`Setup::Path`] and [`Setup::Operation`], which need more than a testbed.
+/// The calling thread must be at home (see [`Home::enter_for_good`]). When this returns, everything exists, was read
+/// back, and is usable: links have their carrier, addresses are not tentative. `sockets` is the approximate number of
+/// TCP sockets in a namespace.
 ///
 /// # Errors
 ///
@@ -52,7 +52,7 @@ fn build_all(home: &Arc<Home>, setup: &[Setup]) -> Result<Testbed, TestbedError>
         Builder { home, testbed: Testbed::default(), pending: IndexMap::new(), expected: IndexMap::new() };
     let mut last = None;
     for step in setup {
-        // Steps of the same kind don't depend on each other: their requests can go together.
+        // Steps of the same kind are independent, so their requests can be sent together.
         let kind = mem::discriminant(step);
         if last.replace(kind) != Some(kind) {
             builder.flush()?;
@@ -64,19 +64,19 @@ fn build_all(home: &Arc<Home>, setup: &[Setup]) -> Result<Testbed, TestbedError>
     builder.verify()
 }
 
-/// Has the interfaces that are made in the namespace of the calling thread put what they receive into the backlog of the
-/// thread's processor, if it stays on one, whichever processor the sender runs on. Otherwise a frame that one processor
-/// has sent may be overtaken by one that another has: a thread that was moved, or a timer of TCP, which runs wherever there
-/// is time (`netif_rx_internal` and `get_rps_cpu`, net/core/dev.c; `rx_queue_default_mask`, net/core/net-sysfs.c).
+/// Makes new interfaces in the namespace of the calling thread queue received frames in the backlog of the thread's
+/// processor, if it stays on one, whichever processor sends. Otherwise a frame from one processor may overtake a frame
+/// from another: the sending thread may migrate, and TCP timers run on any processor (`netif_rx_internal` and
+/// `get_rps_cpu`, net/core/dev.c; `rx_queue_default_mask`, net/core/net-sysfs.c).
 ///
-/// Kernels before 6.3 and those without CONFIG_RPS lack the sysctl: there, that the threads stay has to be enough.
+/// Kernels before 6.3 and those without CONFIG_RPS lack the sysctl: there, pinning the threads has to suffice.
 fn keep_order() {
     if let Some(number) = processors::only_one() {
         let _ = sysctl::write("net.core.rps_default_mask", &cpu_mask(number));
     }
 }
 
-/// As cpumask_parse() reads it (lib/bitmap-str.c): hexadecimal, in words of 32 bits with commas between them.
+/// The format of cpumask_parse() (lib/bitmap-str.c): hexadecimal words of 32 bits, separated by commas.
 fn cpu_mask(number: usize) -> String {
     let first = format!("{:x}", 1_u32 << (number % 32));
     std::iter::once(first).chain(std::iter::repeat_n("00000000".to_owned(), number / 32)).collect::<Vec<_>>().join(",")
@@ -86,9 +86,9 @@ fn cpu_mask(number: usize) -> String {
 struct Builder<'a> {
     home: &'a Arc<Home>,
     testbed: Testbed,
-    /// Requests that can go together, by namespace.
+    /// Requests that can be sent together, by namespace.
     pending: IndexMap<String, Vec<Request>>,
-    /// What each namespace must look like in the end.
+    /// The expected final state of each namespace.
     expected: IndexMap<String, Expected>,
 }
 
@@ -110,7 +110,7 @@ impl Builder<'_> {
         }
     }
 
-    /// Before Linux 6.15 there is only the older of the two names.
+    /// Linux before 6.15 has only the older of the two sysctls.
     fn userspace_path_manager(&self, namespace: &str) -> Result<(), TestbedError> {
         let node = self.testbed.node(namespace)?;
         match node.set_sysctl("net.mptcp.path_manager", "userspace") {
@@ -128,7 +128,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// A namespace, with what it starts from.
+    /// A namespace, with its initial settings.
     fn make_node(&self, name: &str, baseline: fn() -> Result<(), SysctlError>) -> Result<Node, TestbedError> {
         let namespace_error = |source| TestbedError::Namespace { name: name.to_owned(), source };
         let sysctl_error = |source| TestbedError::Sysctl { namespace: name.to_owned(), source };
@@ -176,7 +176,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Two veth pairs, and the namespace in which their inner sides are.
+    /// Two veth pairs, and the namespace of their inner sides.
     fn path_link(
         &mut self,
         link: &str,
@@ -273,7 +273,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Tells the two ends of each link about each other: see [`neighbours`].
+    /// Adds the neighbour entries at both ends of each link: see [`neighbours`].
     fn introduce(&mut self) -> Result<(), TestbedError> {
         for [one, other] in self.testbed.links.clone() {
             for ((namespace, device), (far_namespace, far_device)) in [(&one, &other), (&other, &one)] {
@@ -304,7 +304,7 @@ impl Builder<'_> {
         Ok(())
     }
 
-    /// Waits until everything is as it was asked for.
+    /// Waits until everything is as requested.
     fn verify(mut self) -> Result<Testbed, TestbedError> {
         let up = |expected: &IndexMap<String, Expected>, (namespace, device): &(String, String)| {
             expected.get(namespace).and_then(|expected| expected.link(device)).is_some_and(|link| link.up)

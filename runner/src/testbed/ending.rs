@@ -1,20 +1,19 @@
-//! The end of a namespace: what would hold it when nobody has a descriptor of it any more.
+//! The end of a namespace: removing what would keep it alive after its last descriptor.
 //!
-//! It must go, with its interfaces and what they take: the next world comes in a moment, and after a thousand more the
-//! machine would have no room for others.
+//! It must go, with its interfaces and their memory: worlds follow each other quickly, and a thousand leftovers would
+//! exhaust the machine.
 
 use crate::netlink::diag::DiagSocket;
 use crate::netlink::pm;
 
 use super::{Node, sysctl};
 
-/// How often TCP sends again what nobody acknowledges: sockets that are closed, and sockets that aren't
-/// (`tcp_write_timeout`, net/ipv4/tcp_timer.c), among them those of closed MPTCP sockets that fell back. Usually they
-/// try for minutes.
+/// How often TCP retransmits unacknowledged data, for closed sockets and for open ones (`tcp_write_timeout`,
+/// net/ipv4/tcp_timer.c), among them those of closed MPTCP sockets that fell back. By default they try for minutes.
 const RETRIES: [(&str, &str); 2] = [("net.ipv4.tcp_orphan_retries", "1"), ("net.ipv4.tcp_retries2", "1")];
 
-/// Lets a namespace go that is of no use any more: whatever is still open in it, is broken off. What a kernel can't do
-/// of it only takes longer; nobody is left to be told.
+/// Releases a namespace that is no longer used: connections that are still open in it are aborted. Where the kernel
+/// can't do that, the namespace ends later; there is nobody left to tell.
 pub(super) fn let_go(node: &Node) {
     let _ = node.run(|| {
         for (name, value) in RETRIES {

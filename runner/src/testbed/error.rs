@@ -8,10 +8,10 @@ use crate::recording::Contradiction;
 use super::NamespaceError;
 use super::sysctl::SysctlError;
 
-/// What can go wrong when a testbed is made or changed.
+/// What can go wrong when a testbed is built or changed.
 #[derive(Debug, Error)]
 pub enum TestbedError {
-    /// A namespace can't be made or entered.
+    /// A namespace can't be created or entered.
     #[error("namespace {name}: {source}")]
     Namespace {
         /// Its name.
@@ -24,7 +24,7 @@ pub enum TestbedError {
     UnknownNamespace {
         /// Its name.
         name: String,
-        /// The names of those there are.
+        /// The existing names.
         known: String,
     },
     /// A request over netlink failed.
@@ -38,7 +38,7 @@ pub enum TestbedError {
         /// What happened.
         source: SysctlError,
     },
-    /// A rate that no token bucket can have.
+    /// A rate too low for a token bucket.
     #[error("limit {device} in {namespace} to {rate} bit/s: the minimum is 8 bit/s")]
     Rate {
         /// The namespace.
@@ -48,7 +48,7 @@ pub enum TestbedError {
         /// Bits per second.
         rate: u64,
     },
-    /// The kernel took the request to switch an offload off, but it is on.
+    /// The kernel accepted the request to switch an offload off, but it is still on.
     #[error("ethtool -K {device} {offload} off in {namespace}: the kernel accepted it, but the offload is still on")]
     OffloadStays {
         /// The namespace.
@@ -70,14 +70,14 @@ pub enum TestbedError {
         /// What happened.
         source: std::io::Error,
     },
-    /// The kernel acknowledged everything, but what there is now isn't what was asked for.
+    /// The kernel acknowledged everything, but the configuration isn't the requested one.
     #[error("the configuration read back in {namespace} isn't the one requested:\n  {}", told(differences, held.as_deref()))]
     Differs {
         /// The namespace.
         namespace: String,
         /// One sentence each.
         differences: Vec<String>,
-        /// What held the kernel up, if that was seen.
+        /// What delayed the kernel, if anything did.
         held: Option<String>,
     },
 }
@@ -94,7 +94,7 @@ impl TestbedError {
     /// It is another one.
     pub fn into_contradiction(self) -> Result<Contradiction, Self> {
         Ok(match self {
-            // Where something held the kernel up, it may only be late.
+            // A delayed kernel may just be late.
             Self::Differs { namespace, differences, held: None } => Contradiction {
                 asked: format!("configure the links, addresses and routes of {namespace}"),
                 answered: "an ACK to each request".to_owned(),
@@ -114,7 +114,7 @@ impl TestbedError {
         })
     }
 
-    /// The symbolic errno of the kernel's refusal (`EEXIST`), if that is what it was.
+    /// The symbolic errno of the kernel's refusal (`EEXIST`), if it is one.
     pub fn symbol(&self) -> Option<String> {
         match self {
             Self::Netlink(error) => error.refusal().map(crate::netlink::Refusal::symbol),

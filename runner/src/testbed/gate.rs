@@ -1,15 +1,15 @@
-//! How many worlds may be built at the same time. Main type: [`Gate`].
+//! A limit on the number of worlds that are built at the same time. Main type: [`Gate`].
 //!
-//! The kernel changes links and addresses under one lock for the whole machine (RTNL), and one worker notices carriers
-//! (linkwatch). A thousand worlds that are built at once wait for one another until none of them is ready in time; one
-//! after the other, each is ready at once.
+//! The kernel changes links and addresses under one lock for the whole machine (RTNL), and a single worker notices
+//! carriers (linkwatch). If a thousand worlds are built at once, they wait for one another until none is ready in time;
+//! one after the other, each is ready at once.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-/// More at a time don't get ready any faster.
+/// More at a time wouldn't be ready any faster.
 const AT_ONCE: usize = 16;
 
-/// A gate that lets so many through, until they say that they are done.
+/// A gate that admits a limited number at a time.
 #[derive(Debug)]
 pub(super) struct Gate {
     free: Mutex<usize>,
@@ -17,12 +17,12 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// For worlds that are built.
+    /// The gate for building worlds.
     pub(super) fn new() -> Self {
         Self { free: Mutex::new(AT_ONCE), left: Condvar::new() }
     }
 
-    /// Waits for a place behind the gate; it is free again when the answer is dropped.
+    /// Waits to be admitted; dropping the pass admits the next one.
     pub(super) fn enter(&self) -> Pass<'_> {
         let free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let mut free = self.left.wait_while(free, |free| *free == 0).unwrap_or_else(PoisonError::into_inner);

@@ -2,8 +2,8 @@
 //!
 //! [`build()`] makes a [`Testbed`] from a plan and reads everything back. A [`Namespace`] is a file descriptor and
 //! nothing else, so that no trace of a testbed survives the process, however it ends. Every thread that works with
-//! namespaces lives in a [`Home`], an empty namespace of our own: whatever goes wrong, it goes wrong there and not in
-//! the network that mptcplab was started in. [`probe`] finds out what the kernel can do.
+//! namespaces lives in a [`Home`], an empty namespace of its own: mistakes affect that one, and not the network in
+//! which mptcplab was started. [`probe`] finds out what the kernel supports.
 
 mod baseline;
 mod build;

@@ -1,8 +1,8 @@
-//! Anonymous network namespaces, and going in and out of them.
+//! Anonymous network namespaces, and entering and leaving them.
 //!
 //! The network namespace is a property of the thread (setns(2)). A worker thread lives in the [`Home`]; with
-//! [`Namespace::run`] it goes into another one for a short synchronous section, to open a socket or a file below
-//! `/proc`, and back. What it opened there stays there for life.
+//! [`Namespace::run`] it enters another one for a short synchronous section, to open a socket or a file below `/proc`,
+//! and returns. What it opened there belongs to that namespace for life.
 
 use std::fmt;
 use std::fs;
@@ -28,16 +28,16 @@ const OWN: &str = "/proc/thread-self/ns/net";
 /// What can go wrong with namespaces.
 #[derive(Debug, Error)]
 pub enum NamespaceError {
-    /// The kernel makes none.
+    /// It can't be created.
     #[error("can't create a network namespace: {}{}", in_words(*.0), advice(*.0))]
     Create(#[source] Errno),
     /// It can't be entered.
     #[error("can't enter a network namespace: {}", in_words(*.0))]
     Enter(#[source] Errno),
-    /// It can't be looked at.
+    /// It can't be identified.
     #[error("can't open {OWN}: {0}; mptcplab needs a mounted /proc")]
     Open(#[source] io::Error),
-    /// The new one isn't new.
+    /// The kernel reported success, but there is no new namespace.
     #[error("the kernel reported a new network namespace, but there is none")]
     NotNew,
     /// No thread could be started.
@@ -61,7 +61,7 @@ fn advice(errno: Errno) -> &'static str {
     }
 }
 
-/// Which namespace it is: device and inode number of its file in nsfs.
+/// The identity of a namespace: device and inode number of its file in nsfs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct Identity {
     device: u64,
@@ -79,7 +79,7 @@ impl Identity {
     }
 }
 
-/// A new namespace for the calling thread, as it stands afterwards.
+/// Moves the calling thread into a new namespace, and returns its identity.
 fn unshare_here() -> Result<(OwnedFd, Identity), NamespaceError> {
     let before = Identity::here()?;
     unshare(CloneFlags::CLONE_NEWNET).map_err(NamespaceError::Create)?;
@@ -88,11 +88,11 @@ fn unshare_here() -> Result<(OwnedFd, Identity), NamespaceError> {
     if identity == before { Err(NamespaceError::NotNew) } else { Ok((file.into(), identity)) }
 }
 
-/// How large the table of TCP sockets of a new namespace is, in the one from which it is made.
+/// The sysctl for the size of a child namespace's table of TCP sockets.
 const CHILD_TABLE: &str = "net.ipv4.tcp_child_ehash_entries";
-/// What most scenarios need.
+/// Enough for most scenarios.
 const FEW_SOCKETS: usize = 256;
-/// The largest table that the kernel allows is far larger; this is enough for a port to each socket.
+/// Enough for a socket on each port. The kernel allows far more.
 const MOST_SOCKETS: usize = 1 << 16;
 
 /// The empty network namespace in which worker threads live.
@@ -104,8 +104,8 @@ pub struct Home {
 }
 
 impl Home {
-    /// Makes it, without moving the calling thread. A user namespace must be entered before (see
-    /// [`crate::sys::privilege`]): it owns the network namespaces that are made in it.
+    /// Creates it, without moving the calling thread. A user namespace must be entered before (see
+    /// [`crate::sys::privilege`]): it owns the network namespaces that are created in it.
     ///
     /// # Errors
     ///
@@ -113,10 +113,10 @@ impl Home {
     pub fn create() -> Result<Arc<Self>, NamespaceError> {
         let thread = thread::Builder::new().name("home".to_owned()).spawn(|| {
             let made = unshare_here()?;
-            // Each of the namespaces that are made from here gets a table of TCP sockets of its own. The machine's has
-            // hundreds of thousands of buckets, and a dump of one namespace's sockets walks through all of them
-            // (inet_diag_dump_icsk, net/ipv4/inet_diag.c; inet_pernet_hashinfo_alloc). Kernels before 6.1 lack it:
-            // they are slower, not wrong.
+            // Each namespace created from here gets its own table of TCP sockets. The machine's table has hundreds of
+            // thousands of buckets, and a dump of one namespace's sockets walks through all of them
+            // (inet_diag_dump_icsk, net/ipv4/inet_diag.c; inet_pernet_hashinfo_alloc). Kernels before 6.1 lack this,
+            // and are only slower.
             let _ = sysctl::write(CHILD_TABLE, &FEW_SOCKETS.to_string());
             Ok(made)
         });
@@ -125,9 +125,9 @@ impl Home {
         Ok(Arc::new(Self { file, identity, builders: Gate::new() }))
     }
 
-    /// The namespaces that are made from now on have so many sockets. The kernel derives the number of sockets in
-    /// TIME_WAIT from the size of the table, too (`tcp_set_hashinfo`, net/ipv4/tcp_ipv4.c). The calling thread must be
-    /// here. Others that build at the same time get the same: a table is never wrong, only slow to walk.
+    /// Sets the number of sockets of namespaces that are created from now on. The kernel also derives the maximum
+    /// number of sockets in TIME_WAIT from the table size (`tcp_set_hashinfo`, net/ipv4/tcp_ipv4.c). The calling thread
+    /// must be here. Concurrent builds get the same size: a table is never wrong, only slow to walk.
     pub(super) fn expect_sockets(sockets: usize) {
         let entries = sockets.saturating_mul(2).next_power_of_two().clamp(FEW_SOCKETS, MOST_SOCKETS);
         let _ = sysctl::write(CHILD_TABLE, &entries.to_string());
@@ -167,7 +167,7 @@ impl AsFd for Namespace {
 }
 
 impl Namespace {
-    /// Makes one. The calling thread must be at home and is there again afterwards.
+    /// Creates one. The calling thread must be at home, and is there again afterwards.
     ///
     /// # Errors
     ///
@@ -179,10 +179,10 @@ impl Namespace {
     }
 
     /// Runs `section` in this namespace, on the calling thread, which must be at home and is there again afterwards,
-    /// also after a panic. If it can't go back, the process ends at once: nothing may go on in the wrong network.
+    /// even after a panic. If it can't return, the process ends at once: nothing may continue in the wrong network.
     ///
-    /// The section must be short, for the whole thread stands still meanwhile, and must not start threads, for they
-    /// would stay.
+    /// The section must be short, since the whole thread is blocked meanwhile, and must not start threads, since they
+    /// would stay here.
     ///
     /// # Errors
     ///
@@ -194,11 +194,11 @@ impl Namespace {
     }
 }
 
-/// Brings the thread home when it is dropped.
+/// Moves the thread home when dropped.
 struct Return<'a>(&'a Home);
 
 impl<'a> Return<'a> {
-    /// Only from home: from elsewhere it would be no return.
+    /// Only from home: otherwise this would not be a return.
     fn to(home: &'a Home) -> Result<Self, NamespaceError> {
         if Identity::here()? == home.identity { Ok(Self(home)) } else { Err(NamespaceError::NotAtHome) }
     }

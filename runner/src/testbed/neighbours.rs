@@ -1,27 +1,26 @@
-//! Who is at the other end of a link: both ends are told, and need not ask.
+//! Permanent neighbour entries at both ends of a link, so that neither end needs ARP or neighbour discovery.
 //!
-//! What a packet meets then doesn't depend on who has asked before. It has no delay of the question's, and isn't
-//! overtaken by the next one when the answer comes (`neigh_update` sets the state before it lets the queue go). And a
-//! kernel takes only so many neighbours, of all namespaces together (1024, `net.ipv4.neigh.default.gc_thresh3`): worlds
-//! that end, and others beside ours, would use them up. It doesn't count those that it was told for good
-//! (`neigh_alloc`; all in net/core/neighbour.c).
+//! Then a packet's fate doesn't depend on earlier requests: it isn't delayed by one, nor overtaken by the next packet
+//! when the answer arrives (`neigh_update` sets the state before it flushes the queue). And a kernel limits the number
+//! of neighbours in all namespaces together (1024, `net.ipv4.neigh.default.gc_thresh3`): ending worlds, and others
+//! beside ours, would use them up. Permanent entries don't count (`neigh_alloc`; all in net/core/neighbour.c).
 
 use super::{Testbed, TestbedError};
 use crate::netlink::route::{Neighbour, Request};
 use crate::scenario::model::Address;
 
-/// What an end of a link is told about the far end. Of IPv4 and IPv6, what it has itself: it may have IPv6 switched off.
+/// The neighbour entries for the far end of a link, in the address families that this end has: IPv6 may be disabled.
 pub(super) fn known(own: &[Address], far: &[Address], mac: [u8; 6]) -> Vec<Neighbour> {
     let speaks = |far: &&Address| own.iter().any(|own| own.address.is_ipv4() == far.address.is_ipv4());
     far.iter().filter(speaks).map(|far| Neighbour { address: far.address, mac }).collect()
 }
 
 impl Testbed {
-    /// Tells an interface who is at the other end, as its addresses are now. To be done when it was set up, as the
-    /// kernel forgets them all when it is set down (`neigh_ifdown`), and when the other end has got an address.
+    /// Adds the neighbour entries of an interface for the current addresses at the other end. Call it after the
+    /// interface was set up, since the kernel removes all entries when it is set down (`neigh_ifdown`), and after the
+    /// other end got an address.
     ///
-    /// An address that is deleted stays known: that is how it would be with neighbours that were asked, too, for as long
-    /// as they are used.
+    /// A deleted address keeps its entry, as a discovered neighbour would while it is in use.
     pub(super) fn introduce(&self, namespace: &str, device: &str) -> Result<(), TestbedError> {
         let Some((far_namespace, far_device)) = self.peer(namespace, device) else { return Ok(()) };
         let (near, far) = (self.node(namespace)?, self.node(far_namespace)?);

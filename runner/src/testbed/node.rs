@@ -1,4 +1,4 @@
-//! One namespace of a testbed: what can be changed in it while a scenario runs, each change read back.
+//! One namespace of a testbed: the changes that a scenario can make, each read back.
 
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
@@ -13,22 +13,23 @@ use crate::text;
 use super::expected::{self, Actual};
 use super::{Namespace, NamespaceError, TestbedError, sysctl};
 
-/// The longest that the kernel's work queues may take for what it has acknowledged. Milliseconds are usual, tens of
-/// them on a loaded machine; what takes longer than this never comes.
+/// Timeout for the kernel's work queues to carry out an acknowledged change. They usually take milliseconds, tens of
+/// milliseconds on a loaded machine; what takes longer than this never happens.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Time for the kernel's work queues. What the kernel takes to answer is not charged: it holds the work queues up as well,
-/// since both need RTNL, the one lock of the machine's network configuration (`rtnl_lock`, net/core/rtnetlink.c). Neither
-/// is more than a part of the waiting at a time, for in what is longer the thread was not scheduled.
+/// The remaining time for the kernel's work queues. The time that the kernel takes to answer doesn't count: it delays
+/// the work queues as well, since both need RTNL, the machine-wide lock of the network configuration (`rtnl_lock`,
+/// net/core/rtnetlink.c). A single wait counts at most [`PART`], since during a longer one the thread was not
+/// scheduled.
 #[derive(Debug)]
 struct Patience {
     left: Duration,
-    /// How long the kernel's answers took altogether, and the longest of them.
+    /// The total time of the kernel's answers, and the longest one.
     held: (Duration, Duration),
     asked: Duration,
 }
 
-/// The longest that is waited before looking again.
+/// Maximum wait before looking again.
 const PART: Duration = Duration::from_millis(500);
 
 impl Patience {
@@ -36,26 +37,26 @@ impl Patience {
         Self { left, held: (Duration::ZERO, Duration::ZERO), asked: Duration::ZERO }
     }
 
-    /// An answer took so long.
+    /// Notes the time of an answer.
     fn asked(&mut self, took: Duration) {
         let (all, longest) = self.held;
         self.held = (all + took, longest.max(took));
         self.asked = took;
     }
 
-    /// How long to wait now; nothing when it is over.
+    /// How long to wait now; zero after the timeout.
     fn next_part(&self) -> Duration {
         self.left.min(PART)
     }
 
-    /// So long was asked and waited.
+    /// Charges the time since the last request began.
     fn waited(&mut self, both: Duration) {
-        // At least a little, so that it ends however often something changes.
+        // At least a little, so that it ends even if something changes all the time.
         let waited = both.saturating_sub(self.asked).clamp(Duration::from_micros(100), PART);
         self.left = self.left.saturating_sub(waited);
     }
 
-    /// What held the kernel up, if that is a reason.
+    /// What delayed the kernel, if the delay matters.
     fn held(&self) -> Option<String> {
         let (all, longest) = self.held;
         (longest >= PART).then(|| {
@@ -77,7 +78,7 @@ pub struct Node {
     route: RouteClient,
     monitor: RouteMonitor,
     pub(super) devices: Vec<(String, Hardware)>,
-    /// What is added to the planned interface indices.
+    /// The offset to the planned interface indices.
     pub(super) offset: u32,
 }
 
@@ -120,7 +121,7 @@ impl Node {
         })
     }
 
-    /// Runs a short synchronous section in this namespace, to open what will stay there: see [`Namespace::run`].
+    /// Runs a short synchronous section in this namespace, to open sockets and files: see [`Namespace::run`].
     ///
     /// # Errors
     ///
@@ -164,11 +165,11 @@ impl Node {
         self.run(|| Offload::ALL.into_iter().try_for_each(switch))?
     }
 
-    /// Adds an address and waits until it can be used.
+    /// Adds an address, and waits until it is usable.
     ///
     /// # Errors
     ///
-    /// The kernel refuses ([`TestbedError::Netlink`]), or it isn't there afterwards.
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it doesn't exist afterwards.
     pub(super) fn add_address(&self, device: &str, address: Address) -> Result<(), TestbedError> {
         let index = self.index(device)?;
         self.route.request(Request::add_address(index, device, address))?;
@@ -182,7 +183,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// The kernel refuses ([`TestbedError::Netlink`]), or it is there afterwards.
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it still exists afterwards.
     pub fn delete_address(&self, device: &str, address: Address) -> Result<(), TestbedError> {
         let index = self.index(device)?;
         self.route.request(Request::delete_address(index, device, address))?;
@@ -196,7 +197,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// The kernel refuses ([`TestbedError::Netlink`]), or it isn't there afterwards.
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it doesn't exist afterwards.
     pub fn add_route(&self, route: &Route) -> Result<(), TestbedError> {
         let device = self.route_device(route)?;
         self.route.request(Request::add_route(route, device))?;
@@ -210,7 +211,7 @@ impl Node {
     ///
     /// # Errors
     ///
-    /// The kernel refuses ([`TestbedError::Netlink`]), or it is there afterwards.
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it still exists afterwards.
     pub fn delete_route(&self, route: &Route) -> Result<(), TestbedError> {
         let device = self.route_device(route)?;
         let alike =
@@ -234,14 +235,13 @@ impl Node {
         VethEnd { namespace: self.namespace.as_fd(), device, hardware }
     }
 
-    /// Sets an interface up or down. What comes of it depends on the other end, too: see
-    /// [`super::Testbed::set_link`].
+    /// Sets an interface up or down. The result also depends on the other end: see [`super::Testbed::set_link`].
     pub(super) fn set_link(&self, device: &str, up: bool) -> Result<(), TestbedError> {
         self.route.request(Request::set_link(self.index(device)?, device, up))?;
         if up { self.add_link_local(device) } else { Ok(()) }
     }
 
-    /// What makes an interface the same in each run, if it is one of a link.
+    /// The reproducible hardware properties of an interface, if it belongs to a link.
     pub(super) fn hardware(&self, device: &str) -> Option<Hardware> {
         self.devices.iter().find(|(name, _)| name == device).map(|(_, hardware)| *hardware)
     }
@@ -252,9 +252,9 @@ impl Node {
         Ok(all.into_iter().filter(|state| state.index == index).map(|state| state.address).collect())
     }
 
-    /// Gives an interface that has an IPv6 address a link-local one, unless it has it: without it, the interface
-    /// could neither ask for the neighbour of a packet whose source is an address of another interface, nor forward
-    /// (`ndisc_send_ns`, net/ipv6/ndisc.c). The kernel takes it away when the interface is set down.
+    /// Gives an interface with an IPv6 address a link-local one, unless it has one. Without it, the interface could
+    /// neither discover the neighbour for a packet whose source address belongs to another interface, nor forward
+    /// (`ndisc_send_ns`, net/ipv6/ndisc.c). The kernel removes it when the interface is set down.
     fn add_link_local(&self, device: &str) -> Result<(), TestbedError> {
         let Some(hardware) = self.hardware(device) else { return Ok(()) };
         let link_local = expected::link_local(hardware.mac);
@@ -265,7 +265,7 @@ impl Node {
         Ok(())
     }
 
-    /// Waits until there is nothing more to complain about.
+    /// Waits until there are no complaints left.
     pub(super) fn settle(&self, complaints: impl Fn(&Actual) -> Vec<String>) -> Result<(), TestbedError> {
         let mut patience = Patience::new(PATIENCE);
         loop {

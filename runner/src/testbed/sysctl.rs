@@ -13,7 +13,7 @@ use crate::files;
 /// What can go wrong with a sysctl.
 #[derive(Debug, Error)]
 pub enum SysctlError {
-    /// It isn't one of a network namespace, or is none at all.
+    /// It isn't a sysctl of a network namespace.
     #[error("{0} is not a sysctl of a network namespace: expected net., then parts that are neither empty nor ..")]
     Name(String),
     /// It can't be read.
@@ -34,8 +34,7 @@ pub enum SysctlError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// The sysctl is there, and the value is one that this kernel doesn't know (`mptcp_set_scheduler`, net/mptcp/ctrl.c:
-    /// ENOENT).
+    /// The sysctl exists, but this kernel doesn't know the value (`mptcp_set_scheduler`, net/mptcp/ctrl.c: ENOENT).
     #[error("set sysctl {name}={value}: {}: this kernel has the sysctl, but not the value `{value}`{available}", errno_symbol(*.errno))]
     Value {
         /// Its name.
@@ -44,10 +43,10 @@ pub enum SysctlError {
         value: String,
         /// The errno of the kernel's answer.
         errno: i32,
-        /// The values that it does know, with some words before them; empty if it doesn't say.
+        /// The values that it knows, after some words; empty if it doesn't list them.
         available: String,
     },
-    /// What was written isn't what is read.
+    /// The value that is read isn't the one that was written.
     #[error("set sysctl {name}={value}: the kernel accepted it, but it reads {read}")]
     Differs {
         /// Its name.
@@ -69,7 +68,7 @@ impl SysctlError {
         }
     }
 
-    /// This kernel doesn't have it.
+    /// Whether this kernel lacks it.
     pub fn is_missing(&self) -> bool {
         match self {
             Self::Read { source, .. } | Self::Write { source, .. } => source.kind() == io::ErrorKind::NotFound,
@@ -91,8 +90,8 @@ fn answer(error: &io::Error) -> String {
     format!("{}: {error}{advice}", errno_symbol(errno))
 }
 
-/// The file of a sysctl. Dots separate, as in `net.mptcp.enabled`; in a name with a slash, slashes do, as for
-/// sysctl(8), so that an interface with a dot in its name can be said: `net/ipv4/conf/eth0.5/rp_filter`.
+/// The file of a sysctl. The separator is a dot, as in `net.mptcp.enabled`, or a slash if the name contains one, as for
+/// sysctl(8). So interfaces with a dot in their name are possible: `net/ipv4/conf/eth0.5/rp_filter`.
 ///
 /// # Errors
 ///
@@ -123,7 +122,7 @@ pub fn read(name: &str) -> Result<String, SysctlError> {
 ///
 /// # Errors
 ///
-/// [`SysctlError`]; also if it can't be read back, as it is with those that only trigger something.
+/// [`SysctlError`]; also if it can't be read back, like sysctls that only trigger something.
 pub fn write(name: &str, value: &str) -> Result<(), SysctlError> {
     let file = path(name)?;
     files::kernel::write(&file, value).map_err(|source| match source.raw_os_error() {
@@ -140,7 +139,7 @@ pub fn write(name: &str, value: &str) -> Result<(), SysctlError> {
     }
 }
 
-/// What this kernel says of the values that a sysctl may have.
+/// The possible values of a sysctl, as listed by this kernel.
 fn available(name: &str) -> String {
     let list = match name {
         "net.mptcp.scheduler" => "net.mptcp.available_schedulers",
@@ -151,7 +150,7 @@ fn available(name: &str) -> String {
     read(list).map(|values| format!("; {list}: {values}")).unwrap_or_default()
 }
 
-/// Writes a sysctl unless it has that value already: reading is cheaper.
+/// Writes a sysctl unless it already has that value: reading is cheaper.
 ///
 /// # Errors
 ///
@@ -160,7 +159,7 @@ pub fn ensure(name: &str, value: &str) -> Result<(), SysctlError> {
     if same(value, &read(name)?) { Ok(()) } else { write(name, value) }
 }
 
-/// The same words, whatever is between them, and the same numbers, however they are written.
+/// Whether both have the same words, whatever separates them, and the same numbers, however they are written.
 fn same(written: &str, read: &str) -> bool {
     let word = |word: &str| word.parse::<i128>().map_or_else(|_| word.to_owned(), |number| number.to_string());
     written.split_whitespace().map(word).eq(read.split_whitespace().map(word))

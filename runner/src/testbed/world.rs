@@ -6,7 +6,7 @@ use super::{Node, TestbedError, ending};
 use crate::plan::INNER_DEVICES;
 use crate::scenario::model::Address;
 
-/// The world of a running scenario. It ends when it is dropped, and what is still open in it is broken off.
+/// The world of a running scenario. It ends when dropped, and connections that are still open in it are aborted.
 #[derive(Debug, Default)]
 pub struct Testbed {
     /// By name, in the order of the plan.
@@ -15,11 +15,11 @@ pub struct Testbed {
     pub(super) links: Vec<[(String, String); 2]>,
     /// The namespaces of paths, by [`path_place`].
     pub(super) paths: IndexMap<String, Node>,
-    /// The links that are spliced through a path: their names, and which of `links` they are.
+    /// The links that are spliced through a path: their names, and their positions in `links`.
     pub(super) spliced: Vec<(String, usize)>,
 }
 
-/// What the namespace of a link's path is called in messages. No namespace of a scenario has such a name.
+/// The name of a path's namespace in messages. No namespace of a scenario has such a name.
 pub(super) fn path_place(link: &str) -> String {
     format!("the path of {link}")
 }
@@ -40,7 +40,7 @@ impl Testbed {
         self.nodes.get(name).ok_or_else(|| self.unknown(name))
     }
 
-    /// The namespace of the path of a link, in which the inner sides are.
+    /// The namespace of a link's path, with the inner sides.
     ///
     /// # Errors
     ///
@@ -69,13 +69,13 @@ impl Testbed {
         self.nodes.values()
     }
 
-    /// Sets an interface up or down, and waits until the kernel has taken notice at both ends: up at both, a link has
-    /// a carrier. Set down, an interface keeps its addresses but loses its routes. A spliced link does the same as a plain
-    /// one: its far inner side follows the interface.
+    /// Sets an interface up or down, and waits until the kernel has noticed at both ends: a link that is up at both has
+    /// a carrier. An interface that is set down keeps its addresses, but loses its routes. A spliced link behaves like
+    /// a plain one: its far inner side follows the interface.
     ///
     /// # Errors
     ///
-    /// The kernel refuses ([`TestbedError::Netlink`]), or the link isn't as asked for afterwards.
+    /// The kernel refuses ([`TestbedError::Netlink`]), or the link isn't as requested afterwards.
     pub fn set_link(&self, namespace: &str, device: &str, up: bool) -> Result<(), TestbedError> {
         let node = self.node(namespace)?;
         node.set_link(device, up)?;
@@ -104,14 +104,14 @@ impl Testbed {
         }
     }
 
-    /// Adds an address and waits until it can be used.
+    /// Adds an address, and waits until it is usable.
     ///
     /// # Errors
     ///
-    /// The kernel refuses ([`TestbedError::Netlink`]), or it isn't there afterwards.
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it doesn't exist afterwards.
     pub fn add_address(&self, namespace: &str, device: &str, address: Address) -> Result<(), TestbedError> {
         self.node(namespace)?.add_address(device, address)?;
-        // Both: it may be the first of its family here.
+        // At both ends: it may be the first of its family here.
         self.introduce(namespace, device)?;
         self.peer(namespace, device).map_or(Ok(()), |(namespace, device)| self.introduce(namespace, device))
     }

@@ -1,4 +1,4 @@
-//! A connection of the scenario: both of its sockets are ours.
+//! A connection of the scenario, with both of its sockets.
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,10 +16,10 @@ use super::transfer::{Delivery, Flow, Progress, Tell, poll_once};
 use crate::recording::{CallEnd, Got, Side, SocketCall};
 use crate::scenario::model::TransferPlan;
 
-/// What the two directions of a transfer came to, the client's bytes first; `None`: nothing was to be sent that way.
+/// The results of the two directions of a transfer, the client's bytes first; `None`: nothing was to be sent.
 pub type Deliveries = [Option<Delivery>; 2];
 
-/// A connection whose two ends are both held by the runner.
+/// A connection of which the runner holds both ends.
 #[derive(Debug)]
 pub struct LiveConnection {
     /// Its name in the scenario.
@@ -28,9 +28,9 @@ pub struct LiveConnection {
     pub client_namespace: String,
     /// The namespace of the server.
     pub server_namespace: String,
-    /// The addresses of the first subflow.
+    /// The addresses of the initial subflow.
     pub client_address: SocketAddr,
-    /// The addresses of the first subflow.
+    /// The addresses of the initial subflow.
     pub server_address: SocketAddr,
     /// The client's token while it is an MPTCP socket.
     pub client_token: Option<u32>,
@@ -47,16 +47,16 @@ pub struct LiveConnection {
 /// The directions of a transfer, the client's bytes first.
 struct Flows([Option<Flow>; 2]);
 
-/// A transfer that goes on while further steps are taken.
+/// A transfer that continues during further steps.
 struct Background {
     task: JoinHandle<()>,
     flows: Rc<Flows>,
 }
 
-/// A close did not go as it must.
+/// A close had an unexpected result.
 #[derive(Debug, thiserror::Error)]
 pub enum CloseError {
-    /// A call of one of the two applications got something else than it must.
+    /// A call of one of the two applications had an unexpected result.
     #[error("a call of the {} had an unexpected result", .0.side.word())]
     Application(CallEnd),
     /// It is closed already.
@@ -86,7 +86,7 @@ impl Flows {
     }
 }
 
-/// One direction has failed; what ended it may have ended the other one, too, which then says so.
+/// Called when one direction has failed: the cause may have ended the other one, too, which then reports it.
 async fn see_the_same<T>(other: std::pin::Pin<&mut impl Future<Output = T>>) {
     yield_now().await;
     poll_once(other).await;
@@ -99,7 +99,7 @@ impl std::fmt::Debug for Background {
 }
 
 impl LiveConnection {
-    /// Takes over the two sockets. `tell` is told at once how calls end that get no bytes, or the wrong ones.
+    /// Takes over the two sockets. `tell` hears at once of calls that get no bytes, or wrong ones.
     pub fn new(
         name: String,
         namespaces: (String, String),
@@ -161,7 +161,7 @@ impl LiveConnection {
         self.client.is_some() && self.server.is_some()
     }
 
-    /// How far the bytes of this sender are.
+    /// The progress of this sender's bytes.
     pub fn progress(&self, sender: Side) -> &Progress {
         match sender {
             Side::Client => &self.from_client,
@@ -203,7 +203,7 @@ impl LiveConnection {
         Ok([up, down])
     }
 
-    /// Starts a transfer that goes on while further steps are taken. At most one at a time.
+    /// Starts a transfer that continues during further steps. At most one at a time.
     pub fn start_transfer(&mut self, plan: &TransferPlan) -> io::Result<()> {
         if self.background.is_some() {
             return Err(io::Error::other("another background transfer is already running on it"));
@@ -215,7 +215,7 @@ impl LiveConnection {
         Ok(())
     }
 
-    /// Waits for the transfer in the background, if there is one.
+    /// Waits for the background transfer, if there is one.
     pub async fn finish_transfer(&mut self) -> Option<io::Result<Deliveries>> {
         let running = self.background.as_mut()?;
         let ended = (&mut running.task).await;
@@ -224,16 +224,16 @@ impl LiveConnection {
         Some(ended.map(|()| deliveries).map_err(io::Error::other))
     }
 
-    /// Ends the transfer in the background, if there is one, wherever it is; its sockets are the connection's alone then.
+    /// Aborts the background transfer, if there is one; then only the connection uses its sockets.
     async fn abort_transfer(&mut self) -> Option<Deliveries> {
         let Background { task, flows } = self.background.take()?;
         task.abort();
-        // That it was cancelled is no news.
+        // The error only says that it was cancelled.
         let _ = task.await;
         Some(flows.deliveries())
     }
 
-    /// What has ended the transfer in the background before all bytes had arrived.
+    /// What ended the background transfer before all bytes had arrived.
     pub fn stopped(&self) -> Option<CallEnd> {
         let running = self.background.as_ref().filter(|running| running.task.is_finished())?;
         let short = |delivery: Delivery| delivery.stopped.filter(|_| delivery.bytes < delivery.expected);
@@ -256,7 +256,7 @@ impl LiveConnection {
         ]))
     }
 
-    /// Closes one side when everything is read; the other side when it has seen the end.
+    /// Closes one side after everything is read, and the other side after it has seen the end.
     pub async fn close_gracefully(&mut self, by: Side) -> Result<(), CloseError> {
         drop(self.take(by));
         let Some(other) = self.take(by.other()) else { return Ok(()) };
@@ -264,8 +264,8 @@ impl LiveConnection {
     }
 
     /// Closes one side while bytes of the other are unread there: the kernel answers with MP_FASTCLOSE
-    /// (`__mptcp_close`, net/mptcp/protocol.c). The other side must see a reset. A transfer in the background ends, wherever
-    /// it is: what it came to.
+    /// (`__mptcp_close`, net/mptcp/protocol.c). The other side must see a reset. A background transfer is aborted;
+    /// returns its result.
     pub async fn close_abruptly(&mut self, by: Side) -> Result<Option<Deliveries>, CloseError> {
         let cut_off = self.abort_transfer().await;
         let (Some(closing), Some(other)) = (self.take(by), self.take(by.other())) else {
@@ -287,10 +287,10 @@ impl LiveConnection {
         }
     }
 
-    /// Makes sure that there are bytes in the socket that is about to be closed: those of a transfer that was cut off, or
-    /// some that the other side writes. Where it can't write, bytes are on their way already.
+    /// Makes sure that there are unread bytes in the socket to close: those of an aborted transfer, or some that the
+    /// other side writes. If it can't write, bytes are already in flight.
     async fn leave_unread(&self, by: Side, closing: &TcpStream, other: &TcpStream) -> Result<(), CloseError> {
-        // Not through tokio, which has to see first that there is room.
+        // Not through tokio, which first has to notice that there is room.
         let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL;
         match send(other.as_raw_fd(), b"left unread", flags) {
             Ok(_) | Err(Errno::EAGAIN) => {}
@@ -303,7 +303,7 @@ impl LiveConnection {
         }
     }
 
-    /// Ends one direction; the other side sees the end of the stream, and both stay open.
+    /// Shuts down one direction; the other side sees the end of the stream, and both stay open.
     pub async fn half_close(&mut self, by: Side) -> Result<(), CloseError> {
         let closed = |_| CloseError::Closed;
         let (closing, other) = (self.open_stream(by).map_err(closed)?, self.open_stream(by.other()).map_err(closed)?);
@@ -323,7 +323,7 @@ impl LiveConnection {
         Err(self.failed(side, SocketCall::Read, got))
     }
 
-    /// Tells how a call ended.
+    /// Reports how a call ended.
     fn failed(&self, side: Side, call: SocketCall, got: Got) -> CloseError {
         let end = CallEnd { connection: self.name.clone(), side, call, got, bytes: 0 };
         self.tell.tell(end.clone());
@@ -346,7 +346,7 @@ impl Drop for LiveConnection {
     }
 }
 
-/// One read() that waits.
+/// One blocking read().
 async fn read(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
     loop {
         stream.readable().await?;

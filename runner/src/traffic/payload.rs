@@ -1,5 +1,5 @@
-//! The bytes that are sent: a sequence that can be computed at any offset, so that the receiver knows each byte
-//! without having been told, and a swapped, lost or repeated stretch is noticed as surely as a flipped bit.
+//! The transferred bytes: a sequence that can be computed at any offset, so that the receiver knows each byte in
+//! advance, and notices a swapped, lost or repeated stretch as surely as a flipped bit.
 
 use crate::recording::Side;
 
@@ -9,7 +9,7 @@ pub struct Payload {
     seed: u64,
 }
 
-/// What comparing received bytes with the sequence came to.
+/// The result of comparing received bytes with the sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Comparison {
     /// The offset in the stream of the first wrong byte.
@@ -19,7 +19,7 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Takes another stretch into account.
+    /// Adds the result for another stretch.
     pub fn add(&mut self, other: Self) {
         self.first = self.first.or(other.first);
         self.wrong += other.wrong;

@@ -1,6 +1,5 @@
-//! Opening sockets: listening, connecting, accepting. A socket belongs to the network namespace in which the
-//! calling thread is when it is made, for life; [`listen`] and the first half of [`connect`] are synchronous for
-//! that reason.
+//! Opening sockets: listening, connecting, accepting. A socket belongs for life to the network namespace of the thread
+//! that opens it; for that reason, [`listen`] and the first half of [`connect`] are synchronous.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -32,7 +31,7 @@ impl SocketError {
         symbol(&self.source)
     }
 
-    /// It is the kernel's answer, and not something that was noticed here.
+    /// Whether the error is the kernel's answer, rather than one found here.
     pub fn is_answer(&self) -> bool {
         self.source.raw_os_error().is_some()
     }
@@ -55,19 +54,19 @@ fn failed(operation: impl Into<String>) -> impl FnOnce(io::Error) -> SocketError
     move |source| SocketError { operation, source }
 }
 
-/// What waits in a socket for its reader.
+/// The unread contents of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unread {
-    /// Bytes that a read would get now, up to [`PEEKED`].
+    /// The number of bytes that a read would return now, up to [`PEEKED`].
     pub bytes: usize,
-    /// Whether poll() says that there is something to be read.
+    /// Whether poll() reports the socket as readable.
     pub readable: bool,
 }
 
-/// As many bytes are looked for.
+/// Maximum number of bytes to peek at.
 const PEEKED: usize = 64 * 1024;
 
-/// What waits in a socket. poll() is asked first: a read may let the kernel notice what it had overlooked.
+/// The unread contents of a socket. poll() comes first, since a read may make the kernel notice what it had overlooked.
 pub fn unread(socket: BorrowedFd<'_>) -> Option<Unread> {
     let mut polled = [PollFd::new(socket, PollFlags::POLLIN)];
     poll(&mut polled, PollTimeout::ZERO).ok()?;
@@ -104,8 +103,7 @@ pub fn listen(plan: &ListenPlan) -> Result<TcpListener, SocketError> {
     TcpListener::from_std(socket.into()).map_err(failed("register the listener"))
 }
 
-/// Opens a socket to connect with; the future does the connecting. Call it inside the namespace; poll the future
-/// anywhere.
+/// Opens a socket; the returned future connects it. Call this inside the namespace; poll the future anywhere.
 pub fn connect(
     address: SocketAddr,
     source: Option<IpAddr>,
@@ -119,10 +117,10 @@ pub fn connect(
     Ok(async move { socket.connect(address).await.map_err(failed(format!("connect to {address}"))) })
 }
 
-/// Accepts the connection that comes from this client address and port, or from one of the addresses that a NAT on the
-/// way gives it, with whatever port.
+/// Accepts the connection from this client address and port, or from one of the addresses that a NAT on the way gives
+/// it, with any port.
 ///
-/// Another one is nobody's of the scenario: it is an error, not to be skipped over.
+/// A connection from elsewhere isn't the scenario's: that is an error, and never skipped.
 pub async fn accept_from(
     listener: &TcpListener,
     client: SocketAddr,

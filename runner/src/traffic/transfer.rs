@@ -1,7 +1,7 @@
 //! One direction of a transfer: writing the payload at one end, reading and comparing it at the other.
 //!
-//! Writer and reader are two applications. What ends one of them ends the transfer: it is told at once ([`Tell`]), with
-//! the errno, and nobody waits for bytes that can't come any more.
+//! Writer and reader are two applications. If one of them ends, so does the transfer: this is reported at once
+//! ([`Tell`]), with the errno, and nobody waits for bytes that can't arrive any more.
 
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
@@ -22,14 +22,14 @@ use super::payload::{Comparison, Payload};
 use super::socket::symbol;
 use crate::recording::{CallEnd, Got, Side, SocketCall};
 
-/// How far one direction of a connection is. Shared between a transfer in the background and whoever waits for it.
+/// The progress of one direction of a connection. Shared between a background transfer and those who wait for it.
 #[derive(Debug, Clone, Default)]
 pub struct Progress {
     sent: Rc<Cell<u64>>,
     received: Rc<Cell<u64>>,
-    /// What had been received when the current transfer began.
+    /// The number of bytes received when the current transfer began.
     before: Rc<Cell<u64>>,
-    /// How the bytes of the current transfer compare.
+    /// The comparison of the current transfer's bytes.
     comparison: Rc<Cell<Comparison>>,
 }
 
@@ -40,7 +40,7 @@ impl Progress {
         self.comparison.take();
     }
 
-    /// How the bytes compare that have been received since the current transfer began.
+    /// The comparison of the bytes received since the current transfer began.
     pub fn comparison(&self) -> Comparison {
         self.comparison.get()
     }
@@ -72,27 +72,27 @@ impl Progress {
     }
 }
 
-/// What one direction of a transfer came to.
+/// The result of one direction of a transfer.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Delivery {
     /// Bytes that arrived.
     pub bytes: u64,
-    /// Those that should have.
+    /// Bytes that should have arrived.
     pub expected: u64,
-    /// Bytes that the kernel took from the writer.
+    /// Bytes that the kernel accepted from the writer.
     pub sent: u64,
-    /// How they compare.
+    /// The comparison of the arrived bytes.
     pub comparison: Comparison,
     /// From the first write to the last read; `None` if it was cut off.
     pub took: Option<Duration>,
-    /// What ended it before all had arrived: the first call that failed, or the end of the stream.
+    /// What ended it before all bytes had arrived: the first failed call, or the end of the stream.
     pub stopped: Option<CallEnd>,
     /// Calls that ended without bytes after that.
     pub also: Vec<CallEnd>,
 }
 
 impl Delivery {
-    /// The call that failed before all bytes had arrived: one with this errno, or the first one.
+    /// The call that failed before all bytes had arrived: one with this errno, or else the first one.
     pub fn failure(&self, error: Option<&str>) -> Option<&CallEnd> {
         let ends = || self.stopped.iter().chain(&self.also);
         let wanted = error.and_then(|error| ends().find(|end| end.error() == Some(error)));
@@ -100,7 +100,7 @@ impl Delivery {
     }
 }
 
-/// Who is told at once how a call ended that got no bytes, or the wrong ones.
+/// Whom to tell at once of calls that get no bytes, or wrong ones.
 #[derive(Clone)]
 pub struct Tell(Rc<dyn Fn(CallEnd)>);
 
@@ -126,7 +126,7 @@ impl std::fmt::Debug for Tell {
     }
 }
 
-/// Gives a future one chance to go on.
+/// Polls a future once.
 pub(super) async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) {
     poll_fn(|context| {
         let _ = future.as_mut().poll(context);
@@ -138,30 +138,30 @@ pub(super) async fn poll_once<T>(mut future: Pin<&mut impl Future<Output = T>>) 
 /// The size of one read or write. Large enough for the kernel to build full segments.
 const CHUNK: usize = 64 * 1024;
 
-/// How often a paced writer gets its share.
+/// The interval at which a paced writer gets its share.
 const PACE_TICK: Duration = Duration::from_millis(10);
 
 /// One direction of a transfer.
 pub(super) struct Flow {
     pub(super) connection: String,
-    /// Who sends.
+    /// The sending side.
     pub(super) from: Side,
     pub(super) sender: Rc<TcpStream>,
     pub(super) receiver: Rc<TcpStream>,
     pub(super) length: u64,
     /// In bytes per second.
     pub(super) pace: Option<u64>,
-    /// Nobody reads from the sender's socket meanwhile: an error of that socket has nobody else who would get it.
+    /// Nobody else reads from the sender's socket meanwhile, so its error has to be read here.
     pub(super) one_way: bool,
     pub(super) progress: Progress,
     pub(super) tell: Tell,
-    /// What it has come to until now; how the bytes compare is in the progress.
+    /// The result so far; the comparison is in the progress.
     pub(super) delivery: Rc<RefCell<Delivery>>,
 }
 
 impl Flow {
-    /// Sends all bytes and compares them as they arrive. Ends when all have arrived, or as soon as they can't any more: the
-    /// reader got an error or the end of the stream; or the writer got an error, and nothing is left to be read.
+    /// Sends all bytes, and compares them as they arrive. Ends when all have arrived, or can't any more: the reader got
+    /// an error or the end of the stream; or the writer got an error, and nothing is left to read.
     ///
     /// Returns whether all have arrived.
     pub(super) async fn run(&self) -> bool {
@@ -175,14 +175,14 @@ impl Flow {
         delivery.bytes == self.length
     }
 
-    /// Until the reader is done, or nothing more can be written: then `true`.
+    /// Runs until the reader is done, or nothing more can be written: then `true`.
     async fn is_cut_short(&self) -> bool {
         let mut writing = pin!(self.write());
         let mut reading = pin!(self.read());
         let all_written = tokio::select! {
             biased;
             () = &mut reading => {
-                // What the writer gets of the same event, if it gets it now.
+                // The writer's error from the same cause, if it gets one now.
                 poll_once(writing).await;
                 return false;
             }
@@ -198,7 +198,7 @@ impl Flow {
         }
     }
 
-    /// Whether the kernel took everything.
+    /// Writes everything; whether the kernel accepted it.
     async fn write(&self) -> bool {
         let mut pacer = self.pace.map(|rate| {
             let mut ticks = interval_at(Instant::now(), PACE_TICK);
@@ -243,7 +243,7 @@ impl Flow {
         Ok(())
     }
 
-    /// Reads until all has come, or nothing more will.
+    /// Reads until everything has arrived, or nothing more will.
     async fn read(&self) {
         let mut buffer = vec![0; CHUNK.min(usize::try_from(self.length).unwrap_or(CHUNK))];
         while self.left() > 0 {
@@ -263,12 +263,12 @@ impl Flow {
         }
     }
 
-    /// Reads what is in the socket already. The writer has failed: nobody retransmits what isn't there.
+    /// Reads what is already in the socket. The writer has failed, so nothing missing will be retransmitted.
     fn read_queued(&self) {
         let mut buffer = vec![0; CHUNK];
         while self.left() > 0 {
             let size = buffer.len().min(usize::try_from(self.left()).unwrap_or(CHUNK));
-            // Not through tokio, which learns only at its next turn that there is something to be read.
+            // Not through tokio, which notices only at its next turn that the socket is readable.
             let got = recv(self.receiver.as_raw_fd(), &mut buffer[..size], MsgFlags::MSG_DONTWAIT);
             match got {
                 Err(Errno::EAGAIN) => return,
@@ -282,7 +282,7 @@ impl Flow {
         }
     }
 
-    /// Compares what read() got. `false`: it was no bytes.
+    /// Compares the result of a read(). `false`: it returned no bytes.
     fn take(&self, buffer: &[u8], got: io::Result<usize>) -> bool {
         let got = match got {
             Ok(0) => Got::EndOfStream,
@@ -301,7 +301,7 @@ impl Flow {
         false
     }
 
-    /// What it has come to until now.
+    /// The result so far.
     pub(super) fn delivered(&self) -> Delivery {
         Delivery { comparison: self.progress.comparison(), ..self.delivery.borrow().clone() }
     }
@@ -310,7 +310,8 @@ impl Flow {
         self.length.saturating_sub(self.delivery.borrow().bytes)
     }
 
-    /// Everything is written; the sender's socket may fail all the same, before it has delivered it. Ends when it does.
+    /// Waits for an error of the sender's socket, which may still fail after everything is written but before it is
+    /// delivered.
     async fn fail_of_sender(&self) {
         if !self.one_way {
             return std::future::pending().await;
@@ -323,7 +324,7 @@ impl Flow {
         self.stop(self.from, SocketCall::SocketError, Got::Error(symbol(&error)));
     }
 
-    /// Tells how a call ended; the first one is what stopped the transfer.
+    /// Reports how a call ended; the first one stopped the transfer.
     fn stop(&self, side: Side, call: SocketCall, got: Got) {
         let mut delivery = self.delivery.borrow_mut();
         let bytes = if call == SocketCall::Read { delivery.bytes } else { delivery.sent };

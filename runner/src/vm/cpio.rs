@@ -1,4 +1,4 @@
-//! The archive that a kernel unpacks into its first file system: [`Archive`] writes the format `newc` of cpio
+//! The archive that a kernel unpacks into its initial file system: [`Archive`] writes cpio's `newc` format
 //! (Documentation/driver-api/early-userspace/buffer-format.rst).
 
 use std::collections::BTreeSet;
@@ -9,11 +9,11 @@ const FOLDER: u32 = 0o040_755;
 const CHARACTER_DEVICE: u32 = 0o020_600;
 const FILE: u32 = 0o100_000;
 
-/// Writes an archive. Folders on the way to a file are made by themselves.
+/// Writes an archive. Parent folders of a file are added automatically.
 #[derive(Debug)]
 pub struct Archive<W> {
     out: W,
-    /// What was written, to pad by.
+    /// What was written so far, for the padding.
     length: usize,
     inodes: u32,
     folders: BTreeSet<String>,
@@ -54,7 +54,7 @@ impl<W: Write> Archive<W> {
         self.entry(&name(path)?, CHARACTER_DEVICE, &[], numbers)
     }
 
-    /// Ends the archive, and gives back what it was written to.
+    /// Ends the archive, and returns the writer.
     pub fn finish(mut self) -> io::Result<W> {
         self.entry("TRAILER!!!", 0, &[], (0, 0))?;
         self.out.flush()?;
@@ -94,7 +94,7 @@ impl<W: Write> Archive<W> {
     }
 }
 
-/// A path as the archive has it: from the root, without a slash at its begin.
+/// A path as in the archive: from the root, without a leading slash.
 fn name(path: &Path) -> io::Result<String> {
     let mut parts = Vec::new();
     for component in path.components() {

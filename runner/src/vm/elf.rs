@@ -1,7 +1,7 @@
-//! As much of ELF as it takes: which program a file needs to be loaded with, its sections by name, and what is left of
-//! it without its debugging information. Main type: [`Elf`].
+//! The parts of ELF that mptcplab needs: a file's interpreter, its sections by name, and a copy without debugging
+//! information. Main type: [`Elf`].
 //!
-//! 64 bits, little-endian, as elf(5) describes it: every machine that mptcplab runs on.
+//! Only 64-bit little-endian files (elf(5)), as on every machine that mptcplab runs on.
 
 use std::ops::Range;
 
@@ -11,13 +11,13 @@ const PT_INTERP: u32 = 3;
 /// The length of the file's header.
 const HEADER: usize = 64;
 
-/// A file in the format ELF. Its tables are believed only as far as they lie inside of the file.
+/// An ELF file. Its tables are trusted only where they lie inside the file.
 #[derive(Debug, Clone, Copy)]
 pub struct Elf<'a> {
     bytes: &'a [u8],
 }
 
-/// A part that is loaded, or says how to.
+/// A segment: a part that is loaded, or describes how to load others.
 struct Segment {
     kind: u32,
     /// In the file.
@@ -55,8 +55,8 @@ impl<'a> Elf<'a> {
         })
     }
 
-    /// The same program without what is never loaded, first of all its debugging information: the file up to the end of
-    /// the last segment, and no sections.
+    /// The program without the parts that are never loaded, such as debugging information: the file up to the end of
+    /// the last segment, without sections.
     pub fn without_sections(&self) -> Vec<u8> {
         let end = self.segments().filter(|segment| segment.kind == PT_LOAD).map(|segment| segment.range.end).max();
         let Some(loaded) = end.and_then(|end| self.bytes.get(..end)).filter(|loaded| loaded.len() >= HEADER) else {

@@ -1,11 +1,11 @@
-//! What guest and host tell each other: [`Frame`]s over a byte stream, each with its kind, its length, and its content.
+//! The messages between guest and host: [`Frame`]s over a byte stream, each with its kind, length, and content.
 //!
-//! A kind is a byte, a length four bytes in little-endian order. Nothing in between: the stream is a virtio port or a
-//! serial line that nobody else writes to.
+//! The kind is one byte, the length four bytes in little-endian order. Nothing separates frames: the stream is a virtio
+//! port or a serial line that nobody else writes to.
 
 use std::io::{self, Write};
 
-/// A longer frame is none: the stream is broken.
+/// Maximum length of a frame. If one seems longer, the stream is broken.
 const LONGEST: usize = 256 << 20;
 
 /// Kind and length.
@@ -14,19 +14,19 @@ const HEADER: usize = 5;
 /// One message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Frame {
-    /// The guest's init works. The kernel's release.
+    /// The guest's init has started; the kernel's release.
     Hello(String),
     /// Lines of the guest's kernel log.
     Log(String),
-    /// The guest can't do something, and goes on without.
+    /// The guest can't do something, and continues without it.
     Trouble(String),
-    /// The guest lives.
+    /// The guest is alive.
     Beat,
     /// The host asks something: a [`Question`](super::talk::Question), with a number.
     Ask(u32, Vec<u8>),
     /// The guest answers the question of this number.
     Answer(u32, Vec<u8>),
-    /// The guest has read so many bytes. A serial line has no other way to say that there is room for more.
+    /// The guest has read this many bytes. A serial line has no other way to announce room for more.
     Got(u32),
 }
 
@@ -74,7 +74,7 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// What writing answers; or the content is longer than any frame may be.
+    /// Writing failed, or the content is too long for a frame.
     pub fn write(&self, out: &mut impl Write) -> io::Result<()> {
         let content = self.content();
         let length = u32::try_from(content.len()).ok().filter(|length| *length as usize <= LONGEST);
@@ -84,13 +84,13 @@ impl Frame {
     }
 }
 
-/// Makes frames of bytes as they come.
+/// Assembles frames from incoming bytes.
 #[derive(Debug, Default)]
 pub struct Decoder {
     bytes: Vec<u8>,
 }
 
-/// The stream has bytes that no frame has.
+/// The stream contains an invalid frame.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the guest sent an invalid frame (kind {kind}, {length} bytes)")]
 pub struct Garbled {

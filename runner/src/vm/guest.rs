@@ -1,7 +1,7 @@
-//! The guest's part: mptcplab as the first process of a machine. [`is_init`] tells whether it is, [`main`] does its work.
+//! The guest's part: mptcplab as the first process of a machine. [`is_init`] detects that, [`main`] does its work.
 //!
-//! It mounts what a run needs, loads the modules, and then does what the host asks for, each on a thread of its own. It
-//! has no way to fail that the host wouldn't notice: the worst is that the machine ends.
+//! It mounts what a run needs, loads the modules, and then carries out the host's requests, each on its own thread. The
+//! host notices every failure: at worst, the machine ends.
 
 mod channel;
 mod kernel;
@@ -22,7 +22,7 @@ use crate::observe::KernelLog;
 
 use channel::{Incoming, Outgoing};
 
-/// How often the host hears that the guest lives, at least: milliseconds.
+/// Maximum time between signs of life to the host, in milliseconds.
 const BEAT: u16 = 1000;
 
 /// Whether this process is the first one of a machine that mptcplab has started.
@@ -30,31 +30,31 @@ pub fn is_init() -> bool {
     getpid().as_raw() == 1 && Path::new(LINE).exists()
 }
 
-/// All of a machine's life. Never returns: at the end, the machine is off.
+/// The whole life of the machine. Never returns: at the end, the machine is off.
 pub fn main() -> ! {
     if let Err(trouble) = live() {
-        // The console is all there is to say it on, and it is the host's.
+        // The console is the only channel left, and the host reads it.
         let _ = files::kernel::write("/dev/console", &format!("mptcplab: {trouble}\n"));
     }
     loop {
         let _ = reboot(RebootMode::RB_POWER_OFF);
-        // It failed: the host, whom this process has told all it knows, ends the machine.
+        // Powering off failed. The host has been told everything, and ends the machine.
         pause();
     }
 }
 
-/// From the mounts to the last question.
+/// Everything from the mounts to the last question.
 fn live() -> Result<(), String> {
     kernel::mount_all()?;
     let mut modules = kernel::modules()?;
-    // The way to the host may lead through the first of them.
+    // The channel to the host may need the first of them.
     let first = modules.iter().take_while(|module| module.is_virtio()).count();
     let mut troubles: Vec<String> = modules.drain(..first).filter_map(|module| module.load().err()).collect();
     let line = files::kernel::read_text(LINE).map_err(|error| format!("can't read {LINE}: {error}"))?;
     let (mut incoming, outgoing) = channel::open(&line)?;
     outgoing.send(&Frame::Hello(kernel::release()));
     let (log, teller) = (KernelLog::from_start(), outgoing.clone());
-    // A thread can't be started for lack of memory only: then there is nothing to tell either.
+    // Starting a thread fails only for lack of memory, and then there is nothing to report either.
     let _ = thread::Builder::new().name("log".to_owned()).spawn(move || tell_the_log(log, &teller));
     troubles.extend(modules.into_iter().filter_map(|module| module.load().err()));
     for trouble in troubles {
@@ -63,7 +63,7 @@ fn live() -> Result<(), String> {
     answer_all(&mut incoming, &outgoing)
 }
 
-/// Sends what the kernel says, and a sign of life now and then.
+/// Sends the kernel log, and regular signs of life.
 fn tell_the_log(log: Result<KernelLog, impl std::fmt::Display>, outgoing: &Outgoing) {
     let mut log = log.map_err(|error| outgoing.send(&Frame::Trouble(error.to_string()))).ok();
     loop {
@@ -89,7 +89,7 @@ fn tell_the_log(log: Result<KernelLog, impl std::fmt::Display>, outgoing: &Outgo
     }
 }
 
-/// Answers questions until there are no more to come.
+/// Answers questions until the host closes the channel.
 fn answer_all(incoming: &mut Incoming, outgoing: &Outgoing) -> Result<(), String> {
     let worker = Arc::new(work::Worker::default());
     while let Some(frame) = incoming.receive()? {

@@ -1,7 +1,7 @@
 //! The host's part: [`Guest`] boots a kernel, asks it questions, and knows when it is lost.
 //!
-//! A thread of its own has the machine, since a machine ends with the thread that started it. Whatever happens comes to
-//! this thread as a [`Letter`]: questions from anywhere, bytes from the machine.
+//! A dedicated thread owns the machine, since a machine ends with the thread that started it. This thread receives
+//! everything as a [`Letter`]: questions from other threads, bytes from the machine.
 
 use std::fs::File;
 use std::io;
@@ -17,57 +17,57 @@ use super::running::{Happened, Limits, Message, Running};
 use super::talk::{Answer, Question};
 use crate::files;
 
-/// To the first output of a kernel on a processor with its own virtualisation. It is a matter of milliseconds.
+/// Timeout for the first output of a kernel under KVM. It usually takes milliseconds.
 const FIRST_SIGN: Duration = Duration::from_secs(3);
-/// To the work of init there.
+/// Timeout for the start of init under KVM.
 const BOOT: Duration = Duration::from_secs(15);
-/// To the work of init in emulation, on a host that is very busy.
+/// Timeout for the start of init under emulation, on a very busy host.
 const BOOT_EMULATED: Duration = Duration::from_secs(120);
-/// A kernel that is lost again and again isn't booted more often than that.
+/// A kernel that is lost repeatedly is booted at most this often.
 const MOST_LOSSES: usize = 20;
 
-/// Whether the processor's virtualisation is used.
+/// Whether to use KVM, the processor's virtualisation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kvm {
-    /// If it works: it is tried.
+    /// If it works, which is tried.
     Auto,
-    /// It must work.
+    /// Always; an error if it doesn't work.
     On,
-    /// Emulation.
+    /// Never: emulate.
     Off,
 }
 
-/// What is to be booted.
+/// What to boot.
 #[derive(Debug)]
 pub struct Request {
     /// The kernel.
     pub image: Image,
-    /// Its first file system, see [`super::initramfs::build`].
+    /// Its initial file system, see [`super::initramfs::build`].
     pub initramfs: File,
     /// The machine.
     pub build: Build,
     /// What runs it.
     pub kvm: Kvm,
-    /// How long it may take, from the first question to the last answer.
+    /// The time limit, from the first question to the last answer.
     pub limit: Option<Duration>,
-    /// Where the log of the guest's kernel is written to.
+    /// Where to write the guest's kernel log.
     pub log: Option<File>,
 }
 
-/// A kernel in a machine. The machine is started with the first question, and again when it was lost.
+/// A kernel in a machine. The first question starts the machine, and restarts it after a loss.
 #[derive(Debug)]
 pub struct Guest {
     letters: Sender<Letter>,
     notes: Arc<Mutex<Vec<String>>>,
 }
 
-/// What comes to the thread that has the machine.
+/// What the machine's thread receives.
 pub(super) enum Letter {
-    /// Somebody asks, and waits for the answer.
+    /// A question, whose sender waits for the answer.
     Ask(Vec<u8>, Reply),
-    /// The machine of this number says something.
+    /// A message from the machine of this number.
     From(usize, Message),
-    /// Nobody asks any more.
+    /// No more questions.
     Close,
 }
 
@@ -79,7 +79,7 @@ impl Guest {
     ///
     /// # Errors
     ///
-    /// There is no thread for it.
+    /// The thread can't be started.
     pub fn new(request: Request) -> io::Result<Self> {
         let (letters, receiver) = mpsc::channel();
         let notes = Arc::new(Mutex::new(Vec::new()));
@@ -98,11 +98,11 @@ impl Guest {
         Ok(Self { letters, notes })
     }
 
-    /// Asks, and waits for the answer.
+    /// Asks a question, and waits for the answer.
     ///
     /// # Errors
     ///
-    /// The guest was lost before it had answered.
+    /// The guest was lost before it answered.
     pub fn ask(&self, question: &Question) -> Result<Answer, Arc<Loss>> {
         let (reply, answer) = mpsc::channel();
         let defect = |reason: String| Arc::new(Loss::of(Cause::Garbled(reason)));
@@ -113,7 +113,7 @@ impl Guest {
         serde_json::from_slice(&bytes).map_err(|error| defect(error.to_string()))
     }
 
-    /// What there is to tell people, once.
+    /// Messages for the user, each once.
     pub fn notes(&self) -> Vec<String> {
         std::mem::take(&mut self.notes.lock().unwrap_or_else(PoisonError::into_inner))
     }
@@ -121,24 +121,24 @@ impl Guest {
 
 impl Drop for Guest {
     fn drop(&mut self) {
-        // A thread that is gone has no machine any more.
+        // If the thread has ended, so has the machine.
         let _ = self.letters.send(Letter::Close);
     }
 }
 
-/// The state of the thread that has the machine.
+/// The state of the machine's thread.
 struct Host {
     request: Request,
     letters: Sender<Letter>,
     notes: Arc<Mutex<Vec<String>>>,
     running: Option<Running>,
-    /// Of the machine: letters from earlier ones may still come.
+    /// The machine's number: letters of earlier ones may still arrive.
     number: usize,
-    /// The first question.
+    /// When the first question came.
     begin: Option<Instant>,
     kvm_fails: bool,
     losses: usize,
-    /// There is no use in starting another machine.
+    /// The loss after which no other machine is started.
     lost_for_good: Option<Arc<Loss>>,
 }
 
@@ -152,7 +152,7 @@ impl Host {
             match letter {
                 Ok(Letter::Ask(question, reply)) => self.ask(question, reply),
                 Ok(Letter::From(number, message)) if number == self.number => self.take(message),
-                // From a machine that is gone.
+                // From an earlier machine.
                 Ok(Letter::From(..)) => {}
                 Ok(Letter::Close) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
@@ -190,7 +190,7 @@ impl Host {
     fn ask(&mut self, question: Vec<u8>, reply: Reply) {
         self.begin.get_or_insert_with(Instant::now);
         if let Some(loss) = &self.lost_for_good {
-            // Who has asked may be gone.
+            // The sender may be gone.
             let _ = reply.send(Err(Arc::clone(loss)));
             return;
         }
@@ -207,7 +207,7 @@ impl Host {
         }
     }
 
-    /// Starts a machine; the one of QEMU that works, if that is to be found out.
+    /// Starts a machine, without KVM if that doesn't work and isn't required.
     fn start(&mut self) -> Result<(), Box<Loss>> {
         if self.accelerator() == Accelerator::Kvm
             && let Err(reason) = usable_kvm()
@@ -262,7 +262,7 @@ impl Host {
         }
     }
 
-    /// The machine is of no more use.
+    /// Ends a machine that is lost.
     fn lose(&mut self, cause: Cause) {
         let Some(running) = self.running.take() else { return };
         let hardware = self.accelerator() == Accelerator::Kvm;
@@ -287,7 +287,7 @@ impl Host {
     }
 }
 
-/// Whether there is any use in trying.
+/// Whether KVM can be tried at all.
 fn usable_kvm() -> Result<(), String> {
     let opened = files::kernel::open_device("/dev/kvm");
     opened.map(drop).map_err(|error| format!("/dev/kvm: {error}"))

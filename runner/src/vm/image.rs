@@ -1,4 +1,4 @@
-//! What a kernel image is, by its own words: [`Image`].
+//! Recognising kernel images: [`Image`].
 
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use thiserror::Error;
 use super::elf::Elf;
 use crate::files;
 
-/// Where the boot protocol of x86 says that it is spoken (Documentation/arch/x86/boot.rst).
+/// Offset of the magic number of the x86 boot protocol (Documentation/arch/x86/boot.rst).
 const BOOT_MAGIC: usize = 0x202;
-/// Where it says where the version is, counted from 0x200.
+/// Offset of the pointer to the version, which counts from 0x200.
 const KERNEL_VERSION: usize = 0x20e;
-/// Where it says where the compressed kernel is, and how long: counted from the end of the setup code.
+/// Offset of the compressed kernel's position, which counts from the end of the setup code, and length.
 const PAYLOAD: usize = 0x248;
-/// How a kernel's banner begins (`linux_banner`, init/version.c); the release follows.
+/// The beginning of a kernel's banner (`linux_banner`, init/version.c); the release follows.
 const BANNER: &[u8] = b"Linux version ";
 
 /// A kernel to boot.
@@ -24,17 +24,16 @@ pub struct Image {
     pub path: PathBuf,
     /// What runs it.
     pub kind: Kind,
-    /// Its release, as `uname -r` says; `None` if the image doesn't tell.
+    /// Its release, as in `uname -r`; `None` if the image doesn't contain it.
     pub release: Option<String>,
-    /// The kernel without its compression, if that is worth something: an emulated processor takes seconds for what takes
-    /// a fraction of one here.
+    /// The uncompressed kernel, if it can be booted: an emulated processor would take seconds to unpack it.
     pub unpacked: Option<Vec<u8>>,
 }
 
-/// What it takes to boot an image.
+/// What an image needs to boot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// A machine of x86: `bzImage`, `vmlinuz`, or an uncompressed `vmlinux` with an entry for PVH.
+    /// An x86 machine: `bzImage`, `vmlinuz`, or an uncompressed `vmlinux` with a PVH entry.
     X86,
     /// User-Mode Linux: the image is a program.
     UserMode,
@@ -43,7 +42,7 @@ pub enum Kind {
 /// Why an image can't be booted.
 #[derive(Debug, Error)]
 pub enum ImageError {
-    /// It isn't there, or can't be read.
+    /// It doesn't exist, or can't be read.
     #[error("can't read the kernel `{path}`: {source}")]
     Unreadable {
         /// Its path.
@@ -51,10 +50,10 @@ pub enum ImageError {
         /// Why.
         source: io::Error,
     },
-    /// It is something else.
+    /// It isn't a kernel.
     #[error("`{0}` is not a kernel; expected an x86 `vmlinuz` (bzImage) or `vmlinux`, or a User-Mode Linux program")]
     NotAKernel(PathBuf),
-    /// An uncompressed kernel that doesn't say where to begin.
+    /// An uncompressed kernel without a PVH entry.
     #[error(
         "QEMU can't boot the kernel `{0}`: it has no PVH entry; use the `bzImage` of the same build \
          (arch/x86/boot/bzImage), or build it with CONFIG_PVH"
@@ -63,7 +62,7 @@ pub enum ImageError {
 }
 
 impl Image {
-    /// Looks at an image.
+    /// Reads and recognises an image.
     pub fn open(path: &Path) -> Result<Self, ImageError> {
         let bytes = files::read(path, files::KERNEL)
             .map_err(|source| ImageError::Unreadable { path: path.to_owned(), source })?;
@@ -87,13 +86,13 @@ impl Image {
     }
 }
 
-/// Whether QEMU can begin an uncompressed kernel: the entry for PVH is in a note of Xen's.
+/// Whether QEMU can start an uncompressed kernel: the PVH entry is in a Xen note.
 fn has_entry(kernel: &[u8]) -> bool {
     let notes = Elf::parse(kernel).and_then(|elf| elf.section(".notes")).unwrap_or_default();
     find(notes, b"Xen\0").is_some()
 }
 
-/// The uncompressed kernel in a `bzImage`, for the compressions that we know; for the others, the image unpacks itself.
+/// The uncompressed kernel in a `bzImage`, for known compressions; with others, the image unpacks itself.
 fn unpack(image: &[u8]) -> Option<Vec<u8>> {
     let field = |at: usize| image.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes);
     // `setup_sects`; for historical reasons, 0 means 4.
@@ -132,14 +131,14 @@ fn banner(bytes: &[u8]) -> Option<String> {
     None
 }
 
-/// Up to a blank; a word that can be part of a path.
+/// The text up to a blank, if it can be part of a path.
 fn first_word(bytes: &[u8]) -> Option<String> {
     let word = bytes.split(|byte| matches!(byte, b' ' | 0)).next()?;
     let fine = word.iter().all(|byte| byte.is_ascii_graphic() && *byte != b'/') && word.len() < 128;
     String::from_utf8(word.to_vec()).ok().filter(|_| fine && !word.is_empty())
 }
 
-/// Where the text begins.
+/// The position of the text.
 fn find(bytes: &[u8], text: &[u8]) -> Option<usize> {
     let first = *text.first()?;
     let mut from = 0;

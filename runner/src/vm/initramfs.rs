@@ -1,4 +1,4 @@
-//! The guest's first and only file system: [`build`] packs the program and the kernel's modules.
+//! The guest's initial and only file system: [`build`] packs the program and the kernel's modules.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -12,7 +12,7 @@ use super::modules::Module;
 use super::places::{LINE, MODULES, PROGRAM};
 use super::program::Program;
 
-/// Where the console is, which the kernel opens for its first process.
+/// The console, which the kernel opens for its first process.
 const CONSOLE: (u32, u32) = (5, 1);
 
 const NAME: &CStr = c"mptcplab-initramfs";
@@ -22,13 +22,13 @@ const NAME: &CStr = c"mptcplab-initramfs";
 pub struct Contents<'a> {
     /// Its init.
     pub program: &'a Program,
-    /// In the order in which they are to be loaded.
+    /// In the order of loading.
     pub modules: &'a [Module],
     /// The serial line that leads to the host: `ttyS1`.
     pub line: &'a str,
 }
 
-/// Packs it, into memory: no file is left, whatever happens. It is at its begin.
+/// Packs it into memory, so that no file is ever left. The file position is at its beginning.
 pub fn build(contents: &Contents<'_>) -> io::Result<File> {
     let memory = File::from(memfd_create(NAME, MFdFlags::MFD_CLOEXEC)?);
     let mut memory =

@@ -9,43 +9,43 @@ use std::time::Duration;
 use crate::recording::trouble_in;
 use crate::text::{self, printable};
 
-/// So many lines of the console are shown.
+/// Number of console lines to show.
 const SHOWN: usize = 40;
 
-/// A line of the kernel has at most that (`PRINTKRB_RECORD_MAX`, kernel/printk/internal.h); what else writes there, any.
+/// Maximum length of a kernel line (`PRINTKRB_RECORD_MAX`, kernel/printk/internal.h). Other writers have no limit.
 const LONGEST_LINE: usize = 1024;
 
-/// A guest that can't answer any more.
+/// The loss of a guest.
 #[derive(Debug)]
 pub struct Loss {
     /// What happened.
     pub cause: Cause,
-    /// The kernel's release, if its init came to work.
+    /// The kernel's release, if its init started.
     pub release: Option<String>,
-    /// What the machine is.
+    /// The kind of machine.
     pub words: &'static str,
-    /// The last of what was on the console, in lines.
+    /// The last lines of the console.
     pub console: Vec<String>,
-    /// What it was at when it was lost.
+    /// What it was doing.
     pub subjects: Vec<String>,
-    /// What the machine's program said, such as QEMU's errors.
+    /// Standard error of the machine's program, such as QEMU's errors.
     pub complaints: String,
 }
 
 /// What happened to a guest.
 #[derive(Debug)]
 pub enum Cause {
-    /// There is no machine.
+    /// The machine could not be started.
     NotStarted(String),
     /// The kernel panicked.
     Panicked,
-    /// Nothing was heard for so long.
+    /// The guest was silent for this long.
     Silent(Duration),
-    /// The time limit.
+    /// The time limit has passed.
     TimeOut(Duration),
     /// The machine ended; its exit status.
     Gone(Option<ExitStatus>),
-    /// What was sent made no sense.
+    /// The guest sent invalid data.
     Garbled(String),
 }
 
@@ -61,16 +61,16 @@ impl Loss {
         }
     }
 
-    /// Whether the time was up.
+    /// Whether the time limit has passed.
     pub fn is_time_out(&self) -> bool {
         matches!(self.cause, Cause::TimeOut(_))
     }
 
-    /// Whether the kernel itself has failed while it was at work: it isn't the host's fault, nor ours.
+    /// Whether the kernel itself failed after it had booted, rather than the host or mptcplab.
     pub fn is_the_kernels(&self) -> bool {
         let crashed = match &self.cause {
             Cause::Panicked | Cause::Silent(_) => true,
-            // Nobody has killed it: the processor gave up (a triple fault), or the kernel did.
+            // Nothing killed it: the processor reset (a triple fault), or the kernel did.
             Cause::Gone(Some(status)) => status.signal().is_none(),
             _ => false,
         };
@@ -105,7 +105,7 @@ impl Loss {
         if self.console.is_empty() { String::new() } else { format!("--- console\n{}\n", self.console.join("\n")) }
     }
 
-    /// The lines of the console that tell most: from the first problem on, or the last ones.
+    /// The most telling lines of the console: from the first problem on, or the last ones.
     fn telling(&self) -> &[String] {
         let from = self.console.iter().position(|line| trouble_in(line).is_some());
         let from = from.unwrap_or(self.console.len().saturating_sub(SHOWN));
@@ -114,7 +114,7 @@ impl Loss {
     }
 }
 
-/// A line that says it, then the console's.
+/// A summary line, then lines of the console.
 impl fmt::Display for Loss {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (&self.cause, &self.release) {
@@ -136,7 +136,7 @@ impl fmt::Display for Loss {
     }
 }
 
-/// The line, or its beginning and how long it is.
+/// The line, or its beginning and the length of the rest.
 fn beginning(line: &str) -> Cow<'_, str> {
     match line.char_indices().nth(LONGEST_LINE) {
         None => line.into(),

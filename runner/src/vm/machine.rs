@@ -1,4 +1,4 @@
-//! Machines: [`Machine::start`] makes one of QEMU, or a User-Mode Linux, with a console and a way to its init.
+//! Machines: [`Machine::start`] starts QEMU or User-Mode Linux, with a console and a channel to its init.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -22,41 +22,41 @@ use crate::sys::child::spawn_bound;
 /// The program that emulates a machine.
 const QEMU: &str = "qemu-system-x86_64";
 
-/// Between the end of a process's streams and its own end.
+/// Maximum time between the end of a process's streams and its exit.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// What a machine is to be like.
+/// The configuration of a machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Build {
-    /// QEMU, if it isn't the one in the search path.
+    /// QEMU, if not the one in the search path.
     pub qemu: Option<PathBuf>,
     /// In MiB.
     pub memory: u32,
-    /// Processors, if it isn't [`Accelerator`] that says how many there are. User-Mode Linux has one.
+    /// Processors, if not the default of the [`Accelerator`]. User-Mode Linux has one.
     pub cpus: Option<u32>,
     /// More arguments for the kernel.
     pub append: Option<String>,
 }
 
-/// What runs the guest's instructions.
+/// What executes the guest's instructions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Accelerator {
-    /// The processor, in hardware.
+    /// The processor itself.
     Kvm,
     /// QEMU, which translates them.
     Emulation,
 }
 
-/// However many processors there are here: more are hardly ever used.
+/// The default maximum, since more processors are hardly ever used.
 const MOST_CPUS: u32 = 4;
 
 impl Accelerator {
-    /// What QEMU calls it.
+    /// QEMU's name for it.
     ///
-    /// Emulated processors take turns on one thread. With a thread for each, one may translate code while another changes
-    /// it, and keep what it was: Linux changes its own code while it runs (`text_poke_bp_batch`,
-    /// arch/x86/kernel/alternative.c), and dies of the breakpoint that had been there for a moment (`Oops: int3`). QEMU
-    /// takes its locks early enough since 8.1 (commit deba78709ae8); older ones are in use.
+    /// Emulated processors take turns on one thread. With a thread for each, one may translate code while another
+    /// changes it, and keep the stale translation: Linux patches its own code at run time (`text_poke_bp_batch`,
+    /// arch/x86/kernel/alternative.c), and crashes on the temporary breakpoint (`Oops: int3`). QEMU takes its locks
+    /// early enough since 8.1 (commit deba78709ae8), but older versions are in use.
     fn word(self) -> &'static str {
         match self {
             Self::Kvm => "kvm",
@@ -64,7 +64,7 @@ impl Accelerator {
         }
     }
 
-    /// QEMU's word for its best processor.
+    /// QEMU's name for its most capable processor.
     fn processor(self) -> &'static str {
         match self {
             Self::Kvm => "host",
@@ -72,7 +72,7 @@ impl Accelerator {
         }
     }
 
-    /// How many processors a machine has by default. Those that take turns are no faster than one.
+    /// The default number of processors. Processors that take turns are no faster than one.
     fn cpus(self) -> u32 {
         let here = || available_parallelism().ok().and_then(|count| u32::try_from(count.get()).ok());
         match self {
@@ -82,33 +82,33 @@ impl Accelerator {
     }
 }
 
-/// A way to init and back.
+/// A channel to init and back.
 #[derive(Debug)]
 pub struct Way {
     /// Our end.
     pub stream: UnixStream,
-    /// So many bytes may be on the way to the guest.
+    /// Maximum number of bytes in flight to the guest.
     pub window: usize,
 }
 
-/// A port takes what it gets; this only bounds it.
+/// A port accepts everything; this only limits it.
 const PORT_WINDOW: usize = 64 << 10;
-/// A serial line has room for 4096 bytes in the guest (`N_TTY_BUF_SIZE`, drivers/tty/n_tty.c). Once it has stopped for lack
-/// of it, User-Mode Linux doesn't read on by itself.
+/// A serial line has room for 4096 bytes in the guest (`N_TTY_BUF_SIZE`, drivers/tty/n_tty.c). Once that is full,
+/// User-Mode Linux doesn't resume reading by itself.
 const LINE_WINDOW: usize = 1024;
 
-/// A machine that runs. It is gone when this is dropped, and when the thread ends that has started it.
+/// A running machine. It ends when this is dropped, or when the thread that started it ends.
 #[derive(Debug)]
 pub struct Machine {
     child: Child,
-    /// What the kernel and the firmware say.
+    /// Output of the kernel and the firmware.
     pub console: UnixStream,
-    /// Where frames come from and go to.
+    /// The channels for frames.
     pub ways: Vec<Way>,
 }
 
 impl Kind {
-    /// The serial line that leads to the host from such a machine, if no virtio port does.
+    /// The serial line to the host, for machines without a virtio port.
     pub fn line(self) -> &'static str {
         match self {
             // The first one is the console.
@@ -119,7 +119,7 @@ impl Kind {
 }
 
 impl Machine {
-    /// Starts a machine with this kernel and this first file system.
+    /// Starts a machine with this kernel and initial file system.
     pub fn start(image: &Image, initramfs: &File, build: &Build, accelerator: Accelerator) -> Result<Self, String> {
         match image.kind {
             Kind::X86 => qemu(image, initramfs, build, accelerator).map_err(|error| no_qemu(build, &error)),
@@ -128,12 +128,12 @@ impl Machine {
         }
     }
 
-    /// What the program says of itself.
+    /// Standard error of the program.
     pub fn complaints(&mut self) -> Option<ChildStderr> {
         self.child.stderr.take()
     }
 
-    /// How it ended, now that all its streams have; `None` if it hasn't.
+    /// How it ended, after all its streams have ended; `None` if it still runs.
     pub fn ended_soon(&mut self) -> Option<ExitStatus> {
         let deadline = Instant::now() + MOMENT;
         loop {
@@ -142,13 +142,13 @@ impl Machine {
                 Ok(status) => return status,
                 Err(_) => return None,
             }
-            // A process that is about to end has no descriptors any more that one could wait for.
+            // A process that is about to end has no descriptor left to wait for.
             let _ = poll(&mut [], PollTimeout::from(1_u8));
         }
     }
 
     fn kill(&mut self) {
-        // All of it: User-Mode Linux is several processes.
+        // The whole group: User-Mode Linux is several processes.
         let group = Pid::from_raw(self.child.id().cast_signed());
         if self.child.try_wait().ok().flatten().is_none() {
             let _ = killpg(group, Signal::SIGKILL);
@@ -174,17 +174,17 @@ fn no_qemu(build: &Build, error: &io::Error) -> String {
     }
 }
 
-/// The kernel's arguments that hold for each machine.
+/// Kernel arguments of every machine.
 fn arguments(build: &Build, own: &str) -> String {
-    // A kernel that panics is of no more use: the machine ends, and that is noticed.
+    // After a panic the machine ends, which the host notices.
     let common = format!("rdinit={PROGRAM} panic=-1 loglevel=5");
     let more = build.append.as_deref().unwrap_or_default();
     format!("{own} {common} {more}").trim_end().to_owned()
 }
 
-/// The kernel's arguments for a machine of QEMU's. Two things about clocks are known rather than to be found out, as a
-/// busy host makes the kernel err: that the time stamp counter is right, and that the timer ticks (`timer_irq_works`,
-/// arch/x86/kernel/apic/io_apic.c, wants four ticks in 40 ms, and panics without).
+/// Kernel arguments for QEMU. Two facts about clocks are given, since the kernel may get them wrong on a busy host:
+/// that the time stamp counter is reliable, and that the timer ticks (`timer_irq_works`,
+/// arch/x86/kernel/apic/io_apic.c, wants four ticks in 40 ms, or panics).
 const X86_ARGUMENTS: &str = "console=ttyS0 earlyprintk=ttyS0 tsc=reliable no_timer_check random.trust_cpu=on";
 
 fn qemu(image: &Image, initramfs: &File, build: &Build, accelerator: Accelerator) -> io::Result<Machine> {
@@ -224,7 +224,7 @@ fn user_mode(image: &Image, initramfs: &File, build: &Build) -> io::Result<Machi
     let (console_fd, line_fd) = (far_console.as_raw_fd(), far_line.as_raw_fd());
     let own = format!("con0=fd:{console_fd},fd:{console_fd} con=null ssl0=fd:{line_fd},fd:{line_fd} ssl=null");
     let mut command = Command::new(fs::canonicalize(&image.path)?);
-    // It wants a folder for a socket that administrates it. A folder that is there but takes no file leaves nothing behind.
+    // It wants a folder for its control socket. A folder that accepts no file leaves nothing behind.
     command.arg("uml_dir=/proc/self/").arg(format!("mem={}M", build.memory)).arg({
         let mut initrd = OsString::from("initrd=");
         initrd.push(own_descriptor(initramfs));
@@ -239,7 +239,7 @@ fn user_mode(image: &Image, initramfs: &File, build: &Build) -> io::Result<Machi
     )
 }
 
-/// The far ends are the machine's alone from here on: when it ends, so do the streams.
+/// From here on only the machine has the far ends, so the streams end with it.
 fn start(
     mut command: Command,
     descriptors: &[BorrowedFd<'_>],
@@ -251,14 +251,14 @@ fn start(
     Ok(Machine { child, console, ways })
 }
 
-/// A file that is nowhere.
+/// An anonymous file in memory.
 fn in_memory(content: &[u8]) -> io::Result<File> {
     let mut file = File::from(memfd_create(c"mptcplab-kernel", MFdFlags::MFD_CLOEXEC)?);
     file.write_all(content)?;
     Ok(file)
 }
 
-/// The path of a descriptor of ours in the process that inherits it.
+/// The path of an inherited descriptor, in the child process.
 fn own_descriptor(file: &File) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()))
 }

@@ -1,12 +1,12 @@
-//! Other kernels: a machine is booted whose init is mptcplab itself, and runs scenarios there. Main type:
+//! Other kernels: the host boots a machine whose init is mptcplab itself, and runs scenarios there. Main type:
 //! [`Guest`].
 //!
-//! The host packs the program and the kernel's modules into a first file system in memory ([`initramfs`]), and starts a
-//! [`machine`]: QEMU, or a User-Mode Linux. There, [`guest`] is the first process. It is asked to run scenarios, and
-//! answers with all that a run leaves behind ([`talk`]); host and guest send each other [`frame`]s. The host judges,
-//! writes and prints, just as it does for its own kernel.
+//! The host packs the program and the kernel's modules into an initramfs in memory ([`initramfs`]), and starts a
+//! [`machine`]: QEMU or User-Mode Linux. There, [`guest`] is the first process. The host asks it to run scenarios, and
+//! it answers with everything that a run observed ([`talk`]); host and guest exchange [`frame`]s. The host judges,
+//! writes and prints, as for its own kernel.
 //!
-//! No network, no disk, no shell, no file on the host: whatever happens to host or guest, nothing is left.
+//! The machine has no network, no disk, no shell, and no file on the host: whatever happens, nothing is left behind.
 
 pub mod cpio;
 pub mod elf;

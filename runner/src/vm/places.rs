@@ -1,10 +1,10 @@
-//! Where everything is in the guest: what the host packs, and the guest finds.
+//! Paths and names in the guest, for the host that packs and the guest that reads.
 
 /// The program, which is the guest's init.
 pub const PROGRAM: &str = "/mptcplab";
-/// The serial line that leads to the host where there is no virtio port, by the name of its device.
+/// The device name of the serial line to the host, for machines without a virtio port.
 pub const LINE: &str = "/mptcplab.line";
 /// Modules: `NUMBER-NAME.ko`, to be loaded in this order.
 pub const MODULES: &str = "/mptcplab.modules";
-/// The name of the virtio port that leads to the host.
+/// The name of the virtio port to the host.
 pub const PORT: &str = "mptcplab";

@@ -1,4 +1,4 @@
-//! The program for the guest: mptcplab itself, with the libraries that it takes: [`Program`].
+//! The program for the guest: mptcplab itself, with its libraries: [`Program`].
 
 use std::fs;
 use std::io;
@@ -10,12 +10,12 @@ use thiserror::Error;
 use super::elf::Elf;
 use crate::files;
 
-/// A program that runs wherever its files are in their places.
+/// A program with all files that it needs to run.
 #[derive(Debug)]
 pub struct Program {
-    /// The program itself, without what is never loaded.
+    /// The program itself, without the parts that are never loaded.
     pub content: Vec<u8>,
-    /// What loads it, and its libraries: where each is to be, and its content. Empty for a static program.
+    /// Its loader and libraries, each with path and content. Empty for a static program.
     pub libraries: Vec<(PathBuf, Vec<u8>)>,
 }
 
@@ -30,10 +30,10 @@ pub enum ProgramError {
         /// Why.
         source: io::Error,
     },
-    /// Not a program at all.
+    /// It isn't a program.
     #[error("`{0}` can't run in the guest: not a 64-bit ELF program")]
     NotAProgram(PathBuf),
-    /// The loader doesn't tell which libraries it takes.
+    /// The loader doesn't list its libraries.
     #[error(
         "can't list the libraries of `{program}`: {reason}; build it statically, and name it with `--runner`: \
          RUSTFLAGS=\"-C target-feature=+crt-static\" cargo build --release --target x86_64-unknown-linux-gnu"
@@ -41,13 +41,13 @@ pub enum ProgramError {
     Libraries {
         /// The program.
         program: PathBuf,
-        /// What came of asking.
+        /// The loader's answer.
         reason: String,
     },
 }
 
 impl Program {
-    /// The program in this file; the one that runs, if `None`.
+    /// The program in this file, or the running one.
     pub fn open(path: Option<&Path>) -> Result<Self, ProgramError> {
         let path = path.unwrap_or(Path::new("/proc/self/exe"));
         let bytes = read(path)?;
@@ -60,7 +60,7 @@ impl Program {
     }
 }
 
-/// The loader itself knows best which libraries it would load, and from where: `ld.so --list PROGRAM`, with glibc and
+/// The loader itself lists the libraries that it would load, and their paths: `ld.so --list PROGRAM`, with glibc and
 /// with musl.
 fn libraries(program: &Path, loader: &str) -> Result<Vec<(PathBuf, Vec<u8>)>, ProgramError> {
     let refuse = |reason: String| ProgramError::Libraries { program: program.to_owned(), reason };

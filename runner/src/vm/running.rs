@@ -1,4 +1,4 @@
-//! A machine that runs, and what was heard of it: [`Running`].
+//! A running machine, and its messages: [`Running`].
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -13,21 +13,21 @@ use super::loss::{Cause, Loss};
 use super::machine::{Accelerator, Build, Machine};
 use super::talk::Question;
 
-/// A guest tells every second that it lives. On a host that is very busy, it may take a while; but this long?
+/// Timeout for signs of life. A guest sends one every second; on a very busy host it may be late, but not this late.
 const SILENCE: Duration = Duration::from_secs(60);
-/// A machine that has panicked ends by itself. It need not take longer than that.
+/// Timeout for the end of a machine that has panicked.
 const LAST_WORDS: Duration = Duration::from_secs(3);
-/// So much of the console is kept, and so much of the log.
+/// Number of bytes to keep of the console.
 const KEPT: usize = 256 << 10;
-/// What a kernel says when it gives up.
+/// How a kernel announces a panic.
 const PANIC: &str = "Kernel panic";
 
-/// What comes from the threads that read.
+/// Messages of the reading threads.
 #[derive(Debug)]
 pub(super) enum Message {
     /// From the kernel's console.
     Console(Vec<u8>),
-    /// From one of the ways to init, by its number.
+    /// From one of the channels to init, by its number.
     Channel(usize, Vec<u8>),
     /// From the standard error of the machine's program.
     Complaint(Vec<u8>),
@@ -35,28 +35,28 @@ pub(super) enum Message {
     Closed,
 }
 
-/// How long things may take.
+/// Timeouts.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Limits {
-    /// When it must be over, and how long that was.
+    /// The deadline, and the time limit that it comes from.
     pub(super) until: Option<(Instant, Duration)>,
-    /// To the first sign of life; for a machine that may not work at all.
+    /// Until the first sign of life, for a machine that may not work at all.
     pub(super) first_sign: Option<Duration>,
-    /// To the work of init.
+    /// Until init starts.
     pub(super) boot: Duration,
 }
 
-/// What a message meant.
+/// The meaning of a message.
 pub(super) enum Happened {
-    /// Nothing that concerns others.
+    /// Nothing to act on.
     Nothing,
-    /// Init works.
+    /// Init has started.
     Booted,
-    /// The guest goes on without something.
+    /// The guest continues without something.
     Trouble(String),
-    /// The guest's kernel said something.
+    /// The guest's kernel logged something.
     Logged(String),
-    /// That was it.
+    /// The guest is lost.
     Lost(Cause),
 }
 
@@ -65,13 +65,13 @@ pub(super) struct Running {
     machine: Machine,
     words: &'static str,
     decoders: Vec<Decoder>,
-    /// The way that init has chosen.
+    /// The channel that init has chosen.
     channel: Option<usize>,
     release: Option<String>,
-    /// Questions that have no answer yet.
+    /// Unanswered questions.
     asked: BTreeMap<u32, (Vec<u8>, Reply)>,
     next: u32,
-    /// What is to be sent to init, and how much of what was sent it hasn't read yet.
+    /// Bytes to send to init, and the number of sent bytes that it hasn't read yet.
     outbox: VecDeque<u8>,
     on_the_way: usize,
     console: Vec<u8>,
@@ -84,7 +84,7 @@ pub(super) struct Running {
 }
 
 impl Running {
-    /// Starts a machine; what it says is told to `tell`, from several threads, as long as that returns true.
+    /// Starts a machine. Several threads pass its messages to `tell`, as long as that returns true.
     pub(super) fn start(
         image: &Image,
         initramfs: &File,
@@ -127,32 +127,32 @@ impl Running {
         format!("Linux {release} ({}) booted in {:.1} s", self.words, self.start.elapsed().as_secs_f32())
     }
 
-    /// Sends a question as soon as init works.
+    /// Sends a question as soon as init has started.
     pub(super) fn ask(&mut self, question: Vec<u8>, reply: Reply) {
         let number = self.next;
         self.next += 1;
         self.asked.insert(number, (question.clone(), reply));
         let mut bytes = Vec::new();
-        // Memory takes everything; a question that is too long for a frame is no question of ours.
+        // Writing to memory doesn't fail, and no question is too long for a frame.
         if Frame::Ask(number, question).write(&mut bytes).is_ok() {
             self.outbox.extend(bytes);
         }
         self.send();
     }
 
-    /// Sends what there is room for.
+    /// Sends as much as there is room for.
     fn send(&mut self) {
         let Some(way) = self.channel.and_then(|number| self.machine.ways.get_mut(number)) else { return };
         let room = way.window.saturating_sub(self.on_the_way).min(self.outbox.len());
         if room > 0 {
             let bytes: Vec<u8> = self.outbox.drain(..room).collect();
             self.on_the_way += room;
-            // A machine that takes nothing any more is lost, and its streams will say so.
+            // If the machine accepts nothing any more, it is lost, and its streams will end.
             let _ = way.stream.write_all(&bytes);
         }
     }
 
-    /// When patience ends, and what that means.
+    /// The next deadline, and what it means if it passes.
     pub(super) fn deadline(&self, limits: Limits) -> Option<(Instant, Cause)> {
         let booting = self.release.is_none();
         let silent = |from: Instant, after: Duration| Some((from + after, Cause::Silent(after)));
@@ -187,7 +187,7 @@ impl Running {
 
     fn take_console(&mut self, bytes: &[u8]) {
         (self.last, self.sign) = (Instant::now(), true);
-        // A word may be cut in two.
+        // The text may be split between two reads.
         let from = self.console.len().saturating_sub(PANIC.len());
         self.console.extend_from_slice(bytes);
         let fresh = self.console.get(from..).unwrap_or_default();
@@ -207,7 +207,7 @@ impl Running {
         }
     }
 
-    /// The next frame that is complete, and what it means; `None` if there is none.
+    /// The meaning of the next complete frame; `None` if there is none.
     pub(super) fn next(&mut self) -> Option<Happened> {
         let decoder = self.channel.and_then(|number| self.decoders.get_mut(number))?;
         let frame = match decoder.take() {
@@ -222,7 +222,7 @@ impl Running {
             }
             Frame::Answer(number, answer) => {
                 if let Some((_, reply)) = self.asked.remove(&number) {
-                    // Who has asked may be gone.
+                    // The sender may be gone.
                     let _ = reply.send(Ok(answer));
                 }
                 Happened::Nothing
@@ -238,7 +238,7 @@ impl Running {
         })
     }
 
-    /// Ends the machine. Returns how it was lost, and the questions that have no answer.
+    /// Ends the machine. Returns how it was lost, and the unanswered questions.
     pub(super) fn end(self, cause: Cause) -> (Loss, Vec<(Vec<u8>, Reply)>) {
         let questions: Vec<_> = self.asked.into_values().collect();
         let parsed = questions.iter().filter_map(|(question, _)| serde_json::from_slice::<Question>(question).ok());
@@ -255,7 +255,7 @@ impl Running {
     }
 }
 
-/// Reads each stream of the machine on a thread of its own, to its end. Returns how many there are.
+/// Reads each stream of the machine to its end, on its own thread. Returns the number of streams.
 fn listen(machine: &mut Machine, tell: &(impl Fn(Message) -> bool + Clone + Send + 'static)) -> std::io::Result<usize> {
     let console = machine.console.try_clone()?;
     forward(console, Message::Console, tell.clone())?;
@@ -280,7 +280,7 @@ fn forward(
         let mut bytes = vec![0; 64 << 10];
         loop {
             match stream.read(&mut bytes) {
-                // A stream that fails is at its end: the machine was killed.
+                // An error is the end of the stream, too: the machine was killed.
                 Ok(0) | Err(_) => break,
                 Ok(length) => {
                     if !tell(message(bytes.get(..length).unwrap_or_default().to_vec())) {
@@ -294,7 +294,7 @@ fn forward(
     thread::Builder::new().name("stream".to_owned()).spawn(read).map(drop)
 }
 
-/// The lines of a console, without what was meant for a terminal.
+/// The lines of a console, without terminal control sequences.
 fn lines(console: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(console);
     text.lines().map(|line| crate::text::printable(line.trim_end_matches('\r')).into_owned()).collect()

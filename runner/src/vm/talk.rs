@@ -1,4 +1,4 @@
-//! What host and guest talk about: a [`Question`] and its [`Answer`], as JSON.
+//! The protocol between host and guest: a [`Question`] and its [`Answer`], as JSON.
 
 use std::num::NonZeroU32;
 
@@ -11,15 +11,15 @@ use crate::results::KernelIdentity;
 use crate::scenario::model::{Feature, Scenario};
 use crate::testbed::probe::Availability;
 
-/// What the host wants.
+/// A request of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Question {
-    /// Get ready: make the home namespace.
+    /// Get ready: create the home namespace.
     Enter {
-        /// How many times as long everything may take.
+        /// The timeout scale.
         patience: NonZeroU32,
     },
-    /// Which of these features there are, by their words.
+    /// Probe these features, by their words.
     Probe(Vec<String>),
     /// Run this scenario.
     Run {
@@ -30,31 +30,31 @@ pub enum Question {
         /// Its text with the variables filled in, then its topology's.
         sources: Vec<SourceText>,
     },
-    /// What the kernel said about problems of its own while nothing ran.
+    /// Report the problems that the kernel logged while nothing ran.
     LateTrouble,
-    /// Let the kernel panic, for tests of what is made of that.
+    /// Panic the kernel, for tests of crashes.
     Crash,
 }
 
-/// What the guest answers.
+/// An answer of the guest.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Answer {
     /// It is ready.
     Entered {
-        /// Why the kernel's log isn't watched; `None` if it is.
+        /// Why the kernel log isn't watched; `None` if it is.
         log: Option<String>,
         /// Which kernel it is.
         kernel: KernelIdentity,
-        /// How many processors it has.
+        /// The number of its processors.
         processors: NonZeroU32,
     },
-    /// For each feature why there is none, if there is none.
+    /// For each feature, why it is missing, or `None`.
     Probed(Vec<(String, Option<String>)>),
-    /// What the run has left behind.
+    /// What the run observed.
     Ran(Box<Ran>),
-    /// Lines of the kernel's log.
+    /// Lines of the kernel log.
     LateTrouble(Vec<String>),
-    /// It can't be done; why.
+    /// Why it can't be done.
     Trouble(String),
 }
 
@@ -67,7 +67,7 @@ pub struct Ran {
 }
 
 impl Question {
-    /// What is being done, for people: the file of the scenario that runs, and its variant.
+    /// A description for people: the file of the running scenario, and its variant.
     pub fn subject(&self) -> Option<String> {
         match self {
             Self::Run { file, variant: Some(variant), .. } => Some(format!("{file} ({variant})")),
@@ -77,7 +77,7 @@ impl Question {
         }
     }
 
-    /// To run a scenario.
+    /// The question that runs a scenario.
     pub fn run(scenario: &Scenario) -> Self {
         Self::Run {
             file: scenario.file.display().to_string(),
@@ -86,7 +86,7 @@ impl Question {
         }
     }
 
-    /// Which of these features there are.
+    /// The question that probes these features.
     pub fn probe<'a>(features: impl IntoIterator<Item = &'a Feature>) -> Self {
         Self::Probe(features.into_iter().map(Feature::word).collect())
     }
@@ -104,7 +104,7 @@ impl From<Ran> for Run {
     }
 }
 
-/// What was found out about a feature, by its word.
+/// The result of probing a feature, by its word.
 pub fn probed(feature: &Feature, availability: &Availability) -> (String, Option<String>) {
     let missing = match availability {
         Availability::Yes => None,

@@ -1,4 +1,4 @@
-//! The conversation with the kernel: batches that happen as a whole or not at all, and dumps.
+//! The exchange with the kernel: batches, which take effect completely or not at all, and dumps.
 
 use std::io;
 use std::time::Duration;
@@ -14,11 +14,11 @@ use super::expression::Expression;
 use super::message::{Hook, NftMessage, Request};
 use super::program::{FilterError, Program, chains, compile};
 
-/// `nf_tables` answers before send(2) returns. If it doesn't, something is very wrong.
+/// Timeout for an answer. `nf_tables` answers before send(2) returns; if it doesn't, something is very wrong.
 const ANSWER_TIME: Duration = Duration::from_secs(5);
-/// The kernel fills at most 32 KiB at once (`netlink_recvmsg`, `net/netlink/af_netlink.c`).
+/// The kernel returns at most 32 KiB at once (`netlink_recvmsg`, `net/netlink/af_netlink.c`).
 const RECEIVE_SIZE: usize = 64 * 1024;
-/// As far as every kernel can look into a payload, see the documentation of [the module](super).
+/// The payload offset that every kernel can reach, see the documentation of [the module](super).
 const SAFE_PAYLOAD: u16 = 256;
 
 /// Installs, counts and removes packet filters in one network namespace.
@@ -27,22 +27,22 @@ const SAFE_PAYLOAD: u16 = 256;
 #[derive(Debug)]
 pub struct NftClient {
     socket: Socket,
-    /// Of the last request. No two requests have the same, so a late answer is never taken for another's.
+    /// The number of the last request. Each request has its own, so that a late answer is never mistaken for another's.
     sequence: u32,
-    /// Of the next filter.
+    /// The priority of the next filter.
     priority: i32,
 }
 
 impl NftClient {
-    /// Opens a client for the namespace in which the calling thread is. It stays with that namespace.
+    /// Opens a client for the namespace of the calling thread, to which it belongs from then on.
     pub fn open() -> Result<Self, NetlinkError> {
         let socket = open_socket().map_err(|error| Cause::Io(error).of("open a netlink socket for nf_tables"))?;
         Ok(Self { socket, sequence: 0, priority: 0 })
     }
 
-    /// Installs a filter, reads it back and compares. When this returns, the next segment will see it.
+    /// Installs a filter, reads it back and compares. When this returns, it applies to the next segment.
     ///
-    /// `namespace` and `may_be_unused` of the filter are the caller's business. A name can be used once at a time
+    /// The caller deals with the filter's `namespace` and `may_be_unused`. A name can be used once at a time
     /// (`EEXIST`). If the kernel refuses a part, nothing is left behind.
     pub fn add_filter(&mut self, filter: &Filter) -> Result<(), NetlinkError> {
         let far = filter.min_payload.is_some_and(|least| least > SAFE_PAYLOAD);
@@ -55,22 +55,22 @@ impl NftClient {
         self.install(filter).map_err(|cause| cause.of(attempt))
     }
 
-    /// Removes a filter and says on how many segments it acted. It first stops to match, then the count is read: it
-    /// is final.
+    /// Removes a filter, and returns the number of segments on which it acted. It stops matching before the count is
+    /// read, so the count is final.
     pub fn remove_filter(&mut self, name: &str) -> Result<u64, NetlinkError> {
         let attempt = format!("remove filter `{}`", name.escape_debug());
         self.remove(name).map_err(|cause| cause.of(attempt))
     }
 
-    /// On how many segments the filter has acted until now: for one with `nth`, 0 or 1.
+    /// The number of segments on which the filter has acted so far: for one with `nth`, 0 or 1.
     pub fn hits(&mut self, name: &str) -> Result<u64, NetlinkError> {
         let attempt = format!("read the counter of filter `{}`", name.escape_debug());
         let counted = chains(name).map_err(Cause::from).and_then(|(_, action)| self.counted(&action));
         counted.map_err(|cause| cause.of(attempt))
     }
 
-    /// Whether each kind of filter works here: one of each action is installed in the namespace of the calling
-    /// thread and removed again. Meant for a scratch namespace: the empty table stays. The error says why it doesn't.
+    /// Checks that each kind of filter works: installs one of each action in the namespace of the calling thread, and
+    /// removes it again. Meant for a scratch namespace: the empty table stays. The error says why it doesn't work.
     pub fn available() -> Result<(), String> {
         use FilterAction::{Corrupt, Drop, RejectIcmp, RejectReset, StripMptcp};
         let mut client = Self::open().map_err(|error| error.to_string())?;
@@ -125,7 +125,7 @@ impl NftClient {
     }
 
     fn counted(&mut self, action_chain: &str) -> Result<u64, Cause> {
-        // A dump of a chain that isn't there is empty. This one is refused, in the kernel's words.
+        // A dump of a missing chain is empty, but this request is refused, in the kernel's words.
         self.base_chain(action_chain)?;
         let rules = self.rules(action_chain)?;
         let mut counters = rules.iter().flatten().filter_map(|expression| match expression {
@@ -155,7 +155,7 @@ impl NftClient {
         rules.map_err(|error| Cause::Undecodable(error.to_string()))
     }
 
-    /// Sends requests that happen together or not at all, and waits for the kernel's word.
+    /// Sends requests that take effect together or not at all, and waits for the kernel's answer.
     fn transact(&mut self, mut requests: Vec<Request>) -> Result<(), Cause> {
         // The last one is acknowledged after the commit; the first refusal of any comes before
         // (`nfnetlink_rcv_batch`, net/netfilter/nfnetlink.c). A failed commit is answered to the begin mark.
@@ -172,7 +172,7 @@ impl NftClient {
         self.send(&bytes)?;
         loop {
             for answer in self.receive()? {
-                // All of this batch's numbers, also when they wrap.
+                // All numbers of this batch, even if they wrap.
                 if answer.header.sequence_number.wrapping_sub(begin) > acknowledged.wrapping_sub(begin) {
                     continue;
                 }
@@ -225,7 +225,7 @@ impl NftClient {
         }
     }
 
-    /// The messages of one datagram from the kernel; others may write to us, too, and are not listened to.
+    /// The messages of one datagram from the kernel; datagrams from other processes are ignored.
     fn receive(&self) -> Result<Vec<NetlinkMessage<NftMessage>>, Cause> {
         let mut buffer = Vec::with_capacity(RECEIVE_SIZE);
         loop {
@@ -274,7 +274,7 @@ fn words(rule: &[Expression]) -> String {
     rule.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
-/// Whether these rules are what the kernel shows.
+/// Whether the kernel shows these rules.
 fn compare(given: &[Vec<Expression>], shown: &[Vec<Expression>]) -> Result<(), Cause> {
     if given.len() != shown.len() {
         return Err(Cause::Different(format!("{} rules instead of {}", shown.len(), given.len())));
@@ -288,7 +288,7 @@ fn compare(given: &[Vec<Expression>], shown: &[Vec<Expression>]) -> Result<(), C
     Ok(())
 }
 
-/// A filter that uses every match that there is.
+/// A filter that uses every kind of match.
 fn probe(action: FilterAction, hook: FilterHook) -> Filter {
     Filter {
         name: "probe".to_owned(),

@@ -1,6 +1,6 @@
-//! The expressions of `nf_tables` that filters are made of: what they mean, and their netlink form in both directions
-//! (`include/uapi/linux/netfilter/nf_tables.h`). All numbers in attributes are big-endian; register contents are
-//! as they stand in the packet, or in host byte order where the kernel made them.
+//! The `nf_tables` expressions of filters: their meaning, and their netlink encoding and decoding
+//! (`include/uapi/linux/netfilter/nf_tables.h`). All numbers in attributes are big-endian; registers have the byte
+//! order of the packet, or host byte order for numbers that the kernel generates.
 //!
 //! Every [`Expression`] uses the one register [`REGISTER`]: it either fills it or consumes it.
 
@@ -32,9 +32,9 @@ const NFT_GOTO: u32 = (-4_i32).cast_unsigned();
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum MetaKey {
-    /// The name of the device it came in by, padded with zeros to 16 bytes.
+    /// The name of the input device, padded with zeros to 16 bytes.
     InputDevice = 6,
-    /// The name of the device it leaves by.
+    /// The name of the output device, likewise.
     OutputDevice = 7,
     /// `NFPROTO_IPV4` or `NFPROTO_IPV6`, one byte.
     Family = 15,
@@ -42,7 +42,7 @@ pub(super) enum MetaKey {
     Transport = 16,
 }
 
-/// From where a payload offset counts (`enum nft_payload_bases`).
+/// The base of a payload offset (`enum nft_payload_bases`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum Base {
@@ -50,7 +50,7 @@ pub(super) enum Base {
     Network = 1,
     /// The TCP header.
     Transport = 2,
-    /// What the transport header is followed by: the TCP payload (`NFT_PAYLOAD_INNER_HEADER`).
+    /// The TCP payload, which follows the transport header (`NFT_PAYLOAD_INNER_HEADER`).
     Inner = 3,
 }
 
@@ -66,7 +66,7 @@ pub(super) enum Comparison {
     AtLeast = 5,
 }
 
-/// How to answer what is rejected (`enum nft_reject_types`).
+/// The answer to a rejected packet (`enum nft_reject_types`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Answer {
     /// ICMP or `ICMPv6` port unreachable (`NFT_REJECT_ICMPX_UNREACH`, `NFT_REJECT_ICMPX_PORT_UNREACH`).
@@ -75,37 +75,37 @@ pub(super) enum Answer {
     TcpReset,
 }
 
-/// One step of a rule. An expression that can't do its work ends the rule: the packet doesn't match.
+/// One step of a rule. An expression that fails ends the rule: the packet doesn't match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Expression {
     /// Loads a property of the packet.
     Meta(MetaKey),
-    /// Loads so many bytes of the packet. Ends the rule if the packet is too short.
+    /// Loads `length` bytes of the packet. Ends the rule if the packet is too short.
     Payload { base: Base, offset: u32, length: u32 },
-    /// Writes the register into the packet. No checksum is updated.
+    /// Writes the register into the packet, without updating a checksum.
     PayloadWrite { base: Base, offset: u32, length: u32 },
     /// Loads bytes of the first TCP option of this kind. Ends the rule if there is none, or it is too short.
     TcpOption { kind: u8, offset: u32, length: u32 },
     /// Overwrites the first TCP option of this kind with no-operation options; does nothing if there is none.
     TcpOptionReset { kind: u8 },
-    /// Ends the rule unless the register compares so.
+    /// Ends the rule unless the comparison with the register holds.
     Compare { comparison: Comparison, value: Vec<u8> },
     /// register = (register & mask) ^ xor
     Bitwise { mask: Vec<u8>, xor: Vec<u8> },
-    /// Loads 0, 1, 2… `modulus` - 1, 0…, the next at each packet that comes here; u32 in host byte order.
+    /// Loads 0, 1, 2… `modulus` - 1, 0…, the next one for each packet that reaches it; u32 in host byte order.
     Sequence { modulus: u32 },
-    /// Counts.
+    /// Counts packets and bytes.
     Counter { packets: u64, bytes: u64 },
-    /// Drops and answers.
+    /// Drops the packet, and answers.
     Reject(Answer),
-    /// Drops.
+    /// Drops the packet.
     Drop,
-    /// Goes on in another chain, without return.
+    /// Continues in another chain, without returning.
     Goto(String),
 }
 
 impl Expression {
-    /// Whether the kernel shows the other where it was given this: equal, but for what counters count.
+    /// Whether the kernel may show the other for this one: they are equal, except for the values of counters.
     pub(super) fn is_shown_as(&self, other: &Self) -> bool {
         matches!((self, other), (Self::Counter { .. }, Self::Counter { .. })) || self == other
     }
@@ -152,7 +152,7 @@ impl Expression {
         }
     }
 
-    /// Decodes the content of an `NFTA_LIST_ELEM` attribute. What isn't exactly one of the above is an error.
+    /// Decodes the content of an `NFTA_LIST_ELEM` attribute. Anything other than exactly one of the above is an error.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, DecodeError> {
         let fields = Fields::parse(bytes)?;
         let name = fields.get(EXPR_NAME)?.text();
@@ -195,7 +195,7 @@ impl<'a> Fields<'a> {
         be32(self.get(kind)?)
     }
 
-    /// The attribute must have this value, if it is there at all: kernels leave out what has its default.
+    /// The attribute must have this value if it exists: kernels leave out defaults.
     fn is(self, kind: u16, value: u32) -> Result<Self, DecodeError> {
         match self.u32(kind) {
             Ok(found) if found != value => {
@@ -305,7 +305,7 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// The one of these that has this number.
+/// The variant with this number.
 fn pick<T: Copy>(known: impl IntoIterator<Item = T>, number: impl Fn(T) -> u32, wanted: u32) -> Result<T, DecodeError> {
     let found = known.into_iter().find(|one| number(*one) == wanted);
     found.ok_or_else(|| DecodeError::from(format!("unexpected number {wanted}")))

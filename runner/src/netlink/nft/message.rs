@@ -39,12 +39,12 @@ const CHAIN_TYPE: u16 = 7;
 /// `NF_ACCEPT`
 const NF_ACCEPT: u32 = 1;
 
-/// Where a base chain looks, and when.
+/// The hook of a base chain, and its priority there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hook {
     /// `enum nf_inet_hooks`
     pub(super) number: u32,
-    /// The chain with the lowest comes first.
+    /// The chain with the lowest priority comes first.
     pub(super) priority: i32,
 }
 
@@ -141,7 +141,7 @@ impl Request {
         Self { message, flags: NLM_F_REQUEST }
     }
 
-    /// Opens a batch: everything until [`Request::end`] happens, or nothing of it.
+    /// Opens a batch: all requests until [`Request::end`] take effect, or none.
     pub(super) fn begin() -> Self {
         Self::mark(BATCH_BEGIN)
     }
@@ -151,17 +151,17 @@ impl Request {
         Self::mark(BATCH_END)
     }
 
-    /// Makes the table, if it isn't there yet.
+    /// Creates the table, if it doesn't exist yet.
     pub(super) fn new_table() -> Self {
         Self::new(NEWTABLE, NLM_F_CREATE, &Attributes::new().text(1, TABLE).u32(2, 0))
     }
 
-    /// Makes a chain, which must be new.
+    /// Creates a chain, which must be new.
     pub(super) fn new_chain(name: &str) -> Self {
         Self::new(NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, &Attributes::new().text(1, TABLE).text(3, name))
     }
 
-    /// Makes a chain that the hook calls, which must be new. It lets pass what comes to its end.
+    /// Creates a chain that the hook calls, which must be new. Packets that reach its end pass.
     pub(super) fn new_base_chain(name: &str, hook: Hook) -> Self {
         let place = Attributes::new().u32(1, hook.number).u32(2, hook.priority.cast_unsigned());
         let chain = Attributes::new().text(1, TABLE).text(3, name).nested(CHAIN_HOOK, &place);
@@ -169,7 +169,7 @@ impl Request {
         Self::new(NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, &chain)
     }
 
-    /// Asks for a chain.
+    /// Requests a chain.
     pub(super) fn get_chain(name: &str) -> Self {
         Self::new(GETCHAIN, NLM_F_ACK, &Attributes::new().text(1, TABLE).text(3, name))
     }
@@ -186,18 +186,18 @@ impl Request {
         Self::new(NEWRULE, NLM_F_CREATE | NLM_F_APPEND, &rule)
     }
 
-    /// Asks for all rules of a chain.
+    /// Requests all rules of a chain.
     pub(super) fn get_rules(chain: &str) -> Self {
         Self::new(GETRULE, NLM_F_DUMP, &Attributes::new().text(1, TABLE).text(2, chain))
     }
 
-    /// The same, acknowledged when it is done.
+    /// The same request, acknowledged when it is done.
     pub(super) fn acknowledged(mut self) -> Self {
         self.flags |= NLM_F_ACK;
         self
     }
 
-    /// What goes to the socket.
+    /// The bytes for the socket.
     pub(super) fn to_bytes(&self, sequence: u32) -> Vec<u8> {
         let mut header = NetlinkHeader::default();
         header.flags = self.flags;

@@ -1,4 +1,4 @@
-//! Which segments carry an MPTCP option of a subtype, said in `nf_tables` expressions.
+//! `nf_tables` expressions that match segments with an MPTCP option of a given subtype.
 //!
 //! `nf_tables` can load bytes of the *first* option of a kind only. That is enough for the subtypes that Linux always
 //! writes first: `MP_CAPABLE`, `MP_JOIN`, DSS, `ADD_ADDR`, `MP_FASTCLOSE`. The others may follow one or two MPTCP options
@@ -11,10 +11,10 @@
 //! | `MP_FAIL` | DSS |
 //! | `MP_TCPRST` | `MP_FAIL`, `MP_FASTCLOSE`; DSS and `MP_FAIL` |
 //!
-//! Linux pads each MPTCP option to four bytes and writes them last, so the places are few: there is a rule for each.
-//! It asks for the beginning of every option up to the wanted one, and that the first MPTCP option of the segment has
-//! the length that the place demands. Random bytes of a key or a sequence number would have to show at least 28 given
-//! bits to be taken for an option that isn't there.
+//! Linux pads each MPTCP option to four bytes and writes them last, so there are few possible places, with a rule for
+//! each. It checks the beginning of every option up to the wanted one, and that the first MPTCP option of the segment
+//! has the length for this place. Random bytes of a key or a sequence number would have to match at least 28 bits to be
+//! mistaken for an option.
 //!
 //! Not matched: options that another implementation writes without padding, or in another order; an `RM_ADDR` with more
 //! than one id before an `MP_PRIO`.
@@ -23,13 +23,13 @@ use super::expression::{Base, Comparison, Expression};
 
 /// The kind of MPTCP's TCP option (RFC 8684 section 12.1).
 pub(super) const MPTCP: u8 = 30;
-/// Where the first MPTCP option may begin, in bytes from the TCP header: behind nothing, behind timestamps, and behind
+/// Possible offsets of the first MPTCP option from the TCP header: after no other option, after timestamps, and after
 /// either with one to three SACK blocks (`tcp_options_write`, `net/ipv4/tcp_output.c`).
 const FIRST_PLACES: [u8; 6] = [20, 32, 40, 44, 48, 52];
 /// The longest TCP header, and the shortest MPTCP option with its padding.
 const HEADER_MAX: u8 = 60;
 const SHORTEST: u8 = 4;
-/// Where the TCP header says how long it is: the high nibble, in words of four bytes.
+/// The offset of the TCP header's length: the high nibble, in words of four bytes.
 const DATA_OFFSET: u32 = 12;
 
 const RM_ADDR: u8 = 4;

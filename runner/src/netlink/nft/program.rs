@@ -24,13 +24,13 @@ const NFPROTO_IPV4: u8 = 2;
 const NFPROTO_IPV6: u8 = 10;
 /// `IPPROTO_TCP`
 const IPPROTO_TCP: u8 = 6;
-/// How many MPTCP options a segment can have: ten of four bytes. One reset expression removes one.
+/// Maximum number of MPTCP options in a segment: ten of four bytes. One reset expression removes one.
 const OPTIONS_MAX: usize = 10;
 
 /// A filter that can't be built.
 #[derive(Debug, Error, PartialEq, Eq)]
 pub(super) enum FilterError {
-    /// The kernel would cut it off, or take nothing for something.
+    /// The kernel would truncate it, or accept an empty one.
     #[error("a filter name must have 1 to {NAME_MAX} bytes, none of them NUL")]
     Name,
     /// See `dev_valid_name` (`net/core/dev.c`).
@@ -47,7 +47,7 @@ pub(super) enum FilterError {
     Nth,
 }
 
-/// A filter in the words of `nf_tables`.
+/// A filter as `nf_tables` rules.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Program {
     /// `enum nf_inet_hooks`
@@ -93,7 +93,7 @@ pub(super) fn compile(filter: &Filter) -> Result<Program, FilterError> {
     Ok(Program { hook, match_chain, matches, action_chain, action })
 }
 
-/// TCP, of the family and from and to the addresses that are asked for.
+/// TCP, with the requested family and addresses.
 fn addresses(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
     let from = filter.from.map(|address| address.to_canonical());
     let to = filter.to.map(|address| address.to_canonical());
@@ -123,7 +123,7 @@ fn addresses(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
     Ok(rule)
 }
 
-/// Through the device that is asked for.
+/// Through the requested device.
 fn device(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
     let Some(name) = &filter.device else {
         return Ok(Vec::new());
@@ -145,7 +145,7 @@ fn damaged_byte(min_payload: Option<u16>) -> u32 {
     u32::from(min_payload.unwrap_or(0).saturating_sub(1) / 2)
 }
 
-/// Enough payload: its last byte that must be there can be loaded. To corrupt one, there must be one.
+/// Enough payload: its last required byte can be loaded. Corrupting needs at least one byte.
 fn payload(filter: &Filter, damaged: u32) -> Vec<Expression> {
     let least = match filter.min_payload.unwrap_or(0) {
         0 if filter.action == FilterAction::Corrupt => damaged + 1,
@@ -161,7 +161,8 @@ fn payload(filter: &Filter, damaged: u32) -> Vec<Expression> {
     }
 }
 
-/// A reset isn't answered by a reset (RFC 9293 section 3.5.2). It passes: at the output, the answer itself comes by.
+/// A reset isn't answered by a reset (RFC 9293 section 3.5.2). It passes, since at the output the answer itself passes,
+/// too.
 fn no_reset() -> [Expression; 3] {
     const FLAGS: u32 = 13;
     const RST: u8 = 0x04;
@@ -172,7 +173,7 @@ fn no_reset() -> [Expression; 3] {
     ]
 }
 
-/// The ways to carry the option that is asked for. What is stripped must be there.
+/// The ways to carry the requested option. An option to strip must exist.
 fn options(filter: &Filter) -> Result<Vec<Vec<Expression>>, FilterError> {
     match filter.option {
         Some(Some(subtype)) if subtype > 15 => Err(FilterError::Subtype(subtype)),
@@ -182,8 +183,8 @@ fn options(filter: &Filter) -> Result<Vec<Vec<Expression>>, FilterError> {
     }
 }
 
-/// Only the n-th. The kernel's sequence begins with 0 and comes back to it after `u32::MAX` segments
-/// (`nft_ng_inc_gen`, `net/netfilter/nft_numgen.c`).
+/// Only the n-th. The kernel's sequence begins with 0, and returns to it after `u32::MAX` segments (`nft_ng_inc_gen`,
+/// `net/netfilter/nft_numgen.c`).
 fn nth(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
     match filter.nth {
         None => Ok(Vec::new()),
@@ -192,7 +193,7 @@ fn nth(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
     }
 }
 
-/// What is done, with the counter where it can't be missed and counts nothing else.
+/// The action, with the counter where it counts exactly the affected segments.
 fn action(action: FilterAction, damaged: u32) -> Vec<Expression> {
     let count = Expression::Counter { packets: 0, bytes: 0 };
     match action {

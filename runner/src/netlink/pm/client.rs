@@ -21,10 +21,10 @@ use crate::netlink::exchange::{Exchange, RawMessage, family};
 use crate::netlink::{Cause, DeviceNames, NetlinkError, Refusal};
 use crate::processors::in_parts;
 
-/// The kernel answers before the system call returns; who waits this long waits forever.
+/// Timeout for an answer. The kernel answers before the system call returns; what takes this long never comes.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How a request is to be answered.
+/// The kind of answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestKind {
     /// By an ACK, after a reply if the command has one.
@@ -33,7 +33,7 @@ pub enum RequestKind {
     Dump,
 }
 
-/// Which endpoint a command is about.
+/// The endpoint that a command applies to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EndpointSelector {
     /// The one with that id.
@@ -62,12 +62,12 @@ impl Drop for PmClient {
 }
 
 impl PmClient {
-    /// Makes a client for the network namespace that the calling thread is in. `namespace` is its name in messages.
+    /// Opens a client for the network namespace of the calling thread. `namespace` is its name in messages.
     ///
     /// Must be called in a tokio runtime with I/O and time enabled; a task of that runtime serves the socket.
     ///
     /// # Errors
-    /// If there can't be a socket. That the kernel lacks MPTCP shows at the first request.
+    /// If the socket can't be opened. A kernel without MPTCP refuses only the first request.
     pub fn open(namespace: &str, devices: DeviceNames) -> Result<Self, NetlinkError> {
         let failed = |error| Cause::Io(error).of(format!("open a path manager socket in {namespace}"));
         let (mut connection, handle, _) = genetlink::new_connection().map_err(failed)?;
@@ -81,10 +81,10 @@ impl PmClient {
         Ok(Self { namespace: namespace.to_owned(), devices, handle, connection: tokio::spawn(connection) })
     }
 
-    /// `ip mptcp endpoint add`. The kernel doesn't tell the id that it chose: it is in the dump.
+    /// `ip mptcp endpoint add`. The kernel doesn't return the ID that it chose: the dump shows it.
     ///
-    /// Flags that this kernel doesn't know are dropped without an error, an endpoint with a port is bound at once.
-    /// Read the endpoint back.
+    /// The kernel drops unknown flags without an error, and binds an endpoint with a port at once. Read the endpoint
+    /// back.
     pub async fn add_endpoint(&self, endpoint: &Endpoint) -> Result<(), NetlinkError> {
         let operation = self.operation(format_args!("add endpoint {endpoint}"));
         let parts = AddressParts::of_endpoint(endpoint, &self.devices).map_err(|cause| cause.of(&operation))?;
@@ -92,8 +92,8 @@ impl PmClient {
         self.acknowledged(&operation, message).await
     }
 
-    /// `ip mptcp endpoint delete`. Id 0 goes with an address: the subflows of each connection whose initial local
-    /// address it is are closed, and it is no error if there are none (`mptcp_nl_remove_id_zero_address`).
+    /// `ip mptcp endpoint delete`. ID 0 needs an address: in each connection with that initial local address, the
+    /// subflows from it are closed. It is no error if there are none (`mptcp_nl_remove_id_zero_address`).
     pub async fn delete_endpoint(&self, id: u8, address: Option<IpAddr>) -> Result<(), NetlinkError> {
         let operation = match address {
             Some(address) => self.operation(format_args!("delete endpoint id {id} {address}")),
@@ -104,8 +104,8 @@ impl PmClient {
         self.acknowledged(&operation, message).await
     }
 
-    /// `ip mptcp endpoint show id`. With a token: from the addresses that the userspace path manager announced and
-    /// uses for that connection; Linux 6.1 ignores the token.
+    /// `ip mptcp endpoint show id`. With a token: among the addresses that the userspace path manager announced or uses
+    /// for that connection. Linux 6.1 ignores the token.
     pub async fn get_endpoint(&self, id: u8, token: Option<u32>) -> Result<Endpoint, NetlinkError> {
         let operation = self.operation(format_args!("get endpoint id {id}{}", of_token(token)));
         let address = PmAttribute::Address(AddressParts::of_id(id).attributes());
@@ -116,8 +116,7 @@ impl PmClient {
         self.endpoint(&operation, reply)
     }
 
-    /// `ip mptcp endpoint show`: all endpoints, in the order of their ids. For the token see
-    /// [`get_endpoint`](Self::get_endpoint).
+    /// `ip mptcp endpoint show`: all endpoints, ordered by ID. For the token see [`get_endpoint`](Self::get_endpoint).
     pub async fn dump_endpoints(&self, token: Option<u32>) -> Result<Vec<Endpoint>, NetlinkError> {
         let operation = self.operation(format_args!("dump the endpoints{}", of_token(token)));
         let message = PmMessage::new(PmCommand::GetAddr, token.map(PmAttribute::Token));
@@ -125,13 +124,13 @@ impl PmClient {
         replies.iter().map(|reply| self.endpoint(&operation, reply)).collect()
     }
 
-    /// `ip mptcp endpoint flush`: deletes all endpoints and starts the ids anew. The limits stay.
+    /// `ip mptcp endpoint flush`: deletes all endpoints, and restarts the IDs. The limits stay.
     pub async fn flush(&self) -> Result<(), NetlinkError> {
         let operation = self.operation("flush the endpoints");
         self.acknowledged(&operation, PmMessage::new(PmCommand::FlushAddrs, [])).await
     }
 
-    /// `ip mptcp limits set`. An absent value stays as it is; if one is refused, both stay.
+    /// `ip mptcp limits set`. `None` leaves a limit unchanged; if the kernel refuses one, both stay unchanged.
     pub async fn set_limits(&self, subflows: Option<u32>, add_addr_accepted: Option<u32>) -> Result<(), NetlinkError> {
         let word = |name, value: Option<u32>| value.map_or_else(String::new, |value| format!(" {name} {value}"));
         let words = format!("set limits{}{}", word("subflows", subflows), word("add_addr_accepted", add_addr_accepted));
@@ -159,8 +158,8 @@ impl PmClient {
             .ok_or_else(|| Cause::Undecodable("the reply lacks a limit".into()).of(operation))
     }
 
-    /// `ip mptcp endpoint change`. Only `BACKUP` and `FULLMESH` can change, and both are overwritten each time: what
-    /// is not among the flags is cleared.
+    /// `ip mptcp endpoint change`. Only `BACKUP` and `FULLMESH` can change, and both are overwritten each time: a
+    /// missing flag is cleared.
     pub async fn set_flags(&self, which: EndpointSelector, flags: EndpointFlags) -> Result<(), NetlinkError> {
         let (words, parts) = match which {
             EndpointSelector::Id(id) => (format!("id {id}"), AddressParts::of_id(id)),
@@ -175,8 +174,8 @@ impl PmClient {
         self.acknowledged(&operation, message).await
     }
 
-    /// Userspace path manager: sends an `ADD_ADDR`. The endpoint needs an id; `SIGNAL` is set here. Nobody listens on
-    /// an announced port unless someone opens a listener.
+    /// Userspace path manager: sends an `ADD_ADDR`. The endpoint needs an ID; `SIGNAL` is set here. The kernel opens no
+    /// listener for an announced port.
     pub async fn announce(&self, token: u32, endpoint: &Endpoint) -> Result<(), NetlinkError> {
         let endpoint = Endpoint { flags: endpoint.flags | EndpointFlags::SIGNAL, ..endpoint.clone() };
         let operation = self.operation(format_args!("announce {endpoint}{}", of_token(Some(token))));
@@ -192,8 +191,8 @@ impl PmClient {
         self.acknowledged(&operation, PmMessage::new(PmCommand::Remove, attributes)).await
     }
 
-    /// Userspace path manager: starts a subflow from the endpoint's address. Success means that the SYN is on its
-    /// way. Linux 6.1 ignores the flags and the device.
+    /// Userspace path manager: starts a subflow from the endpoint's address. Success means that the SYN was sent. Linux
+    /// 6.1 ignores the flags and the device.
     pub async fn create_subflow(
         &self,
         token: u32,
@@ -202,7 +201,7 @@ impl PmClient {
     ) -> Result<(), NetlinkError> {
         let operation = self.operation(format_args!("create subflow {endpoint} to {remote}{}", of_token(Some(token))));
         let mut local = AddressParts::of_endpoint(endpoint, &self.devices).map_err(|cause| cause.of(&operation))?;
-        // Unlike an endpoint, a subflow may have id 0: that of the address of the first subflow.
+        // Unlike an endpoint, a subflow may have address ID 0, that of the initial subflow's address.
         local.id = endpoint.id;
         let message = PmMessage::new(PmCommand::SubflowCreate, subflow(token, local, AddressParts::of_socket(remote)));
         self.acknowledged(&operation, message).await
@@ -231,7 +230,7 @@ impl PmClient {
         self.acknowledged(&operation, message).await
     }
 
-    /// Sends any request, sensible or not, and returns the replies. `operation` is for the error message.
+    /// Sends any request, valid or not, and returns the replies. `operation` is for the error message.
     pub async fn request(
         &self,
         operation: &str,
@@ -277,7 +276,7 @@ impl PmClient {
     }
 }
 
-/// [`PmClient::flush`] in the network namespace that the calling thread is in, without a runtime.
+/// [`PmClient::flush`] in the network namespace of the calling thread, without a runtime.
 ///
 /// # Errors
 /// [`NoFamily`](Cause::NoFamily) if the kernel lacks MPTCP; its refusal.
@@ -293,7 +292,7 @@ pub fn flush_here(namespace: &str) -> Result<(), NetlinkError> {
     flush().map_err(|cause: Cause| cause.of(format!("flush the endpoints in {namespace}")))
 }
 
-/// The replies up to the ACK or `NLMSG_DONE`, one of which must come.
+/// The replies up to the ACK or `NLMSG_DONE`, one of which must arrive.
 async fn collect(
     answers: impl Stream<Item = Result<NetlinkMessage<GenlMessage<PmMessage>>, DecodeError>>,
 ) -> Result<Vec<PmMessage>, Cause> {
@@ -321,7 +320,7 @@ async fn collect(
     Err(Cause::Unacknowledged)
 }
 
-/// Why a request didn't get to the kernel, or its family wasn't found.
+/// Why a request wasn't sent, or its family wasn't found.
 fn not_sent(error: GenetlinkError) -> Cause {
     match error {
         GenetlinkError::NetlinkError(io) if io.raw_os_error() == Some(Errno::ENOENT as i32) => {

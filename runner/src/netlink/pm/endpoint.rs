@@ -1,4 +1,4 @@
-//! Between [`Endpoint`]s and address nests. Pure.
+//! Conversion between [`Endpoint`]s and address nests. Pure.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -14,7 +14,7 @@ const AF_INET: u16 = 2;
 /// `AF_INET6`
 const AF_INET6: u16 = 10;
 
-/// What an address nest can hold; what is `None` is not sent. The nest as a whole is checked by the kernel alone
+/// The possible contents of an address nest; `None` is not sent. Only the kernel validates the nest as a whole
 /// (`mptcp_pm_parse_entry`, `net/mptcp/pm_netlink.c`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AddressParts {
@@ -22,7 +22,7 @@ pub struct AddressParts {
     pub address: Option<IpAddr>,
     /// PORT, host byte order.
     pub port: Option<u16>,
-    /// ID. Kernels differ in what they make of a 0 when an endpoint is added: some store it.
+    /// ID. Kernels treat a 0 differently when an endpoint is added: some store it.
     pub id: Option<u8>,
     /// FLAGS, whatever the bits.
     pub flags: Option<EndpointFlags>,
@@ -31,7 +31,7 @@ pub struct AddressParts {
 }
 
 impl AddressParts {
-    /// Everything that the endpoint has. An id of 0 is not sent.
+    /// All properties of the endpoint. An ID of 0 is not sent.
     pub(super) fn of_endpoint(endpoint: &Endpoint, devices: &DeviceNames) -> Result<Self, Cause> {
         Ok(Self {
             address: Some(endpoint.address),
@@ -52,7 +52,7 @@ impl AddressParts {
         Self { address: Some(address), ..Self::default() }
     }
 
-    /// An id alone.
+    /// An ID alone.
     pub(super) fn of_id(id: u8) -> Self {
         Self { id: Some(id), ..Self::default() }
     }
@@ -109,7 +109,7 @@ pub fn endpoint_from_attributes(
                     Err(_) => format!("if{index}"),
                 });
             }
-            // The address itself says its family.
+            // The address itself shows its family.
             AddressAttribute::Family(_) | AddressAttribute::Other(_) => {}
         }
     }

@@ -6,7 +6,7 @@ use netlink_packet_generic::{GenlFamily, GenlHeader};
 use super::{FAMILY, PmAttribute};
 use crate::mptcp::numbers::kernel_enum;
 
-/// `MPTCP_PM_VER`. The kernel doesn't look at it.
+/// `MPTCP_PM_VER`. The kernel ignores it.
 const VERSION: u8 = 1;
 
 kernel_enum! {
@@ -36,14 +36,14 @@ kernel_enum! {
         /// `mptcp_pm_nl_subflow_destroy_doit`
         SubflowDestroy = 11, "subflow-destroy";
     }
-    /// A number that this version of mptcplab has no name for.
+    /// A number that this version of mptcplab doesn't know.
     else Other
 }
 
 /// A request to the path manager, or its reply: what follows the generic netlink header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PmMessage {
-    /// The command; a reply bears that of its request.
+    /// The command; a reply carries that of its request.
     pub command: PmCommand,
     /// The attributes, in their order.
     pub attributes: Vec<PmAttribute>,

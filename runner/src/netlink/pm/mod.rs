@@ -2,11 +2,11 @@
 //!
 //! [`PmClient`] is what the rest of mptcplab uses; it deals in [`Endpoint`](crate::mptcp::Endpoint)s and
 //! [`Limits`](crate::mptcp::Limits). Below it lies the pure codec: a [`PmMessage`] is a [`PmCommand`] with
-//! [`PmAttribute`]s, an address nest a list of [`AddressAttribute`]s. What the client's methods can't say, wilfully
-//! odd requests included, goes through [`PmClient::request`].
+//! [`PmAttribute`]s, an address nest a list of [`AddressAttribute`]s. [`PmClient::request`] sends all other requests,
+//! including deliberately invalid ones.
 //!
 //! Requests are built for the strictest kernels: Linux 6.1 validates everything, 6.12 and later only dumps. So nests
-//! bear `NLA_F_NESTED`, sizes are exact, and each command gets only the attributes in its policy
+//! have `NLA_F_NESTED` set, sizes are exact, and each command gets only the attributes in its policy
 //! (`Documentation/netlink/specs/mptcp_pm.yaml`, `net/mptcp/mptcp_pm_gen.c`).
 
 mod attribute;

@@ -14,9 +14,9 @@ use crate::netlink::{Cause, NetlinkError};
 
 use super::{AddressState, LinkState, NeighbourState, QueueState, Request, RouteState};
 
-/// So many requests go in one datagram. Each ACK takes its share of the receive buffer, of at least 208 KiB.
+/// Maximum number of requests in one datagram. Each ACK takes its share of the receive buffer, of at least 208 KiB.
 const BATCH: usize = 64;
-/// How often a dump is repeated that something else disturbed.
+/// How often a dump is repeated if a concurrent change disturbed it.
 const DUMPS: usize = 16;
 
 /// An rtnetlink socket in one network namespace.
@@ -28,8 +28,8 @@ pub struct RouteClient {
 }
 
 impl RouteClient {
-    /// Opens a socket in the network namespace of the calling thread. It stays there, wherever the thread goes.
-    /// `place` is the name of the namespace in errors.
+    /// Opens a socket in the network namespace of the calling thread, to which it belongs from then on. `place` is the
+    /// name of the namespace in errors.
     ///
     /// # Errors
     ///
@@ -40,7 +40,7 @@ impl RouteClient {
         Ok(Self { place: place.to_owned(), exchange })
     }
 
-    /// Has the kernel do one thing.
+    /// Sends one request.
     ///
     /// # Errors
     ///
@@ -49,11 +49,11 @@ impl RouteClient {
         self.submit(vec![request])
     }
 
-    /// Has the kernel do these things, in this order, with as few system calls as possible.
+    /// Sends these requests, in this order, with as few system calls as possible.
     ///
     /// # Errors
     ///
-    /// Of the first request that failed. Those after it were tried all the same.
+    /// The error of the first request that failed. Those after it were still tried.
     pub fn submit(&self, mut requests: Vec<Request>) -> Result<(), NetlinkError> {
         let mut result = Ok(());
         while !requests.is_empty() {
@@ -92,7 +92,7 @@ impl RouteClient {
         })
     }
 
-    /// The neighbours that were told to the kernel for good. Those that it found out itself aren't here.
+    /// All permanent neighbours, without those that the kernel discovered.
     pub fn neighbours(&self) -> Result<Vec<NeighbourState>, NetlinkError> {
         let request = RouteNetlinkMessage::GetNeighbour(NeighbourMessage::default());
         self.dump("list the neighbours", &request, |message| match message {
@@ -125,7 +125,7 @@ impl RouteClient {
         })
     }
 
-    /// Reads a whole list; once more if it changed meanwhile (`NLM_F_DUMP_INTR`), as the kernel asks for
+    /// Reads a whole list; again if it changed meanwhile (`NLM_F_DUMP_INTR`), as the kernel's documentation demands
     /// (Documentation/userspace-api/netlink/intro.rst, "Dump consistency").
     fn dump<T>(
         &self,

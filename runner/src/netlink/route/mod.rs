@@ -1,12 +1,11 @@
 //! rtnetlink: the links, addresses, neighbours, routes and queueing disciplines of a network namespace.
 //!
-//! A [`Request`] is what is to be done, as data; a [`RouteClient`] has the kernel do it, and lists what there is
-//! ([`LinkState`], [`AddressState`], [`NeighbourState`], [`RouteState`], [`QueueState`]); a [`RouteMonitor`] tells that
-//! something changed.
+//! A [`Request`] is a change, as data; a [`RouteClient`] sends it, and lists the current state ([`LinkState`],
+//! [`AddressState`], [`NeighbourState`], [`RouteState`], [`QueueState`]); a [`RouteMonitor`] notices changes.
 //!
-//! The client is synchronous on purpose. The kernel handles an rtnetlink request inside of sendmsg(2), so that its
-//! answer is there when the call returns (`netlink_unicast_kernel`, `net/netlink/af_netlink.c`): there is nothing to
-//! wait for, no task that could end unnoticed, and many requests go in one system call.
+//! The client is synchronous on purpose. The kernel handles an rtnetlink request inside sendmsg(2), so that its answer
+//! is queued when the call returns (`netlink_unicast_kernel`, `net/netlink/af_netlink.c`): there is nothing to wait
+//! for, no task that could end unnoticed, and one system call can send many requests.
 
 mod client;
 mod monitor;

@@ -1,4 +1,4 @@
-//! Being told that something changed, to wait without polling.
+//! Notifications of changes, to wait without polling.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -17,7 +17,7 @@ const GROUPS: [u32; 3] = [1, 9, 11];
 
 /// A socket that becomes readable when a link, an IPv6 address or an IPv6 route of its namespace changed.
 ///
-/// It says only *that* something changed: what there is now, a dump tells.
+/// It reports only *that* something changed: a dump shows the new state.
 #[derive(Debug)]
 pub struct RouteMonitor {
     socket: Socket,
@@ -46,7 +46,7 @@ impl RouteMonitor {
     ///
     /// # Errors
     ///
-    /// What poll(2) or recv(2) say.
+    /// The error of poll(2) or recv(2).
     pub fn changed(&self, deadline: Instant) -> io::Result<bool> {
         let left = deadline.saturating_duration_since(Instant::now());
         if !self.readable(left)? {
@@ -58,7 +58,7 @@ impl RouteMonitor {
             match self.socket.recv(&mut buffer, MSG_DONTWAIT) {
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(true),
-                // Notifications were lost: something changed all the same.
+                // Notifications were lost, so something changed.
                 Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {}
                 Err(error) => return Err(error),
             }

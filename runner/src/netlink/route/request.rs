@@ -19,22 +19,22 @@ use crate::net::{Address, Hardware, Route};
 
 use super::tbf::TokenBucket;
 
-/// For what must not be there yet.
+/// Flags to create something that must not exist yet.
 const NEW: u16 = NLM_F_CREATE | NLM_F_EXCL;
 
-/// One request to rtnetlink, with the words for its failure.
+/// One rtnetlink request, with its description for errors.
 #[derive(Debug, Clone)]
 pub struct Request {
-    /// What it does, on what: `add address 10.0.1.1/24 to eth1`.
+    /// Its description: `add address 10.0.1.1/24 to eth1`.
     pub operation: String,
     pub(super) message: RouteNetlinkMessage,
     pub(super) flags: u16,
 }
 
-/// One end of a veth pair that is to be made.
+/// One end of a veth pair to create.
 #[derive(Debug, Clone, Copy)]
 pub struct VethEnd<'a> {
-    /// The network namespace that it is born in.
+    /// The network namespace in which it is created.
     pub namespace: BorrowedFd<'a>,
     /// The name of the interface there.
     pub device: &'a str,
@@ -56,10 +56,10 @@ impl Request {
         Self { operation, message, flags }
     }
 
-    /// Makes a veth pair, both ends in place from the start, both down.
+    /// Creates a veth pair, with both ends in their namespaces from the start, and both down.
     ///
-    /// Down, because the pair isn't tied yet when the kernel would set the peer up: `veth_open`
-    /// (drivers/net/veth.c) says ENOTCONN then.
+    /// They are down because the ends aren't connected yet when the kernel would set the peer up: `veth_open`
+    /// (drivers/net/veth.c) would return ENOTCONN.
     pub fn add_veth(ends: [VethEnd<'_>; 2], mtu: Option<u32>) -> Self {
         let [near, far] = ends;
         let peer = InfoData::Veth(InfoVeth::Peer(veth_end(LinkMessageBuilder::<LinkUnspec>::new(), far, mtu)));
@@ -71,10 +71,9 @@ impl Request {
         )
     }
 
-    /// Has the kernel take notice of an interface's carrier now. By itself it does so up to a second later, if another
+    /// Makes the kernel notice an interface's carrier now. By itself it does so up to a second later, if another
     /// interface of the machine changed just before (`linkwatch_schedule_work`, net/core/link_watch.c). Since Linux
-    /// 6.15, asking for a single link brings it forward (`rtnl_getlink`, net/core/rtnetlink.c); before, it changes
-    /// nothing.
+    /// 6.15, requesting a single link triggers it (`rtnl_getlink`, net/core/rtnetlink.c); before, it has no effect.
     pub fn notice_carrier(index: u32, device: &str) -> Self {
         let mut message = LinkMessage::default();
         message.header.index = index;
@@ -88,8 +87,8 @@ impl Request {
         Self::new(format!("set {device} {}", if up { "up" } else { "down" }), RouteNetlinkMessage::SetLink(message), 0)
     }
 
-    /// Limits how many bytes an interface sends in one frame, Ethernet header included, if what cuts it comes later (generic
-    /// segmentation offload): frames are shorter than this. It goes for IPv4, too, where that has a limit of its own
+    /// Limits the size of frames that an interface sends before segmentation (generic segmentation offload), including
+    /// the Ethernet header: frames are shorter than this. It applies to IPv4 as well, where that has its own limit
     /// (`netif_set_gso_max_size`, net/core/dev.h).
     pub fn set_gso_max_size(index: u32, device: &str, bytes: u32) -> Self {
         let mut message = LinkUnspec::new_with_index(index).build();
@@ -97,8 +96,7 @@ impl Request {
         Self::new(format!("set gso_max_size of {device} to {bytes}"), RouteNetlinkMessage::SetLink(message), 0)
     }
 
-    /// Adds an address. An IPv6 address can be used at once: there is no duplicate address detection
-    /// (`IFA_F_NODAD`).
+    /// Adds an address. An IPv6 address is usable at once, without duplicate address detection (`IFA_F_NODAD`).
     pub fn add_address(index: u32, device: &str, address: Address) -> Self {
         let mut message = address_message(index, address);
         if address.address.is_ipv6() {
@@ -116,7 +114,7 @@ impl Request {
         )
     }
 
-    /// Tells an interface the MAC address of a neighbour, for good: nobody will be asked for it (`NUD_PERMANENT`).
+    /// Adds a permanent neighbour entry to an interface (`NUD_PERMANENT`), so that no request for it is sent.
     pub fn add_neighbour(index: u32, device: &str, neighbour: Neighbour) -> Self {
         let Neighbour { address, mac } = neighbour;
         let mut message = NeighbourMessage::default();
@@ -141,7 +139,7 @@ impl Request {
         Self::new(format!("delete route {}", Words(route)), message, 0)
     }
 
-    /// Limits what an interface sends.
+    /// Limits the rate at which an interface sends.
     pub fn set_rate(index: u32, device: &str, bucket: TokenBucket) -> Self {
         let mut message = queue_message(index);
         message.attributes = vec![TcAttribute::Kind(TokenBucket::KIND.to_owned()), bucket.attribute()];
@@ -154,8 +152,7 @@ impl Request {
 }
 
 fn veth_end<T>(builder: LinkMessageBuilder<T>, end: VethEnd<'_>, mtu: Option<u32>) -> LinkMessage {
-    // The kernel heeds the index of the peer only if the other end has one, too (rtnl_newlink_create,
-    // net/core/rtnetlink.c).
+    // The kernel uses the peer's index only if the other end has one, too (rtnl_newlink_create, net/core/rtnetlink.c).
     let builder = builder
         .name(end.device)
         .index(end.hardware.index)
@@ -181,7 +178,7 @@ fn address_message(index: u32, address: Address) -> AddressMessage {
     message
 }
 
-/// Not by rtnetlink's builder: it refuses what doesn't fit together, and that is for the kernel to say.
+/// Built without rtnetlink's builder, which refuses inconsistent routes: that is up to the kernel.
 fn route_message(route: &Route, device: Option<u32>) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(route.to.address);
@@ -189,14 +186,14 @@ fn route_message(route: &Route, device: Option<u32>) -> RouteMessage {
     message.header.table = RouteHeader::RT_TABLE_MAIN;
     message.header.protocol = RouteProtocol::Static;
     message.header.kind = RouteType::Unicast;
-    // A route without a gateway leads to neighbours (ip-route(8)); the kernel wants to be told for IPv4.
+    // A route without a gateway leads to neighbours (ip-route(8)); for IPv4 the kernel needs the scope.
     let neighbours = route.via.is_none() && route.to.address.is_ipv4();
     message.header.scope = if neighbours { RouteScope::Link } else { RouteScope::Universe };
     let gateway = |via: IpAddr| match (route.to.address, via) {
         (IpAddr::V4(_), IpAddr::V6(via)) => RouteAttribute::Via(RouteVia::Inet6(via)),
         (_, via) => RouteAttribute::Gateway(via.into()),
     };
-    // Asked for a prefix of length 0, the kernel wants no address (fib_valid_key_len, net/ipv4/fib_frontend.c).
+    // For a prefix of length 0, the kernel wants no address (fib_valid_key_len, net/ipv4/fib_frontend.c).
     let to = (route.to.prefix > 0).then(|| RouteAttribute::Destination(route.to.address.into()));
     message.attributes = [
         to,

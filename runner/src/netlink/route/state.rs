@@ -1,4 +1,4 @@
-//! What the kernel says there is, decoded from its dumps as far as mptcplab cares. Pure.
+//! The state in the kernel's dumps, decoded as far as mptcplab needs it. Pure.
 
 use std::net::IpAddr;
 
@@ -25,21 +25,21 @@ pub struct LinkState {
     pub mac: Vec<u8>,
     /// In bytes.
     pub mtu: u32,
-    /// The most that it sends in one frame before something cuts it, in bytes; the larger of the limits for IPv4 and for all.
+    /// Maximum size of a frame before segmentation, in bytes; the larger of the limits for IPv4 and for all.
     pub gso_max_size: u32,
     /// Set up (`IFF_UP`).
     pub up: bool,
-    /// It has a carrier, and the kernel has taken notice: it sends.
+    /// It has a carrier, and the kernel has noticed that: it sends.
     ///
-    /// That is its operational state (`IF_OPER_UP`), not only `IFF_RUNNING` and `IFF_LOWER_UP`: a new veth with a
-    /// carrier has both flags at once, but throws away what it should send until `linkwatch_do_dev`
-    /// (`net/core/link_watch.c`) has attached its queue. `lo` has no operational state; there, the flags count.
+    /// This is its operational state (`IF_OPER_UP`), not only `IFF_RUNNING` and `IFF_LOWER_UP`: a new veth with a
+    /// carrier has both flags at once, but drops packets until `linkwatch_do_dev` (`net/core/link_watch.c`) has
+    /// attached its queue. `lo` has no operational state; for it the flags count.
     pub running: bool,
     /// Bytes received.
     pub rx_bytes: u64,
     /// Bytes sent.
     pub tx_bytes: u64,
-    /// Packets that it should have sent and dropped; of a veth, also those that the other end had no room for.
+    /// Packets dropped instead of sent; for a veth, also those for which the other end had no room.
     pub tx_dropped: u64,
 }
 
@@ -88,7 +88,7 @@ pub struct AddressState {
     pub index: u32,
     /// The address with its prefix length.
     pub address: Address,
-    /// It can be used: neither `IFA_F_TENTATIVE` nor `IFA_F_DADFAILED`.
+    /// It is usable: neither `IFA_F_TENTATIVE` nor `IFA_F_DADFAILED`.
     pub usable: bool,
 }
 
@@ -119,7 +119,7 @@ impl AddressState {
     }
 }
 
-/// A neighbour that the kernel was told for good.
+/// A permanent neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NeighbourState {
     /// The index of the interface.
@@ -129,7 +129,7 @@ pub struct NeighbourState {
 }
 
 impl NeighbourState {
-    /// `None` for one that isn't there for good, or has no MAC address.
+    /// `None` for one that isn't permanent, or has no MAC address.
     pub(super) fn from_message(message: &NeighbourMessage) -> Option<Self> {
         if message.header.state != neighbour::NeighbourState::Permanent {
             return None;

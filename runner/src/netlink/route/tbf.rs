@@ -1,4 +1,4 @@
-//! The token bucket filter, tc-tbf(8): the options of its queueing discipline, both ways. Pure.
+//! The token bucket filter, tc-tbf(8): encoding and decoding its options. Pure.
 
 use netlink_packet_core::{DefaultNla, NLA_F_NESTED};
 use netlink_packet_route::tc::TcAttribute;
@@ -9,18 +9,19 @@ use crate::netlink::attribute::{Attribute, attributes};
 const TCA_OPTIONS: u16 = 2;
 /// `TCA_TBF_PARMS`, `struct tc_tbf_qopt` (`include/uapi/linux/pkt_sched.h`)
 const PARMS: u16 = 1;
-/// `TCA_TBF_RATE64`, u64, bytes per second, where the u32 of the `PARMS` is too small.
+/// `TCA_TBF_RATE64`, u64, bytes per second, for rates beyond the u32 of the `PARMS`.
 const RATE64: u16 = 4;
 /// `TCA_TBF_BURST`, u32, bytes. Instead of the `buffer` of the `PARMS`, which is in ticks of the packet scheduler.
 const BURST: u16 = 6;
 /// `TC_LINKLAYER_ETHERNET`
 const ETHERNET: u8 = 1;
-/// Where `struct tc_tbf_qopt` has the u32 rate (bytes per second) of its first `struct tc_ratespec`, and the limit.
+/// The offsets in `struct tc_tbf_qopt` of the u32 rate (bytes per second) of its first `struct tc_ratespec`, and of the
+/// limit.
 const RATE_AT: usize = 8;
 const LIMIT_AT: usize = 24;
 /// `sizeof(struct tc_tbf_qopt)`
 const PARMS_LENGTH: usize = 36;
-/// `ETH_HLEN`: what the filter counts on top of the MTU.
+/// `ETH_HLEN`: the filter counts it on top of the MTU.
 const ETHERNET_HEADER: u32 = 14;
 
 /// The configuration of a token bucket filter.
@@ -28,7 +29,7 @@ const ETHERNET_HEADER: u32 = 14;
 pub struct TokenBucket {
     /// Bytes per second.
     rate: u64,
-    /// Bytes that may go at once: the size of the bucket.
+    /// Bytes that may be sent at once: the size of the bucket.
     burst: u32,
     /// Bytes that may wait.
     limit: u32,
@@ -41,8 +42,8 @@ impl TokenBucket {
     /// A bucket for a link of that rate (bits per second) and MTU (bytes); `None` if the rate is less than a byte
     /// per second.
     ///
-    /// It holds what flows in 4 ms, and two full segments at least. 100 ms worth of segments may wait, 64 KiB at
-    /// least: so much that a sender slows down before it loses many segments.
+    /// Its size is 4 ms of traffic, at least two full segments. The queue holds 100 ms of traffic, at least 64 KiB:
+    /// enough for a sender to slow down before it loses many segments.
     pub fn for_link(bits_per_second: u64, mtu: u32) -> Option<Self> {
         let rate = bits_per_second / 8;
         let clamp = |bytes: u64| u32::try_from(bytes).unwrap_or(u32::MAX);

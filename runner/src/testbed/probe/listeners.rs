@@ -1,9 +1,9 @@
-//! Whether somebody on this machine listens to path-manager events: [`Listeners`].
+//! Whether a process on this machine listens to path-manager events: [`Listeners`].
 //!
-//! The kernel doesn't tell, but it acts on it: a userspace path manager's side echoes an ADD_ADDR if there is a listener,
-//! wherever on the machine, and drops it otherwise (`mptcp_pm_add_addr_received`, net/mptcp/pm.c, and
-//! `mptcp_userspace_pm_active`: `genl_has_listeners` looks at a table that all network namespaces share). So a connection in
-//! a namespace of its own announces the same address again and again.
+//! The kernel has no interface for this, but its behaviour depends on it: with a userspace path manager, it echoes an
+//! ADD_ADDR if there is a listener anywhere on the machine, and drops it otherwise (`mptcp_pm_add_addr_received`,
+//! net/mptcp/pm.c, and `mptcp_userspace_pm_active`: `genl_has_listeners` looks at a table that all network namespaces
+//! share). So a connection in a separate namespace announces the same address again and again.
 
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
@@ -22,14 +22,14 @@ use crate::observe::sockets::mptcp_info;
 use crate::plan::Setup;
 use crate::testbed::{Home, Node, Testbed, build};
 
-/// How often it is looked. A listener that is there for less may not be seen.
+/// The interval between two looks. A listener that stays for less may be missed.
 const EACH: Duration = Duration::from_millis(2);
 
-/// What is said of a listener.
+/// The message about a listener.
 const SOMEBODY: &str = "another process on this machine listens to path-manager events: `ip mptcp monitor`, mptcpd, \
                         or mptcplab in another container?";
 
-/// A connection that is made to find out.
+/// A connection that detects listeners.
 pub(super) struct Listeners {
     path_manager: PmClient,
     counters: Counters,
@@ -53,10 +53,10 @@ impl Listeners {
         Ok(Self { path_manager, counters, announced, token: info.token, dropped: 0, echoed: 0, _open: open })
     }
 
-    /// Whether somebody listens, at a moment of this call.
+    /// Whether there is a listener at some moment during this call.
     pub(super) async fn somebody(&mut self) -> Result<bool, String> {
         let begin = Instant::now();
-        // It is refused while the one before is still to be sent: then that one tells.
+        // The kernel refuses it while the previous one is pending; then that one serves.
         let first = self.path_manager.announce(self.token, &self.announced).await;
         let mut ticks = tokio::time::interval(Duration::from_millis(1));
         let mut looks = 0;
@@ -71,7 +71,7 @@ impl Listeners {
                 return Ok(yes);
             }
             looks += 1;
-            // Looked at often enough that the kernel could have done it: the time alone says nothing, if it stood still.
+            // Also a minimum number of looks: the time alone says nothing if the machine stood still.
             if begin.elapsed() > PATIENCE && looks > 100 {
                 text(first)?;
                 return Err("an ADD_ADDR on lo was neither echoed nor dropped".to_owned());
@@ -80,17 +80,17 @@ impl Listeners {
     }
 }
 
-/// Whether somebody listens now.
+/// An error if there is a listener now.
 pub(super) async fn no_event_listener(node: &Node) -> Result<(), String> {
     if Listeners::open(node)?.somebody().await? { Err(SOMEBODY.to_owned()) } else { Ok(()) }
 }
 
-/// Watches for listeners until it is over; says when there was one. `looked` is called when it has looked once. The calling
-/// thread must be at home, in a tokio runtime.
+/// Watches for listeners until `over` is set. Calls `looked` after the first look. The calling thread must be at home,
+/// in a tokio runtime.
 ///
 /// # Errors
 ///
-/// Somebody listened, or it can't be found out.
+/// There was a listener (the error says when), or it can't be found out.
 pub async fn watch_listeners(home: &Arc<Home>, looked: impl FnOnce(), over: &AtomicBool) -> Result<(), String> {
     let testbed: Testbed = text(build(home, &[Setup::Namespace { name: SCRATCH.to_owned() }], 0))?;
     let mut listeners = Listeners::open(text(testbed.node(SCRATCH))?)?;
@@ -100,7 +100,7 @@ pub async fn watch_listeners(home: &Arc<Home>, looked: impl FnOnce(), over: &Ato
     let mut ticks = tokio::time::interval(EACH);
     loop {
         ticks.tick().await;
-        // Looked at once more after the end.
+        // One last look after the end.
         let last_look = over.load(Ordering::Acquire);
         if listeners.somebody().await? {
             first.get_or_insert(begin.elapsed());

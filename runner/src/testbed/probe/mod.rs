@@ -1,5 +1,4 @@
-//! Finding out what the kernel can do, by trying it in a scratch namespace. Versions say nothing: distributions
-//! backport.
+//! Probing the kernel's features by trying them in a scratch namespace. Versions say nothing: distributions backport.
 
 mod listeners;
 mod mptcp;
@@ -26,19 +25,19 @@ pub enum Availability {
     No(String),
 }
 
-/// Tries these features, each in a way that can't disturb anything: the namespace is gone afterwards. Takes a few
-/// milliseconds. The calling thread must be at home (see [`Home::enter_for_good`]), in a tokio runtime.
+/// Probes these features without side effects: the namespace is gone afterwards. Takes a few milliseconds. The calling
+/// thread must be at home (see [`Home::enter_for_good`]), in a tokio runtime.
 ///
 /// # Errors
 ///
-/// There is no namespace to try them in. A feature that can't be tried isn't available, and the reason says why.
+/// The scratch namespace can't be created. A feature that can't be tried isn't available, and the reason says why.
 pub async fn probe(
     home: &Arc<Home>,
     features: &BTreeSet<Feature>,
 ) -> Result<BTreeMap<Feature, Availability>, TestbedError> {
     let mut found = BTreeMap::new();
     for feature in features {
-        // Each in its own: a probe that left something behind would spoil the next one.
+        // Each in its own namespace, so that no probe can affect the next one.
         let testbed = build(home, &[Setup::Namespace { name: SCRATCH.to_owned() }], 0)?;
         let tried = try_feature(testbed.node(SCRATCH)?, feature).await;
         found.insert(feature.clone(), tried.map_or_else(Availability::No, |()| Availability::Yes));

@@ -1,4 +1,4 @@
-//! What MPTCP itself can do.
+//! Probes of MPTCP itself.
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -18,10 +18,10 @@ use crate::testbed::Node;
 
 use super::text;
 
-/// The longest that a handshake on `lo` may take. It is over at once, unless the kernel is emulated on a busy machine;
-/// only one that doesn't even try takes as long.
+/// Timeout for a handshake on `lo`. It takes no time, except on an emulated kernel on a busy machine; only a kernel
+/// that doesn't even try takes this long.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
-/// A token that no connection has: there is none.
+/// A token without a connection: there is none.
 const NO_TOKEN: u32 = 0x0bad_cafe;
 
 /// An MPTCP socket.
@@ -56,7 +56,7 @@ pub(super) fn endpoint(address: IpAddr, flags: EndpointFlags) -> Endpoint {
     Endpoint { address, port: None, id: Some(1), flags, dev: None }
 }
 
-/// Listens and looks whether that is told. The event is there when listen(2) returns.
+/// Opens a listening socket, and checks for its event, which has arrived when listen(2) returns.
 pub(super) fn listener_events(node: &Node) -> Result<(), String> {
     let mut events = events(node)?;
     let _listener = listen(node, (Ipv4Addr::LOCALHOST, 0).into())?;
@@ -69,7 +69,7 @@ pub(super) fn listener_events(node: &Node) -> Result<(), String> {
     }
 }
 
-/// Adds an endpoint with the flag, and looks whether it still has it: unknown flags are dropped without an error.
+/// Adds an endpoint with the flag, and checks that it keeps it: the kernel drops unknown flags without an error.
 pub(super) async fn laminar(node: &Node) -> Result<(), String> {
     let path_manager = path_manager(node)?;
     let flags = EndpointFlags::SUBFLOW | EndpointFlags::LAMINAR;
@@ -81,8 +81,7 @@ pub(super) async fn laminar(node: &Node) -> Result<(), String> {
     }
 }
 
-/// Asks for an endpoint of a connection that doesn't exist. A kernel that doesn't heed the token finds the endpoint
-/// all the same.
+/// Requests an endpoint of a connection that doesn't exist. A kernel that ignores the token still finds the endpoint.
 pub(super) async fn token_dump(node: &Node) -> Result<(), String> {
     let path_manager = path_manager(node)?;
     let endpoint = endpoint(Ipv4Addr::new(192, 0, 2, 1).into(), EndpointFlags::SUBFLOW);
@@ -95,7 +94,7 @@ pub(super) async fn token_dump(node: &Node) -> Result<(), String> {
     }
 }
 
-/// Asks a connection for its `MPTCP_INFO`.
+/// Reads the `MPTCP_INFO` of a connection.
 pub(super) fn info(node: &Node, field: &str) -> Result<(), String> {
     let [_listener, _client, server] = connect(node, Domain::IPV6)?;
     let info = text(mptcp_info(server.as_fd()))?.ok_or("the connection on lo fell back to TCP")?;
@@ -105,8 +104,8 @@ pub(super) fn info(node: &Node, field: &str) -> Result<(), String> {
     }
 }
 
-/// Opens a connection over IPv4 with IPv6 sockets, has the server announce an IPv6 address, and looks whether the
-/// client joins there. Nothing cheaper is honest: no errno and no counter tells this.
+/// Opens a connection over IPv4 with IPv6 sockets, lets the server announce an IPv6 address, and checks whether the
+/// client joins there. Nothing cheaper is reliable: no errno and no counter shows this.
 pub(super) async fn mixed_families(node: &Node) -> Result<(), String> {
     let path_manager = path_manager(node)?;
     text(path_manager.set_limits(Some(1), Some(1)).await)?;
@@ -131,8 +130,8 @@ pub(super) async fn mixed_families(node: &Node) -> Result<(), String> {
     }
 }
 
-/// A connection on `lo` over IPv4 between sockets of this domain; a byte has gone each way. Returns what must stay
-/// open: the listener, the client, the server.
+/// A connection on `lo` over IPv4 between sockets of this domain, after a byte each way. Returns the sockets that must
+/// stay open: the listener, the client, the server.
 pub(super) fn connect(node: &Node, domain: Domain) -> Result<[Socket; 3], String> {
     let v6 = domain == Domain::IPV6;
     let any: IpAddr = if v6 { Ipv6Addr::UNSPECIFIED.into() } else { Ipv4Addr::UNSPECIFIED.into() };

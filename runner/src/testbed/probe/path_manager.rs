@@ -1,4 +1,4 @@
-//! What the in-kernel path manager does with its endpoints, found out on `lo`, where all of 127.0.0.0/8 is local.
+//! Probes of the in-kernel path manager on `lo`, where all of 127.0.0.0/8 is local.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::AsFd as _;
@@ -16,12 +16,12 @@ use crate::testbed::Node;
 use super::mptcp::{PATIENCE, connect, endpoint, events, path_manager};
 use super::text;
 
-/// The addresses from which the probes open subflows. The first subflow is one of 127.0.0.1.
+/// The source addresses of additional subflows. The initial subflow uses 127.0.0.1.
 const FIRST: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2));
 const SECOND: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 3));
 const LAST: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 4));
 
-/// Adds an endpoint twice, and looks at the errno.
+/// Adds an endpoint twice, and checks the errno.
 pub(super) async fn endpoint_errnos(node: &Node) -> Result<(), String> {
     let path_manager = path_manager(node)?;
     let endpoint = Endpoint { id: None, ..endpoint(FIRST, EndpointFlags::SUBFLOW) };
@@ -38,8 +38,8 @@ pub(super) async fn endpoint_errnos(node: &Node) -> Result<(), String> {
     }
 }
 
-/// Two endpoints with the fullmesh flag, and one more without: when that one's subflow is up, the others have been
-/// asked for. The server has one address, so each endpoint has one subflow to open.
+/// Adds two endpoints with the fullmesh flag, and one without: when the last one's subflow is up, the others have been
+/// requested. The server has one address, so each endpoint should open one subflow.
 pub(super) async fn fullmesh_once(node: &Node) -> Result<(), String> {
     let mesh = EndpointFlags::SUBFLOW | EndpointFlags::FULLMESH;
     let info = subflows_from(node, &[(FIRST, mesh), (SECOND, mesh), (LAST, EndpointFlags::SUBFLOW)]).await?;
@@ -49,8 +49,9 @@ pub(super) async fn fullmesh_once(node: &Node) -> Result<(), String> {
     }
 }
 
-/// An IPv4 connection, an endpoint of IPv6 and one of IPv4, in this order. A kernel that looks at both families when it
-/// makes subflows takes the first one for used; one that looks for endpoints of the socket's family passes over it.
+/// Adds an IPv6 endpoint and an IPv4 one, in this order, for an IPv4 connection. A kernel that checks both families
+/// when it creates subflows counts the first one as used; one that selects endpoints by the socket's family passes over
+/// it.
 pub(super) async fn family_rules(node: &Node) -> Result<(), String> {
     let other = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
     let info = subflows_from(node, &[(other, EndpointFlags::SUBFLOW), (LAST, EndpointFlags::SUBFLOW)]).await?;
@@ -64,7 +65,7 @@ pub(super) async fn family_rules(node: &Node) -> Result<(), String> {
     }
 }
 
-/// Opens an IPv4 connection on `lo` with these endpoints, waits for the subflow from [`LAST`], and tells the client's
+/// Opens an IPv4 connection on `lo` with these endpoints, waits for the subflow from [`LAST`], and returns the client's
 /// `MPTCP_INFO`.
 async fn subflows_from(node: &Node, endpoints: &[(IpAddr, EndpointFlags)]) -> Result<MptcpInfo, String> {
     let path_manager = path_manager(node)?;
@@ -80,7 +81,7 @@ async fn subflows_from(node: &Node, endpoints: &[(IpAddr, EndpointFlags)]) -> Re
     info_of(&client)
 }
 
-/// Has a userspace path manager open a subflow with a device, and looks whether its socket is bound to it.
+/// Opens a subflow with a device by a userspace path manager, and checks whether its socket is bound to the device.
 pub(super) async fn subflow_device(node: &Node) -> Result<(), String> {
     text(node.set_sysctl("net.mptcp.pm_type", "1"))?;
     let path_manager: PmClient = path_manager(node)?;

@@ -1,4 +1,4 @@
-//! The way to the host: a virtio port if there is one, otherwise a serial line. Main types: [`Incoming`], [`Outgoing`].
+//! The channel to the host: a virtio port if there is one, else a serial line. Main types: [`Incoming`], [`Outgoing`].
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -16,15 +16,15 @@ use crate::vm::places::PORT;
 /// Ports appear a moment after their driver (`control_work_handler`, drivers/char/virtio_console.c).
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// What comes from the host.
+/// Frames from the host.
 pub(super) struct Incoming {
     file: File,
     decoder: Decoder,
-    /// To say what was read.
+    /// To acknowledge what was read.
     outgoing: Outgoing,
 }
 
-/// What goes to the host, from any thread.
+/// Frames to the host, from any thread.
 #[derive(Clone)]
 pub(super) struct Outgoing {
     file: Arc<Mutex<File>>,
@@ -67,7 +67,7 @@ impl Outgoing {
     pub(super) fn send(&self, frame: &Frame) {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if let Err(error) = frame.write(&mut *file) {
-            // Without a host, nobody is there to complain to, but on the console.
+            // Without a host, only the console is left for the error.
             let _ = files::kernel::write("/dev/console", &format!("mptcplab: can't send to the host: {error}\n"));
         }
     }
@@ -84,7 +84,7 @@ fn wait_for_port() -> Option<PathBuf> {
         if !has_virtio() || Instant::now() > deadline {
             return None;
         }
-        // Nothing tells when a device appears, short of listening to uevents; it is a matter of milliseconds.
+        // Only uevents would announce the device; it takes milliseconds.
         let _ = poll(&mut [], PollTimeout::from(1_u8));
     }
 }
@@ -98,7 +98,7 @@ fn find_port() -> Option<PathBuf> {
     })
 }
 
-/// Bytes go through as they are.
+/// Lets bytes pass unchanged.
 fn make_raw(line: &File) -> nix::Result<()> {
     let mut settings = tcgetattr(line)?;
     cfmakeraw(&mut settings);

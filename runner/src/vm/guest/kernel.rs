@@ -1,4 +1,4 @@
-//! What the first process asks of its kernel: mounts, modules, and what it is.
+//! What the first process needs of its kernel: mounts, modules, and its release.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ pub(super) struct Module {
     path: PathBuf,
 }
 
-/// All that are there, in the order in which they are to be loaded.
+/// All packed modules, in the order of loading.
 pub(super) fn modules() -> Result<Vec<Module>, String> {
     if !Path::new(MODULES).exists() {
         return Ok(Vec::new());
@@ -38,26 +38,26 @@ pub(super) fn modules() -> Result<Vec<Module>, String> {
 }
 
 impl Module {
-    /// Whether it is one of those that make the way to the host.
+    /// Whether the channel to the host needs it.
     pub(super) fn is_virtio(&self) -> bool {
         self.name().starts_with("virtio")
     }
 
-    /// Without its number.
+    /// The file name without its number.
     fn name(&self) -> String {
         let stem = self.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         stem.split_once('-').map_or(stem.clone(), |(_, name)| name.to_owned())
     }
 
-    /// Loads it. The file's memory is given back: nobody needs it again.
+    /// Loads it, and removes the file to free its memory.
     pub(super) fn load(self) -> Result<(), String> {
         let file =
             files::kernel::open(&self.path).map_err(|error| format!("can't read {}: {error}", self.path.display()))?;
         let loaded = finit_module(file, c"", ModuleInitFlags::empty());
-        // It goes with the machine, if not now.
+        // If that fails, the file goes with the machine.
         let _ = files::kernel::remove_file(&self.path);
         match loaded {
-            // Somebody was faster, the kernel itself; or there is no such hardware, says crc32c_intel.
+            // EEXIST: the kernel has loaded it itself. ENODEV: there is no such hardware, as for crc32c_intel.
             Ok(()) | Err(Errno::EEXIST | Errno::ENODEV) => Ok(()),
             Err(errno) => Err(format!("can't load module {}: {errno}; see the kernel log", self.name())),
         }

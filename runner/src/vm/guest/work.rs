@@ -1,4 +1,4 @@
-//! What the guest is asked to do: [`Worker`].
+//! Carrying out the host's requests: [`Worker`].
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
@@ -16,7 +16,7 @@ use crate::session::{Session, raise_descriptor_limit};
 use crate::testbed::probe::Availability;
 use crate::vm::talk::{Answer, Question, probed};
 
-/// Answers questions, from as many threads as there are.
+/// Answers questions, from any number of threads.
 #[derive(Debug, Default)]
 pub(super) struct Worker {
     session: OnceLock<Result<Session, String>>,
@@ -26,7 +26,7 @@ impl Worker {
     /// An answer as JSON.
     pub(super) fn answer(&self, question: &[u8]) -> Vec<u8> {
         let answer = match serde_json::from_slice::<Question>(question) {
-            // The first process must live: with it goes the machine.
+            // The first process must survive: the machine ends with it.
             Ok(question) => catch_unwind(AssertUnwindSafe(|| self.carry_out(question)))
                 .unwrap_or_else(|_| Err("mptcplab panicked in the guest: this is a bug in mptcplab".to_owned()))
                 .unwrap_or_else(Answer::Trouble),
@@ -35,7 +35,7 @@ impl Worker {
         serde_json::to_vec(&answer).unwrap_or_else(|error| trouble(&format!("can't encode the answer: {error}")))
     }
 
-    /// Made when it is needed first.
+    /// Opened on first use.
     fn session(&self) -> Result<&Session, String> {
         let open = || {
             raise_descriptor_limit();
@@ -66,7 +66,7 @@ impl Worker {
                 Answer::Ran(Box::new(run(session, &file, variant.as_deref(), &sources)?.into()))
             }
             Question::Crash => {
-                // There is no answer to it.
+                // If it works, there is no answer.
                 let written = crate::files::kernel::write("/proc/sysrq-trigger", "c");
                 let why = written.err().map_or_else(|| "it ignored sysrq `c`".to_owned(), |error| error.to_string());
                 return Err(format!("can't panic the kernel by /proc/sysrq-trigger: {why}"));
@@ -86,6 +86,6 @@ fn run(session: &Session, file: &str, variant: Option<&str>, sources: &[SourceTe
 
 /// As JSON.
 pub(super) fn trouble(message: &str) -> Vec<u8> {
-    // A text is always JSON.
+    // A string can always be written as JSON.
     serde_json::to_vec(&Answer::Trouble(message.to_owned())).unwrap_or_default()
 }
