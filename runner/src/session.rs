@@ -35,7 +35,7 @@ pub struct Session {
     known: Mutex<BTreeMap<Feature, Availability>>,
     machine: Machine,
     log: Result<Mutex<Log>, String>,
-    patience: OnceLock<NonZeroU32>,
+    timeout_scale: OnceLock<NonZeroU32>,
     processors: Arc<Processors>,
 }
 
@@ -56,14 +56,14 @@ impl Session {
             known: Mutex::default(),
             machine: Machine::default(),
             log: log.map_err(|error| error.to_string()),
-            patience: OnceLock::new(),
+            timeout_scale: OnceLock::new(),
             processors: Arc::new(Processors::watched()),
         })
     }
 
     /// Sets the timeout scale, which multiplies deadlines and quiet periods. It is 1 unless set, and can be set once.
-    pub fn set_patience(&self, factor: NonZeroU32) {
-        let _ = self.patience.set(factor);
+    pub fn set_timeout_scale(&self, scale: NonZeroU32) {
+        let _ = self.timeout_scale.set(scale);
     }
 
     /// Whether the kernel log is watched, and if not, why.
@@ -131,7 +131,7 @@ impl Session {
             .machine
             .enter(scenario.alone, OTHERS)
             .map_err(|busy| if engine::abandoned() { engine::INTERRUPTED.to_owned() } else { busy.to_string() })?;
-        let plan = plan(scenario).with_patience(*self.patience.get().unwrap_or(&NonZeroU32::MIN));
+        let plan = plan(scenario).with_patience(*self.timeout_scale.get().unwrap_or(&NonZeroU32::MIN));
         let run = || self.at_home(|| engine::run(&plan, &self.home, &kernel));
         let run = if scenario.requires.contains(&Feature::NoEventListener) { self.unheard(run)? } else { run()? };
         if engine::abandoned() {

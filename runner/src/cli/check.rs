@@ -8,10 +8,10 @@ use crate::scenario::{self, FindError, Found};
 use crate::text;
 
 use super::args::CheckArgs;
-use super::lab::Lab;
+use super::backend::Backend;
 use super::{Exit, complain, fix, hint, orphans};
 
-pub(super) fn execute(args: &CheckArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
+pub(super) fn execute(args: &CheckArgs, backend: &dyn Backend, printer: &mut Printer) -> Exit {
     let mut paths = args.paths.clone();
     if args.fix {
         match fix::rewrite(&args.paths, args.quiet, printer) {
@@ -21,7 +21,7 @@ pub(super) fn execute(args: &CheckArgs, lab: &dyn Lab, printer: &mut Printer) ->
             Err(exit) => return exit,
         }
     }
-    match load(&paths, lab, printer) {
+    match load(&paths, backend, printer) {
         Ok(scenarios) => {
             orphans::settle(&paths, &scenarios, args.prune_snapshots, args.quiet, printer);
             if !args.quiet {
@@ -34,8 +34,8 @@ pub(super) fn execute(args: &CheckArgs, lab: &dyn Lab, printer: &mut Printer) ->
 }
 
 /// All scenarios of these paths. Errors in all files are written to standard error at once.
-pub(super) fn load(paths: &[PathBuf], lab: &dyn Lab, printer: &mut Printer) -> Result<Vec<Scenario>, Exit> {
-    load_good(paths, false, lab, printer).map(|(scenarios, _)| scenarios)
+pub(super) fn load(paths: &[PathBuf], backend: &dyn Backend, printer: &mut Printer) -> Result<Vec<Scenario>, Exit> {
+    load_good(paths, false, backend, printer).map(|(scenarios, _)| scenarios)
 }
 
 /// The same, with the number of unusable files. They are an error, unless `keep_going` is given and other files are
@@ -43,7 +43,7 @@ pub(super) fn load(paths: &[PathBuf], lab: &dyn Lab, printer: &mut Printer) -> R
 pub(super) fn load_good(
     paths: &[PathBuf],
     keep_going: bool,
-    lab: &dyn Lab,
+    backend: &dyn Backend,
     printer: &mut Printer,
 ) -> Result<(Vec<Scenario>, usize), Exit> {
     let Found { files, left_out } = find(paths, printer)?;
@@ -52,7 +52,7 @@ pub(super) fn load_good(
     let mut scenarios = Vec::new();
     let mut bad = 0;
     for file in &files {
-        match lab.load(file, colour) {
+        match backend.load(file, colour) {
             Ok(variants) => scenarios.extend(variants),
             Err(diagnostics) => {
                 bad += 1;

@@ -10,8 +10,8 @@ use crate::scenario::model::{KernelList, Machine, Scenario, WhichKernel};
 use crate::text;
 
 use super::args::{CompareArgs, ReportFormat};
-use super::elsewhere::{Cache, Missing, heed_interruptions};
-use super::lab::{Lab, Trouble};
+use super::backend::{Backend, Trouble};
+use super::elsewhere::{Cache, Missing, handle_interruptions};
 use super::program::Launcher;
 use super::{Exit, check, complain, hint, report_trouble};
 
@@ -23,11 +23,21 @@ enum Operand {
     Kernel(WhichKernel),
 }
 
-pub(super) fn execute(args: &CompareArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Exit {
-    compare(args, lab, launcher, printer).unwrap_or_else(|exit| exit)
+pub(super) fn execute(
+    args: &CompareArgs,
+    backend: &dyn Backend,
+    launcher: &dyn Launcher,
+    printer: &mut Printer,
+) -> Exit {
+    compare(args, backend, launcher, printer).unwrap_or_else(|exit| exit)
 }
 
-fn compare(args: &CompareArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Result<Exit, Exit> {
+fn compare(
+    args: &CompareArgs,
+    backend: &dyn Backend,
+    launcher: &dyn Launcher,
+    printer: &mut Printer,
+) -> Result<Exit, Exit> {
     let list = args.kernels.as_deref().map(|file| load_list(file, printer)).transpose()?;
     let operands = Both {
         a: operand(&args.a, args.modules_a.as_deref(), list.as_ref(), printer)?,
@@ -43,9 +53,9 @@ fn compare(args: &CompareArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: 
         hint(printer, "name scenario files or folders: `mptcplab compare A B PATH...`");
         return Err(Exit::Usage);
     }
-    let scenarios = if to_run { check::load(&paths, lab, printer)? } else { Vec::new() };
+    let scenarios = if to_run { check::load(&paths, backend, printer)? } else { Vec::new() };
     if to_run {
-        heed_interruptions(lab, launcher, printer)?;
+        handle_interruptions(backend, launcher, printer)?;
     }
     let cache = Cache::new(&args.cache, &args.machine);
     // Both sides, before either of them runs.

@@ -4,17 +4,17 @@ use crate::report::{Printer, Role, Style};
 use crate::scenario::model::Feature;
 use crate::text;
 
-use super::lab::{Availability, Lab, Trouble};
+use super::backend::{Availability, Backend, Trouble};
 use super::{Exit, hint, report_trouble};
 
-pub(super) fn execute(lab: &dyn Lab, printer: &mut Printer) -> Exit {
+pub(super) fn execute(backend: &dyn Backend, printer: &mut Printer) -> Exit {
     let style = printer.style();
     let kernel = nix::sys::utsname::uname().map_or_else(
         |error| format!("an unknown kernel ({error})"),
         |name| format!("{} {}", name.sysname().to_string_lossy(), name.release().to_string_lossy()),
     );
     printer.line(&format!("mptcplab {} on {}", env!("CARGO_PKG_VERSION"), text::one_line(&kernel)));
-    match lab.enter() {
+    match backend.enter() {
         Ok(how) => printer.line(&row("privileges", &Availability::Yes, &how, style)),
         Err(trouble) => {
             let missing = Availability::No(String::new());
@@ -26,7 +26,7 @@ pub(super) fn execute(lab: &dyn Lab, printer: &mut Printer) -> Exit {
         }
     }
     let wanted = Feature::PLAIN.iter().map(|(_, feature)| feature.clone()).collect();
-    let found = match lab.probe(&wanted) {
+    let found = match backend.probe(&wanted) {
         Ok(found) => found,
         Err(trouble) => {
             report_trouble(printer, &trouble);
@@ -44,7 +44,7 @@ pub(super) fn execute(lab: &dyn Lab, printer: &mut Printer) -> Exit {
         }
         can_run |= *feature == Feature::Mptcp && *availability == Availability::Yes;
     }
-    let watched = lab.kernel_log();
+    let watched = backend.kernel_log();
     printer.line(&row("kernel log", &watched, "watched while scenarios run: a kernel warning fails them", style));
     if let Availability::No(_) = watched {
         hint(printer, "kernel log: run as root, or let all users read it with `sysctl kernel.dmesg_restrict=0`");

@@ -17,7 +17,7 @@ use crate::vm::modules::Tree;
 
 use super::Exit;
 use super::args::{CacheArgs, MachineArgs};
-use super::lab::{Lab, Trouble};
+use super::backend::{Backend, Trouble};
 use super::program::Launcher;
 use super::scratch::Scratch;
 
@@ -312,8 +312,12 @@ fn arguments(folder: &Path, scenarios: &[&Scenario]) -> Vec<OsString> {
 }
 
 /// Lets Ctrl-C end the run on a kernel, and then the whole.
-pub(super) fn heed_interruptions(lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Result<(), Exit> {
-    lab.hold_interruptions().and_then(|()| lab.watch_interruptions(launcher.interrupter())).map_err(|trouble| {
+pub(super) fn handle_interruptions(
+    backend: &dyn Backend,
+    launcher: &dyn Launcher,
+    printer: &mut Printer,
+) -> Result<(), Exit> {
+    backend.hold_interruptions().and_then(|()| backend.watch_interruptions(launcher.interrupter())).map_err(|trouble| {
         super::report_trouble(printer, &trouble);
         Exit::Environment
     })

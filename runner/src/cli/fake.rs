@@ -1,4 +1,4 @@
-//! A lab without a kernel, to test the command line with.
+//! A backend without a kernel, to test the command line with.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use clap::Parser as _;
 
 use super::args::Cli;
 use super::program::Launcher;
-use super::{Availability, Exit, Lab, Trouble, execute};
+use super::{Availability, Backend, Exit, Trouble, execute};
 use crate::engine::Run;
 use crate::judge::{self, Candidate, Finding, FindingKind, Snapshots, Verdict};
 use crate::mptcp::Limits;
@@ -23,7 +23,7 @@ use crate::recording::{Entry, Header, Moment, Observation, Recording, SourceText
 use crate::report::{Printer, Style};
 use crate::scenario::model::{Feature, Gates, Scenario};
 
-/// A lab without a kernel: what a scenario comes to is said by its file name.
+/// A backend without a kernel: what a scenario comes to is said by its file name.
 #[derive(Default)]
 pub(super) struct Fake {
     pub(super) forbidden: bool,
@@ -56,7 +56,7 @@ pub(super) struct Fake {
     pub(super) met: Mutex<BTreeSet<String>>,
 }
 
-impl Lab for Fake {
+impl Backend for Fake {
     fn load(&self, file: &Path, _colour: bool) -> Result<Vec<Scenario>, String> {
         let name = file.file_stem().unwrap().to_string_lossy().into_owned();
         if name.contains("bad") {
@@ -106,7 +106,7 @@ impl Lab for Fake {
         Ok(features.iter().map(|feature| (feature.clone(), availability(feature))).collect())
     }
 
-    fn be_patient(&self, _factor: Option<NonZeroU32>) {}
+    fn set_timeout_scale(&self, _scale: Option<NonZeroU32>) {}
 
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble> {
         let earlier = self.runs.fetch_add(1, Ordering::Relaxed);
@@ -301,7 +301,7 @@ pub(super) const MIXED: [&str; 4] = ["a_two.yaml", "b_fail.yaml", "c_skip.yaml",
 
 /// Runs a command in a folder with these files; returns exit code, standard output and standard error. Unless the command
 /// says where, there is no evidence.
-pub(super) fn mptcplab_with(lab: &Fake, arguments: &[&str], files: &[&str]) -> (Exit, String, String) {
+pub(super) fn mptcplab_with(backend: &Fake, arguments: &[&str], files: &[&str]) -> (Exit, String, String) {
     let folder = tempfile::tempdir().unwrap();
     for file in files {
         std::fs::write(folder.path().join(file), "").unwrap();
@@ -315,7 +315,7 @@ pub(super) fn mptcplab_with(lab: &Fake, arguments: &[&str], files: &[&str]) -> (
     let (out, err) = (Buffer::default(), Buffer::default());
     let style = Style { colour: false, unicode: true };
     let mut printer = Printer::new(Box::new(out.clone()), Box::new(err.clone()), style);
-    let exit = execute(cli, lab, lab, &mut printer);
+    let exit = execute(cli, backend, backend, &mut printer);
     (exit, out.text().replace(&folder, "FOLDER"), err.text().replace(&folder, "FOLDER"))
 }
 

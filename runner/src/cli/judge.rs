@@ -12,7 +12,7 @@ use crate::scenario::model::Scenario;
 use crate::text;
 
 use super::args::JudgeArgs;
-use super::lab::Lab;
+use super::backend::Backend;
 use super::present::{Length, show_json, show_story, show_verdict};
 use super::update::Updates;
 use super::{Exit, check, complain, hint, open_recording};
@@ -20,7 +20,7 @@ use super::{Exit, check, complain, hint, open_recording};
 /// How deep folders are searched for recordings.
 const MAX_DEPTH: usize = 32;
 
-pub(super) fn execute(args: &JudgeArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
+pub(super) fn execute(args: &JudgeArgs, backend: &dyn Backend, printer: &mut Printer) -> Exit {
     let files = match find(&args.files) {
         Ok(files) => files,
         Err(message) => {
@@ -30,20 +30,20 @@ pub(super) fn execute(args: &JudgeArgs, lab: &dyn Lab, printer: &mut Printer) ->
         }
     };
     let mended = match &args.scenario {
-        Some(path) => match check::load(std::slice::from_ref(path), lab, printer) {
+        Some(path) => match check::load(std::slice::from_ref(path), backend, printer) {
             Ok(scenarios) => Some(scenarios),
             Err(exit) => return exit,
         },
         None => None,
     };
-    let session = Judging { args, lab, mended: mended.as_deref(), alone: files.len() == 1, begin: Instant::now() };
+    let session = Judging { args, backend, mended: mended.as_deref(), alone: files.len() == 1, begin: Instant::now() };
     session.all(&files, printer)
 }
 
 /// What holds for all recordings.
 struct Judging<'a> {
     args: &'a JudgeArgs,
-    lab: &'a dyn Lab,
+    backend: &'a dyn Backend,
     /// The scenarios of `--scenario`.
     mended: Option<&'a [Scenario]>,
     /// There is one recording.
@@ -101,9 +101,9 @@ impl Judging<'_> {
         };
         let recorded = self.recorded(file, &recording, printer)?;
         let scenario = self.which(file, recorded, printer)?;
-        let mut verdict = self.lab.verdict(&scenario, &recording, self.snapshots());
+        let mut verdict = self.backend.verdict(&scenario, &recording, self.snapshots());
         if let (Some(updates), Verdict::Passed) = (updates, &verdict) {
-            updates.add(position, &self.lab.candidate(&scenario, &recording), &mut verdict);
+            updates.add(position, &self.backend.candidate(&scenario, &recording), &mut verdict);
         }
         let rates = transfer_rates(&recording);
         let remark = kernel_remark(&recording).filter(|_| verdict == Verdict::Passed);
@@ -134,7 +134,7 @@ impl Judging<'_> {
 
     /// The scenario in the recording.
     fn recorded(&self, file: &Path, recording: &Recording, printer: &mut Printer) -> Option<Scenario> {
-        let loaded = self.lab.load_recorded(&recording.header, printer.error_style().colour);
+        let loaded = self.backend.load_recorded(&recording.header, printer.error_style().colour);
         loaded
             .map_err(|diagnostics| {
                 printer.note(diagnostics.trim_end_matches('\n'));

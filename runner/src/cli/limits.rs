@@ -7,7 +7,7 @@ use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 use crate::files;
 use crate::text;
 
-use super::lab::Trouble;
+use super::backend::Trouble;
 
 /// Any command needs this much address space: the program with its libraries takes half of it.
 const PROGRAM_SPACE: u64 = 64 << 20;

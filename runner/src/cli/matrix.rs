@@ -7,21 +7,31 @@ use crate::scenario::model::{ListedKernel, Scenario};
 use crate::text;
 
 use super::args::{MatrixArgs, ReportFormat};
+use super::backend::Backend;
 use super::compare::{json, load_list};
-use super::elsewhere::{Cache, Missing, Obtained, heed_interruptions};
-use super::lab::Lab;
+use super::elsewhere::{Cache, Missing, Obtained, handle_interruptions};
 use super::program::Launcher;
 use super::{Exit, check, report_trouble};
 
-pub(super) fn execute(args: &MatrixArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Exit {
-    matrix(args, lab, launcher, printer).unwrap_or_else(|exit| exit)
+pub(super) fn execute(
+    args: &MatrixArgs,
+    backend: &dyn Backend,
+    launcher: &dyn Launcher,
+    printer: &mut Printer,
+) -> Exit {
+    matrix(args, backend, launcher, printer).unwrap_or_else(|exit| exit)
 }
 
-fn matrix(args: &MatrixArgs, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Result<Exit, Exit> {
+fn matrix(
+    args: &MatrixArgs,
+    backend: &dyn Backend,
+    launcher: &dyn Launcher,
+    printer: &mut Printer,
+) -> Result<Exit, Exit> {
     let list = load_list(&args.file, printer)?;
     let paths = if args.paths.is_empty() { &list.paths } else { &args.paths };
-    let scenarios = check::load(paths, lab, printer)?;
-    heed_interruptions(lab, launcher, printer)?;
+    let scenarios = check::load(paths, backend, printer)?;
+    handle_interruptions(backend, launcher, printer)?;
     let cache = Cache::new(&args.cache, &args.machine);
     let (mut columns, mut results) = (Vec::new(), Vec::new());
     for kernel in &list.kernels {

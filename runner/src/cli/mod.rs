@@ -1,10 +1,11 @@
 //! The command line: arguments, exit codes, and one module for each command.
 //!
-//! [`main`] is the whole program. What the commands need from the rest of mptcplab goes through [`Lab`], so that tests
+//! [`main`] is the whole program. What the commands need from the rest of mptcplab goes through [`Backend`], so that tests
 //! of the command line need neither a kernel nor privileges. Results go to standard output, everything else to
 //! standard error; the [`Printer`] alone writes.
 
 mod args;
+mod backend;
 mod bisect;
 mod check;
 mod collector;
@@ -15,7 +16,6 @@ mod exit;
 mod fix;
 mod interrupt;
 mod judge;
-mod lab;
 mod limits;
 mod matrix;
 mod orphans;
@@ -40,8 +40,8 @@ use crate::report::Printer;
 use crate::report::Role;
 
 use args::{Cli, Command};
+pub use backend::{Availability, Backend, Kernel, Trouble};
 pub use exit::Exit;
-pub use lab::{Availability, Kernel, Lab, Trouble};
 use program::{Launcher, Program};
 
 /// The program. Returns the code to exit with; usage errors and `--help` exit by themselves.
@@ -79,17 +79,17 @@ pub fn main() -> std::process::ExitCode {
 }
 
 /// Executes one command, and writes all of its output.
-fn execute(cli: Cli, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Printer) -> Exit {
+fn execute(cli: Cli, backend: &dyn Backend, launcher: &dyn Launcher, printer: &mut Printer) -> Exit {
     let exit = match cli.command {
-        None => run::execute(&cli.run, lab, printer),
-        Some(Command::Run(args)) => run::execute(&args, lab, printer),
+        None => run::execute(&cli.run, backend, printer),
+        Some(Command::Run(args)) => run::execute(&args, backend, printer),
         Some(Command::Vm(args)) => vm::execute(*args, printer),
-        Some(Command::Compare(args)) => compare::execute(&args, lab, launcher, printer),
-        Some(Command::Matrix(args)) => matrix::execute(&args, lab, launcher, printer),
-        Some(Command::Check(args)) => check::execute(&args, lab, printer),
-        Some(Command::Judge(args)) => judge::execute(&args, lab, printer),
-        Some(Command::Doctor) => doctor::execute(lab, printer),
-        Some(Command::Schema) => schema(lab, printer),
+        Some(Command::Compare(args)) => compare::execute(&args, backend, launcher, printer),
+        Some(Command::Matrix(args)) => matrix::execute(&args, backend, launcher, printer),
+        Some(Command::Check(args)) => check::execute(&args, backend, printer),
+        Some(Command::Judge(args)) => judge::execute(&args, backend, printer),
+        Some(Command::Doctor) => doctor::execute(backend, printer),
+        Some(Command::Schema) => schema(backend, printer),
         Some(Command::Completions { shell }) => completions(shell, printer),
     };
     match printer.finish() {
@@ -103,9 +103,9 @@ fn execute(cli: Cli, lab: &dyn Lab, launcher: &dyn Launcher, printer: &mut Print
     }
 }
 
-fn schema(lab: &dyn Lab, printer: &mut Printer) -> Exit {
+fn schema(backend: &dyn Backend, printer: &mut Printer) -> Exit {
     // Pretty printing of a value that is JSON already doesn't fail.
-    match serde_json::to_string_pretty(&lab.schema()) {
+    match serde_json::to_string_pretty(&backend.schema()) {
         Ok(text) => {
             printer.line(&text);
             Exit::Passed

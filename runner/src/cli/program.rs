@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use crate::files;
 use crate::files::digest::Digest;
 
-use super::lab::Trouble;
+use super::backend::Trouble;
 
 /// Environment variable of such a child: it ends with its parent.
 const PARENT: &str = "MPTCPLAB_ENDS_WITH_PARENT";

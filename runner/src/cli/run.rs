@@ -17,8 +17,8 @@ use crate::session::missing;
 use crate::text;
 
 use super::args::{Requirement, RunArgs};
+use super::backend::{Availability, Backend};
 use super::collector::Collector;
-use super::lab::{Availability, Lab};
 use super::pool::Pool;
 use super::schedule::Schedule;
 use super::work::{Done, carry_out, judged, run_again};
@@ -31,13 +31,13 @@ const JOBS_FOR_A_PROCESSOR: usize = 6;
 /// The default maximum on any machine: each scenario needs file descriptors, and memory for captured packets.
 const MOST_JOBS: usize = 64;
 
-pub(super) fn execute(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
-    let exit = carry_out_all(args, lab, printer);
+pub(super) fn execute(args: &RunArgs, backend: &dyn Backend, printer: &mut Printer) -> Exit {
+    let exit = carry_out_all(args, backend, printer);
     if args.bisect { bisect::settle(exit, printer) } else { exit }
 }
 
-fn carry_out_all(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
-    prepare(args, lab, printer).map_or_else(
+fn carry_out_all(args: &RunArgs, backend: &dyn Backend, printer: &mut Printer) -> Exit {
+    prepare(args, backend, printer).map_or_else(
         |exit| exit,
         |(scenarios, bad)| {
             let exit = if args.list {
@@ -47,7 +47,7 @@ fn carry_out_all(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
                 dry_run(&scenarios, printer);
                 Exit::Passed
             } else {
-                run(args, &scenarios, lab, printer).unwrap_or_else(|exit| exit)
+                run(args, &scenarios, backend, printer).unwrap_or_else(|exit| exit)
             };
             match exit {
                 // The valid files must not hide the unusable ones.
@@ -62,8 +62,8 @@ fn carry_out_all(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Exit {
 }
 
 /// The selected scenarios, and the number of unusable files.
-fn prepare(args: &RunArgs, lab: &dyn Lab, printer: &mut Printer) -> Result<(Vec<Scenario>, usize), Exit> {
-    let (mut scenarios, bad) = check::load_good(&args.paths, args.keep_going, lab, printer)?;
+fn prepare(args: &RunArgs, backend: &dyn Backend, printer: &mut Printer) -> Result<(Vec<Scenario>, usize), Exit> {
+    let (mut scenarios, bad) = check::load_good(&args.paths, args.keep_going, backend, printer)?;
     if !args.list && !args.dry_run && bad == 0 {
         orphans::settle(&args.paths, &scenarios, args.prune_snapshots, args.quiet, printer);
     }
@@ -133,13 +133,13 @@ fn dry_run(scenarios: &[Scenario], printer: &mut Printer) {
     }
 }
 
-fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Printer) -> Result<Exit, Exit> {
+fn run(args: &RunArgs, scenarios: &[Scenario], backend: &dyn Backend, printer: &mut Printer) -> Result<Exit, Exit> {
     make_record_folder(args, scenarios, printer)?;
     if args.bisect {
         interrupt::end_with(Exit::Undecided);
     }
-    let entered = lab.hold_interruptions().and_then(|()| lab.enter());
-    tell_notes(lab, printer);
+    let entered = backend.hold_interruptions().and_then(|()| backend.enter());
+    tell_notes(backend, printer);
     entered.map_err(|trouble| {
         report_trouble(printer, &trouble);
         Exit::Environment
@@ -148,14 +148,14 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
         report_trouble(printer, &trouble);
         Exit::Environment
     })?;
-    lab.be_patient(args.timeout_scale);
+    backend.set_timeout_scale(args.timeout_scale);
     let pool: Pool<Done> = Pool::new();
-    lab.watch_interruptions(Box::new(pool.interrupter())).map_err(|trouble| {
+    backend.watch_interruptions(Box::new(pool.interrupter())).map_err(|trouble| {
         report_trouble(printer, &trouble);
         Exit::Environment
     })?;
-    let features = probe(args, scenarios, lab, printer)?;
-    let workers = jobs(args.jobs.map(NonZeroUsize::get), lab, printer);
+    let features = probe(args, scenarios, backend, printer)?;
+    let workers = jobs(args.jobs.map(NonZeroUsize::get), backend, printer);
     let rounds = match args.repeat {
         Some(times) => Some(times.get()),
         None if args.until_fail => None,
@@ -164,24 +164,24 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
     let schedule = Schedule::new(scenarios, rounds, workers);
     let one_file = scenarios.windows(2).all(|pair| matches!(pair, [left, right] if left.file == right.file));
     let results = match &args.results {
-        Some(folder) => Some(begin_results(folder, &features, lab, printer)?),
+        Some(folder) => Some(begin_results(folder, &features, backend, printer)?),
         None => None,
     };
     let mut collector = Collector::new(args, &schedule, one_file, results, printer);
     collector.begin();
     let mut no_thread = None;
     for batch in schedule.batches() {
-        let work = |(scenario, at_work)| carry_out(scenario, at_work, &features, args, lab);
+        let work = |(scenario, at_work)| carry_out(scenario, at_work, &features, args, backend);
         let flow = pool.work(at_work(batch.runs()), batch.workers(), work, |event| collector.hear(event));
         let flow = flow.and_then(|flow| {
             // All runs share one kernel log: running each of them alone shows which one caused a warning.
             let suspects = collector.to_run_alone();
             let jobs = usize::from(!suspects.is_empty());
-            let again = |(scenario, at_work)| run_again(scenario, at_work, lab);
+            let again = |(scenario, at_work)| run_again(scenario, at_work, backend);
             pool.work(at_work(suspects.into_iter()), jobs, again, |event| collector.hear_alone(event))
                 .map(|alone| if alone.is_break() { alone } else { flow })
         });
-        collector.settle_suspects(|scenario, recording| judged(scenario, recording, args, lab));
+        collector.settle_suspects(|scenario, recording| judged(scenario, recording, args, backend));
         match flow {
             Ok(ControlFlow::Continue(())) => {}
             Ok(ControlFlow::Break(())) => break,
@@ -191,9 +191,9 @@ fn run(args: &RunArgs, scenarios: &[Scenario], lab: &dyn Lab, printer: &mut Prin
             }
         }
     }
-    let late_trouble = lab.late_trouble();
+    let late_trouble = backend.late_trouble();
     let exit = collector.finish(late_trouble);
-    tell_notes(lab, printer);
+    tell_notes(backend, printer);
     if let Some(error) = no_thread {
         complain(printer, &format!("can't start a thread to run scenarios: {error}"));
         hint(printer, "check the limits on threads: `ulimit -u`, and pids.max of the control group");
@@ -209,8 +209,8 @@ fn at_work<'a>(
     jobs.map(|(number, scenario)| (number, (scenario, AtWork::new())))
 }
 
-fn tell_notes(lab: &dyn Lab, printer: &mut Printer) {
-    for note in lab.notes() {
+fn tell_notes(backend: &dyn Backend, printer: &mut Printer) {
+    for note in backend.notes() {
         printer.note(&text::printable(&note));
     }
 }
@@ -219,7 +219,7 @@ fn tell_notes(lab: &dyn Lab, printer: &mut Printer) {
 fn begin_results(
     folder: &Path,
     features: &BTreeMap<Feature, Availability>,
-    lab: &dyn Lab,
+    backend: &dyn Backend,
     printer: &mut Printer,
 ) -> Result<Store, Exit> {
     let found = |(feature, availability): (&Feature, &Availability)| match availability {
@@ -227,7 +227,7 @@ fn begin_results(
         Availability::No(reason) => (feature.word(), Found::No(reason.clone())),
     };
     let found = features.iter().filter(|(feature, _)| !is_of_the_moment(feature)).map(found).collect();
-    Store::begin(folder, lab.kernel(), found).map_err(|error| {
+    Store::begin(folder, backend.kernel(), found).map_err(|error| {
         complain(printer, &error.to_string());
         Exit::Environment
     })
@@ -238,9 +238,9 @@ fn is_of_the_moment(feature: &Feature) -> bool {
 }
 
 /// How many scenarios run at a time: as many as requested, within the limits.
-fn jobs(asked: Option<usize>, lab: &dyn Lab, printer: &mut Printer) -> usize {
+fn jobs(asked: Option<usize>, backend: &dyn Backend, printer: &mut Printer) -> usize {
     let (most, bound) = limits::most_jobs();
-    let wanted = asked.or_else(|| lab.jobs()).unwrap_or_else(default_jobs);
+    let wanted = asked.or_else(|| backend.jobs()).unwrap_or_else(default_jobs);
     if asked.is_some() && wanted > most {
         printer.note(&format!("running {most} scenarios at a time, not {wanted}: {bound}"));
     }
@@ -256,7 +256,7 @@ fn default_jobs() -> usize {
 fn probe(
     args: &RunArgs,
     scenarios: &[Scenario],
-    lab: &dyn Lab,
+    backend: &dyn Backend,
     printer: &mut Printer,
 ) -> Result<BTreeMap<Feature, Availability>, Exit> {
     let required: BTreeSet<Feature> = args
@@ -271,7 +271,7 @@ fn probe(
     let known = args.results.iter().flat_map(|_| Feature::PLAIN.iter().map(|(_, feature)| feature.clone()));
     let of_the_kernel = known.filter(|feature| !is_of_the_moment(feature));
     let wanted = asked.chain(required.iter().cloned()).chain(of_the_kernel).chain([Feature::Mptcp]).collect();
-    let features = lab.probe(&wanted).map_err(|trouble| {
+    let features = backend.probe(&wanted).map_err(|trouble| {
         complain(printer, &format!("can't probe this kernel's features: {}", trouble.message));
         trouble.hints.iter().for_each(|advice| hint(printer, advice));
         Exit::Environment

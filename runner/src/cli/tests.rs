@@ -60,8 +60,8 @@ fn the_list_names_every_variant() {
 
 #[test]
 fn the_list_goes_by_folders() {
-    let lab = Fake { folders: true, ..Fake::default() };
-    let (_, out, _) = mptcplab_with(&lab, &["--list", "FOLDER"], &["a_two.yaml", "b_fail.yaml", "c.yaml"]);
+    let backend = Fake { folders: true, ..Fake::default() };
+    let (_, out, _) = mptcplab_with(&backend, &["--list", "FOLDER"], &["a_two.yaml", "b_fail.yaml", "c.yaml"]);
     insta::assert_snapshot!(out, @r"
     scenarios/a/
       a_two@ipv4  the title of a_two

@@ -2,8 +2,8 @@ use super::Exit;
 use super::fake::{Fake, mptcplab_with};
 
 /// The exit code for `git bisect run`, and the line that says why.
-fn bisect_with(lab: &Fake, arguments: &[&str], files: &[&str]) -> (Exit, String) {
-    let (exit, _, err) = mptcplab_with(lab, &[&["run", "--bisect", "-j1"], arguments].concat(), files);
+fn bisect_with(backend: &Fake, arguments: &[&str], files: &[&str]) -> (Exit, String) {
+    let (exit, _, err) = mptcplab_with(backend, &[&["run", "--bisect", "-j1"], arguments].concat(), files);
     let line = err.lines().find(|line| line.starts_with("bisect: ")).unwrap_or_default();
     assert!(matches!(exit, Exit::Passed | Exit::Failed | Exit::Undecided), "{exit:?}");
     (exit, line.to_owned())
@@ -78,7 +78,7 @@ fn what_was_not_run_can_not_tell() {
 
 #[test]
 fn the_kernels_own_trouble_is_bad() {
-    let lab = Fake { late_trouble: vec!["BUG: x".to_owned()], ..Fake::default() };
+    let backend = Fake { late_trouble: vec!["BUG: x".to_owned()], ..Fake::default() };
     let bad = said(Exit::Failed, "bad: the kernel reported a problem of its own");
-    assert_eq!(bisect_with(&lab, &["FOLDER"], &["a.yaml"]), bad);
+    assert_eq!(bisect_with(&backend, &["FOLDER"], &["a.yaml"]), bad);
 }

@@ -11,11 +11,11 @@ fn record(folder: &Path, files: &[&str]) {
     assert_eq!(err, "");
 }
 
-fn judge(lab: &Fake, folder: &Path, arguments: &[&str], files: &[&str]) -> (Exit, String, String) {
+fn judge(backend: &Fake, folder: &Path, arguments: &[&str], files: &[&str]) -> (Exit, String, String) {
     let recordings = folder.join("r").display().to_string();
     let arguments: Vec<String> = arguments.iter().map(|argument| argument.replace("RECORDINGS", &recordings)).collect();
     let arguments: Vec<&str> = std::iter::once("judge").chain(arguments.iter().map(String::as_str)).collect();
-    let (exit, out, err) = mptcplab_with(lab, &arguments, files);
+    let (exit, out, err) = mptcplab_with(backend, &arguments, files);
     let short = |text: String| text.replace(&recordings, "RECORDINGS");
     (exit, short(out), short(err))
 }
@@ -63,21 +63,21 @@ fn a_bad_recording_keeps_no_other_from_being_judged() {
 fn another_scenario_judges() {
     let folder = tempfile::tempdir().unwrap();
     record(folder.path(), &["a_two.yaml", "c_fail.yaml"]);
-    let lab = Fake::default();
+    let backend = Fake::default();
     // Whatever is in the recording: the one that is named decides.
     let arguments = ["RECORDINGS/a_two@ipv6.jsonl", "--scenario", "FOLDER/b_two_fail.yaml"];
-    let (exit, out, err) = judge(&lab, folder.path(), &arguments, &["b_two_fail.yaml"]);
+    let (exit, out, err) = judge(&backend, folder.path(), &arguments, &["b_two_fail.yaml"]);
     assert_eq!(exit, Exit::Failed);
     assert!(out.contains("FAIL b_two_fail@ipv6 "), "{out}");
     let used = "RECORDINGS/a_two@ipv6.jsonl: judged by b_two_fail, not by the scenario in the recording\n";
     assert_eq!(err, used);
     // Of a folder it is the file of the same name.
     let arguments = ["RECORDINGS", "--scenario", "FOLDER", "-q"];
-    let (exit, out, err) = judge(&lab, folder.path(), &arguments, &["a_two.yaml", "b_two.yaml", "c_fail.yaml"]);
+    let (exit, out, err) = judge(&backend, folder.path(), &arguments, &["a_two.yaml", "b_two.yaml", "c_fail.yaml"]);
     assert_eq!((exit, err.as_str()), (Exit::Failed, ""));
     assert!(out.starts_with("FAIL c_fail ") && out.lines().count() == 2, "{out}");
     let arguments = ["RECORDINGS/c_fail.jsonl", "--scenario", "FOLDER"];
-    let (exit, _, err) = judge(&lab, folder.path(), &arguments, &["a_two.yaml"]);
+    let (exit, _, err) = judge(&backend, folder.path(), &arguments, &["a_two.yaml"]);
     assert_eq!(exit, Exit::Usage);
     assert!(err.contains("`--scenario` contains no scenario that matches the recorded `c_fail`"), "{err}");
 }
@@ -99,9 +99,9 @@ fn an_update_needs_a_scenario() {
     assert!(refused.to_string().contains("--scenario"), "{refused}");
     let folder = tempfile::tempdir().unwrap();
     record(folder.path(), &["a_two.yaml"]);
-    let lab = Fake { snapshots: folder.path().to_owned(), ..Fake::default() };
+    let backend = Fake { snapshots: folder.path().to_owned(), ..Fake::default() };
     let arguments = ["RECORDINGS/a_two@ipv4.jsonl", "-q", "--update", "--scenario", "FOLDER/a_two.yaml"];
-    let (exit, out, _) = judge(&lab, folder.path(), &arguments, &["a_two.yaml"]);
+    let (exit, out, _) = judge(&backend, folder.path(), &arguments, &["a_two.yaml"]);
     assert_eq!(exit, Exit::Passed);
     assert!(out.starts_with("new snapshot ") && out.ends_with("snapshots/a_two@ipv4.snap: 2 lines\n"), "{out}");
 }

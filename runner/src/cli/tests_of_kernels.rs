@@ -47,10 +47,10 @@ impl Place {
         arguments.iter().map(path).chain(cache.into_iter().filter(|_| kernels)).collect()
     }
 
-    fn call_with(&self, lab: &Fake, arguments: &[&str]) -> (Exit, String, String) {
+    fn call_with(&self, backend: &Fake, arguments: &[&str]) -> (Exit, String, String) {
         let arguments = self.arguments(arguments);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let (exit, out, err) = mptcplab_with(lab, &arguments, &[]);
+        let (exit, out, err) = mptcplab_with(backend, &arguments, &[]);
         let root = self.path("").display().to_string();
         let shown = |text: String| {
             let text = text.replace(&root, "");
@@ -69,23 +69,23 @@ impl Place {
     }
 
     fn call(&self, arguments: &[&str]) -> (Exit, String, String) {
-        self.call_with(&self.lab(), arguments)
+        self.call_with(&self.backend(), arguments)
     }
 
-    fn lab(&self) -> Fake {
+    fn backend(&self) -> Fake {
         Fake { scenarios: self.path("scenarios"), ..Fake::default() }
     }
 
     /// Stores the results of these scenarios on a kernel.
     fn store(&self, image: &str, results: &str, paths: &[&str]) {
-        let lab = Fake { image: image.to_owned(), ..Fake::default() };
-        self.call_with(&lab, &[&["run", "--results", results], paths].concat());
+        let backend = Fake { image: image.to_owned(), ..Fake::default() };
+        self.call_with(&backend, &[&["run", "--results", results], paths].concat());
     }
 }
 
-fn programs(lab: &Fake, place: &Place) -> Vec<String> {
+fn programs(backend: &Fake, place: &Place) -> Vec<String> {
     let root = place.path("").display().to_string();
-    let programs = std::mem::take(&mut *lab.programs.lock().unwrap());
+    let programs = std::mem::take(&mut *backend.programs.lock().unwrap());
     let shown = |program: String| {
         let words: Vec<String> = program.replace(&root, "").split(' ').map(str::to_owned).collect();
         let temporary = |word: String| if word.starts_with("cache/") { "RESULTS".to_owned() } else { word };
@@ -119,7 +119,7 @@ fn paths_narrow_a_comparison() {
     let place = Place::new();
     place.store("old", "@r/old", &["@scenarios"]);
     place.store("new", "@r/new", &["@scenarios"]);
-    // The labels of the fake lab are the bare names of the files.
+    // The labels of the fake backend are the bare names of the files.
     let compared = |paths: &[&str]| place.call(&[&["compare", "@r/old", "@r/new"], paths].concat());
     let (exit, out, _) = compared(&["a_two.yaml"]);
     assert_eq!(exit, Exit::Passed);
@@ -203,15 +203,15 @@ fn results_that_can_not_be_written_are_an_error() {
 #[test]
 fn kernels_are_run_to_be_compared() {
     let place = Place::new();
-    let lab = place.lab();
+    let backend = place.backend();
     let arguments = ["compare", "@old", "@new", "@scenarios", "--modules-b", "@modules/6.1"];
-    let (exit, out, err) = place.call_with(&lab, &arguments);
+    let (exit, out, err) = place.call_with(&backend, &arguments);
     assert_eq!(exit, Exit::Failed);
     assert!(out.contains("5 scenarios: 2 same, 2 differ, 1 skipped on one\n"), "{out}");
     assert!(err.contains("new: 5 run, 0 re-used\n"), "{err}");
     let files = FILES.join(" ").replace(".yaml", "");
     assert_eq!(
-        programs(&lab, &place),
+        programs(&backend, &place),
         [
             format!("vm --kernel old --no-evidence --no-pending --results RESULTS -- {files}"),
             format!("vm --kernel new --modules modules/6.1 --no-evidence --no-pending --results RESULTS -- {files}"),
@@ -240,15 +240,15 @@ fn a_stored_folder_is_compared_with_a_kernel() {
 #[test]
 fn kernels_of_a_list_are_compared_by_their_names() {
     let place = Place::new();
-    let lab = place.lab();
-    let (exit, out, _) = place.call_with(&lab, &["compare", "running", "new", "--kernels", "@kernels.yaml"]);
+    let backend = place.backend();
+    let (exit, out, _) = place.call_with(&backend, &["compare", "running", "new", "--kernels", "@kernels.yaml"]);
     assert_eq!(exit, Exit::Failed);
     assert!(out.starts_with("A: running, LINUX\nB: new, LINUX\n"), "{out}");
     let files = FILES.join(" ").replace(".yaml", "");
     let options =
         "--modules modules/6.1 --load a,b --append quiet --memory 512 --cpus 1 --kvm off --no-evidence --no-pending";
     assert_eq!(
-        programs(&lab, &place),
+        programs(&backend, &place),
         [
             format!("run --no-evidence --no-pending --results RESULTS -- {files}"),
             format!("vm --kernel new {options} --results RESULTS -- {files}"),
@@ -260,7 +260,7 @@ fn kernels_of_a_list_are_compared_by_their_names() {
 fn options_of_machines_are_handed_on() {
     let place = Place::new();
     place.list("[running, { name: old, image: old }]");
-    let lab = place.lab();
+    let backend = place.backend();
     let matrix = [
         "matrix",
         "@kernels.yaml",
@@ -273,9 +273,9 @@ fn options_of_machines_are_handed_on() {
         "@scenarios/a_two.yaml",
     ];
     let ran = || {
-        let (exit, ..) = place.call_with(&lab, &matrix);
+        let (exit, ..) = place.call_with(&backend, &matrix);
         assert_eq!(exit, Exit::Passed);
-        programs(&lab, &place)
+        programs(&backend, &place)
     };
     assert_eq!(
         ran(),
@@ -352,26 +352,26 @@ fn one_dead_kernel_does_not_stop_a_matrix() {
 fn a_kernels_own_trouble_fails_the_matrix() {
     let place = Place::new();
     place.list("[{ name: old, image: old }]");
-    let lab = Fake { late_trouble_elsewhere: vec!["BUG: x".to_owned()], ..place.lab() };
+    let backend = Fake { late_trouble_elsewhere: vec!["BUG: x".to_owned()], ..place.backend() };
     for _ in 0..2 {
-        let (exit, out, _) = place.call_with(&lab, &["matrix", "@kernels.yaml"]);
+        let (exit, out, _) = place.call_with(&backend, &["matrix", "@kernels.yaml"]);
         assert_eq!(exit, Exit::Failed);
         assert!(out.contains("\n   the kernel said: BUG: x\n"), "{out}");
     }
     // Such a run is never re-used.
-    assert_eq!(programs(&lab, &place).len(), 2);
+    assert_eq!(programs(&backend, &place).len(), 2);
 }
 
 /// What the second of two runs of a matrix starts.
 fn again(place: &Place, between: impl FnOnce(&mut Fake)) -> Vec<String> {
     place.list("[{ name: old, image: old, modules: modules/6.1 }]");
-    let mut lab = place.lab();
-    place.call_with(&lab, &["matrix", "@kernels.yaml"]);
-    assert_eq!(programs(&lab, place).len(), 1);
-    between(&mut lab);
-    let (exit, ..) = place.call_with(&lab, &["matrix", "@kernels.yaml"]);
+    let mut backend = place.backend();
+    place.call_with(&backend, &["matrix", "@kernels.yaml"]);
+    assert_eq!(programs(&backend, place).len(), 1);
+    between(&mut backend);
+    let (exit, ..) = place.call_with(&backend, &["matrix", "@kernels.yaml"]);
     assert_eq!(exit, Exit::Passed);
-    programs(&lab, place)
+    programs(&backend, place)
 }
 
 #[test]
@@ -382,9 +382,9 @@ fn nothing_is_run_twice() {
     assert_eq!(exit, Exit::Passed);
     assert!(out.contains("all 5 re-used"), "{out}");
     assert!(err.ends_with("old: 0 run, 5 re-used\n"), "{err}");
-    let lab = place.lab();
-    place.call_with(&lab, &["matrix", "@kernels.yaml", "--fresh"]);
-    assert_eq!(programs(&lab, &place).len(), 1);
+    let backend = place.backend();
+    place.call_with(&backend, &["matrix", "@kernels.yaml", "--fresh"]);
+    assert_eq!(programs(&backend, &place).len(), 1);
 }
 
 #[test]
@@ -392,14 +392,14 @@ fn what_changed_is_run_again() {
     let all = FILES.join(" ").replace(".yaml", "");
     let runs_all = |between: &dyn Fn(&Place, &mut Fake)| {
         let place = Place::new();
-        let again = again(&place, |lab| between(&place, lab));
+        let again = again(&place, |backend| between(&place, backend));
         assert_eq!(again.len(), 1);
         assert!(again[0].ends_with(&format!("-- {all}")), "{again:?}");
     };
     runs_all(&|place, _| fs::write(place.path("old"), "rebuilt").unwrap());
     runs_all(&|place, _| fs::write(place.path("modules/6.1/kernel/veth.ko"), "longer").unwrap());
     runs_all(&|place, _| fs::write(place.path("modules/6.1/kernel/new.ko"), "").unwrap());
-    runs_all(&|_, lab| lab.digest = "other".to_owned());
+    runs_all(&|_, backend| backend.digest = "other".to_owned());
     // Damage is told, and costs no more than another run.
     runs_all(&|place, _| {
         let results = fs::read_dir(place.path("cache")).unwrap().next().unwrap().unwrap().path();
@@ -407,7 +407,7 @@ fn what_changed_is_run_again() {
     });
     // Only what has changed.
     let place = Place::new();
-    let changed = again(&place, |lab| lab.changed = "c_regress".to_owned());
+    let changed = again(&place, |backend| backend.changed = "c_regress".to_owned());
     assert!(changed[0].ends_with("-- c_regress") && changed.len() == 1, "{changed:?}");
 }
 
@@ -416,14 +416,14 @@ fn errors_are_run_again_and_so_is_what_this_machine_lacked() {
     let place = Place::new();
     fs::write(place.path("scenarios/e_trouble.yaml"), "").unwrap();
     place.list("[running, { name: old, image: old }]");
-    let lab = place.lab();
+    let backend = place.backend();
     for (first, second) in [
         ("a_two b_differ c_regress d_skip e_trouble", "a_two b_differ c_regress d_skip e_trouble"),
         ("d_skip e_trouble", "e_trouble"),
     ] {
-        let (exit, ..) = place.call_with(&lab, &["matrix", "@kernels.yaml"]);
+        let (exit, ..) = place.call_with(&backend, &["matrix", "@kernels.yaml"]);
         assert_eq!(exit, Exit::Environment);
-        let programs = programs(&lab, &place);
+        let programs = programs(&backend, &place);
         assert!(programs[0].ends_with(&format!("-- {first}")), "{programs:?}");
         assert!(programs[1].ends_with(&format!("-- {second}")), "{programs:?}");
     }

@@ -164,8 +164,8 @@ fn a_flaky_scenario_shows_where_it_departs() {
 
 #[test]
 fn until_fail_ends_with_the_first_failure() {
-    let lab = Fake::default();
-    let (exit, out, _) = mptcplab_with(&lab, &["--until-fail", "-j", "1", "FOLDER"], &["a_flaky.yaml"]);
+    let backend = Fake::default();
+    let (exit, out, _) = mptcplab_with(&backend, &["--until-fail", "-j", "1", "FOLDER"], &["a_flaky.yaml"]);
     assert_eq!(exit, Exit::Failed);
     assert!(out.contains("FAIL a_flaky (2 of 3 runs passed"), "{out}");
     assert!(out.contains("3 runs in N ms: 2 passed, 1 failed\n"), "{out}");
@@ -209,8 +209,8 @@ fn an_interruption_is_never_a_pass() {
 
 #[test]
 fn what_the_kernel_says_afterwards_is_a_failure() {
-    let lab = Fake { late_trouble: vec!["[    1.000000] BUG: x".to_owned()], ..Fake::default() };
-    let (exit, _, err) = mptcplab_with(&lab, &["FOLDER"], &["a.yaml"]);
+    let backend = Fake { late_trouble: vec!["[    1.000000] BUG: x".to_owned()], ..Fake::default() };
+    let (exit, _, err) = mptcplab_with(&backend, &["FOLDER"], &["a.yaml"]);
     assert_eq!(exit, Exit::Failed);
     assert!(err.contains("the kernel reported a problem while no scenario ran: [    1.000000] BUG: x"), "{err}");
 }

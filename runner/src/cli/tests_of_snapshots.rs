@@ -6,20 +6,20 @@ use std::path::Path;
 use super::Exit;
 use super::fake::{Fake, mptcplab, mptcplab_with};
 
-/// A lab whose snapshots are in that folder.
-fn lab(folder: &Path) -> Fake {
+/// A backend whose snapshots are in that folder.
+fn backend(folder: &Path) -> Fake {
     Fake { snapshots: folder.to_owned(), ..Fake::default() }
 }
 
-fn run(lab: &Fake, arguments: &[&str], files: &[&str]) -> (Exit, String) {
-    let (exit, out, err) = mptcplab_with(lab, &[&["run", "-j1", "FOLDER"], arguments].concat(), files);
-    (exit, (out + &err).replace(&lab.snapshots.display().to_string(), "SNAPSHOTS"))
+fn run(backend: &Fake, arguments: &[&str], files: &[&str]) -> (Exit, String) {
+    let (exit, out, err) = mptcplab_with(backend, &[&["run", "-j1", "FOLDER"], arguments].concat(), files);
+    (exit, (out + &err).replace(&backend.snapshots.display().to_string(), "SNAPSHOTS"))
 }
 
 #[test]
 fn an_update_says_what_it_wrote() {
     let folder = tempfile::tempdir().unwrap();
-    let (exit, said) = run(&lab(folder.path()), &["--update"], &["a_two.yaml", "b_fail.yaml"]);
+    let (exit, said) = run(&backend(folder.path()), &["--update"], &["a_two.yaml", "b_fail.yaml"]);
     assert_eq!(exit, Exit::Failed);
     insta::assert_snapshot!(said, @r"
     PASS a_two@ipv4 (N ms)  the title of a_two
@@ -34,13 +34,13 @@ fn an_update_says_what_it_wrote() {
     3 runs in N ms: 2 passed, 1 failed
     ");
     assert!(!folder.path().join("snapshots/b_fail.snap").exists());
-    let (_, said) = run(&lab(folder.path()), &["--update", "-q"], &["a_two.yaml"]);
+    let (_, said) = run(&backend(folder.path()), &["--update", "-q"], &["a_two.yaml"]);
     assert_eq!(said, "2 unchanged snapshots\n");
     // Another kernel has other limits.
-    let other = Fake { image: "new".to_owned(), ..lab(folder.path()) };
+    let other = Fake { image: "new".to_owned(), ..backend(folder.path()) };
     let (_, said) = run(&other, &["--update", "-q", "--repeat", "3"], &["differ.yaml"]);
     assert_eq!(said, "new snapshot SNAPSHOTS/snapshots/differ.snap: 2 lines, the same in 3 runs\n");
-    let (_, said) = run(&lab(folder.path()), &["--update", "-q", "--repeat", "2"], &["differ.yaml"]);
+    let (_, said) = run(&backend(folder.path()), &["--update", "-q", "--repeat", "2"], &["differ.yaml"]);
     assert_eq!(said, "updated snapshot SNAPSHOTS/snapshots/differ.snap: 1 line added, 1 removed, the same in 2 runs\n");
 }
 
@@ -48,14 +48,14 @@ fn an_update_says_what_it_wrote() {
 fn runs_that_differ_update_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let repeated = ["--update", "--repeat", "4"];
-    let (exit, said) = run(&lab(folder.path()), &repeated, &["a_unlike.yaml"]);
+    let (exit, said) = run(&backend(folder.path()), &repeated, &["a_unlike.yaml"]);
     assert_eq!(exit, Exit::Failed, "{said}");
     assert!(said.contains("FAIL a_unlike (3 of 4 runs passed"), "{said}");
     assert!(said.contains("snapshot changed: this run differs from the first one"), "{said}");
     assert!(said.contains("1 snapshot not updated: not all 4 runs were alike"), "{said}");
     assert!(!folder.path().join("snapshots").exists());
     // One that failed leaves the others without a snapshot, too.
-    let (exit, said) = run(&lab(folder.path()), &repeated, &["a_flaky.yaml"]);
+    let (exit, said) = run(&backend(folder.path()), &repeated, &["a_flaky.yaml"]);
     assert_eq!(exit, Exit::Failed, "{said}");
     assert!(!folder.path().join("snapshots").exists());
 }
@@ -64,7 +64,7 @@ fn runs_that_differ_update_nothing() {
 fn a_folder_that_can_t_be_written_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("snapshots"), "a file").unwrap();
-    let (exit, said) = run(&lab(folder.path()), &["--update"], &["a.yaml"]);
+    let (exit, said) = run(&backend(folder.path()), &["--update"], &["a.yaml"]);
     assert_eq!(exit, Exit::Environment, "{said}");
     assert!(said.contains("ERROR a ") && !said.contains("accept it with"), "{said}");
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use super::Exit;
 use super::fake::{Fake, mptcplab_with};
 
-/// A lab where the first runs of so many scenarios are on at the same time.
+/// A backend where the first runs of so many scenarios are on at the same time.
 fn together(scenarios: usize) -> Fake {
     Fake { together: Some(Barrier::new(scenarios)), ..Fake::default() }
 }
@@ -23,9 +23,9 @@ fn blotted(text: &str) -> String {
 
 #[test]
 fn the_scenario_that_shows_a_warning_alone_fails_and_the_others_have_their_own_verdict() {
-    let lab = together(3);
+    let backend = together(3);
     let files = ["a_beside.yaml", "b_warns.yaml", "c_beside_fail.yaml", "d.yaml"];
-    let (exit, out, err) = mptcplab_with(&lab, &["-j", "4", "FOLDER"], &files);
+    let (exit, out, err) = mptcplab_with(&backend, &["-j", "4", "FOLDER"], &files);
     assert_eq!((exit, err.as_str()), (Exit::Failed, ""));
     insta::assert_snapshot!(blotted(&out), @r"
     PASS a_beside (N ms)  the title of a_beside
@@ -45,7 +45,7 @@ fn the_scenario_that_shows_a_warning_alone_fails_and_the_others_have_their_own_v
 
     4 runs in N ms: 2 passed, 2 failed
     ");
-    assert_eq!(lab.runs.load(Ordering::Relaxed), 7);
+    assert_eq!(backend.runs.load(Ordering::Relaxed), 7);
 }
 
 #[test]
@@ -101,17 +101,17 @@ fn evidence_of_a_warning_that_belongs_to_no_scenario_is_kept() {
 
 #[test]
 fn what_was_on_alone_is_not_run_again() {
-    let lab = together(1);
-    let (exit, out, _) = mptcplab_with(&lab, &["-j", "1", "FOLDER"], &["a.yaml", "b_warns.yaml"]);
-    assert_eq!((exit, lab.runs.load(Ordering::Relaxed)), (Exit::Failed, 2));
+    let backend = together(1);
+    let (exit, out, _) = mptcplab_with(&backend, &["-j", "1", "FOLDER"], &["a.yaml", "b_warns.yaml"]);
+    assert_eq!((exit, backend.runs.load(Ordering::Relaxed)), (Exit::Failed, 2));
     assert!(out.contains("kernel: the kernel log has a warning: WARNING"), "{out}");
 }
 
 #[test]
 fn a_warning_ends_a_run_until_it_fails() {
-    let lab = together(2);
+    let backend = together(2);
     let arguments = ["--until-fail", "-j", "2", "FOLDER"];
-    let (exit, _, err) = mptcplab_with(&lab, &arguments, &["a_beside.yaml", "b_once.yaml"]);
+    let (exit, _, err) = mptcplab_with(&backend, &arguments, &["a_beside.yaml", "b_once.yaml"]);
     assert_eq!(exit, Exit::Failed);
     assert!(err.contains("not reproduced by any of them alone"), "{err}");
 }

@@ -1,4 +1,4 @@
-//! `mptcplab vm`: scenarios on another kernel. [`Remote`] is the [`Lab`] of a virtual machine: the guest does what
+//! `mptcplab vm`: scenarios on another kernel. [`Remote`] is the [`Backend`] of a virtual machine: the guest does what
 //! touches a kernel, everything else is done here.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,14 +23,14 @@ use crate::vm::talk::{Answer, Question};
 use crate::vm::{Guest, Kvm, Request, initramfs};
 
 use super::args::{KvmArg, VmArgs};
-use super::lab::{Availability, Kernel, Lab, Trouble};
+use super::backend::{Availability, Backend, Kernel, Trouble};
 use super::{Exit, run};
 
 /// Scenarios per processor of the guest. A scenario mostly waits, but under emulation its processor is slow.
 const JOBS_FOR_A_PROCESSOR: usize = 4;
 
 /// The default timeout scale. An emulated processor is ten times slower, and the machine itself is a load.
-const PATIENCE: NonZeroU32 = NonZeroU32::new(4).unwrap();
+const DEFAULT_TIMEOUT_SCALE: NonZeroU32 = NonZeroU32::new(4).unwrap();
 
 pub(super) fn execute(args: VmArgs, printer: &mut Printer) -> Exit {
     let remote = Remote {
@@ -130,7 +130,7 @@ fn confused() -> Trouble {
     Trouble::new("the guest gave an unexpected answer: its mptcplab (`--runner`) is another version")
 }
 
-impl Lab for Remote {
+impl Backend for Remote {
     fn load(&self, file: &Path, colour: bool) -> Result<Vec<Scenario>, String> {
         self.local.load(file, colour)
     }
@@ -148,7 +148,7 @@ impl Lab for Remote {
         // A second call finds the guest of the first one, which serves as well.
         let _ = self.guest.set(guest);
         let Answer::Entered { log, kernel, processors } =
-            self.ask(&Question::Enter { patience: self.args.run.timeout_scale.unwrap_or(PATIENCE) })?
+            self.ask(&Question::Enter { timeout_scale: self.args.run.timeout_scale.unwrap_or(DEFAULT_TIMEOUT_SCALE) })?
         else {
             return Err(confused());
         };
@@ -172,7 +172,7 @@ impl Lab for Remote {
     }
 
     /// The guest got it from [`Question::Enter`].
-    fn be_patient(&self, _factor: Option<NonZeroU32>) {}
+    fn set_timeout_scale(&self, _scale: Option<NonZeroU32>) {}
 
     fn jobs(&self) -> Option<usize> {
         self.processors.get().map(|processors| processors.get() as usize * JOBS_FOR_A_PROCESSOR)

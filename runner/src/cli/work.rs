@@ -11,7 +11,7 @@ use crate::scenario::model::{Feature, Scenario};
 use crate::session::lacking;
 
 use super::args::{Requirement, RunArgs};
-use super::lab::{Availability, Lab, Trouble};
+use super::backend::{Availability, Backend, Trouble};
 
 /// The result of a run.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(super) fn carry_out(
     at_work: AtWork,
     features: &BTreeMap<Feature, Availability>,
     args: &RunArgs,
-    lab: &dyn Lab,
+    backend: &dyn Backend,
 ) -> Done {
     let begin = Instant::now();
     if let Some(verdict) = without(scenario, features, &args.require) {
@@ -37,21 +37,21 @@ pub(super) fn carry_out(
     }
     // A panic in one scenario must not affect the verdicts of the others.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let run = lab.run(scenario)?;
+        let run = backend.run(scenario)?;
         drop(at_work);
-        let (verdict, candidate) = judged(scenario, &run.recording, args, lab);
+        let (verdict, candidate) = judged(scenario, &run.recording, args, backend);
         Ok::<_, Trouble>((verdict, run, candidate))
     }));
     settled(outcome, begin)
 }
 
 /// Runs a scenario again, only for the kernel log: nothing is compared with its snapshot.
-pub(super) fn run_again(scenario: &Scenario, at_work: AtWork, lab: &dyn Lab) -> Done {
+pub(super) fn run_again(scenario: &Scenario, at_work: AtWork, backend: &dyn Backend) -> Done {
     let begin = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let run = lab.run(scenario)?;
+        let run = backend.run(scenario)?;
         drop(at_work);
-        let verdict = lab.verdict(scenario, &run.recording, Snapshots::Ignore);
+        let verdict = backend.verdict(scenario, &run.recording, Snapshots::Ignore);
         Ok::<_, Trouble>((verdict, run, None))
     }));
     settled(outcome, begin)
@@ -62,11 +62,11 @@ pub(super) fn judged(
     scenario: &Scenario,
     recording: &Recording,
     args: &RunArgs,
-    lab: &dyn Lab,
+    backend: &dyn Backend,
 ) -> (Verdict, Option<Candidate>) {
-    let verdict = lab.verdict(scenario, recording, args.snapshots());
+    let verdict = backend.verdict(scenario, recording, args.snapshots());
     let candidate = args.update && verdict == Verdict::Passed;
-    let candidate = candidate.then(|| lab.candidate(scenario, recording));
+    let candidate = candidate.then(|| backend.candidate(scenario, recording));
     (verdict, candidate)
 }
 

@@ -8,7 +8,7 @@
 //! A thread that only sleeps watches each processor ([`watch`]): if it wakes up late, other threads there were late,
 //! too, while the kernel's timers went on. It also notes how long the kernel's workers waited there.
 
-mod patience;
+mod timeout;
 mod waited;
 mod watch;
 mod workers;
@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
 
-pub use patience::in_parts;
+pub use timeout::in_parts;
 pub use waited::Waited;
 use watch::Log;
 pub use watch::{Late, NOTED, PERIOD};

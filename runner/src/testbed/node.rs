@@ -15,14 +15,14 @@ use super::{Namespace, NamespaceError, TestbedError, sysctl};
 
 /// Timeout for the kernel's work queues to carry out an acknowledged change. They usually take milliseconds, tens of
 /// milliseconds on a loaded machine; what takes longer than this never happens.
-const PATIENCE: Duration = Duration::from_secs(10);
+const WORK_QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The remaining time for the kernel's work queues. The time that the kernel takes to answer doesn't count: it delays
 /// the work queues as well, since both need RTNL, the machine-wide lock of the network configuration (`rtnl_lock`,
 /// net/core/rtnetlink.c). A single wait counts at most [`PART`], since during a longer one the thread was not
 /// scheduled.
 #[derive(Debug)]
-struct Patience {
+struct TimeLeft {
     left: Duration,
     /// The total time of the kernel's answers, and the longest one.
     held: (Duration, Duration),
@@ -32,7 +32,7 @@ struct Patience {
 /// Maximum wait before looking again.
 const PART: Duration = Duration::from_millis(500);
 
-impl Patience {
+impl TimeLeft {
     fn new(left: Duration) -> Self {
         Self { left, held: (Duration::ZERO, Duration::ZERO), asked: Duration::ZERO }
     }
@@ -267,22 +267,22 @@ impl Node {
 
     /// Waits until there are no complaints left.
     pub(super) fn settle(&self, complaints: impl Fn(&Actual) -> Vec<String>) -> Result<(), TestbedError> {
-        let mut patience = Patience::new(PATIENCE);
+        let mut time_left = TimeLeft::new(WORK_QUEUE_TIMEOUT);
         loop {
             let begin = Instant::now();
             let differences = complaints(&self.actual()?);
-            patience.asked(begin.elapsed());
+            time_left.asked(begin.elapsed());
             if differences.is_empty() {
                 return Ok(());
             }
-            let part = patience.next_part();
+            let part = time_left.next_part();
             if part.is_zero() {
                 let namespace = self.name.clone();
-                return Err(TestbedError::Differs { namespace, differences, held: patience.held() });
+                return Err(TestbedError::Differs { namespace, differences, held: time_left.held() });
             }
             let changed = self.monitor.changed(Instant::now() + part);
             changed.map_err(|error| Cause::Io(error).of(format!("watch the links of {}", self.name)))?;
-            patience.waited(begin.elapsed());
+            time_left.waited(begin.elapsed());
         }
     }
 
@@ -305,16 +305,16 @@ mod tests {
 
     #[test]
     fn a_stall_and_a_slow_answer_are_not_charged_and_it_ends_all_the_same() {
-        let mut patience = Patience::new(Duration::from_secs(1));
-        patience.asked(Duration::from_secs(60));
-        patience.waited(Duration::from_secs(61));
-        assert_eq!(patience.next_part(), PART);
-        assert!(patience.held().unwrap().contains("60.00 s"), "{:?}", patience.held());
-        patience.asked(Duration::from_millis(1));
-        patience.waited(Duration::from_secs(3600));
-        assert_eq!(patience.next_part(), Duration::ZERO);
-        let mut patience = Patience::new(Duration::from_millis(1));
-        (0..10).for_each(|_| patience.waited(Duration::ZERO));
-        assert_eq!((patience.next_part(), patience.held()), (Duration::ZERO, None));
+        let mut time_left = TimeLeft::new(Duration::from_secs(1));
+        time_left.asked(Duration::from_secs(60));
+        time_left.waited(Duration::from_secs(61));
+        assert_eq!(time_left.next_part(), PART);
+        assert!(time_left.held().unwrap().contains("60.00 s"), "{:?}", time_left.held());
+        time_left.asked(Duration::from_millis(1));
+        time_left.waited(Duration::from_secs(3600));
+        assert_eq!(time_left.next_part(), Duration::ZERO);
+        let mut time_left = TimeLeft::new(Duration::from_millis(1));
+        (0..10).for_each(|_| time_left.waited(Duration::ZERO));
+        assert_eq!((time_left.next_part(), time_left.held()), (Duration::ZERO, None));
     }
 }

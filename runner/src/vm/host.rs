@@ -1,7 +1,7 @@
 //! The host's part: [`Guest`] boots a kernel, asks it questions, and knows when it is lost.
 //!
 //! A dedicated thread owns the machine, since a machine ends with the thread that started it. This thread receives
-//! everything as a [`Letter`]: questions from other threads, bytes from the machine.
+//! everything as an [`Input`]: questions from other threads, bytes from the machine.
 
 use std::fs::File;
 use std::io;
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use super::image::{Image, Kind};
 use super::loss::{Cause, Loss};
 use super::machine::{Accelerator, Build};
-use super::running::{Happened, Limits, Message, Running};
+use super::running::{Limits, Meaning, Message, Running};
 use super::talk::{Answer, Question};
 use crate::files;
 
@@ -57,12 +57,12 @@ pub struct Request {
 /// A kernel in a machine. The first question starts the machine, and restarts it after a loss.
 #[derive(Debug)]
 pub struct Guest {
-    letters: Sender<Letter>,
+    inputs: Sender<Input>,
     notes: Arc<Mutex<Vec<String>>>,
 }
 
 /// What the machine's thread receives.
-pub(super) enum Letter {
+pub(super) enum Input {
     /// A question, whose sender waits for the answer.
     Ask(Vec<u8>, Reply),
     /// A message from the machine of this number.
@@ -81,11 +81,11 @@ impl Guest {
     ///
     /// The thread can't be started.
     pub fn new(request: Request) -> io::Result<Self> {
-        let (letters, receiver) = mpsc::channel();
+        let (inputs, receiver) = mpsc::channel();
         let notes = Arc::new(Mutex::new(Vec::new()));
         let host = Host {
             request,
-            letters: letters.clone(),
+            inputs: inputs.clone(),
             notes: Arc::clone(&notes),
             running: None,
             number: 0,
@@ -95,7 +95,7 @@ impl Guest {
             lost_for_good: None,
         };
         thread::Builder::new().name("machine".to_owned()).spawn(move || host.work(&receiver))?;
-        Ok(Self { letters, notes })
+        Ok(Self { inputs, notes })
     }
 
     /// Asks a question, and waits for the answer.
@@ -108,7 +108,7 @@ impl Guest {
         let defect = |reason: String| Arc::new(Loss::of(Cause::Garbled(reason)));
         let question = serde_json::to_vec(question).map_err(|error| defect(error.to_string()))?;
         let gone = "the machine's thread has ended";
-        self.letters.send(Letter::Ask(question, reply)).map_err(|_| defect(gone.to_owned()))?;
+        self.inputs.send(Input::Ask(question, reply)).map_err(|_| defect(gone.to_owned()))?;
         let bytes = answer.recv().map_err(|_| defect(gone.to_owned()))??;
         serde_json::from_slice(&bytes).map_err(|error| defect(error.to_string()))
     }
@@ -122,17 +122,17 @@ impl Guest {
 impl Drop for Guest {
     fn drop(&mut self) {
         // If the thread has ended, so has the machine.
-        let _ = self.letters.send(Letter::Close);
+        let _ = self.inputs.send(Input::Close);
     }
 }
 
 /// The state of the machine's thread.
 struct Host {
     request: Request,
-    letters: Sender<Letter>,
+    inputs: Sender<Input>,
     notes: Arc<Mutex<Vec<String>>>,
     running: Option<Running>,
-    /// The machine's number: letters of earlier ones may still arrive.
+    /// The machine's number: inputs from earlier ones may still arrive.
     number: usize,
     /// When the first question came.
     begin: Option<Instant>,
@@ -143,18 +143,18 @@ struct Host {
 }
 
 impl Host {
-    fn work(mut self, letters: &Receiver<Letter>) {
+    fn work(mut self, inputs: &Receiver<Input>) {
         loop {
-            let letter = match self.running.as_ref().and_then(|running| running.deadline(self.limits())) {
-                None => letters.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some((at, _)) => letters.recv_timeout(at.saturating_duration_since(Instant::now())),
+            let input = match self.running.as_ref().and_then(|running| running.deadline(self.limits())) {
+                None => inputs.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some((at, _)) => inputs.recv_timeout(at.saturating_duration_since(Instant::now())),
             };
-            match letter {
-                Ok(Letter::Ask(question, reply)) => self.ask(question, reply),
-                Ok(Letter::From(number, message)) if number == self.number => self.take(message),
+            match input {
+                Ok(Input::Ask(question, reply)) => self.ask(question, reply),
+                Ok(Input::From(number, message)) if number == self.number => self.take(message),
                 // From an earlier machine.
-                Ok(Letter::From(..)) => {}
-                Ok(Letter::Close) | Err(RecvTimeoutError::Disconnected) => return,
+                Ok(Input::From(..)) => {}
+                Ok(Input::Close) | Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
                     let passed = self.running.as_ref().and_then(|running| running.deadline(self.limits()));
                     if let Some((at, cause)) = passed
@@ -218,8 +218,8 @@ impl Host {
             self.without_kvm(&reason);
         }
         self.number += 1;
-        let (number, letters) = (self.number, self.letters.clone());
-        let tell = move |message| letters.send(Letter::From(number, message)).is_ok();
+        let (number, inputs) = (self.number, self.inputs.clone());
+        let tell = move |message| inputs.send(Input::From(number, message)).is_ok();
         let Request { image, initramfs, build, .. } = &self.request;
         let started = Running::start(image, initramfs, build, self.accelerator(), &tell);
         self.running = Some(started.map_err(|reason| Box::new(Loss::of(Cause::NotStarted(reason))))?);
@@ -234,22 +234,22 @@ impl Host {
     fn take(&mut self, message: Message) {
         let Some(running) = &mut self.running else { return };
         let mut next = Some(running.take(message));
-        while let Some(happened) = next {
-            self.heed(happened);
+        while let Some(meaning) = next {
+            self.act_on(meaning);
             next = self.running.as_mut().and_then(Running::next);
         }
     }
 
-    fn heed(&mut self, happened: Happened) {
-        match happened {
-            Happened::Nothing => {}
-            Happened::Lost(cause) => self.lose(cause),
-            Happened::Booted => {
+    fn act_on(&mut self, meaning: Meaning) {
+        match meaning {
+            Meaning::Nothing => {}
+            Meaning::Lost(cause) => self.lose(cause),
+            Meaning::Booted => {
                 let introduction = self.running.as_ref().map(Running::introduction);
                 introduction.into_iter().filter(|_| self.losses == 0).for_each(|note| self.note(note));
             }
-            Happened::Trouble(trouble) => self.note(format!("in the guest: {trouble}")),
-            Happened::Logged(text) => self.write_log(&text),
+            Meaning::Trouble(trouble) => self.note(format!("in the guest: {trouble}")),
+            Meaning::Logged(text) => self.write_log(&text),
         }
     }
 

@@ -84,7 +84,7 @@ impl Accelerator {
 
 /// A channel to init and back.
 #[derive(Debug)]
-pub struct Way {
+pub struct Channel {
     /// Our end.
     pub stream: UnixStream,
     /// Maximum number of bytes in flight to the guest.
@@ -104,7 +104,7 @@ pub struct Machine {
     /// Output of the kernel and the firmware.
     pub console: UnixStream,
     /// The channels for frames.
-    pub ways: Vec<Way>,
+    pub channels: Vec<Channel>,
 }
 
 impl Kind {
@@ -214,7 +214,7 @@ fn qemu(image: &Image, initramfs: &File, build: &Build, accelerator: Accelerator
         command,
         &descriptors,
         console,
-        vec![Way { stream: port, window: PORT_WINDOW }, Way { stream: line, window: LINE_WINDOW }],
+        vec![Channel { stream: port, window: PORT_WINDOW }, Channel { stream: line, window: LINE_WINDOW }],
     )
 }
 
@@ -235,7 +235,7 @@ fn user_mode(image: &Image, initramfs: &File, build: &Build) -> io::Result<Machi
         command,
         &[initramfs.as_fd(), far_console.as_fd(), far_line.as_fd()],
         console,
-        vec![Way { stream: line, window: LINE_WINDOW }],
+        vec![Channel { stream: line, window: LINE_WINDOW }],
     )
 }
 
@@ -244,11 +244,11 @@ fn start(
     mut command: Command,
     descriptors: &[BorrowedFd<'_>],
     console: UnixStream,
-    ways: Vec<Way>,
+    channels: Vec<Channel>,
 ) -> io::Result<Machine> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
     let child = spawn_bound(&mut command, descriptors)?;
-    Ok(Machine { child, console, ways })
+    Ok(Machine { child, console, channels })
 }
 
 /// An anonymous file in memory.

@@ -47,7 +47,7 @@ pub(super) struct Limits {
 }
 
 /// The meaning of a message.
-pub(super) enum Happened {
+pub(super) enum Meaning {
     /// Nothing to act on.
     Nothing,
     /// Init has started.
@@ -73,7 +73,7 @@ pub(super) struct Running {
     next: u32,
     /// Bytes to send to init, and the number of sent bytes that it hasn't read yet.
     outbox: VecDeque<u8>,
-    on_the_way: usize,
+    in_flight: usize,
     console: Vec<u8>,
     complaints: String,
     open: usize,
@@ -99,7 +99,7 @@ impl Running {
         };
         let mut machine = Machine::start(image, initramfs, build, accelerator)?;
         let open = listen(&mut machine, tell).map_err(|error| format!("can't listen to the machine: {error}"))?;
-        let decoders = machine.ways.iter().map(|_| Decoder::default()).collect();
+        let decoders = machine.channels.iter().map(|_| Decoder::default()).collect();
         let now = Instant::now();
         Ok(Self {
             machine,
@@ -110,7 +110,7 @@ impl Running {
             asked: BTreeMap::new(),
             next: 0,
             outbox: VecDeque::new(),
-            on_the_way: 0,
+            in_flight: 0,
             console: Vec::new(),
             complaints: String::new(),
             open,
@@ -142,13 +142,13 @@ impl Running {
 
     /// Sends as much as there is room for.
     fn send(&mut self) {
-        let Some(way) = self.channel.and_then(|number| self.machine.ways.get_mut(number)) else { return };
-        let room = way.window.saturating_sub(self.on_the_way).min(self.outbox.len());
+        let Some(channel) = self.channel.and_then(|number| self.machine.channels.get_mut(number)) else { return };
+        let room = channel.window.saturating_sub(self.in_flight).min(self.outbox.len());
         if room > 0 {
             let bytes: Vec<u8> = self.outbox.drain(..room).collect();
-            self.on_the_way += room;
+            self.in_flight += room;
             // If the machine accepts nothing any more, it is lost, and its streams will end.
-            let _ = way.stream.write_all(&bytes);
+            let _ = channel.stream.write_all(&bytes);
         }
     }
 
@@ -168,7 +168,7 @@ impl Running {
         .min_by_key(|(deadline, _)| *deadline)
     }
 
-    pub(super) fn take(&mut self, message: Message) -> Happened {
+    pub(super) fn take(&mut self, message: Message) -> Meaning {
         match message {
             Message::Console(bytes) => self.take_console(&bytes),
             Message::Channel(number, bytes) => self.take_frames(number, &bytes),
@@ -178,11 +178,11 @@ impl Running {
                 if self.open == 0 {
                     let status = self.machine.ended_soon();
                     let panicked = self.panicked.is_some();
-                    return Happened::Lost(if panicked { Cause::Panicked } else { Cause::Gone(status) });
+                    return Meaning::Lost(if panicked { Cause::Panicked } else { Cause::Gone(status) });
                 }
             }
         }
-        Happened::Nothing
+        Meaning::Nothing
     }
 
     fn take_console(&mut self, bytes: &[u8]) {
@@ -208,33 +208,33 @@ impl Running {
     }
 
     /// The meaning of the next complete frame; `None` if there is none.
-    pub(super) fn next(&mut self) -> Option<Happened> {
+    pub(super) fn next(&mut self) -> Option<Meaning> {
         let decoder = self.channel.and_then(|number| self.decoders.get_mut(number))?;
         let frame = match decoder.take() {
             Ok(frame) => frame?,
-            Err(garbled) => return Some(Happened::Lost(Cause::Garbled(garbled.to_string()))),
+            Err(garbled) => return Some(Meaning::Lost(Cause::Garbled(garbled.to_string()))),
         };
         Some(match frame {
             Frame::Hello(release) => {
                 self.release = Some(release);
                 self.send();
-                Happened::Booted
+                Meaning::Booted
             }
             Frame::Answer(number, answer) => {
                 if let Some((_, reply)) = self.asked.remove(&number) {
                     // The sender may be gone.
                     let _ = reply.send(Ok(answer));
                 }
-                Happened::Nothing
+                Meaning::Nothing
             }
             Frame::Got(count) => {
-                self.on_the_way = self.on_the_way.saturating_sub(count as usize);
+                self.in_flight = self.in_flight.saturating_sub(count as usize);
                 self.send();
-                Happened::Nothing
+                Meaning::Nothing
             }
-            Frame::Log(text) => Happened::Logged(text),
-            Frame::Trouble(trouble) => Happened::Trouble(trouble),
-            Frame::Beat | Frame::Ask(..) => Happened::Nothing,
+            Frame::Log(text) => Meaning::Logged(text),
+            Frame::Trouble(trouble) => Meaning::Trouble(trouble),
+            Frame::Beat | Frame::Ask(..) => Meaning::Nothing,
         })
     }
 
@@ -260,8 +260,8 @@ fn listen(machine: &mut Machine, tell: &(impl Fn(Message) -> bool + Clone + Send
     let console = machine.console.try_clone()?;
     forward(console, Message::Console, tell.clone())?;
     let mut open = 1;
-    for (number, way) in machine.ways.iter().enumerate() {
-        forward(way.stream.try_clone()?, move |bytes| Message::Channel(number, bytes), tell.clone())?;
+    for (number, channel) in machine.channels.iter().enumerate() {
+        forward(channel.stream.try_clone()?, move |bytes| Message::Channel(number, bytes), tell.clone())?;
         open += 1;
     }
     if let Some(complaints) = machine.complaints() {

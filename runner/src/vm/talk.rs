@@ -17,7 +17,8 @@ pub enum Question {
     /// Get ready: create the home namespace.
     Enter {
         /// The timeout scale.
-        patience: NonZeroU32,
+        #[serde(rename = "patience")]
+        timeout_scale: NonZeroU32,
     },
     /// Probe these features, by their words.
     Probe(Vec<String>),

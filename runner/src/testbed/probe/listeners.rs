@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket};
 
-use super::mptcp::{PATIENCE, connect, endpoint, path_manager};
+use super::mptcp::{HANDSHAKE_TIMEOUT, connect, endpoint, path_manager};
 use super::{SCRATCH, text};
 use crate::mptcp::{Endpoint, EndpointFlags};
 use crate::netlink::pm::PmClient;
@@ -72,7 +72,7 @@ impl Listeners {
             }
             looks += 1;
             // Also a minimum number of looks: the time alone says nothing if the machine stood still.
-            if begin.elapsed() > PATIENCE && looks > 100 {
+            if begin.elapsed() > HANDSHAKE_TIMEOUT && looks > 100 {
                 text(first)?;
                 return Err("an ADD_ADDR on lo was neither echoed nor dropped".to_owned());
             }

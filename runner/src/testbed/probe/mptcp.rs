@@ -20,7 +20,7 @@ use super::text;
 
 /// Timeout for a handshake on `lo`. It takes no time, except on an emulated kernel on a busy machine; only a kernel
 /// that doesn't even try takes this long.
-pub(super) const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// A token without a connection: there is none.
 const NO_TOKEN: u32 = 0x0bad_cafe;
 
@@ -123,7 +123,7 @@ pub(super) async fn mixed_families(node: &Node) -> Result<(), String> {
             }
         }
     };
-    match in_parts(PATIENCE, joined).await {
+    match in_parts(HANDSHAKE_TIMEOUT, joined).await {
         Some(Ok(true)) => Ok(()),
         Some(Ok(false)) | None => Err("this kernel doesn't mix IPv4 and IPv6 subflows".to_owned()),
         Some(Err(error)) => Err(error),
@@ -140,8 +140,8 @@ pub(super) fn connect(node: &Node, domain: Domain) -> Result<[Socket; 3], String
     let mut client = socket(node, domain)?;
     let mut connect = || {
         let port = listener.local_addr()?.as_socket().map_or(0, |address| address.port());
-        client.connect_timeout(&SocketAddr::from((server, port)).into(), PATIENCE)?;
-        listener.set_read_timeout(Some(PATIENCE))?; // of accept(2), too
+        client.connect_timeout(&SocketAddr::from((server, port)).into(), HANDSHAKE_TIMEOUT)?;
+        listener.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?; // of accept(2), too
         let (mut server, _) = listener.accept()?;
         exchange(&mut client, &mut server)?;
         exchange(&mut server, &mut client)?;
@@ -153,7 +153,7 @@ pub(super) fn connect(node: &Node, domain: Domain) -> Result<[Socket; 3], String
 
 /// Sends a byte.
 fn exchange(from: &mut Socket, to: &mut Socket) -> std::io::Result<()> {
-    to.set_read_timeout(Some(PATIENCE))?;
+    to.set_read_timeout(Some(HANDSHAKE_TIMEOUT))?;
     from.write_all(b"!")?;
     to.read_exact(&mut [0])
 }

@@ -13,7 +13,7 @@ use crate::observe::sockets::mptcp_info;
 use crate::processors::in_parts;
 use crate::testbed::Node;
 
-use super::mptcp::{PATIENCE, connect, endpoint, events, path_manager};
+use super::mptcp::{HANDSHAKE_TIMEOUT, connect, endpoint, events, path_manager};
 use super::text;
 
 /// The source addresses of additional subflows. The initial subflow uses 127.0.0.1.
@@ -116,5 +116,5 @@ async fn wait_for(events: &mut EventSocket, wanted: impl Fn(&PmEvent) -> bool) -
             }
         }
     };
-    in_parts(PATIENCE, came).await.unwrap_or_else(|| Err("no subflow came up on lo".to_owned()))
+    in_parts(HANDSHAKE_TIMEOUT, came).await.unwrap_or_else(|| Err("no subflow came up on lo".to_owned()))
 }

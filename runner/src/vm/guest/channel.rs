@@ -14,7 +14,7 @@ use crate::vm::frame::{Decoder, Frame};
 use crate::vm::places::PORT;
 
 /// Ports appear a moment after their driver (`control_work_handler`, drivers/char/virtio_console.c).
-const PATIENCE: Duration = Duration::from_secs(2);
+const PORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Frames from the host.
 pub(super) struct Incoming {
@@ -76,7 +76,7 @@ impl Outgoing {
 /// The port, if the machine has virtio at all.
 fn wait_for_port() -> Option<PathBuf> {
     let has_virtio = || fs::read_dir("/sys/bus/virtio/devices").is_ok_and(|mut devices| devices.next().is_some());
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PORT_TIMEOUT;
     loop {
         if let Some(port) = find_port() {
             return Some(port);

@@ -47,8 +47,8 @@ impl Worker {
     fn carry_out(&self, question: Question) -> Result<Answer, String> {
         let session = self.session()?;
         Ok(match question {
-            Question::Enter { patience } => {
-                session.set_patience(patience);
+            Question::Enter { timeout_scale } => {
+                session.set_timeout_scale(timeout_scale);
                 let log = match session.kernel_log() {
                     Availability::Yes => None,
                     Availability::No(reason) => Some(reason),

@@ -36,7 +36,7 @@ impl Trouble {
 }
 
 /// What the commands need of the rest of mptcplab. [`Kernel`] is the real implementation.
-pub trait Lab: Sync {
+pub trait Backend: Sync {
     /// All variants of the scenario in a file; or all its errors, rendered.
     fn load(&self, file: &Path, colour: bool) -> Result<Vec<Scenario>, String>;
     /// The scenario of a recording; or its errors, rendered.
@@ -49,7 +49,7 @@ pub trait Lab: Sync {
     /// Probes these features. Trouble if they can't be probed, which says nothing about the kernel.
     fn probe(&self, features: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, Trouble>;
     /// Sets the timeout scale, if one was given. Called after `enter`.
-    fn be_patient(&self, factor: Option<NonZeroU32>);
+    fn set_timeout_scale(&self, scale: Option<NonZeroU32>);
     /// The default number of jobs, unless this machine determines it. Called after `enter`.
     fn jobs(&self) -> Option<usize> {
         None
@@ -92,7 +92,7 @@ impl Kernel {
     }
 }
 
-impl Lab for Kernel {
+impl Backend for Kernel {
     fn load(&self, file: &Path, colour: bool) -> Result<Vec<Scenario>, String> {
         scenario::load(file).map_err(|errors| errors.render(colour))
     }
@@ -125,9 +125,9 @@ impl Lab for Kernel {
         self.session()?.features(features).map_err(Trouble::new)
     }
 
-    fn be_patient(&self, factor: Option<NonZeroU32>) {
-        if let (Ok(session), Some(factor)) = (self.session(), factor) {
-            session.set_patience(factor);
+    fn set_timeout_scale(&self, scale: Option<NonZeroU32>) {
+        if let (Ok(session), Some(scale)) = (self.session(), scale) {
+            session.set_timeout_scale(scale);
         }
     }
 
