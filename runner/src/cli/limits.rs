@@ -1,6 +1,6 @@
 //! Resource limits: memory and open files. They are checked in advance, since Rust aborts when an allocation fails.
 
-use std::io::Write as _;
+use std::io::{Read, Write as _};
 
 use nix::sys::resource::{RLIM_INFINITY, Resource, getrlimit};
 
@@ -37,8 +37,8 @@ const MOST_JOBS: usize = 1024;
 pub(super) struct NoSpace;
 
 /// Refuses to start if the program would abort for lack of memory. This comes first and allocates nothing: even reading
-/// the arguments needs memory. If the image and its libraries don't fit, the kernel (`bprm_execve`, fs/exec.c) or the
-/// loader ends the program before this.
+/// the arguments needs memory. If the image and its libraries don't fit, the kernel (`bprm_execve`, fs/exec.c), the
+/// loader or Rust's runtime ends the program before this.
 pub(super) fn check_program() -> Result<(), NoSpace> {
     let limit = limit(Resource::RLIMIT_AS);
     if limit >= PROGRAM_SPACE {
@@ -52,6 +52,33 @@ pub(super) fn check_program() -> Result<(), NoSpace> {
          hint: {LIFT}\n"
     );
     Err(NoSpace)
+}
+
+/// Whether `--bisect` is among the arguments, without memory to read them into.
+pub(super) fn is_bisection() -> bool {
+    files::kernel::open("/proc/self/cmdline").is_ok_and(has_bisect)
+}
+
+/// Whether one of the arguments, each of which ends with a zero byte, is `--bisect`.
+fn has_bisect(mut arguments: impl Read) -> bool {
+    const SOUGHT: &[u8] = b"--bisect\0";
+    let (mut matched, mut begins, mut buffer) = (0, true, [0; 256]);
+    while let Ok(length @ 1..) = arguments.read(&mut buffer) {
+        for byte in buffer.iter().take(length) {
+            if begins && SOUGHT.get(matched) == Some(byte) {
+                matched += 1;
+            } else {
+                (matched, begins) = (0, false);
+            }
+            if matched == SOUGHT.len() {
+                return true;
+            }
+            if *byte == 0 {
+                (matched, begins) = (0, true);
+            }
+        }
+    }
+    false
 }
 
 /// Refuses to run if the limits are too low for a single scenario.
@@ -113,6 +140,23 @@ fn available_memory() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bisection_is_told_by_a_whole_argument() {
+        for (arguments, expected) in [
+            ("mptcplab\0--bisect\0x.yaml\0", true),
+            ("mptcplab\0x.yaml\0--bisect\0", true),
+            ("mptcplab\0--bisecting\0", false),
+            ("mptcplab\0x--bisect\0", false),
+            ("mptcplab\0--bis\0ect\0", false),
+            ("mptcplab\0--bis\0--bisect\0", true),
+            ("", false),
+        ] {
+            assert_eq!(has_bisect(arguments.as_bytes()), expected, "{arguments:?}");
+        }
+        let long = format!("{}\0--bisect\0", "x".repeat(5000));
+        assert!(has_bisect(long.as_bytes()));
+    }
 
     #[test]
     fn the_narrowest_bound_decides() {

@@ -49,12 +49,11 @@ pub fn main() -> std::process::ExitCode {
     if crate::vm::guest::is_init() {
         crate::vm::guest::main();
     }
-    let space = limits::check_program();
+    if limits::check_program().is_err() {
+        return if limits::is_bisection() { Exit::Undecided } else { Exit::Environment }.into();
+    }
     // Errors before the arguments are parsed count, too.
     let bisecting = std::env::args_os().any(|argument| argument == "--bisect");
-    if space.is_err() {
-        return if bisecting { Exit::Undecided } else { Exit::Environment }.into();
-    }
     program::end_with_parent();
     interrupt::end_by_signal();
     if bisecting {

@@ -186,24 +186,13 @@ fn only_regular_files_are_kernels_and_modules() {
 }
 
 /// Below what the program's image takes, the kernel ends it while it loads it (SIGSEGV: `bprm_execve`, fs/exec.c), then
-/// its loader can't map a library (exit code 127). From `main` on, it is said.
+/// its loader can't map a library (exit code 127), then Rust's runtime can't make its stack for signals. From `main` on,
+/// it is said.
 #[test]
 fn too_little_memory_is_said_by_kernel_loader_or_program() {
-    use std::os::unix::process::ExitStatusExt as _;
     let mut answers = std::collections::BTreeMap::new();
     for kib in (4..80).map(|mib| mib << 10) {
-        let program = env!("CARGO_BIN_EXE_mptcplab");
-        let output =
-            Command::new("sh").args(["-c", &format!("ulimit -v {kib}; exec {program} schema")]).output().unwrap();
-        let err = stderr(&output);
-        let answer = match (output.status.code(), output.status.signal()) {
-            (None, Some(nix::libc::SIGSEGV)) if err.is_empty() => "kernel",
-            (Some(127), None) if err.contains("error while loading shared libraries") => "loader",
-            (Some(3), None) if err.contains("(RLIMIT_AS)") => "program",
-            (Some(0), None) => "passed",
-            _ => panic!("{kib} KiB: {:?} {err}", output.status),
-        };
-        answers.entry(answer).or_insert(Vec::new()).push(kib);
+        answers.entry(answer_with(kib)).or_insert(Vec::new()).push(kib);
     }
     let [program, passed] = ["program", "passed"].map(|answer| answers.remove(answer).unwrap_or_default());
     assert!(
@@ -213,6 +202,29 @@ fn too_little_memory_is_said_by_kernel_loader_or_program() {
     // The stack may still find no room to grow in where `main` has just begun.
     let begins = program[0] + 1024;
     assert!(answers.values().flatten().all(|kib| *kib <= begins), "{answers:?} {program:?}");
+    // Where `main` begins, any allocation would abort.
+    for kib in (program[0] - 1024..begins).step_by(16) {
+        answer_with(kib);
+    }
+}
+
+/// Who says that there is too little memory, with so many KiB of address space.
+#[expect(clippy::panic, reason = "a test may fail like this")]
+fn answer_with(kib: u64) -> &'static str {
+    use std::os::unix::process::ExitStatusExt as _;
+    let program = env!("CARGO_BIN_EXE_mptcplab");
+    let command = format!("ulimit -v {kib}; exec {program} schema");
+    let output = Command::new("sh").args(["-c", &command]).output().expect("a shell starts");
+    let err = stderr(&output);
+    match (output.status.code(), output.status.signal()) {
+        (None, Some(nix::libc::SIGSEGV)) if err.is_empty() => "kernel",
+        (Some(127), None) if err.contains("error while loading shared libraries") => "loader",
+        // Before `main`, too.
+        (None, Some(nix::libc::SIGABRT)) if err.contains("failed to allocate an alternative stack") => "runtime",
+        (Some(3), None) if err.contains("(RLIMIT_AS)") => "program",
+        (Some(0), None) => "passed",
+        _ => panic!("{kib} KiB: {:?} {err}", output.status),
+    }
 }
 
 /// A file that isn't taken is named: nobody shall believe that it was checked.
