@@ -29,7 +29,7 @@ fn the_scenario_that_shows_a_warning_alone_fails_and_the_others_have_their_own_v
     assert_eq!((exit, err.as_str()), (Exit::Failed, ""));
     insta::assert_snapshot!(blotted(&out), @r"
     PASS a_beside (N ms)  the title of a_beside
-      a kernel warning came while this ran; b_warns ran meanwhile and shows it alone
+      a kernel warning appeared during this run; b_warns, which ran at the time, triggers it alone
     FAIL b_warns (N ms)  the title of b_warns
     FAIL c_beside_fail (N ms)  the title of c_beside_fail
     PASS d (N ms)  the title of d
@@ -37,10 +37,10 @@ fn the_scenario_that_shows_a_warning_alone_fails_and_the_others_have_their_own_v
     FAIL b_warns (N ms)  the title of b_warns
       kernel: the kernel log has a warning, again when run alone: WARNING: CPU: N PID: 7 at net/mptcp/protocol.c:9 mptcp_close+0x1/0x2
           WARNING: CPU: N PID: 7 at net/mptcp/protocol.c:9 mptcp_close+0x1/0x2
-      hint: the kernel's own log says more: `dmesg`; that of a virtual machine: `--kernel-log FILE`
+      hint: see the kernel log for more: `dmesg`, or `--kernel-log FILE` for a virtual machine
 
     FAIL c_beside_fail (N ms)  the title of c_beside_fail
-      a kernel warning came while this ran; b_warns ran meanwhile and shows it alone
+      a kernel warning appeared during this run; b_warns, which ran at the time, triggers it alone
       subflows: 2 expected, 1 observed
 
     4 runs in N ms: 2 passed, 2 failed
@@ -64,7 +64,7 @@ fn a_warning_that_no_scenario_shows_alone_fails_the_whole() {
         "{err}"
     );
     assert_eq!(err.matches("error:").count(), 1, "{err}");
-    let remark = "# a kernel warning came while this ran; no scenario that ran meanwhile shows it alone\n";
+    let remark = "# a kernel warning appeared during this run; no scenario that ran at the time triggers it alone\n";
     assert_eq!(out.matches(remark).count(), 3, "{out}");
     assert!(out.contains("ok 2 b_once") && out.contains("Bail out! the kernel reported a problem of its own"), "{out}");
     let xml = blotted(&std::fs::read_to_string(xml).unwrap());
@@ -96,7 +96,7 @@ fn evidence_of_a_warning_that_belongs_to_no_scenario_is_kept() {
     let arguments = ["judge", cases[0].to_str().unwrap()];
     let (exit, out, _) = mptcplab_with(&Fake::default(), &arguments, &[]);
     assert_eq!(exit, Exit::Failed);
-    assert!(out.contains("and no scenario that ran meanwhile shows it alone: WARNING"), "{out}");
+    assert!(out.contains("but no scenario that ran at the time triggers it alone: WARNING"), "{out}");
 }
 
 #[test]

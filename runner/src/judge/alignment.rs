@@ -89,7 +89,7 @@ pub(super) fn side_by_side(rows: &[Row]) -> String {
             Row { .. } => '+',
         };
         let expected = row.expected.as_deref().unwrap_or("");
-        let observed = row.observed.as_deref().unwrap_or(if row.fine { "" } else { "(did not come)" });
+        let observed = row.observed.as_deref().unwrap_or(if row.fine { "" } else { "(missing)" });
         lines.push(format!("{mark} {sign} {expected:width$}   {observed}"));
     }
     let rest = rows.len().saturating_sub(skipped + LEAD + TAIL);

@@ -32,7 +32,7 @@ pub(crate) fn kernel_finding(recording: &Recording) -> Option<Finding> {
         }
         Some(Alone { shown_by, .. }) if !shown_by.is_empty() => return None,
         Some(Alone { .. }) => {
-            let summary = "the kernel log has a warning, and no scenario that ran meanwhile shows it alone";
+            let summary = "the kernel log has a warning, but no scenario that ran at the time triggers it alone";
             (format!("{summary}: {headline}"), report)
         }
     };
@@ -46,11 +46,11 @@ pub fn kernel_remark(recording: &Recording) -> Option<String> {
         return None;
     }
     Some(match shown_by {
-        [] => "a kernel warning came while this ran; no scenario that ran meanwhile shows it alone".to_owned(),
-        [one] => format!("a kernel warning came while this ran; {one} ran meanwhile and shows it alone"),
+        [] => "a kernel warning appeared during this run; no scenario that ran at the time triggers it alone".to_owned(),
+        [one] => format!("a kernel warning appeared during this run; {one}, which ran at the time, triggers it alone"),
         several => {
             let names: Vec<&str> = several.iter().map(String::as_str).collect();
-            format!("a kernel warning came while this ran; {} ran meanwhile and show it alone", text::list(&names))
+            format!("a kernel warning appeared during this run; {}, which ran at the time, trigger it alone", text::list(&names))
         }
     })
 }

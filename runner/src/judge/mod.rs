@@ -31,7 +31,9 @@ pub use canonical::canonical;
 pub use checks::judge;
 pub(crate) use kernel_log::kernel_finding;
 pub use kernel_log::{complaint_form, kernel_complaints, kernel_lines, kernel_remark, without_kernel_log};
-pub(crate) use outcome::{brief_outcome_words, call_words, contradiction_words, outcome_words};
+pub(crate) use outcome::{
+    brief_outcome_words, call_words, contradiction_words, integrity_words, lost_words, outcome_words,
+};
 pub use reasons::{Cause, Idle, Many, Reason, Syns, Unused};
 pub use snapshot::{Accepted, Candidate, Change, Snapshots, snapshot_difference, snapshot_path};
 pub(crate) use snapshot::{remove_snapshot, snapshot_suffix};

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::mptcp::{Side, TCP_ESTABLISHED, tcp_state_word};
 use crate::recording::{
-    Awaited, CallEnd, Contradiction, Got, Progress, Seen, SocketCall, StepOutcome, SubflowSeen, Unread,
+    Awaited, CallEnd, Contradiction, Got, Integrity, LostWhat, Progress, Seen, SocketCall, StepOutcome, SubflowSeen,
+    Unread,
 };
 use crate::text;
 
@@ -25,17 +26,17 @@ pub(crate) fn outcome_words(outcome: &StepOutcome) -> String {
         StepOutcome::Contradicted(contradiction) => contradiction_words(contradiction),
         StepOutcome::Application(end) => call_words(end),
         StepOutcome::TimedOut(timeout) => {
-            let after = within("after", timeout.after);
+            let after = after_words(timeout.after);
             format!("timed out{after} waiting for {}", wait_words(&timeout.conditions, &timeout.seen))
         }
         StepOutcome::NotQuiet { seen, after } => {
-            format!("did not become quiet{}; last: {}", within("within", *after), last_words(seen.as_ref()))
+            format!("timed out{} waiting for quiet; last seen: {}", after_words(*after), last_words(seen.as_ref()))
         }
         StepOutcome::Failed { message } => message.clone(),
     }
 }
 
-/// The same where it stands beside what was waited for.
+/// The same, next to what was waited for.
 pub(crate) fn brief_outcome_words(outcome: &StepOutcome) -> String {
     match outcome {
         StepOutcome::TimedOut(timeout) => format!("timed out: {}", all_seen_words(&timeout.conditions, &timeout.seen)),
@@ -48,8 +49,8 @@ pub(crate) fn brief_outcome_words(outcome: &StepOutcome) -> String {
     }
 }
 
-fn within(word: &str, after: Option<u64>) -> String {
-    after.map(|after| format!(" {word} {}", text::duration(Duration::from_nanos(after)))).unwrap_or_default()
+fn after_words(after: Option<u64>) -> String {
+    after.map(|after| format!(" after {}", text::duration(Duration::from_nanos(after)))).unwrap_or_default()
 }
 
 /// `3 subflows on both sides of `main`; the client has 2: …`: fits after "waiting for".
@@ -60,8 +61,8 @@ pub(crate) fn wait_words(conditions: &[Awaited], seen: &[Seen]) -> String {
 
 fn all_seen_words(conditions: &[Awaited], seen: &[Seen]) -> String {
     let words = seen.iter().map(|seen| match (seen, conditions) {
-        (Seen::Nothing, [Awaited::Connect { .. }]) => "there is neither a connection nor an error".to_owned(),
-        (Seen::Nothing, [Awaited::EndOfStream { .. }]) => "its socket shows nothing".to_owned(),
+        (Seen::Nothing, [Awaited::Connect { .. }]) => "it is still in progress".to_owned(),
+        (Seen::Nothing, [Awaited::EndOfStream { .. }]) => "it has not".to_owned(),
         (seen, _) => seen_words(seen),
     });
     words.collect::<Vec<_>>().join("; ")
@@ -77,21 +78,21 @@ fn awaited_words(awaited: &Awaited) -> String {
         Awaited::Events { namespace, pattern, count } => {
             format!("{} {pattern} in {namespace}", text::count(*count as u64, "event"))
         }
-        Awaited::Counter { namespace, name, at_least } => format!("{name} of {namespace} to move by {at_least}"),
+        Awaited::Counter { namespace, name, at_least } => format!("{name} of {namespace} to increase by {at_least}"),
         Awaited::Subflows { connection, count } => {
             format!("{} on both sides of `{connection}`", text::count(*count as u64, "subflow"))
         }
         Awaited::Subflow { connection, side, pattern, present } => {
-            let which = if *present { "a subflow" } else { "the end of each subflow" };
-            let pattern = if pattern.is_empty() { String::new() } else { format!(" {pattern}") };
-            format!("{which}{pattern} on the {} side of `{connection}`", side.word())
+            let verb = if *present { "to have a subflow" } else { "to have no subflow" };
+            let pattern = if pattern.is_empty() { String::new() } else { format!(" with {pattern}") };
+            format!("the {} side of `{connection}` {verb}{pattern}", side.word())
         }
         Awaited::Endpoint { namespace, address, flags, present } => {
-            let verb = if *present { "to have" } else { "not to have" };
+            let verb = if *present { "to have an endpoint" } else { "to have no endpoint" };
             let flags =
                 flags.map(|flags| if flags.is_empty() { "without flags".to_owned() } else { flags.to_string() });
             let flags = flags.map(|flags| format!(" {flags}")).unwrap_or_default();
-            format!("{namespace} {verb} an endpoint {address}{flags}")
+            format!("{namespace} {verb} {address}{flags}")
         }
         Awaited::Transferred { connection, sender, bytes } => {
             format!("{} from the {} of `{connection}`", text::size(*bytes), sender.word())
@@ -103,8 +104,8 @@ fn awaited_words(awaited: &Awaited) -> String {
             format!("{} with {pattern} sent by {sender}", text::count(*count as u64, "segment"))
         }
         Awaited::Connect { connection, address } => format!("connect() of `{connection}` to {address}"),
-        Awaited::EndOfTransfer { connection } => format!("the end of the transfer on `{connection}`"),
-        Awaited::EndOfStream { connection } => format!("the peer to see the end of `{connection}`"),
+        Awaited::EndOfTransfer { connection } => format!("the transfer on `{connection}` to end"),
+        Awaited::EndOfStream { connection } => format!("the peer to read the end of stream of `{connection}`"),
         Awaited::RemoveAddr { namespace, id } => {
             format!("the peers to process the REMOVE_ADDR of endpoint {id} of {namespace}")
         }
@@ -116,8 +117,8 @@ fn awaited_words(awaited: &Awaited) -> String {
 /// What was there instead: a sentence without a full stop.
 fn seen_words(seen: &Seen) -> String {
     match seen {
-        Seen::Events { namespace, count } => format!("{namespace} has seen {count} of them"),
-        Seen::Counter { moved } => format!("it moved by {moved}"),
+        Seen::Events { namespace, count } => format!("{namespace} has seen {count}"),
+        Seen::Counter { moved } => format!("it increased by {moved}"),
         Seen::Subflows { side, established: Some(count), subflows } => {
             format!("the {} has {count}: {}", side.word(), list(subflows))
         }
@@ -128,19 +129,18 @@ fn seen_words(seen: &Seen) -> String {
         }
         Seen::Transferred { bytes } => format!("{} arrived", text::count(*bytes, "byte")),
         Seen::Rule { matched } => format!("it matched {}", text::count(*matched, "segment")),
-        Seen::Segments { sender, count } => format!("{sender} sent {count} of them"),
+        Seen::Segments { sender, count } => format!("{sender} sent {count}"),
         Seen::Transfer { client, server } => {
-            let (client, server) = (progress_words(client, Side::Client), progress_words(server, Side::Server));
-            format!("bytes from the client: {client}; from the server: {server}")
+            format!("{}; {}", progress_words(client, Side::Client), progress_words(server, Side::Server))
         }
-        Seen::RemoveAddr { processed, sent } => format!("{processed} of {sent} address ids were processed"),
+        Seen::RemoveAddr { processed, sent } => format!("{processed} of {sent} Address IDs are processed"),
         Seen::Event { namespace, kind } => format!("event {} in {namespace}", kind.word()),
         Seen::Segment { namespace, source, destination } => {
             format!("a segment from {source} to {destination} at {namespace}")
         }
-        Seen::Path { link, sender } => format!("what the path {link} did to a packet of {sender}"),
+        Seen::Path { link, sender } => format!("the path of {link} handling a packet from {sender}"),
         Seen::InFlight { link } => format!("a packet in flight on {link}"),
-        Seen::Nothing => "it goes on".to_owned(),
+        Seen::Nothing => "it is still running".to_owned(),
         Seen::Words { text } => text.clone(),
     }
 }
@@ -157,25 +157,31 @@ fn list(subflows: &[SubflowSeen]) -> String {
     if each.is_empty() { "none".to_owned() } else { each.join(", ") }
 }
 
-/// `70 sent, 42 received (28 bytes in the socket of the server, and poll() does not say so)`
+/// `the client sent 70 bytes, 42 received (28 unread in the socket of the server, which poll() does not report)`
 fn progress_words(progress: &Progress, sender: Side) -> String {
     let waiting = progress.unread.map(|Unread { bytes, readable }| {
-        let polled = if readable { "poll() says so, too" } else { "poll() does not say so" };
-        let (bytes, reader) = (text::count(bytes, "byte"), sender.other().word());
-        format!(" ({bytes} in the socket of the {reader}, and {polled})")
+        let polled = if readable { "which poll() reports" } else { "which poll() does not report" };
+        format!(" ({bytes} unread in the socket of the {}, {polled})", sender.other().word())
     });
-    format!("{} sent, {} received{}", progress.sent, progress.received, waiting.unwrap_or_default())
+    let (sent, waiting) = (text::count(progress.sent, "byte"), waiting.unwrap_or_default());
+    format!("the {} sent {sent}, {} received{waiting}", sender.word(), progress.received)
 }
 
-/// `delete endpoint 5 in server: the kernel answered an ACK, but it shows …`
+/// `delete endpoint 5 in server: the kernel answered with an ACK, but it shows …`
 pub(crate) fn contradiction_words(contradiction: &Contradiction) -> String {
     let Contradiction { asked, answered, shown } = contradiction;
-    format!("{asked}: the kernel answered {answered}, but {}", shown.join("; "))
+    format!("{asked}: the kernel answered with {answered}, but {}", shown.join("; "))
 }
 
-/// `the server's read() on main got ECONNRESET after 4096 bytes`
+/// `the server's read() on main failed with ECONNRESET after 4096 bytes`
 pub(crate) fn call_words(end: &CallEnd) -> String {
     let CallEnd { connection, side, call, got, bytes } = end;
+    let got = match got {
+        Got::EndOfStream => "returned the end of the stream".to_owned(),
+        Got::Bytes(count) => format!("returned {} that no transfer sends", text::count(*count, "byte")),
+        Got::Error(symbol) if *call == SocketCall::SocketError => format!("returned {symbol}"),
+        Got::Error(symbol) => format!("failed with {symbol}"),
+    };
     let call = match call {
         SocketCall::Connect => "connect()",
         SocketCall::Accept => "accept()",
@@ -184,13 +190,30 @@ pub(crate) fn call_words(end: &CallEnd) -> String {
         SocketCall::Shutdown => "shutdown()",
         SocketCall::SocketError => "getsockopt(SO_ERROR)",
     };
-    let got = match got {
-        Got::EndOfStream => "the end of the stream".to_owned(),
-        Got::Bytes(count) => format!("{count} bytes that no transfer asked for"),
-        Got::Error(symbol) => symbol.clone(),
+    let after = if *bytes > 0 { format!(" after {}", text::count(*bytes, "byte")) } else { String::new() };
+    format!("the {}'s {call} on {connection} {got}{after}", side_word(*side))
+}
+
+/// `each byte intact`: how the bytes of a transfer arrived.
+pub(crate) fn integrity_words(integrity: &Integrity) -> String {
+    match integrity {
+        Integrity::Intact => "each byte intact".to_owned(),
+        Integrity::Corrupt { first, count } => {
+            format!("{} corrupted, the first at offset {first}", text::count(*count, "byte"))
+        }
+        Integrity::Short { expected } => format!("{} expected", text::size(*expected)),
+    }
+}
+
+/// `3 packets`: what is missing in a recording.
+pub(crate) fn lost_words(what: LostWhat, count: Option<u64>) -> String {
+    let what = match what {
+        LostWhat::Events => "events",
+        LostWhat::Packets | LostWhat::Forwarding | LostWhat::Backlog | LostWhat::Sending | LostWhat::Unreadable => {
+            "packets"
+        }
     };
-    let after = if *bytes > 0 { format!(" after {bytes} bytes") } else { String::new() };
-    format!("the {}'s {call} on {connection} got {got}{after}", side_word(*side))
+    count.map_or_else(|| what.to_owned(), |count| format!("{count} {what}"))
 }
 
 #[cfg(test)]
@@ -227,24 +250,24 @@ mod tests {
             (
                 Awaited::Connect { connection: name(), address: ([10, 0, 1, 1], 8080).into() },
                 Seen::Nothing,
-                "connect() of `main` to 10.0.1.1:8080; there is neither a connection nor an error",
+                "connect() of `main` to 10.0.1.1:8080; it is still in progress",
             ),
             (
                 Awaited::EndOfTransfer { connection: name() },
                 Seen::Transfer { client, server },
-                "the end of the transfer on `main`; bytes from the client: 70 sent, 42 received (28 bytes in the socket of \
-                 the server, and poll() does not say so); from the server: 70 sent, 42 received",
+                "the transfer on `main` to end; the client sent 70 bytes, 42 received (28 unread in the socket of the \
+                 server, which poll() does not report); the server sent 70 bytes, 42 received",
             ),
             (
                 Awaited::EndOfStream { connection: name() },
                 Seen::Nothing,
-                "the peer to see the end of `main`; its socket shows nothing",
+                "the peer to read the end of stream of `main`; it has not",
             ),
-            (Awaited::EndOfStep, Seen::Nothing, "the step to end; it goes on"),
+            (Awaited::EndOfStep, Seen::Nothing, "the step to end; it is still running"),
             (
                 Awaited::RemoveAddr { namespace: "client".to_owned(), id: 5 },
                 Seen::RemoveAddr { processed: 1, sent: 2 },
-                "the peers to process the REMOVE_ADDR of endpoint 5 of client; 1 of 2 address ids were processed",
+                "the peers to process the REMOVE_ADDR of endpoint 5 of client; 1 of 2 Address IDs are processed",
             ),
             (
                 Awaited::Subflow {
@@ -254,7 +277,7 @@ mod tests {
                     present: false,
                 },
                 Seen::Subflows { side: Side::Server, established: None, subflows: Vec::new() },
-                "the end of each subflow backup true on the server side of `main`; the server has none",
+                "the server side of `main` to have no subflow with backup true; the server has none",
             ),
         ];
         for (awaited, seen, expected) in waits {
@@ -268,11 +291,15 @@ mod tests {
         for (end, expected) in [
             (
                 end(SocketCall::Read, Got::Error("ECONNRESET".to_owned()), 7),
-                "read() on main got ECONNRESET after 7 bytes",
+                "read() on main failed with ECONNRESET after 7 bytes",
             ),
-            (end(SocketCall::Read, Got::EndOfStream, 0), "read() on main got the end of the stream"),
-            (end(SocketCall::Read, Got::Bytes(2), 0), "read() on main got 2 bytes that no transfer asked for"),
-            (end(SocketCall::Accept, Got::Error("EMFILE".to_owned()), 0), "accept() on main got EMFILE"),
+            (end(SocketCall::Read, Got::EndOfStream, 0), "read() on main returned the end of the stream"),
+            (end(SocketCall::Read, Got::Bytes(2), 0), "read() on main returned 2 bytes that no transfer sends"),
+            (end(SocketCall::Accept, Got::Error("EMFILE".to_owned()), 0), "accept() on main failed with EMFILE"),
+            (
+                end(SocketCall::SocketError, Got::Error("EPIPE".to_owned()), 0),
+                "getsockopt(SO_ERROR) on main returned EPIPE",
+            ),
         ] {
             assert_eq!(call_words(&end), format!("the server's {expected}"));
         }
@@ -280,7 +307,7 @@ mod tests {
         let asked = "delete endpoint 5 in server".to_owned();
         insta::assert_snapshot!(
             contradiction_words(&Contradiction { asked, answered: "an ACK".to_owned(), shown }),
-            @"delete endpoint 5 in server: the kernel answered an ACK, but it shows `10.0.2.1 id 5 signal`"
+            @"delete endpoint 5 in server: the kernel answered with an ACK, but it shows `10.0.2.1 id 5 signal`"
         );
     }
 }

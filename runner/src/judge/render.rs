@@ -16,13 +16,13 @@ pub(super) fn push<T: Display>(text: &mut String, word: &str, value: Option<T>) 
     }
 }
 
-/// A count range: `3`, `2..=4`, `at least 1`, `at most 3`.
+/// A count range: `3`, `2 to 4`, `at least 1`, `at most 3`.
 pub(super) fn range(range: &Range) -> String {
     match (*range.start(), *range.end()) {
         (start, end) if start == end => start.to_string(),
         (start, u64::MAX) => format!("at least {start}"),
         (0, end) => format!("at most {end}"),
-        (start, end) => format!("{start}..={end}"),
+        (start, end) => format!("{start} to {end}"),
     }
 }
 

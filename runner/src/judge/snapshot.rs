@@ -169,7 +169,7 @@ impl Candidate {
                 file::write(&self.path, &self.content()).map_err(|error| self.unwritable(&error))?;
                 // What counts is what the next run will read.
                 if self.kept()?.as_ref() != Some(&self.text) {
-                    return Err(self.unwritable(&"reading it back gives another text"));
+                    return Err(self.unwritable(&"reading it back returned a different text"));
                 }
                 kept.as_ref().map_or(Change::New(self.text.lines().count()), |kept| changed_lines(kept, &self.text))
             }
@@ -184,7 +184,7 @@ impl Candidate {
             return None;
         }
         let summary = format!(
-            "this run differs from the first one, so snapshot {} was not updated: a snapshot has to be the same in each run",
+            "this run differs from the first one, so snapshot {} was not updated: a snapshot must be the same in every run",
             self.path.display()
         );
         let detail = diff(&first.text, &self.text, "the first run");
@@ -203,7 +203,7 @@ impl Candidate {
 
     fn is_something(&self) -> Result<(), Finding> {
         if self.text.trim().is_empty() {
-            let summary = "there is nothing to compare with the snapshot: the run left no observation at all";
+            let summary = "nothing to compare with the snapshot: the run observed nothing";
             return Err(Finding::new(FindingKind::Incomplete, summary));
         }
         Ok(())
@@ -231,13 +231,13 @@ impl Candidate {
         let path = self.path.display();
         match kept {
             None => {
-                let summary = format!("there is no snapshot {path} yet: make it on a kernel that has {missing}");
+                let summary = format!("there is no snapshot {path} yet: create it on a kernel that has {missing}");
                 Finding::new(FindingKind::SnapshotNew, summary).detailed(format!("{}\n", self.text))
             }
             Some(kept) => {
                 let summary = format!(
-                    "snapshot {path} differs on this kernel, which lacks {missing}, so it is not replaced: if that is \
-                     the reason, name it in `snapshot_by:`"
+                    "snapshot {path} differs on this kernel, which lacks {missing}, so it is not replaced; if that is \
+                     the reason, list it in `snapshot_by:`"
                 );
                 Finding::new(FindingKind::SnapshotChanged, summary).detailed(unified_diff(kept, &self.text))
             }
@@ -249,7 +249,7 @@ impl Candidate {
         let path = self.path.display();
         let review = match pending {
             Some(Ok(())) => "review it with `cargo insta review`, or accept it with `--update`".to_owned(),
-            Some(Err(error)) => format!("it can't be left for a review in {}: {error}", self.pending().display()),
+            Some(Err(error)) => format!("can't write {} for a review: {error}", self.pending().display()),
             None => "accept it with `--update`".to_owned(),
         };
         match kept {

@@ -130,10 +130,10 @@ fn describe(names: &Names<'_>, stalls: &[Counted<'_>], together: u64) -> Finding
             text::seconds(stall.at),
             during(names, stall.at)
         ),
-        _ => format!("the run came late by {} within a second, in parts", text::seconds(together)),
+        _ => format!("the run stalled several times, {} within a second", text::seconds(together)),
     };
-    let summary = format!("{what}, so what failed says nothing about the kernel: its timers did not wait");
-    let mut lines = vec![format!("{} counted; the longest:", text::count(stalls.len() as u64, "stall"))];
+    let summary = format!("{what}; the kernel's timers kept running, so the failure says nothing about the kernel");
+    let mut lines = vec![format!("{} counted, the longest:", text::count(stalls.len() as u64, "stall"))];
     lines.extend(longest.iter().take(TOLD).map(|stall| {
         let waited = stall.waited.map_or_else(String::new, |waited| {
             format!(", {} of it waiting for a processor", text::seconds(waited.min(stall.lasted)))
@@ -162,7 +162,7 @@ pub(super) fn came_late(whose: &Stalled) -> String {
         Stalled::Run => "the run stood still".to_owned(),
         Stalled::Path { link } => format!("the path of {link} stood still"),
         Stalled::Processor { number } => format!("processor {number} woke no thread"),
-        Stalled::Worker { processor } => format!("the kernel's worker on processor {processor} had to wait"),
+        Stalled::Worker { processor } => format!("a kernel worker on processor {processor} waited"),
     }
 }
 
@@ -183,7 +183,7 @@ fn busy_words(busy: &Busy) -> String {
     let parts: Vec<String> = [
         part(busy.pressure, "in which some task waited for a processor"),
         part(busy.stolen, "of the processors' time taken by the hypervisor"),
-        part(busy.throttled, "in which the control group's CPU limit held its tasks back"),
+        part(busy.throttled, "in which the control group's CPU limit throttled its tasks"),
     ]
     .into_iter()
     .flatten()

@@ -1,4 +1,4 @@
-//! The neighbourhood of a moment in the time line, as text: what all namespaces did and sent around it.
+//! An extract of the time line as text: what all namespaces did and sent around one entry.
 
 use crate::mptcp::EventKind;
 use crate::recording::{Direction, Observation, StepOutcome};
@@ -6,7 +6,7 @@ use crate::text;
 use crate::wire::{MptcpOption, Segment};
 
 use super::names::Names;
-use super::outcome::{call_words, contradiction_words, outcome_words};
+use super::outcome::{call_words, contradiction_words, integrity_words, lost_words, outcome_words};
 use super::{render, stall};
 
 /// How many entries before and after.
@@ -17,8 +17,7 @@ pub(super) fn around(names: &Names<'_>, index: usize) -> String {
     around_both(names, None, index)
 }
 
-/// The entries around two: the last one that was as expected, if there was one, and the one that wasn't, which is
-/// marked.
+/// The entries around two: the last one that was as expected, if any, and the one that wasn't, which is marked.
 pub(super) fn around_both(names: &Names<'_>, fine: Option<usize>, index: usize) -> String {
     let told: Vec<(usize, String)> = names
         .recording()
@@ -51,7 +50,7 @@ fn stamped(mark: char, at: u64, text: &str) -> String {
     format!("{mark} {:>9}.{:03} ms  {text}", at / 1_000_000, at / 1_000 % 1_000)
 }
 
-/// One entry in words; `None` for what only gets in the way: states, plain data, and each segment's arrival.
+/// One entry in words; `None` for noise: states, plain data, and arrivals of segments.
 fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
     Some(match observation {
         Observation::StepStarted { step, text } => format!("step {}: {text}", step.saturating_add(1)),
@@ -66,18 +65,21 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         }
         Observation::Connected { connection } => format!("connected: {}", connection.name),
         Observation::Transferred { connection, sender, bytes, integrity, .. } => {
-            format!("{connection}: {bytes} bytes from the {} arrived: {integrity:?}", super::names::side_word(*sender))
+            let bytes = text::count(*bytes, "byte");
+            format!("{connection}: {bytes} from the {} arrived, {}", sender.word(), integrity_words(integrity))
         }
         Observation::Application(end) => call_words(end),
         Observation::SetupContradicted(contradiction) => contradiction_words(contradiction),
         Observation::Lost { namespace, what, count } => {
-            format!("{namespace}: {what:?} lost{}", count.map(|count| format!(": {count}")).unwrap_or_default())
+            format!("{namespace}: lost {}", lost_words(*what, *count))
         }
         Observation::FilterHits { namespace, filter, packets } => {
-            format!("{namespace}: filter {filter} matched {packets} packets")
+            format!("{namespace}: filter {filter} matched {}", text::count(*packets, "packet"))
         }
-        Observation::RuleHits { link, rule, segments } => format!("{link}: rule {rule} matched {segments} segments"),
-        Observation::SetupFailed { message } => format!("the set-up failed: {message}"),
+        Observation::RuleHits { link, rule, segments } => {
+            format!("{link}: rule {rule} matched {}", text::count(*segments, "segment"))
+        }
+        Observation::SetupFailed { message } => format!("set-up failed: {message}"),
         Observation::KernelLog { line } => format!("kernel log: {line}"),
         Observation::Stalled { whose, lasted, .. } if stall::is_long(whose, *lasted) => {
             format!("{} for {}", stall::came_late(whose), text::seconds(*lasted))
@@ -103,11 +105,10 @@ fn is_telling(segment: &Segment) -> bool {
     segment.options.iter().any(|option| !matches!(option, MptcpOption::Dss { data_fin: false, .. }))
 }
 
-/// How a step ended, shortly: what it waited for is said elsewhere.
+/// How a step ended, in brief: what it waited for is in the finding.
 fn end_word(outcome: &StepOutcome) -> String {
     match outcome {
-        StepOutcome::TimedOut(_) => "timed out".to_owned(),
-        StepOutcome::NotQuiet { .. } => "did not become quiet".to_owned(),
+        StepOutcome::TimedOut(_) | StepOutcome::NotQuiet { .. } => "timed out".to_owned(),
         StepOutcome::Done
         | StepOutcome::Refused { .. }
         | StepOutcome::Contradicted(_)

@@ -27,7 +27,7 @@ pub fn tests() -> Vec<Test> {
             says("forgotten-address", "does not remember announcements")
         }),
         ("a_limit_in_use", None, false, || says("limit", "server: `main` has 1 of at most 1 additional subflows")),
-        ("another_device", None, false, || says("other-device", "left by wlan0, not by wlan1")),
+        ("another_device", None, false, || says("other-device", "left through wlan0, not wlan1")),
         ("a_rule_that_has_not_matched", None, false, || says("unused-rule", "rule `strip-it` has not matched")),
         ("a_filter_that_has_not_matched", None, false, || says("unused-rule", "filter `wrong` has not matched")),
     ])

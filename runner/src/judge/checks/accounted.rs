@@ -40,7 +40,7 @@ fn of_namespace(scope: &Scope<'_, '_>, said: &[&Expectation], namespace: &str) -
         }
         let bound = seen.bound(scope, namespace, name);
         if value > bound.most || value < bound.least {
-            let summary = format!("counter {name} of {namespace} moved by {value}, and {}", bound.why);
+            let summary = format!("counter {name} of {namespace} increased by {value}, but {}", bound.why);
             findings.push(Finding::new(FindingKind::Counter, summary).at(scope.at()));
         }
     }
@@ -130,32 +130,32 @@ impl Seen {
             "MPTcpExtEchoAddTx" => self.sent(self.echo_sent),
             "MPTcpExtRmAddrTx" => self.sent(self.removed_ids_sent),
             "MPTcpExtMPJoinSynTx" => self.sent(self.joins_sent.len() as u64),
-            "MPTcpExtAddAddrDrop" => Bound::at_most(self.add_addr_received, "fewer ADD_ADDRs came"),
-            "MPTcpExtRmAddrDrop" => Bound::at_most(self.remove_addr_received, "fewer REMOVE_ADDRs came"),
+            "MPTcpExtAddAddrDrop" => Bound::at_most(self.add_addr_received, "fewer ADD_ADDRs arrived"),
+            "MPTcpExtRmAddrDrop" => Bound::at_most(self.remove_addr_received, "fewer REMOVE_ADDRs arrived"),
             // A single subflow delivers in order.
             "MPTcpExtOFOMerge" | "MPTcpExtOFOQueue" | "MPTcpExtOFOQueueTail" | "MPTcpExtNoDSSInWindow"
                 if !self.has_joins =>
             {
-                Bound::at_most(0, "no connection had a second subflow")
+                Bound::at_most(0, "no connection had an additional subflow")
             }
-            "MPTcpExtSubflowStale" if !self.has_joins => Bound::at_most(0, "no connection had a second subflow"),
+            "MPTcpExtSubflowStale" if !self.has_joins => Bound::at_most(0, "no connection had an additional subflow"),
             "MPTcpExtSubflowRecover" => {
                 let stale = moved(scope, namespace, "MPTcpExtSubflowStale").unwrap_or(0);
-                Bound::at_most(stale, "fewer subflows were stale")
+                Bound::at_most(stale, "fewer subflows became stale")
             }
             "MPTcpExtMPCurrEstab" => match left_open(scope.names, namespace) {
                 0 => Bound::at_most(0, "no connection was left open"),
                 open => Bound::at_most(open, "fewer connections were left open"),
             },
-            _ if is_timing(name) => Bound::at_most(u64::MAX, "any number may be"),
-            _ => Bound::at_most(0, "nothing says that it may: mention it in `counters:`"),
+            _ if is_timing(name) => Bound::at_most(u64::MAX, "any number is possible"),
+            _ => Bound::at_most(0, "the scenario does not expect that: list it in `counters:`"),
         }
     }
 
     /// A counter of what was sent is as high as what was seen of it.
     fn sent(&self, seen: u64) -> Bound {
         let most = if self.filters_output { u64::MAX } else { seen };
-        Bound { least: seen, most, why: "another number was seen on the wire" }
+        Bound { least: seen, most, why: "the captures saw a different number" }
     }
 }
 

@@ -41,12 +41,12 @@ pub(super) fn endpoints(scope: &Scope<'_, '_>, expected: &EndpointsExpectation) 
         format!("  - missing: {endpoint}{}\n", nearest.unwrap_or_default())
     });
     let dumped = dump.iter().enumerate().map(|(index, endpoint)| {
-        let sign = if pairs.contains(&Some(index)) { "    as expected:" } else { "  + not expected:" };
+        let sign = if pairs.contains(&Some(index)) { "    as expected:" } else { "  + unexpected:" };
         format!("{sign} {endpoint}\n")
     });
     let detail: String = missing.chain(dumped).collect();
     let summary = format!(
-        "endpoints of {whose} {}: expected {}, there are {}, {} of them as expected{}",
+        "endpoints of {whose} {}: expected {}, found {}, {} of them as expected{}",
         scope.when,
         expected.endpoints.len(),
         dump.len(),
@@ -81,7 +81,7 @@ pub(super) fn limits(scope: &Scope<'_, '_>, expected: &LimitsExpectation) -> Opt
     let mut wanted = String::new();
     render::push(&mut wanted, "add_addr_accepted", expected.add_addr_accepted);
     render::push(&mut wanted, "subflows", expected.subflows);
-    let summary = format!("limits of {} {}: expected{wanted}, they are {observed}", expected.namespace, scope.when);
+    let summary = format!("limits of {} {}: expected{wanted}, found {observed}", expected.namespace, scope.when);
     let finding = Finding::new(FindingKind::Limits, summary).placed(expected.place).at(scope.at());
     let wanted = json!({ "subflows": expected.subflows, "add_addr_accepted": expected.add_addr_accepted });
     Some(finding.valued(wanted, observed))

@@ -55,7 +55,7 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
         }
     }
     if !entries.iter().any(|entry| entry.what == Observation::Ended) {
-        let summary = "the recording was cut off: it has no end";
+        let summary = "the recording was cut off: its end is missing";
         findings.push(Finding::new(FindingKind::Incomplete, summary).detailed(around(names, entries.len())));
     }
     findings.extend(names.scenario().world.namespaces.iter().filter_map(|namespace| silent_loss(names, namespace)));
@@ -66,15 +66,15 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
 /// What was lost, and how.
 fn lost_words(what: LostWhat) -> (&'static str, &'static str) {
     match what {
-        LostWhat::Events => ("events", "the buffer of the event socket overflowed"),
-        LostWhat::Packets => ("segments", "the ring of the capture overflowed"),
-        LostWhat::Forwarding => ("packets", "the receive ring of a path overflowed, and the peer never saw them"),
+        LostWhat::Events => ("events", "the event socket's buffer overflowed"),
+        LostWhat::Packets => ("segments", "the capture ring overflowed"),
+        LostWhat::Forwarding => ("packets", "a path's receive ring overflowed, and the peer never saw them"),
         LostWhat::Backlog => (
             "packets",
             "the kernel dropped them on the way to a path (`tx_dropped` of the interface), though the link had a carrier",
         ),
-        LostWhat::Sending => ("packets", "the kernel had no room for what a path sent, and the peer never saw them"),
-        LostWhat::Unreadable => ("packets", "a path can't forward such frames, and the peer never saw them"),
+        LostWhat::Sending => ("packets", "the kernel had no room for packets that a path sent, and the peer never saw them"),
+        LostWhat::Unreadable => ("packets", "a path received frames that it can't forward, and the peer never saw them"),
         LostWhat::Room => {
             ("packets and effects of paths", "the recording is full; transfer less, or in larger segments")
         }
@@ -127,7 +127,7 @@ pub(super) fn filters(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
                     .placed(step.place),
             ),
             Some(0) if !filter.may_be_unused => findings.push(
-                Finding::new(FindingKind::Filter, format!("{whose} never matched a packet: it impaired nothing"))
+                Finding::new(FindingKind::Filter, format!("{whose} never matched a packet"))
                     .placed(step.place),
             ),
             Some(_) => {}

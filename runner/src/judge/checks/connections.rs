@@ -48,7 +48,7 @@ fn problem(names: &Names<'_>, plan: &ConnectPlan) -> Option<(String, usize)> {
         }
         (ConnectionOutcome::Tcp, Some((index, connection))) => not_mptcp(names, connection, index)
             .is_none()
-            .then(|| ("expected plain TCP or a fallback to it, but it is MPTCP on both sides".to_owned(), index)),
+            .then(|| ("expected plain TCP or a fallback to it, but both sides use MPTCP".to_owned(), index)),
     }
 }
 
@@ -56,7 +56,7 @@ fn problem(names: &Names<'_>, plan: &ConnectPlan) -> Option<(String, usize)> {
 fn not_mptcp(names: &Names<'_>, connection: &Connection, index: usize) -> Option<(String, Option<usize>)> {
     for (side, token) in [(Side::Client, connection.client_token), (Side::Server, connection.server_token)] {
         if token.is_none() {
-            return Some((format!("the {}'s side is plain TCP from the start", side_word(side)), None));
+            return Some((format!("the {}'s side uses plain TCP from the start", side_word(side)), None));
         }
     }
     let later = names.index().sockets_of(&connection.name).iter().copied().filter(|at| *at >= index);
@@ -69,7 +69,7 @@ fn not_mptcp(names: &Names<'_>, connection: &Connection, index: usize) -> Option
                 Some(info) if info.fallback() => {
                     Some((format!("the {}'s side fell back to TCP", side_word(*side)), Some(index)))
                 }
-                None => Some((format!("the {}'s side became plain TCP", side_word(*side)), Some(index))),
+                None => Some((format!("the {}'s side has a plain TCP socket now", side_word(*side)), Some(index))),
                 Some(_) => None,
             }
         } else {

@@ -87,9 +87,9 @@ fn counter(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> Option<Findi
     let name =
         expected.less.as_ref().map_or_else(|| expected.name.clone(), |less| format!("{} - {less}", expected.name));
     let namespaces = expected.namespaces.join(" and ");
-    let what = if is_gauge(&expected.name) { "its value" } else { "it moved by" };
+    let verb = if is_gauge(&expected.name) { "it is" } else { "it increased by" };
     let summary = format!(
-        "counter {name} of {namespaces} {}: expected {}, {what} {value}",
+        "counter {name} of {namespaces} {}: expected {}, {verb} {value}",
         scope.when,
         render::range(&expected.range)
     );
@@ -164,7 +164,7 @@ fn unknown_counter(scope: &Scope<'_, '_>, name: &str, unknown: &Unknown) -> Find
         ),
         Unknown::Backwards(namespace, start, value) => Finding::new(
             FindingKind::Counter,
-            format!("counter {name} of {namespace} {}: it went backwards, from {start} to {value}", scope.when),
+            format!("counter {name} of {namespace} {}: it decreased from {start} to {value}", scope.when),
         ),
     }
 }
@@ -210,7 +210,7 @@ fn other_counters(scope: &Scope<'_, '_>, listed: &[&Expectation], namespace: &st
     }
     let list: Vec<String> = moved_others.iter().map(|(name, value)| format!("{name} {value}")).collect();
     let summary =
-        format!("counters of {namespace} {}: none but those listed may move, but {} did", scope.when, list.join(", "));
+        format!("counters of {namespace} {}: expected only listed counters to increase; others did: {}", scope.when, list.join(", "));
     Some(Finding::new(FindingKind::Counter, summary).placed(place).at(scope.at()))
 }
 
@@ -231,12 +231,12 @@ pub(super) fn bytes(scope: &Scope<'_, '_>, expected: &BytesExpectation) -> Optio
         Some(sent) => {
             let (link, sender, range) = (&expected.link, &expected.sent_by, render::range(&expected.range));
             let summary =
-                format!("link {link} {}: expected {range} bytes sent by {sender}, it sent {sent}", scope.when);
+                format!("link {link} {}: expected {range} bytes from {sender}, it sent {sent}", scope.when);
             let finding = Finding::new(FindingKind::Bytes, summary).placed(expected.place).at(scope.at());
             Some(finding.valued(range_value(&expected.range), sent))
         }
         None => {
-            let summary = format!("link {}: its byte counter went backwards, from {start} to {now}", expected.link);
+            let summary = format!("link {}: its byte counter decreased from {start} to {now}", expected.link);
             Some(Finding::new(FindingKind::Bytes, summary).placed(expected.place).at(scope.at()))
         }
     }

@@ -14,7 +14,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
     let namespace = expected.namespace.as_str();
     if !scope.names.scenario().world.namespace(namespace).is_some_and(|namespace| namespace.events) {
         // An empty list would hold for it, and mean nothing.
-        let summary = format!("events of {namespace}: they were not recorded in this namespace");
+        let summary = format!("events of {namespace}: not recorded in this namespace");
         return Some(Finding::new(FindingKind::Incomplete, summary).placed(expected.place));
     }
     let mut events = time_line::events_of(scope.names, namespace, scope.until);
@@ -28,7 +28,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
         _ if list.holds_with_late_echoes(expected) => return None,
         Outcome::Mismatch(mismatch) => list.mismatch(&mismatch, expected.complete),
         Outcome::TooMany { item, at } => Difference {
-            summary: format!("observed `{}`, expected `{}`", list.text(at), render::event_item(item)),
+            summary: format!("expected `{}`, observed one too many: `{}`", render::event_item(item), list.text(at)),
             detail: String::new(),
             place: Some(item_place(item)),
             event: at,
@@ -36,8 +36,8 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
             near: None,
         },
         Outcome::TooAmbiguous => Difference {
-            summary: "the list can be read in too many ways to decide whether it holds: use patterns that tell the \
-                      events apart, or `count` for those that are alike"
+            summary: "there are too many ways to match this list: use patterns that tell the events apart, or `count` \
+                      for identical ones"
                 .to_owned(),
             detail: String::new(),
             place: None,
@@ -201,8 +201,8 @@ impl List<'_, '_, '_> {
         match (self.events.get(mismatch.at), wanted) {
             (Some(_), Some(wanted)) => format!("expected `{wanted}`, observed `{}`", self.text(mismatch.at)),
             (Some(_), None) => format!("observed `{}`, which is not in the list", self.text(mismatch.at)),
-            (None, Some(wanted)) => format!("expected `{wanted}`, which did not come"),
-            (None, None) => "the list was not completed".to_owned(),
+            (None, Some(wanted)) => format!("expected `{wanted}`, which is missing"),
+            (None, None) => "the list is incomplete".to_owned(),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{Integrity, Observation, Side, StepOutcome};
 use crate::scenario::model::{Action, CloseHow, Step, TransferPlan};
+use crate::text;
 
 use super::steps::Progress;
 
@@ -111,13 +112,14 @@ fn problem(direction: &Direction<'_>, arrived: u64, integrity: &Integrity) -> Op
     let tolerated = direction.plan.tolerate_corrupt;
     match integrity {
         Integrity::Corrupt { first, count } if *count > tolerated => {
-            Some(format!("{count} bytes arrived damaged, the first one at offset {first}; {tolerated} are tolerated"))
+            let bytes = text::count(*count, "byte");
+            Some(format!("{bytes} arrived corrupted, the first at offset {first}; {tolerated} tolerated"))
         }
         Integrity::Short { expected } if !direction.cut_off => {
             Some(format!("only {arrived} of {expected} bytes arrived"))
         }
         Integrity::Intact | Integrity::Corrupt { .. } if arrived != direction.bytes && !direction.cut_off => {
-            Some(format!("{arrived} bytes arrived, {} were to be sent", direction.bytes))
+            Some(format!("expected {} bytes, {arrived} arrived", direction.bytes))
         }
         Integrity::Intact | Integrity::Corrupt { .. } | Integrity::Short { .. } => None,
     }

@@ -25,11 +25,11 @@ pub(super) fn rules(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
         let whose = format!("rule {} of {link}", rule.name);
         match hits(names, link, &rule.name).nth(turn) {
             None => findings.push(
-                Finding::new(FindingKind::Incomplete, format!("{whose}: how often it matched is not in the recording"))
+                Finding::new(FindingKind::Incomplete, format!("{whose}: its match count is not in the recording"))
                     .placed(rule.place),
             ),
             Some(0) if !rule.may_be_unused => findings.push(
-                Finding::new(FindingKind::Path, format!("{whose} never matched a segment: it did nothing"))
+                Finding::new(FindingKind::Path, format!("{whose} never matched a segment"))
                     .placed(rule.place),
             ),
             Some(_) => {}
@@ -59,7 +59,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option
                 pick!(what, Observation::PathTotals { link, sender: from, moment: taken, totals }
                     if *link == expected.link && from == sender && taken == moment => totals)
             });
-            let what = format!("`{field}` of what {sender} sent through {}", expected.link);
+            let what = format!("`{field}` of packets from {sender} on {}", expected.link);
             (what, totals.and_then(|totals| total(totals, field)))
         }
     };

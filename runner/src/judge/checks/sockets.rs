@@ -34,7 +34,7 @@ pub(super) fn subflows(scope: &Scope<'_, '_>, expected: &SubflowsExpectation) ->
         let position = usable.iter().position(|usable| std::ptr::eq(*usable, subflow));
         let sign = match position {
             Some(position) if paired.contains(&position) => "   as expected:",
-            Some(_) => " + not expected:",
+            Some(_) => " + unexpected:",
             None => "   not up:",
         };
         format!(" {sign} {}", render::subflow(subflow))
@@ -108,14 +108,14 @@ pub(super) fn info(scope: &Scope<'_, '_>, expected: &InfoExpectation) -> Option<
     };
     let Some(info) = info else {
         return found(format!(
-            "{field} of {whose}, {}: expected {range}, but the kernel gives no MPTCP_INFO: the connection is plain TCP",
+            "{field} of {whose}, {}: expected {range}, but the socket has no MPTCP_INFO: the connection uses plain TCP",
             scope.when
         ));
     };
     match info.field(field) {
         Some(Some(value)) if expected.range.contains(&value) => None,
-        Some(Some(value)) => found(format!("{field} of {whose}, {}: expected {range}, it is {value}", scope.when)),
+        Some(Some(value)) => found(format!("{field} of {whose}, {}: expected {range}, found {value}", scope.when)),
         Some(None) => found(format!("{field} of {whose}: this kernel does not report it in MPTCP_INFO")),
-        None => found(format!("{field}: there is no such field in MPTCP_INFO")),
+        None => found(format!("MPTCP_INFO has no field `{field}`")),
     }
 }

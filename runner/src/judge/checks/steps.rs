@@ -43,7 +43,7 @@ pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
                 Some(slot) => *slot = Some((entry, outcome)),
                 None => findings.push(Finding::new(
                     FindingKind::Incomplete,
-                    format!("the recording has a step {}, the scenario has none", step.saturating_add(1)),
+                    format!("the recording has a step {}, but the scenario has only {}", step.saturating_add(1), steps.len()),
                 )),
             }
         }
@@ -124,9 +124,9 @@ fn disturbances(names: &Names<'_>, index: usize, end: usize) -> String {
         return String::new();
     }
     let lines = seen.iter().map(|(words, count, last)| {
-        format!("{count} × {words}, the last at {}.{:03} ms", last / 1_000_000, last / 1_000 % 1_000)
+        format!("{count} × {words}, last at {}.{:03} ms", last / 1_000_000, last / 1_000 % 1_000)
     });
-    format!("what disturbed it:\n{}", render::indented(lines))
+    format!("activity during the quiet step:\n{}", render::indented(lines))
 }
 
 /// How many kinds of disturbances are listed.
@@ -136,7 +136,7 @@ fn unfinished(names: &Names<'_>, index: usize, step: &Step) -> Finding {
     let entry = names.index().started.get(&index).copied();
     let summary = match entry {
         Some(_) => format!("step {} did not end", describe(names, index)),
-        None => format!("step {} was not begun", index.saturating_add(1)),
+        None => format!("step {} did not start", index.saturating_add(1)),
     };
     let entry = entry.unwrap_or(names.recording().entries.len());
     Finding::new(FindingKind::Incomplete, summary).placed(step.place).detailed(around(names, entry))
@@ -168,7 +168,7 @@ fn problem(step: &Step, outcome: &StepOutcome) -> Option<(FindingKind, String)> 
                 return Some((FindingKind::Refusal, format!("expected {wanted}, but it was {words}")));
             }
             let part = part.filter(|part| !message.as_ref().is_some_and(|message| message.contains(part)))?;
-            Some((FindingKind::Refusal, format!("expected {wanted} with the words \"{part}\", but it was {words}")))
+            Some((FindingKind::Refusal, format!("expected {wanted} with \"{part}\" in its message, but it was {words}")))
         }
         (StepOutcome::Refused { .. }, None) => Some((FindingKind::Refusal, outcome_words(outcome))),
         (StepOutcome::TimedOut(_) | StepOutcome::NotQuiet { .. }, _) => {
@@ -208,7 +208,7 @@ fn transfer_problem(wanted: &str, outcome: &StepOutcome) -> Option<(FindingKind,
 /// What a step needs from the last call that it makes, where that isn't bytes.
 fn needed(action: &Action) -> Option<&'static str> {
     pick!(action, Action::Close { how, .. } => match how {
-        CloseHow::Abrupt => "the peer's read() to get ECONNRESET",
+        CloseHow::Abrupt => "the peer's read() to fail with ECONNRESET",
         CloseHow::Graceful | CloseHow::HalfClose => "the end of the stream",
     })
 }

@@ -4,6 +4,7 @@ use crate::judge::retransmitted::Retransmitted;
 use crate::judge::{Finding, FindingKind, nearest, render, time_line};
 use crate::recording::{Direction, Observation};
 use crate::scenario::model::{WireExpectation, WirePattern};
+use crate::text;
 
 use super::scope::Scope;
 
@@ -12,7 +13,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option
     let pattern = &expected.pattern;
     let found = |summary: String| Finding::new(FindingKind::Wire, summary).placed(expected.place).at(scope.at());
     if let Some(field) = pattern.impossible() {
-        return Some(found(format!("the pattern can match nothing: `{}` has no `{field}` like that", pattern.option)));
+        return Some(found(format!("the pattern can never match: `{}` has no `{field}`", pattern.option)));
     }
     let entries = scope.names.recording().entries.iter().enumerate().take(scope.until);
     let sent: Vec<_> = entries
@@ -42,7 +43,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option
         return None;
     }
     let summary =
-        format!("wire {}: expected `{}`, {count} segments carried it", scope.when, render::wire_expectation(expected));
+        format!("wire {}: expected `{}`, found {}", scope.when, render::wire_expectation(expected), text::count(count, "segment"));
     if *expected.range.start() > count
         && let Some((detail, entry)) = nearest_misses(scope, pattern)
     {

@@ -95,7 +95,7 @@ mod tests {
         let many: Vec<Reason> = (0..10_000).map(|number| limit(number, 2)).collect();
         let words: Vec<String> = folded(many).iter().map(ToString::to_string).collect();
         let first = "client: `c0` has 2 of at most 2 additional subflows (limit `subflows`)";
-        assert_eq!(words, [first, "client: and 9999 more connections alike"]);
+        assert_eq!(words, [first, "client: and 9999 similar connections"]);
     }
 
     #[test]

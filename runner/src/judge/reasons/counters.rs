@@ -9,7 +9,7 @@ use crate::scenario::model::{Action, CounterExpectation, Expectation};
 
 use super::{Known, Reason};
 
-/// What the kernel counts there, where the name alone doesn't say (net/mptcp/mib.h, and where they are incremented).
+/// What the kernel counts, where the name alone doesn't say (net/mptcp/mib.h, and where they are incremented).
 const MEANINGS: [(&str, &str); 38] = [
     // mptcp_subflow_create_socket() in __mptcp_subflow_connect(), net/mptcp/subflow.c
     ("MPTcpExtMPJoinSynTxCreatSkErr", "the kernel could not create a socket for an additional subflow"),
@@ -28,12 +28,12 @@ const MEANINGS: [(&str, &str); 38] = [
     // subflow_finish_connect(): a SYN/ACK without MP_CAPABLE
     ("MPTcpExtMPCapableFallbackSYNACK", "SYN/ACKs without MP_CAPABLE: the client fell back to TCP"),
     ("MPTcpExtMPCapableFallbackACK", "third ACKs without MP_CAPABLE: the server fell back to TCP"),
-    ("MPTcpExtMPFallbackTokenInit", "no free token: the connection fell back to TCP"),
-    ("MPTcpExtMPCapableDataFallback", "the first data had no MP_CAPABLE: fallback to TCP"),
+    ("MPTcpExtMPFallbackTokenInit", "no free token: fallback to TCP"),
+    ("MPTcpExtMPCapableDataFallback", "the first data carried no MP_CAPABLE: fallback to TCP"),
     ("MPTcpExtDssFallback", "a mapping could not be used: fallback to TCP"),
     ("MPTcpExtMD5SigFallback", "fallback to TCP because of TCP MD5"),
     ("MPTcpExtSimultConnectFallback", "fallback to TCP because of a simultaneous connect"),
-    ("MPTcpExtFallbackFailed", "fallbacks to TCP that were not possible any more"),
+    ("MPTcpExtFallbackFailed", "fallbacks to TCP that were no longer possible"),
     ("MPTcpExtDSSCorruptionFallback", "a wrong mapping: fallback to TCP"),
     ("MPTcpExtDSSCorruptionReset", "a wrong mapping: the subflow was reset"),
     ("MPTcpExtDSSNotMatching", "a mapping that doesn't match the one before"),
@@ -41,20 +41,20 @@ const MEANINGS: [(&str, &str); 38] = [
     ("MPTcpExtDataCsumErr", "wrong DSS checksums"),
     ("MPTcpExtMPFailTx", "MP_FAILs sent"),
     ("MPTcpExtMPFailRx", "MP_FAILs received"),
-    ("MPTcpExtBlackhole", "a blackhole was assumed: MPTCP is off for a while"),
-    ("MPTcpExtMPCapableSYNTXDrop", "SYNs with MP_CAPABLE got no answer: sent again without"),
-    ("MPTcpExtMPCapableSYNTXDisabled", "SYNs sent without MP_CAPABLE, since a blackhole was assumed"),
+    ("MPTcpExtBlackhole", "a blackhole was suspected: MPTCP is disabled for a while"),
+    ("MPTcpExtMPCapableSYNTXDrop", "unanswered SYNs with MP_CAPABLE, retransmitted without it"),
+    ("MPTcpExtMPCapableSYNTXDisabled", "SYNs sent without MP_CAPABLE because of a suspected blackhole"),
     ("MPTcpExtMPCapableEndpAttempt", "an MP_CAPABLE to the port of a signal endpoint"),
     ("MPTcpExtAddAddrTxDrop", "ADD_ADDRs that were not sent"),
     ("MPTcpExtAddAddrDrop", "ADD_ADDRs that were received and dropped"),
     ("MPTcpExtRmAddrTxDrop", "REMOVE_ADDRs that were not sent"),
-    ("MPTcpExtSubflowStale", "subflows that were taken out of use because data on them wasn't acknowledged"),
+    ("MPTcpExtSubflowStale", "subflows marked stale because their data was not acknowledged"),
     // fib_validate_source(), net/ipv4/fib_frontend.c
-    ("TcpExtIPReversePathFilter", "packets dropped by rp_filter: they came in by another device than answers leave by"),
-    ("IpOutNoRoutes", "packets that no route leads out"),
-    ("Ip6OutNoRoutes", "packets that no route leads out"),
-    ("IpExtInNoRoutes", "packets that came in, and no route leads on"),
-    ("Ip6InNoRoutes", "packets that came in, and no route leads on"),
+    ("TcpExtIPReversePathFilter", "packets dropped by rp_filter: they arrived on another device than replies leave through"),
+    ("IpOutNoRoutes", "outgoing packets without a route"),
+    ("Ip6OutNoRoutes", "outgoing packets without a route"),
+    ("IpExtInNoRoutes", "incoming packets without a route"),
+    ("Ip6InNoRoutes", "incoming packets without a route"),
     ("TcpAttemptFails", "connection attempts that failed"),
 ];
 

@@ -10,10 +10,10 @@ use super::{Cause, Idle, Many, Reason, Syns, Unused};
 impl Display for Reason {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Disabled { namespace } => write!(f, "{namespace}: net.mptcp.enabled is 0: its sockets use plain TCP"),
+            Self::Disabled { namespace } => write!(f, "{namespace}: net.mptcp.enabled is 0, so all sockets use plain TCP"),
             Self::IdleEndpoint { namespace, endpoint, why } => write!(f, "{namespace}: endpoint {endpoint} {why}"),
             Self::UnusedAnnouncement { namespace, connection, address, why } => {
-                write!(f, "{namespace}: no subflow to {address}, which was announced on `{connection}`: {why}")?;
+                write!(f, "{namespace}: no subflow to {address}, announced on `{connection}`: {why}")?;
                 let link_local = matches!(address, std::net::IpAddr::V6(address) if address.is_unicast_link_local());
                 if link_local && matches!(why, Unused::Refused(_)) {
                     f.write_str("; a link-local address needs a `laminar` or `fullmesh` endpoint with a `dev`")?;
@@ -36,22 +36,22 @@ impl Display for Reason {
             Self::OtherDevice { namespace, source, destination, left_by, belongs_to } => {
                 write!(
                     f,
-                    "{namespace}: packets from {source} to {destination} left by {left_by}, not by {belongs_to}"
+                    "{namespace}: packets from {source} to {destination} left through {left_by}, not {belongs_to}"
                 )?;
-                f.write_str(", which has the address")
+                f.write_str(", which has the source address")
             }
             Self::Path { link, deeds } => {
                 let deeds = deeds.iter().map(|(cause, packets)| format!("{cause} {}", text::count(*packets, "packet")));
                 write!(f, "path {link} {}", deeds.collect::<Vec<_>>().join("; "))
             }
-            Self::UnusedRule { link, rule } => write!(f, "path {link}: the rule `{rule}` has not matched"),
-            Self::UnusedFilter { namespace, filter } => write!(f, "{namespace}: the filter `{filter}` has not matched"),
+            Self::UnusedRule { link, rule } => write!(f, "path {link}: rule `{rule}` has not matched"),
+            Self::UnusedFilter { namespace, filter } => write!(f, "{namespace}: filter `{filter}` has not matched"),
             Self::Unmentioned { namespace, counters } => {
                 let counters = counters.iter().map(|(name, moved)| format!("{name} {moved}"));
-                write!(f, "{namespace}: other counters that moved: {}", counters.collect::<Vec<_>>().join(", "))
+                write!(f, "{namespace}: other counters that increased: {}", counters.collect::<Vec<_>>().join(", "))
             }
             Self::More { namespace, count, of } => {
-                write!(f, "{namespace}: and {} alike", text::count(*count as u64, &format!("more {}", of.word())))
+                write!(f, "{namespace}: and {}", text::count(*count as u64, &format!("similar {}", of.word())))
             }
         }
     }
@@ -75,7 +75,7 @@ impl Display for Cause {
             Self::Lost => f.write_str("lost"),
             Self::QueueFull => f.write_str("had no room in its queue for"),
             Self::TooBig => f.write_str("has too small an MTU for"),
-            Self::Reordered => f.write_str("let others overtake"),
+            Self::Reordered => f.write_str("reordered"),
             Self::Duplicated => f.write_str("duplicated"),
             Self::Rule { rule, action } => write!(f, "applied its rule `{}` ({action}) to", text::one_line(rule)),
         }
@@ -87,16 +87,16 @@ impl Display for Idle {
         match self {
             Self::UserspacePathManager(setting) => write!(f, "is ignored by the userspace path manager ({setting})"),
             Self::FullmeshOnly => {
-                f.write_str("has `fullmesh` without `subflow`: used only as a source towards announced addresses")
+                f.write_str("has `fullmesh` without `subflow`: the kernel uses it only towards announced addresses")
             }
             Self::NoRole => f.write_str("has neither `subflow` nor `signal`: the kernel does nothing with it"),
-            Self::NoAddress => f.write_str("has an address that is on none of the namespace's interfaces"),
+            Self::NoAddress => f.write_str("has an address that no interface of the namespace has"),
             Self::BeforeItsAddress { endpoint, address } => {
                 match endpoint {
                     Some(step) => write!(f, "was added in step {}", step.saturating_add(1))?,
                     None => f.write_str("was added before the first step")?,
                 }
-                write!(f, ", its address in step {}: the kernel does not try again", address.saturating_add(1))
+                write!(f, ", its address in step {}: the kernel does not retry", address.saturating_add(1))
             }
         }
     }
@@ -105,7 +105,7 @@ impl Display for Idle {
 impl Display for Unused {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UserspacePathManager => f.write_str("the userspace path manager has to create it"),
+            Self::UserspacePathManager => f.write_str("only the userspace path manager can create it"),
             Self::AcceptLimit { limit: 0, .. } => f.write_str("limit `add_addr_accepted` is 0"),
             Self::AcceptLimit { accepted, limit } => {
                 write!(f, "limit `add_addr_accepted` is used up: {accepted} of {limit}")
@@ -114,12 +114,12 @@ impl Display for Unused {
                 write!(f, "limit `subflows` is used up: {subflows} of {limit} additional subflows")
             }
             Self::Refused(counter) => write!(f, "the kernel could not open it ({counter})"),
-            Self::AlreadyConnected => f.write_str("the connection already has one to it"),
+            Self::AlreadyConnected => f.write_str("the connection already has a subflow to it"),
             Self::Forgotten { step } => {
-                write!(f, "the `fullmesh` endpoint of step {} only joins ", step.saturating_add(1))?;
-                f.write_str("addresses that a subflow leads to: the kernel does not remember announcements")
+                write!(f, "the `fullmesh` endpoint of step {} joins only ", step.saturating_add(1))?;
+                f.write_str("addresses that have a subflow: the kernel does not remember announcements")
             }
-            Self::Unknown => f.write_str("the recording does not tell why"),
+            Self::Unknown => f.write_str("the recording does not show why"),
         }
     }
 }
@@ -130,7 +130,7 @@ impl Display for Syns {
             return f.write_str("no SYN left the namespace");
         }
         let sent = text::count(self.sent as u64, "SYN");
-        write!(f, "{sent} left by {}", self.devices.join(" and "))?;
+        write!(f, "{sent} sent on {}", self.devices.join(" and "))?;
         match &self.arrived {
             Some((peer, 0)) => write!(f, ", none arrived at {peer}"),
             Some((peer, arrived)) => {

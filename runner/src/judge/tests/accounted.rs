@@ -59,7 +59,7 @@ fn about(name: &str, less: Option<&str>, namespace: &str, range: Range) -> Expec
 #[test]
 fn what_nobody_mentions_must_not_move() {
     let run = moved(Run::good(), "server", ODD, 1);
-    assert_unaccounted(&run, ODD, "nothing says that it may");
+    assert_unaccounted(&run, ODD, "the scenario does not expect that");
     let with = |expect| {
         let mut run = run.clone();
         run.scenario.expect = expect;
@@ -67,7 +67,7 @@ fn what_nobody_mentions_must_not_move() {
     };
     assert_accounted(&with(about(ODD, None, "server", 1..=1)));
     assert_accounted(&with(about("MPTcpExtMPJoinSynRx", Some(ODD), "server", 1..=1)));
-    assert_unaccounted(&with(about(ODD, None, "client", 0..=0)), ODD, "of server moved by 1");
+    assert_unaccounted(&with(about(ODD, None, "client", 0..=0)), ODD, "of server increased by 1");
     // In a step, before it moved.
     let mut checked = run.clone();
     checked.scenario.steps[3].action = Action::Check(Box::new(about(ODD, None, "server", 0..=0)));
@@ -101,7 +101,7 @@ fn removing(ids: &[u8]) -> Run {
 
 #[test]
 fn what_was_sent_is_as_much_as_was_seen() {
-    const WHY: &str = "another number was seen on the wire";
+    const WHY: &str = "the captures saw a different number";
     let mut announcing = Run::good();
     announcing.segment(SERVER, CLIENT, TcpFlags::ACK, vec![add_addr(1, "10.0.4.1")]);
     let mut echoing = Run::good();
@@ -134,17 +134,17 @@ fn what_a_filter_drops_on_its_way_out_was_sent_but_not_seen() {
         moved(run, "client", "MPTcpExtRmAddrTx", by)
     };
     assert_accounted(&with_filter(FilterHook::Output, 3));
-    assert_unaccounted(&with_filter(FilterHook::Output, 1), "MPTcpExtRmAddrTx", "moved by 1");
-    assert_unaccounted(&with_filter(FilterHook::Input, 3), "MPTcpExtRmAddrTx", "moved by 3");
+    assert_unaccounted(&with_filter(FilterHook::Output, 1), "MPTcpExtRmAddrTx", "increased by 1");
+    assert_unaccounted(&with_filter(FilterHook::Input, 3), "MPTcpExtRmAddrTx", "increased by 3");
 }
 
 #[test]
 fn no_more_is_dropped_than_came() {
     assert_accounted(&moved(Run::good(), "client", "MPTcpExtAddAddrDrop", 1));
-    assert_unaccounted(&moved(Run::good(), "client", "MPTcpExtAddAddrDrop", 2), "AddAddrDrop", "fewer ADD_ADDRs came");
+    assert_unaccounted(&moved(Run::good(), "client", "MPTcpExtAddAddrDrop", 2), "AddAddrDrop", "fewer ADD_ADDRs arrived");
     let drops = |by| moved(removing(&[1]), "server", "MPTcpExtRmAddrDrop", by);
     assert_accounted(&drops(1));
-    assert_unaccounted(&drops(2), "RmAddrDrop", "fewer REMOVE_ADDRs came");
+    assert_unaccounted(&drops(2), "RmAddrDrop", "fewer REMOVE_ADDRs arrived");
 }
 
 #[test]
@@ -161,10 +161,10 @@ fn what_depends_on_timing_may_move_as_far_as_it_can() {
     for name in ["OFOMerge", "OFOQueue", "OFOQueueTail", "NoDSSInWindow", "SubflowStale"] {
         let name = format!("MPTcpExt{name}");
         assert_accounted(&moved(Run::good(), "client", &name, 1));
-        assert_unaccounted(&moved(single.clone(), "client", &name, 1), &name, "no connection had a second subflow");
+        assert_unaccounted(&moved(single.clone(), "client", &name, 1), &name, "no connection had an additional subflow");
     }
     let stale = moved(Run::good(), "client", "MPTcpExtSubflowStale", 1);
     assert_accounted(&moved(stale.clone(), "client", "MPTcpExtSubflowRecover", 1));
     let recovered = moved(stale, "client", "MPTcpExtSubflowRecover", 2);
-    assert_unaccounted(&recovered, "SubflowRecover", "fewer subflows were stale");
+    assert_unaccounted(&recovered, "SubflowRecover", "fewer subflows became stale");
 }

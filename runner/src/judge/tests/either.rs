@@ -71,7 +71,7 @@ fn the_nearest_alternative_is_told_first() {
     let found = finding(either(vec![far, subflows(3)]));
     assert_eq!(found.place, Some(place(20)));
     let summary = "either at the end: none of the 2 alternatives holds; the nearest, number 2: subflows of main, client \
-                   side, at the end: expected 3, it is 2";
+                   side, at the end: expected 3, found 2";
     assert_eq!(found.summary, summary);
     let lines: Vec<&str> = found.detail.lines().collect();
     assert_eq!(lines[0], "because: the test says so");

@@ -24,7 +24,7 @@ fn one_event_too_many_is_found() {
     };
     assert_eq!(limited(2).kinds(), []);
     assert_eq!(limited(1).kinds(), [FindingKind::Events]);
-    assert!(limited(1).findings()[0].summary.contains("observed `sub_established main"));
+    assert!(limited(1).findings()[0].summary.contains("observed one too many: `sub_established main"));
 }
 
 #[test]

@@ -76,7 +76,7 @@ fn what_went_backwards_is_found() {
     });
     let others = Expectation { other_counters_zero: vec![("client".to_owned(), place(1))], ..Expectation::default() };
     run.scenario.expect = others;
-    assert!(run.findings()[0].summary.contains("MPTcpExtRmAddr of client at the end: it went backwards, from 1 to 0"));
+    assert!(run.findings()[0].summary.contains("MPTcpExtRmAddr of client at the end: it decreased from 1 to 0"));
 }
 
 #[test]

@@ -46,7 +46,7 @@ fn endpoints_and_subflows_name_the_field_that_differs() {
     let expected =
         EndpointsExpectation { namespace: "client".to_owned(), connection: None, endpoints, place: place(7) };
     let found = finding(Expectation { endpoints: vec![expected], ..Expectation::default() });
-    assert!(found.summary.ends_with("there are 2, 1 of them as expected: id 2 instead of 9"), "{}", found.summary);
+    assert!(found.summary.ends_with("found 2, 1 of them as expected: id 2 instead of 9"), "{}", found.summary);
 
     let patterns = [("10.0.1.2", 0), ("10.0.2.2", 1), ("10.0.3.2", 7)]
         .map(|(local, id): (_, u8)| and(and(SubflowPattern::default(), "local", ip(local)), "local_id", id));
@@ -149,8 +149,8 @@ fn what_disturbs_the_quiet_is_counted() {
     });
     assert!(matches!(run.recording.entries.last().map(|entry| &entry.what), Some(Observation::Ended)));
     let found = run.findings().remove(0);
-    assert_eq!(found.summary, "step 6 did not become quiet within 1 s; last: a segment");
+    assert_eq!(found.summary, "step 6 timed out after 1 s waiting for quiet; last seen: a segment");
     let counted =
-        "what disturbed it:\n  3 × client: segment 10.0.2.2:40002 > 10.0.1.1:8080 <mp_join_syn>, the last at ";
+        "activity during the quiet step:\n  3 × client: segment 10.0.2.2:40002 > 10.0.1.1:8080 <mp_join_syn>, last at ";
     assert!(found.detail.starts_with(counted), "{}", found.detail);
 }

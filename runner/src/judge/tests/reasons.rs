@@ -87,7 +87,7 @@ fn counters_that_name_an_error_are_told_with_what_they_mean() {
     // It depends on timing, and says nothing.
     assert!(!words.contains("MPTCPRetrans"), "{words}");
     assert!(
-        words.contains("server: other counters that moved: MPTcpExtMPJoinAckRx 2, MPTcpExtMPJoinSynRx 2\n"),
+        words.contains("server: other counters that increased: MPTcpExtMPJoinAckRx 2, MPTcpExtMPJoinSynRx 2\n"),
         "{words}"
     );
 }
@@ -103,7 +103,7 @@ fn a_subflow_that_is_not_established_is_told_with_its_syns() {
         _ => false,
     });
     let words = words(&run);
-    let syns = "of `main` is in SYN-SENT: 1 SYN left by eth1, 1 arrived at server, which sent 1 SYN/ACK";
+    let syns = "of `main` is in SYN-SENT: 1 SYN sent on eth1, 1 arrived at server, which sent 1 SYN/ACK";
     assert!(words.contains(&format!("client: subflow 10.0.2.2:40002 → 10.0.1.1:8080 {syns}\n")), "{words}");
     assert!(words.contains("10.0.2.2:40009 → 10.0.4.1:8080 of `main` is in TIME-WAIT\n"), "{words}");
 }
@@ -211,7 +211,7 @@ fn another_device_than_that_of_the_address_is_told() {
         }
         _ => false,
     });
-    let told = "client: packets from 10.0.3.2 to 10.0.4.1 left by one, not by three, which has the address\n";
+    let told = "client: packets from 10.0.3.2 to 10.0.4.1 left through one, not three, which has the source address\n";
     assert!(words(&run).contains(told), "{}", words(&run));
 }
 
@@ -244,8 +244,8 @@ fn rules_and_filters_that_have_not_matched_are_told_when_a_step_fails() {
     run.push(Observation::FilterHits { namespace: "server".to_owned(), filter: "drop".to_owned(), packets: 0 });
     run.push(Observation::RuleHits { link: "two".to_owned(), rule: "used".to_owned(), segments: 1 });
     let words = words(&run);
-    assert!(words.contains("path one: the rule `strip` has not matched\n"), "{words}");
-    assert!(words.contains("server: the filter `drop` has not matched\n"), "{words}");
+    assert!(words.contains("path one: rule `strip` has not matched\n"), "{words}");
+    assert!(words.contains("server: filter `drop` has not matched\n"), "{words}");
     assert!(!words.contains("used"), "{words}");
 }
 
@@ -287,7 +287,7 @@ fn a_device_that_leads_straight_to_the_destination_is_no_reason() {
         });
         words(&run)
     };
-    let left = "left by two, not by one, which has the address";
+    let left = "left through two, not one, which has the source address";
     assert!(
         by("10.9.9.9").contains(&format!("client: packets from 10.0.1.2 to 10.9.9.9 {left}\n")),
         "{}",

@@ -108,7 +108,7 @@ fn a_contradiction_in_the_set_up_is_a_failure_and_no_error() {
     assert!(!finding.kind.is_error());
     assert_eq!(
         finding.summary,
-        "set-up: delete endpoint 5 in server: the kernel answered an ACK, but it shows `10.0.2.1 id 5 signal`"
+        "set-up: delete endpoint 5 in server: the kernel answered with an ACK, but it shows `10.0.2.1 id 5 signal`"
     );
 }
 
@@ -417,7 +417,7 @@ fn a_transfer_that_must_fail_is_held_to_its_errno() {
     for background in [false, true] {
         assert_eq!(must_fail(background, &got("ECONNRESET")).kinds(), []);
         for (outcome, kind, words) in [
-            (got("ETIMEDOUT"), FindingKind::Application, "got ETIMEDOUT after 5 bytes; expected ECONNRESET"),
+            (got("ETIMEDOUT"), FindingKind::Application, "failed with ETIMEDOUT after 5 bytes; expected ECONNRESET"),
             (call(Got::EndOfStream), FindingKind::Application, "after 5 bytes; expected ECONNRESET"),
             (StepOutcome::Done, FindingKind::Application, "to fail with ECONNRESET, but none failed"),
             (

@@ -149,7 +149,7 @@ fn a_counter_more(workshop: &Workshop) -> Result<(), Failed> {
             *values.get_mut("MPTcpExtSubflowRecover").unwrap() += 1;
         }
     }
-    assert_found(&judged(workshop, &recording)?, FindingKind::Counter, "fewer subflows were stale")
+    assert_found(&judged(workshop, &recording)?, FindingKind::Counter, "fewer subflows became stale")
 }
 
 fn a_warning_of_the_kernel(workshop: &Workshop) -> Result<(), Failed> {

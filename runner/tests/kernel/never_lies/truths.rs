@@ -127,7 +127,7 @@ fn told_at_once(workshop: &Workshop, text: &str, words: &str) -> Result<(), Fail
 
 fn a_reset_in_a_transfer(workshop: &Workshop) -> Result<(), Failed> {
     let text = reset("  - transfer: { connection: main, from_server: 64 MiB, timeout: 60 s }\n");
-    told_at_once(workshop, &text, "the client's read() on main got E")
+    told_at_once(workshop, &text, "the client's read() on main failed with E")
 }
 
 fn a_reset_while_something_is_waited_for(workshop: &Workshop) -> Result<(), Failed> {
@@ -136,7 +136,7 @@ fn a_reset_while_something_is_waited_for(workshop: &Workshop) -> Result<(), Fail
   - wait: { transferred: { connection: main, by: server, bytes: 63 MiB }, timeout: 60 s }
   - finish_transfer: { connection: main, timeout: 60 s }\n",
     );
-    told_at_once(workshop, &text, "the client's read() on main got E")
+    told_at_once(workshop, &text, "the client's read() on main failed with E")
 }
 
 /// All packets are lost from now on; the writer's kernel gives up, and the reader would wait for ever.
@@ -156,7 +156,7 @@ steps:
   - set_path: { link: link1, loss: 100 % }
   - finish_transfer: { connection: main, timeout: 60 s }
 ";
-    told_at_once(workshop, text, "the client's write() on main got E")
+    told_at_once(workshop, text, "the client's write() on main failed with E")
 }
 
 /// The client's read() gets ENOTCONN when its kernel gives the connection up; the server's kernel keeps it.
@@ -204,7 +204,7 @@ steps:
   - add_filter: { name: refuse, in: server, hook: input, option: mp_capable, action: reject_reset }
   - connect: { name: main, from: client, to: server, address: 10.0.1.1, timeout: 60 s }
 ";
-    told_at_once(workshop, text, "the client's connect() on main got ECONNREFUSED")
+    told_at_once(workshop, text, "the client's connect() on main failed with ECONNREFUSED")
 }
 
 fn holds(workshop: &Workshop, text: &str) -> Result<(), Failed> {
