@@ -196,10 +196,10 @@ fn relate(names: Both<&str>, a: Option<&Outcome>, b: Option<&Outcome>) -> Relati
         (Some(a), None) => return Relation::OnlyOn(Side::A, a.verdict),
         (None, Some(b)) => return Relation::OnlyOn(Side::B, b.verdict),
         // It came from one of the two.
-        (None, None) => return Relation::Undecided("it is in neither of the results".to_owned()),
+        (None, None) => return Relation::Undecided("it is in neither result".to_owned()),
     };
     if a.sources != b.sources {
-        return Relation::Undecided("the scenario itself has changed from one run to the other".to_owned());
+        return Relation::Undecided("the scenario itself changed between the runs".to_owned());
     }
     for (side, outcome) in [(Side::A, a), (Side::B, b)] {
         if outcome.verdict == Ruling::Error {

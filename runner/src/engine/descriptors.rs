@@ -25,7 +25,7 @@ fn refusal(sockets: u64, needed: u64, hard: u64) -> String {
     format!(
         "the scenario has {sockets} sockets open at the same time and needs {needed} file descriptors, but the process is \
          limited to {hard} (RLIMIT_NOFILE); raise the limit with `ulimit -Hn {needed}`, which takes CAP_SYS_RESOURCE, or \
-         `close` connections before others are made"
+         `close` connections before opening others"
     )
 }
 

@@ -154,7 +154,7 @@ impl<'a> Lab<'a> {
             .find(exact)
             .or_else(|| candidates().find(|listener| listener.plan.address.is_unspecified()))
             .map(|listener| &listener.socket)
-            .ok_or_else(|| format!("nothing of the scenario listens in {namespace} on {address}"))
+            .ok_or_else(|| format!("the scenario has no listener in {namespace} on {address}"))
     }
 
     /// Learns the tokens of both sides, where they are MPTCP.

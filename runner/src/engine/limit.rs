@@ -84,7 +84,7 @@ impl Limit {
             () = sleep_until(Instant::now() + most) => StepOutcome::timed_out(vec![Awaited::EndOfStep], vec![Seen::Nothing], most),
             () = sleep_until(self.end) => StepOutcome::Failed {
                 message: format!(
-                    "given up: the steps were to take {} at most, all deadlines added up, and took longer",
+                    "time limit: the steps took longer than {}, the sum of all timeouts",
                     text::seconds(nanos::of(self.whole))
                 ),
             },
@@ -123,7 +123,7 @@ mod tests {
         run(async {
             let over = limit(Instant::now()).keep(Duration::from_secs(30), std::future::pending()).await;
             let StepOutcome::Failed { message } = over else { panic!("{over:?}") };
-            assert!(message.contains("were to take 1830.00 s at most"), "{message}");
+            assert!(message.contains("the steps took longer than 1830.00 s"), "{message}");
         });
     }
 }

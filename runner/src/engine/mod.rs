@@ -88,7 +88,7 @@ pub fn run(plan: &Plan, home: &Arc<Home>, kernel: &Surroundings) -> Run {
         Err(error) => {
             recorder.note(Observation::SetupFailed { message: format!("can't start the event loop: {error}") });
             recorder.note(Observation::Ended);
-            (Vec::new(), Err("it was not watched".to_owned()))
+            (Vec::new(), Err("the kernel log was not watched".to_owned()))
         }
     };
     Run { recording: recorder.finish(header(&plan.of, kernel)), frames, kernel_log }

@@ -208,7 +208,7 @@ impl Lab<'_> {
         match self.paths.get(link)?.path.with(move |path| path.release(&name))? {
             None => Err(no_rule(link, rule)),
             Some(0) => {
-                Err(format!("the rule {rule} of {link} holds nothing that could be released: wait for it first"))
+                Err(format!("rule {rule} of {link} holds no packet to release: wait until it has matched"))
             }
             Some(_) => Ok(()),
         }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, timeout};
 use super::lab::Lab;
 use crate::nanos;
 use crate::recording::Observation;
+use crate::text;
 
 /// A path may be cut on purpose, and then its sockets stay: what doesn't move for so long has settled.
 const STILL: Duration = Duration::from_millis(50);
@@ -33,7 +34,7 @@ impl Lab<'_> {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(format!("something still moves {most:?} after the last step"));
+                return Err(format!("sockets or packets were still active {} after the last step", text::duration(most)));
             }
             // With many sockets a look takes its time: the observers get as much.
             let next = Duration::from_millis(1).max(looked.elapsed());

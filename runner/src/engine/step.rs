@@ -48,7 +48,7 @@ impl Lab<'_> {
             plan.namespace != namespace || plan.port != port || address.is_some_and(|only| only != plan.address)
         });
         match before - self.listeners.len() {
-            0 => failed(format!("stop listening in {namespace} on port {port}: nothing of the scenario listens there")),
+            0 => failed(format!("stop listening in {namespace} on port {port}: the scenario has no listener there")),
             _ => StepOutcome::Done,
         }
     }

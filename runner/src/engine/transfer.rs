@@ -135,7 +135,7 @@ impl Lab<'_> {
                 StepOutcome::Done
             }
             Ok(Err(CloseError::Application(end))) => StepOutcome::Application(end),
-            Ok(Err(CloseError::Closed)) => failed(format!("close `{name}`: it is closed already")),
+            Ok(Err(CloseError::Closed)) => failed(format!("close `{name}`: it is already closed")),
         }
     }
 }

@@ -106,7 +106,7 @@ impl Lab<'_> {
 
     fn first_remote_port(&self, namespace: &str, choice: &TokenChoice) -> Result<u16, NotDone> {
         let TokenChoice::Connection(name) = choice else {
-            return Err(NotDone::Failed("a token that is no connection's needs a `remote_port`".to_owned()));
+            return Err(NotDone::Failed("a token given as a number needs a `remote_port`".to_owned()));
         };
         let connection = self.connections.get(name).ok_or_else(|| format!("there is no connection `{name}`"))?;
         match connection.side_in(namespace) {
@@ -140,7 +140,7 @@ impl Lab<'_> {
             })
             .ok_or_else(|| {
                 NotDone::Failed(format!(
-                    "there is no subflow from {} to {} in {namespace} to look its ports up: give them",
+                    "can't look up the ports: {namespace} has no subflow from {} to {}; give the ports",
                     local.0, remote.0
                 ))
             })

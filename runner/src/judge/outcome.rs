@@ -209,9 +209,12 @@ pub(crate) fn integrity_words(integrity: &Integrity) -> String {
 pub(crate) fn lost_words(what: LostWhat, count: Option<u64>) -> String {
     let what = match what {
         LostWhat::Events => "events",
-        LostWhat::Packets | LostWhat::Forwarding | LostWhat::Backlog | LostWhat::Sending | LostWhat::Unreadable => {
-            "packets"
-        }
+        LostWhat::Packets
+        | LostWhat::Forwarding
+        | LostWhat::Backlog
+        | LostWhat::Sending
+        | LostWhat::Unreadable
+        | LostWhat::Room => "packets",
     };
     count.map_or_else(|| what.to_owned(), |count| format!("{count} {what}"))
 }

@@ -31,9 +31,9 @@ pub fn describe_conditions(conditions: &Conditions) -> String {
     words.extend(
         reorder
             .as_ref()
-            .map(|reorder| format!("{} later by {}", describe_chance(&reorder.which), text::duration(reorder.by))),
+            .map(|reorder| format!("reordering {} by {}", describe_chance(&reorder.which), text::duration(reorder.by))),
     );
-    words.extend(duplicate.as_ref().map(|which| format!("twice {}", describe_chance(which))));
+    words.extend(duplicate.as_ref().map(|which| format!("duplication {}", describe_chance(which))));
     words.extend(mtu.map(|mtu| format!("mtu {mtu}")));
     words.join(", ")
 }
@@ -63,8 +63,8 @@ pub fn describe_path(path: &PathPlan, link: &Link) -> String {
         words.extend((!first.is_empty()).then_some(first));
     } else {
         for (end, conditions) in link.ends.iter().zip([first, second]) {
-            let conditions = if conditions.is_empty() { "as it is".to_owned() } else { conditions };
-            words.push(format!("from {} {conditions}", end.namespace));
+            let conditions = if conditions.is_empty() { "unchanged".to_owned() } else { conditions };
+            words.push(format!("from {}: {conditions}", end.namespace));
         }
     }
     if !path.rules.is_empty() {
@@ -76,7 +76,7 @@ pub fn describe_path(path: &PathPlan, link: &Link) -> String {
 /// A change of a path.
 pub fn describe_change(change: &PathChange) -> String {
     let words = |conditions: &Conditions| match describe_conditions(conditions) {
-        nothing if nothing.is_empty() => "passes everything on as it is".to_owned(),
+        nothing if nothing.is_empty() => "forwards packets unchanged".to_owned(),
         words => format!("has {words}"),
     };
     let link = &change.link;
@@ -100,13 +100,13 @@ fn describe_action(action: &RuleAction) -> String {
         RuleAction::Delay(by) => format!("delays by {}", text::duration(*by)),
         RuleAction::Duplicate => "duplicates".to_owned(),
         RuleAction::Hold => "holds".to_owned(),
-        RuleAction::Corrupt { offset } => format!("damages payload byte {offset} of"),
+        RuleAction::Corrupt { offset } => format!("corrupts payload byte {offset} of"),
         RuleAction::Strip(None) => "strips the MPTCP options of".to_owned(),
         RuleAction::Strip(Some(option)) => format!("strips {option} of"),
         RuleAction::Rewrite(rewrite) => format!("rewrites {} of", describe_rewrite(rewrite)),
         RuleAction::Nat { address, port } => {
             let port = port.map(|port| format!(" port {port}")).unwrap_or_default();
-            format!("translates to {}{port} the source of", text::address(*address))
+            format!("translates the source to {}{port} in", text::address(*address))
         }
         RuleAction::Inject { forward, what } => {
             let what = match what {
@@ -117,9 +117,9 @@ fn describe_action(action: &RuleAction) -> String {
                     format!("a forged ADD_ADDR id {id} {address}{port}")
                 }
             };
-            format!("sends {what} {} upon", if *forward { "forward" } else { "back" })
+            format!("injects {what} {} on", if *forward { "forward" } else { "back" })
         }
-        RuleAction::Split(size) => format!("splits after {}", text::count(u64::from(*size), "byte")),
+        RuleAction::Split(size) => format!("splits every {}", text::count(u64::from(*size), "byte")),
         RuleAction::Merge(count) => format!("merges {count} at a time of"),
     }
 }
@@ -169,7 +169,7 @@ fn flag_words(flags: TcpFlags) -> Option<String> {
 fn range(range: &Range) -> String {
     match (*range.start(), *range.end()) {
         (least, most) if least == most => least.to_string(),
-        (least, u64::MAX) => format!("{least} and up"),
+        (least, u64::MAX) => format!("from {least} on"),
         (0, most) => format!("up to {most}"),
         (least, most) => format!("{least} to {most}"),
     }
@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(
             describe_conditions(&all),
             "10 ms ± 2 ms normal, 20 Mbit/s, queue of 100 packets, queue of 64 KiB, loss in bursts (1 % begin, 30 % \
-             end), 0.2 % later by 5 ms, twice of packet 3, 7, mtu 1400"
+             end), reordering 0.2 % by 5 ms, duplication of packet 3, 7, mtu 1400"
         );
     }
 }

@@ -23,7 +23,7 @@ pub fn describe(action: &Action) -> String {
         }
         Action::StopListening { namespace, port, address } => {
             let address = address.map(|address| format!(" of {}", text::address(address))).unwrap_or_default();
-            format!("{namespace} stops to listen on port {port}{address}")
+            format!("{namespace} stops listening on port {port}{address}")
         }
         Action::Connect(connect) => describe_connect(connect),
         Action::Transfer(transfer) => describe_transfer(transfer),
@@ -32,19 +32,19 @@ pub fn describe(action: &Action) -> String {
             let conditions: Vec<String> = conditions.iter().map(describe_condition).collect();
             format!("wait until {}, at most {}", conditions.join(" and "), text::duration(*deadline))
         }
-        Action::Quiet { period, .. } => format!("wait until nothing was observed for {}", text::duration(*period)),
+        Action::Quiet { period, .. } => format!("wait until nothing is observed for {}", text::duration(*period)),
         Action::Close { connection, by, how, .. } => {
             let how = match how {
                 CloseHow::Graceful => "closes it",
                 CloseHow::Abrupt => "aborts it",
-                CloseHow::HalfClose => "stops to send",
+                CloseHow::HalfClose => "stops sending",
             };
             format!("the {} of {connection} {how}", side(*by))
         }
         Action::SetPath(change) => describe_change(change),
         Action::AddRule { link, rule } => format!("the path of {link} gets the rule {}", describe_rule(rule)),
         Action::RemoveRule { link, rule } => format!("the path of {link} loses the rule {rule}"),
-        Action::Release { link, rule } => format!("the path of {link} lets go what {rule} holds"),
+        Action::Release { link, rule } => format!("the path of {link} releases the packets held by {rule}"),
         Action::Check(_) => "check the state".to_owned(),
         Action::Do(operation) => describe_operation(operation),
         Action::ExpectError { error, message, operation } => {
@@ -85,10 +85,10 @@ fn describe_transfer(transfer: &TransferPlan) -> String {
 fn describe_condition(condition: &Condition) -> String {
     match condition {
         Condition::Event { namespace, pattern, count } => {
-            format!("{namespace} saw {} of {pattern}", text::count(*count as u64, "event"))
+            format!("{namespace} has seen {} {pattern}", text::count(*count as u64, "event"))
         }
         Condition::Counter { namespace, name, at_least } => {
-            format!("{name} of {namespace} moved by {at_least} or more")
+            format!("{name} of {namespace} has increased by at least {at_least}")
         }
         Condition::Subflows { connection, count } => {
             format!("{connection} has {} on both sides", text::count(*count as u64, "subflow"))
@@ -103,13 +103,13 @@ fn describe_condition(condition: &Condition) -> String {
             format!("{namespace} {has} endpoint {address}{flags}")
         }
         Condition::Transferred { connection, sender, bytes } => {
-            format!("{} of the {} of {connection} arrived", text::size(*bytes), side(*sender))
+            format!("{} from the {} of {connection} have arrived", text::size(*bytes), side(*sender))
         }
         Condition::Rule { link, rule, matched } => {
-            format!("the rule {rule} of {link} matched {}", text::count(*matched, "segment"))
+            format!("rule {rule} of {link} has matched {}", text::count(*matched, "segment"))
         }
         Condition::Wire { pattern, count } => {
-            format!("{} sent {} with {}", pattern.sender, text::count(*count as u64, "segment"), pattern)
+            format!("{} has sent {} with {}", pattern.sender, text::count(*count as u64, "segment"), pattern)
         }
     }
 }
@@ -201,7 +201,7 @@ pub fn describe_operation(operation: &Operation) -> String {
             format!("{namespace} announces {endpoint} on {}", describe_token(token))
         }
         Operation::RemoveAddress { namespace, token, id } => {
-            format!("{namespace} removes the address id {id} on {}", describe_token(token))
+            format!("{namespace} removes Address ID {id} on {}", describe_token(token))
         }
         Operation::CreateSubflow { namespace, token, endpoint, remote, remote_port } => {
             let port = remote_port.map(|port| format!(" port {port}")).unwrap_or_default();
@@ -218,7 +218,7 @@ pub fn describe_operation(operation: &Operation) -> String {
         }
         Operation::GetEndpoint { namespace, token, id } => {
             let of = token.as_ref().map(|token| format!(" of {}", describe_token(token))).unwrap_or_default();
-            format!("{namespace} asks for the endpoint with id {id}{of}")
+            format!("{namespace} gets the endpoint with id {id}{of}")
         }
     }
 }
@@ -268,7 +268,7 @@ fn describe_filter(filter: &Filter) -> String {
         FilterAction::Corrupt => "corrupts",
         FilterAction::StripMptcp => "strips the MPTCP options of",
     };
-    let what = filter.nth.map_or_else(|| "all".to_owned(), |nth| format!("number {nth}"));
+    let what = filter.nth.map_or_else(|| "all".to_owned(), |nth| format!("number {nth} of the"));
     let hook = match filter.hook {
         FilterHook::Input => "incoming",
         FilterHook::Output => "outgoing",
@@ -280,7 +280,7 @@ fn describe_filter(filter: &Filter) -> String {
         .add("through", filter.device.as_ref())
         .add("with MPTCP option", option)
         .add("with payload of at least", filter.min_payload.map(|bytes| text::size(u64::from(bytes))));
-    format!("{} {does} {what} of the {hook} segments{} (filter {})", filter.namespace, conditions.0, filter.name)
+    format!("{} {does} {what} {hook} segments{} (filter {})", filter.namespace, conditions.0, filter.name)
 }
 
 /// The name of an MPTCP option subtype (RFC 8684 section 8.2).

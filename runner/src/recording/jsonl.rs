@@ -22,7 +22,7 @@ pub enum RecordingError {
     #[error("the file is empty: a recording begins with a header line")]
     Empty,
     /// A format from the future.
-    #[error("format {0} is not known to this version of mptcplab, which reads formats 1 to {FORMAT}")]
+    #[error("unknown format {0}; this version of mptcplab reads formats 1 to {FORMAT}")]
     Format(u32),
 }
 

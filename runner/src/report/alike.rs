@@ -177,18 +177,18 @@ mod tests {
             let finding = Finding { kind, summary: summary.to_owned(), ..changed("").remove(0) };
             normal_form(&[finding])
         };
-        let one = of(FindingKind::Counter, "counter MPTcpExtRmAddr of client at the end: expected 1, it moved by 2");
+        let one = of(FindingKind::Counter, "counter MPTcpExtRmAddr of client at the end: expected 1, it increased by 2");
         assert_eq!(
             one,
-            of(FindingKind::Counter, "counter MPTcpExtRmAddr of client at the end: expected 3, it moved by 14")
+            of(FindingKind::Counter, "counter MPTcpExtRmAddr of client at the end: expected 3, it increased by 14")
         );
         assert_ne!(
             one,
-            of(FindingKind::Counter, "counter MPTcpExtRmAddrTx of client at the end: expected 1, it moved by 2")
+            of(FindingKind::Counter, "counter MPTcpExtRmAddrTx of client at the end: expected 1, it increased by 2")
         );
         assert_ne!(
             one,
-            of(FindingKind::Info, "counter MPTcpExtRmAddr of client at the end: expected 1, it moved by 2")
+            of(FindingKind::Info, "counter MPTcpExtRmAddr of client at the end: expected 1, it increased by 2")
         );
     }
 }

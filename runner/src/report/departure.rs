@@ -21,9 +21,9 @@ pub fn departure(scenario: &Scenario, passing: &Recording, failing: &Recording) 
         blocks.extend(first_difference(heading, lines(&left, heading), lines(&right, heading)));
     }
     if blocks.is_empty() {
-        "it saw the same as a passing run: what failed is not part of the canonical form".to_owned()
+        "it observed the same as a passing run: the failure is not part of the canonical form".to_owned()
     } else {
-        format!("it departs from a passing run (-) here (+):\n{}", blocks.join("\n"))
+        format!("it differs from a passing run (-) here (+):\n{}", blocks.join("\n"))
     }
 }
 
@@ -113,6 +113,6 @@ mod tests {
     #[test]
     fn equal_recordings_do_not_depart() {
         let text = departure(&example::scenario(), &recording(), &recording());
-        assert!(text.starts_with("it saw the same"), "{text}");
+        assert!(text.starts_with("it observed the same as a passing run"), "{text}");
     }
 }

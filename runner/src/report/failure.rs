@@ -13,7 +13,7 @@ use super::style::Role;
 pub fn failures<'f>(scenario: &Scenario, findings: &'f [Finding], style: Style) -> Vec<(&'f Finding, String)> {
     let told = alike::first_of_many(findings).into_iter();
     let texts = told.map(|(finding, more)| {
-        let more = (more > 0).then(|| format!("and {} alike\n", text::count(more as u64, "more finding")));
+        let more = (more > 0).then(|| format!("and {}\n", text::count(more as u64, "similar finding")));
         (finding, failure(scenario, finding, style) + &more.unwrap_or_default())
     });
     texts.collect()
@@ -69,11 +69,11 @@ fn snippet(scenario: &Scenario, place: Place, style: Style) -> Option<String> {
 fn hint(kind: FindingKind) -> Option<&'static str> {
     match kind {
         FindingKind::Incomplete => Some("nothing can be concluded from this run"),
-        FindingKind::Contradiction => Some("this is a finding about the kernel: it contradicts itself"),
-        FindingKind::Stalled => Some("run it again on a less busy machine, or fewer runs at a time: `--jobs N`"),
-        FindingKind::Filter => Some("a filter that may stay unused says so with `may_be_unused: true`"),
+        FindingKind::Contradiction => Some("the kernel contradicts itself: that is a finding about the kernel, not about the scenario"),
+        FindingKind::Stalled => Some("repeat it on a less busy machine, or with fewer jobs: `--jobs N`"),
+        FindingKind::Filter => Some("if the filter may stay unused, set `may_be_unused: true`"),
         FindingKind::Kernel => {
-            Some("the kernel's own log says more: `dmesg`; that of a virtual machine: `--kernel-log FILE`")
+            Some("see the kernel log for more: `dmesg`, or `--kernel-log FILE` for a virtual machine")
         }
         _ => None,
     }

@@ -149,7 +149,7 @@ impl Totals {
     /// `12 runs in 1200 ms: 10 passed, 1 failed, 1 skipped`.
     pub fn line(&self, duration: Duration, style: Style) -> String {
         let left_out =
-            if self.interrupted { "left out by the interruption" } else { "left out after the first failure" };
+            if self.interrupted { "not run: interrupted" } else { "not run after the first failure" };
         let passed = if self.without_snapshot { "passed without a snapshot" } else { "passed" };
         let in_error = match self.stalled {
             0 => "in error".to_owned(),

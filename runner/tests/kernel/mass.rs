@@ -76,7 +76,7 @@ fn a_failing_run_is_linear_in_its_connections() -> Result<(), Failed> {
     if !matches!(output.status.code(), Some(1 | 3)) {
         return has_code(&output, 1);
     }
-    let alike = "client: and 1999 more announcements alike";
+    let alike = "client: and 1999 similar announcements";
     if !said.contains(alike) || said.lines().count() > 1000 {
         return Err(format!("{} lines, and no `{alike}` in\n{said}", said.lines().count()).into());
     }

@@ -554,5 +554,5 @@ fn recordings_of_format_1_are_judged_as_those_of_today() {
     assert_eq!(judged(&recording), old);
     let text = String::from_utf8(stored).expect("text").replace("\"format\":1", "\"format\":3");
     let error = mptcplab::recording::read(text.as_bytes()).expect_err("a format from the future").to_string();
-    assert!(error.contains("format 3 is not known") && error.ends_with("reads formats 1 to 2"), "{error}");
+    assert!(error.contains("unknown format 3") && error.ends_with("reads formats 1 to 2"), "{error}");
 }

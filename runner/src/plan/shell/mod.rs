@@ -52,14 +52,14 @@ fn needs(body: &str) -> Vec<String> {
     let mut lines = vec!["Needs a root shell, and:".to_owned(), "  ip of iproute2 5.19 or newer".to_owned()];
     lines.extend(used);
     lines.push(
-        "Nothing else is set. A testbed has more: What a namespace starts from, in scenarios/README.md.".to_owned(),
+        "Nothing else is set. A testbed sets more: see What a namespace starts from in scenarios/README.md.".to_owned(),
     );
     if body.contains("\n! ") {
-        lines.push("The kernel must refuse what an exclamation mark precedes.".to_owned());
+        lines.push("The kernel must refuse each command that follows an exclamation mark.".to_owned());
     }
     if body.contains(" nc ") {
         lines.push("Steps with traffic are comments: run their commands in a second root shell.".to_owned());
-        lines.push("What is typed into a client is sent. It stays open until Ctrl-C.".to_owned());
+        lines.push("A client sends what you type, and stays open until Ctrl-C.".to_owned());
     }
     lines
 }

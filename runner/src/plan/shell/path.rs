@@ -24,7 +24,7 @@ impl Script {
     ) {
         let path = namespace(link);
         let mtu = mtu.map(|mtu| format!(" mtu {mtu}")).unwrap_or_default();
-        self.comment(&format!("The link {link} has a path: mptcplab forwards its frames itself. Here a bridge does."));
+        self.comment(&format!("Link {link} has a path: mptcplab forwards its frames itself. Here, a bridge does."));
         self.run(&format!("ip netns add {}", quote(&path)));
         self.run(&format!("ip -n {} link add bridge up type bridge", quote(&path)));
         for (((end, outer), device), inner) in ends.iter().zip(INNER_DEVICES).zip(inner) {
@@ -61,7 +61,7 @@ impl Script {
         for rule in &path.rules {
             let (link, action) = (&path.link, rule.action.word());
             self.comment(&format!(
-                "The path of {link} has the rule {}: {action}. No tool of the kernel does it.",
+                "The path of {link} has the rule {}: {action}. No kernel tool does that.",
                 rule.name
             ));
         }
@@ -82,7 +82,7 @@ impl Script {
         let netem = netem(conditions);
         self.run(&format!("tc -n {} qdisc replace dev {device} root netem{netem}", quote(&namespace(link))));
         for missing in missing(conditions) {
-            self.comment(&format!("  netem has no word for this: {missing}"));
+            self.comment(&format!("  netem cannot do this: {missing}"));
         }
     }
 }
@@ -121,21 +121,21 @@ fn missing(conditions: &Conditions) -> Vec<String> {
     let list = |numbers: &[u64]| numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ");
     let mut missing = Vec::new();
     if let Some(Chance::Nth(numbers)) = loss {
-        missing.push(format!("exactly the packets {} are lost", list(numbers)));
+        missing.push(format!("lose exactly these packets: {}", list(numbers)));
     }
     match duplicate {
-        Some(Chance::Nth(numbers)) => missing.push(format!("exactly the packets {} come twice", list(numbers))),
-        Some(Chance::Burst { .. }) => missing.push("packets come twice in bursts".to_owned()),
+        Some(Chance::Nth(numbers)) => missing.push(format!("duplicate exactly these packets: {}", list(numbers))),
+        Some(Chance::Burst { .. }) => missing.push("duplicate packets in bursts".to_owned()),
         Some(Chance::Probability(_)) | None => {}
     }
     if let Some(reorder) = reorder {
-        missing.push(format!("some packets come {} later than the others", time(reorder.by)));
+        missing.push(format!("delay some packets by another {}, so that others overtake them", time(reorder.by)));
     }
     if let Some(bytes) = queue.bytes {
-        missing.push(format!("{bytes} bytes may wait"));
+        missing.push(format!("limit the queue to {bytes} bytes"));
     }
     if let Some(mtu) = mtu {
-        missing.push(format!("packets of more than {mtu} bytes are refused with ICMP"));
+        missing.push(format!("drop packets larger than {mtu} bytes and answer with ICMP"));
     }
     missing
 }

@@ -30,30 +30,30 @@ fn deed_words(link: &str, deed: &PathDeed) -> String {
     let link = text::one_line(link);
     let (rule, action, made) = match deed {
         PathDeed::Lost => return format!("lost on {link}"),
-        PathDeed::QueueFull => return format!("dropped: the queue of {link} is full"),
-        PathDeed::TooBig => return format!("refused: too big for {link}"),
-        PathDeed::Reordered => return format!("held back on {link}, others overtake it"),
-        PathDeed::Duplicated => return format!("comes twice through {link}"),
+        PathDeed::QueueFull => return format!("dropped: the queue of {link} was full"),
+        PathDeed::TooBig => return format!("dropped: too big for {link}"),
+        PathDeed::Reordered => return format!("reordered on {link}: others overtook it"),
+        PathDeed::Duplicated => return format!("duplicated on {link}"),
         PathDeed::Rule { rule, action, made } => (text::one_line(rule), action.as_str(), made),
     };
-    let by = format!("by the rule “{rule}” of {link}");
+    let by = format!("by rule “{rule}” of {link}");
     match action {
         "drop" => format!("dropped {by}"),
         "delay" => format!("delayed {by}"),
-        "duplicate" => format!("doubled {by}"),
+        "duplicate" => format!("duplicated {by}"),
         "hold" => format!("held {by}"),
-        "release" => format!("let go {by}"),
-        "corrupt" => format!("damaged {by}"),
+        "release" => format!("released {by}"),
+        "corrupt" => format!("corrupted {by}"),
         "strip" => format!("stripped {by}"),
         "rewrite" => format!("rewritten {by}"),
         "nat" => {
-            let seen = made.first().map(|made| format!(", from now on seen as {}", text::socket(made.source)));
+            let seen = made.first().map(|made| format!(", now seen as {}", text::socket(made.source)));
             format!("translated {by}{}", seen.unwrap_or_default())
         }
         "inject" => {
             let forged: Vec<String> =
                 made.iter().map(|made| format!("{} {}", segment_words(made), segment_path(made))).collect();
-            format!("{} is sent in addition {by}", forged.join(", "))
+            format!("{} injected {by}", forged.join(", "))
         }
         "split" => format!("split into {} {by}", text::count(made.len() as u64, "segment")),
         "merge" => format!("merged with others {by}"),
@@ -80,7 +80,7 @@ pub(super) fn lost_words(totals: &PathTotals) -> Option<String> {
     let counts = [
         (totals.lost, "lost"),
         (totals.queue_full, "dropped by the full queue"),
-        (totals.too_big, "refused as too big"),
+        (totals.too_big, "dropped as too big"),
         (totals.dropped, "dropped by rules"),
     ];
     let told = counts.iter().filter(|(count, _)| *count > 0);

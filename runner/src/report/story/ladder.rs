@@ -18,7 +18,7 @@ const MAX_LANE: usize = 24;
 const MAX_WORDS: usize = 36;
 
 /// What the mark of events means.
-const LEGEND: &str = "  (≤: it happened then or before)";
+const LEGEND: &str = "  (≤: at or before this time)";
 
 /// The text.
 pub(super) fn draw(namespaces: &[&str], lines: &[Line<'_>], style: Style) -> String {

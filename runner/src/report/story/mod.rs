@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::flight::{Fate, Flights};
 use crate::judge::{brief_outcome_words, call_words, contradiction_words, kernel_remark};
-use crate::recording::{Entry, Integrity, LostWhat, Moment, Observation, Recording, StepOutcome};
+use crate::recording::{Entry, Integrity, Moment, Observation, Recording, StepOutcome};
 use crate::scenario::model::Scenario;
 use crate::text;
 
@@ -79,7 +79,7 @@ fn lines<'a>(scenario: &'a Scenario, recording: &'a Recording) -> Vec<Line<'a>> 
     let last = entries.last().map_or(0, |entry| entry.at);
     let mut end = |text: &str, good| lines.push(Line::Note { at: last, text: text.to_owned(), good });
     if failed && left_out {
-        end("the story ends with the step that failed; what was sent and reported afterwards is left out", true);
+        end("the story ends with the step that failed; later segments and events are left out", true);
     }
     if !entries.iter().any(|entry| entry.what == Observation::Ended) {
         end("the recording ends here: it was cut off", false);
@@ -163,19 +163,19 @@ fn entry_line<'a>(recording: &Recording, tokens: &Tokens<'_>, entry: &'a Entry) 
             note(text::one_line(&contradiction_words(contradiction)), false)
         }
         Observation::Lost { namespace, what, count } => {
-            let lost = lost_in_recording(*what, *count);
-            note(format!("{lost} of {} were lost: this story is not complete", text::one_line(namespace)), false)
+            let lost = crate::judge::lost_words(*what, *count);
+            note(format!("{lost} of {} were lost: this story is incomplete", text::one_line(namespace)), false)
         }
         Observation::FilterHits { namespace, filter, packets } => {
             let packets = text::count(*packets, "packet");
             note(
-                format!("the filter {} of {} matched {packets}", text::one_line(filter), text::one_line(namespace)),
+                format!("filter {} of {} matched {packets}", text::one_line(filter), text::one_line(namespace)),
                 true,
             )
         }
         Observation::RuleHits { link, rule, segments } => {
             let segments = text::count(*segments, "segment");
-            note(format!("the rule {} of {} matched {segments}", text::one_line(rule), text::one_line(link)), true)
+            note(format!("rule {} of {} matched {segments}", text::one_line(rule), text::one_line(link)), true)
         }
         Observation::SetupFailed { message } => note(text::one_line(message), false),
         Observation::KernelLog { line } => note(format!("kernel log: {}", text::one_line(line)), false),
@@ -195,25 +195,11 @@ fn entry_line<'a>(recording: &Recording, tokens: &Tokens<'_>, entry: &'a Entry) 
         | Observation::Ended => None,
         Observation::PathTotals { link, sender, moment, totals } => match lost_words(totals) {
             Some(words) if *moment == Moment::End => {
-                note(format!("of what {} sent through {}, {words}", text::one_line(sender), text::one_line(link)), true)
+                note(format!("of the packets from {} on {}: {words}", text::one_line(sender), text::one_line(link)), true)
             }
             _ => None,
         },
     }
-}
-
-/// `3 packets`
-fn lost_in_recording(what: LostWhat, count: Option<u64>) -> String {
-    let what = match what {
-        LostWhat::Events => "events",
-        LostWhat::Packets
-        | LostWhat::Forwarding
-        | LostWhat::Backlog
-        | LostWhat::Sending
-        | LostWhat::Unreadable
-        | LostWhat::Room => "packets",
-    };
-    count.map_or_else(|| what.to_owned(), |count| format!("{count} {what}"))
 }
 
 /// How a step ended, unless it is just done.

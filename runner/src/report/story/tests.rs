@@ -242,7 +242,7 @@ fn what_arrives_in_parts_is_not_lost() {
     entries.push(entry(200, Observation::Ended));
     let text = story(&example::scenario(), &recording_of(entries), UNICODE);
     assert!(
-        text.contains("├────────────▶│  DATA_FIN (split into 2 segments by the rule “small” of wifi)  10"),
+        text.contains("├────────────▶│  DATA_FIN (split into 2 segments by rule “small” of wifi)  10"),
         "{text}"
     );
 }

@@ -2,14 +2,15 @@
 
 use std::collections::HashMap;
 
+use crate::judge::integrity_words;
 use crate::mptcp::{EventKind, PmEvent};
 use crate::pattern::EVENT_FIELDS;
-use crate::recording::{Connection, Integrity, Observation, Recording};
+use crate::recording::{Connection, Observation, Recording};
 use crate::report::rates;
 use crate::text;
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
-/// Whether a segment tells something by itself: it opens or resets a subflow, or bears an MPTCP option besides the
+/// Whether a segment tells something by itself: it opens or resets a subflow, or carries an MPTCP option besides the
 /// mapping and acknowledgment of data. What doesn't is counted only.
 pub(super) fn is_signalling(segment: &Segment) -> bool {
     segment.malformed
@@ -100,9 +101,9 @@ pub(super) fn event_words(tokens: &Tokens<'_>, namespace: &str, event: &PmEvent)
     let mut parts = vec![event_subject(event)];
     let ids = match (event.kind, event.local_id, event.remote_id) {
         (EventKind::SubEstablished | EventKind::SubClosed | EventKind::SubPriority, Some(local), Some(remote)) => {
-            Some(format!("address ids {local} → {remote}"))
+            Some(format!("Address IDs {local} → {remote}"))
         }
-        (EventKind::Announced | EventKind::Removed, _, Some(remote)) => Some(format!("address id {remote}")),
+        (EventKind::Announced | EventKind::Removed, _, Some(remote)) => Some(format!("Address ID {remote}")),
         _ => None,
     };
     parts.extend(ids);
@@ -140,22 +141,16 @@ pub(super) fn connected_words(connection: &Connection) -> String {
     match (connection.client_token, connection.server_token) {
         (Some(_), Some(_)) => format!("{name} is connected, with MPTCP on both sides"),
         (None, None) => format!("{name} is connected, without MPTCP"),
-        (Some(_), None) => format!("{name} is connected; the server does without MPTCP"),
-        (None, Some(_)) => format!("{name} is connected; the client does without MPTCP"),
+        (Some(_), None) => format!("{name} is connected; the server uses plain TCP"),
+        (None, Some(_)) => format!("{name} is connected; the client uses plain TCP"),
     }
 }
 
 /// What came of one direction of a transfer, and how fast it was.
 pub(super) fn transferred_words(what: &Observation) -> Option<String> {
     let Observation::Transferred { connection, sender, bytes, integrity, .. } = what else { return None };
-    let state = match integrity {
-        Integrity::Intact => "each byte as it was sent".to_owned(),
-        Integrity::Corrupt { first, count } => {
-            format!("{} wrong, the first at offset {first}", text::count(*count, "byte"))
-        }
-        Integrity::Short { expected } => format!("{} expected", text::size(*expected)),
-    };
+    let state = integrity_words(integrity);
     let rate = rates::transfer_rate(what).map_or_else(String::new, |rate| format!(" {}", rate.words()));
     let (size, sender) = (text::size(*bytes), rates::side_word(*sender));
-    Some(format!("{size} of the {sender} of {} arrived{rate}: {state}", text::one_line(connection)))
+    Some(format!("{size} from the {sender} of {} arrived{rate}: {state}", text::one_line(connection)))
 }

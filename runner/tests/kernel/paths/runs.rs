@@ -269,7 +269,7 @@ steps:
     )?;
     let outcomes = outcomes(&recording);
     let [StepOutcome::Failed { message }] = outcomes.as_slice() else { return Err(format!("{outcomes:?}").into()) };
-    assert_eq!(message, "the rule holds nothing of wifi holds nothing that could be released: wait for it first");
+    assert_eq!(message, "rule holds nothing of wifi holds no packet to release: wait until it has matched");
     Ok(Completion::Completed)
 }
 
