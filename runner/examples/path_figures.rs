@@ -11,8 +11,8 @@
     reason = "it is for reading, and may fail"
 )]
 
-#[path = "../tests/kernel/paths/lab.rs"]
-mod lab;
+#[path = "../tests/kernel/paths/hosts.rs"]
+mod hosts;
 
 use std::io::{Read, Write};
 use std::net::Ipv4Addr;
@@ -20,8 +20,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lab::{Lab, PLAIN, SPLICED};
-use mptcplab::forward::News;
+use hosts::{Hosts, PLAIN, SPLICED};
+use mptcplab::forward::Notice;
 use mptcplab::scenario::model::Conditions;
 use mptcplab::sys::privilege;
 use mptcplab::testbed::Home;
@@ -51,23 +51,23 @@ fn main() {
     }
 }
 
-/// A lab that says at its end whether something was lost: then the figures are worth nothing.
-struct Checked(Lab);
+/// Two hosts that say at their end whether something was lost: then the figures are worth nothing.
+struct Checked(Hosts);
 
 impl Checked {
     fn new(home: &Arc<Home>, conditions: &Conditions) -> Self {
-        Self(Lab::new(home, conditions))
+        Self(Hosts::new(home, conditions))
     }
 
     fn open(home: &Arc<Home>) -> Self {
-        Self(Lab::open(home))
+        Self(Hosts::open(home))
     }
 }
 
 impl Drop for Checked {
     fn drop(&mut self) {
-        let news = self.0.forwarder.take_news();
-        let lost: Vec<&News> = news.iter().filter(|news| !matches!(news, News::Deed(_))).collect();
+        let news = self.0.forwarder.take_notices();
+        let lost: Vec<&Notice> = news.iter().filter(|news| !matches!(news, Notice::Effect(_))).collect();
         if !lost.is_empty() {
             println!("  LOST: {lost:?}");
         }
@@ -75,8 +75,8 @@ impl Drop for Checked {
 }
 
 /// Bits per second of one connection.
-fn measure(Checked(lab): &Checked, to: Ipv4Addr, protocol: Protocol, time: Duration) -> f64 {
-    let (mut client, mut server) = lab.pair(to, protocol);
+fn measure(Checked(hosts): &Checked, to: Ipv4Addr, protocol: Protocol, time: Duration) -> f64 {
+    let (mut client, mut server) = hosts.pair(to, protocol);
     let reader = thread::spawn(move || {
         let mut buffer = vec![0; 256 * 1024];
         let (start, mut bytes) = (Instant::now(), 0_u64);
@@ -100,9 +100,9 @@ fn throughput(home: &Arc<Home>) {
     println!("throughput of one connection, Gbit/s:");
     let time = Duration::from_secs(3);
     for (name, protocol) in [("MPTCP", Protocol::MPTCP), ("TCP", Protocol::TCP)] {
-        let lab = Checked::open(home);
-        let plain = measure(&lab, PLAIN, protocol, time);
-        let open = measure(&lab, SPLICED, protocol, time);
+        let hosts = Checked::open(home);
+        let plain = measure(&hosts, PLAIN, protocol, time);
+        let open = measure(&hosts, SPLICED, protocol, time);
         let real = measure(&Checked::new(home, &Conditions::default()), SPLICED, protocol, time);
         let share = |path: f64| format!("{:.2} ({:.0} %)", path / 1e9, 100.0 * path / plain);
         let (open, real) = (share(open), share(real));
@@ -111,8 +111,8 @@ fn throughput(home: &Arc<Home>) {
 }
 
 /// How long a byte takes there and back, sorted.
-fn ping_pong(Checked(lab): &Checked, to: Ipv4Addr, count: usize) -> Vec<Duration> {
-    let (mut client, mut server) = lab.pair(to, Protocol::TCP);
+fn ping_pong(Checked(hosts): &Checked, to: Ipv4Addr, count: usize) -> Vec<Duration> {
+    let (mut client, mut server) = hosts.pair(to, Protocol::TCP);
     client.set_nodelay(true).unwrap();
     server.set_nodelay(true).unwrap();
     let echo = thread::spawn(move || {
@@ -140,22 +140,22 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 
 fn latency(home: &Arc<Home>) {
     println!("a byte there and back, median:");
-    for (name, lab) in
+    for (name, hosts) in
         [("open path", Checked::open(home)), ("path with real frames", Checked::new(home, &Conditions::default()))]
     {
-        let plain = percentile(&ping_pong(&lab, PLAIN, 10_000), 50);
-        let spliced = percentile(&ping_pong(&lab, SPLICED, 10_000), 50);
+        let plain = percentile(&ping_pong(&hosts, PLAIN, 10_000), 50);
+        let spliced = percentile(&ping_pong(&hosts, SPLICED, 10_000), 50);
         let added = spliced.saturating_sub(plain) / 2;
         println!("  plain veth {plain:?}, {name} {spliced:?}: it adds {added:?} each way");
     }
 }
 
 fn delay(home: &Arc<Home>, delay: Duration) {
-    let lab = Checked::new(home, &Conditions { delay, ..Conditions::default() });
-    let plain = percentile(&ping_pong(&lab, PLAIN, 1000), 50);
+    let hosts = Checked::new(home, &Conditions { delay, ..Conditions::default() });
+    let plain = percentile(&ping_pong(&hosts, PLAIN, 1000), 50);
     let count = if delay < Duration::from_millis(50) { 1000 } else { 100 };
     let mut errors: Vec<Duration> =
-        ping_pong(&lab, SPLICED, count).iter().map(|time| (time.saturating_sub(plain) / 2).abs_diff(delay)).collect();
+        ping_pong(&hosts, SPLICED, count).iter().map(|time| (time.saturating_sub(plain) / 2).abs_diff(delay)).collect();
     errors.sort();
     println!(
         "a delay of {delay:?}: error median {:?}, 99th percentile {:?}",
@@ -165,8 +165,8 @@ fn delay(home: &Arc<Home>, delay: Duration) {
 }
 
 fn rate(home: &Arc<Home>, rate: u64) {
-    let lab = Checked::new(home, &Conditions { rate: Some(rate), ..Conditions::default() });
-    let measured = measure(&lab, SPLICED, Protocol::TCP, Duration::from_secs(3));
+    let hosts = Checked::new(home, &Conditions { rate: Some(rate), ..Conditions::default() });
+    let measured = measure(&hosts, SPLICED, Protocol::TCP, Duration::from_secs(3));
     // The rate is that of IP packets: 1500 bytes carry 1448.
     let expected = rate as f64 * 1448.0 / 1500.0;
     println!("a rate of {} Mbit/s: off by {:.2} %", rate / 1_000_000, 100.0 * (measured / expected - 1.0));

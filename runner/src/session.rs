@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::engine::{self, Run, Surroundings};
+use crate::engine::{self, Run, KernelFeatures};
 use crate::instances::Machine;
 use crate::judge::{self, Snapshots, Verdict};
 use crate::observe::{KernelLog, LogLine};
@@ -125,13 +125,13 @@ impl Session {
         if engine::abandoned() {
             return Err(engine::INTERRUPTED.to_owned());
         }
-        let kernel = self.surroundings(scenario)?;
+        let kernel = self.kernel_features(scenario)?;
         let scenario = scenario.on_kernel(|feature| kernel.lacks.contains(feature)).scenario();
         let _place = self
             .machine
             .enter(scenario.alone, OTHERS)
             .map_err(|busy| if engine::abandoned() { engine::INTERRUPTED.to_owned() } else { busy.to_string() })?;
-        let plan = plan(scenario).with_patience(*self.timeout_scale.get().unwrap_or(&NonZeroU32::MIN));
+        let plan = plan(scenario).with_timeout_scale(*self.timeout_scale.get().unwrap_or(&NonZeroU32::MIN));
         let run = || self.at_home(|| engine::run(&plan, &self.home, &kernel));
         let run = if scenario.requires.contains(&Feature::NoEventListener) { self.unheard(run)? } else { run()? };
         if engine::abandoned() {
@@ -145,12 +145,12 @@ impl Session {
     }
 
     /// Which features this kernel has, of all that the scenario depends on.
-    fn surroundings(&self, scenario: &Scenario) -> Result<Surroundings, String> {
+    fn kernel_features(&self, scenario: &Scenario) -> Result<KernelFeatures, String> {
         let asked = scenario.requires.iter().chain(&scenario.gates.asked).cloned();
         let userspace = scenario.world.namespaces.iter().any(|namespace| namespace.userspace_path_manager);
         let features = self.features(&asked.chain(userspace.then_some(Feature::TokenDump)).collect())?;
         let processors = Some(Arc::clone(&self.processors));
-        let mut kernel = Surroundings { processors, ..Surroundings::default() };
+        let mut kernel = KernelFeatures { processors, ..KernelFeatures::default() };
         for (feature, availability) in features {
             let side = if availability == Availability::Yes { &mut kernel.has } else { &mut kernel.lacks };
             side.insert(feature);

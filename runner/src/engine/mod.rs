@@ -9,7 +9,7 @@
 
 mod descriptors;
 mod kernel_log;
-mod lab;
+mod executor;
 mod limit;
 mod network;
 mod node;
@@ -39,7 +39,7 @@ use crate::scenario::model::{Action, Feature, expected_transfer_error};
 use crate::testbed::Home;
 
 use kernel_log::LogWatch;
-use lab::Lab;
+use executor::Executor;
 use limit::Limit;
 pub use limit::{AtWork, abandon_all};
 pub(crate) use limit::{INTERRUPTED, abandoned};
@@ -49,7 +49,7 @@ use stalls::Stalls;
 
 /// What is known of the kernel that a scenario runs on, as far as it asks for it.
 #[derive(Debug, Clone, Default)]
-pub struct Surroundings {
+pub struct KernelFeatures {
     /// What it was found to have.
     pub has: BTreeSet<Feature>,
     /// What it was found to lack.
@@ -74,7 +74,7 @@ pub struct Run {
 /// afterwards, and everything that the scenario made is gone.
 ///
 /// What the kernel was found to have goes into the header.
-pub fn run(plan: &Plan, home: &Arc<Home>, kernel: &Surroundings) -> Run {
+pub fn run(plan: &Plan, home: &Arc<Home>, kernel: &KernelFeatures) -> Run {
     let recorder = Rc::new(Recorder::new());
     let seat = kernel.processors.as_ref().and_then(|processors| processors.seat());
     let (frames, kernel_log) = match Builder::new_current_thread().enable_all().build() {
@@ -95,7 +95,7 @@ pub fn run(plan: &Plan, home: &Arc<Home>, kernel: &Surroundings) -> Run {
 }
 
 /// What goes before the entries.
-fn header(of: &Origin, features: &Surroundings) -> Header {
+fn header(of: &Origin, features: &KernelFeatures) -> Header {
     let words = |features: &BTreeSet<Feature>| features.iter().map(Feature::word).collect();
     let kernel = nix::sys::utsname::uname()
         .map_or_else(|_| "unknown".to_owned(), |name| name.release().to_string_lossy().into_owned());
@@ -116,7 +116,7 @@ fn header(of: &Origin, features: &Surroundings) -> Header {
 async fn run_in(
     plan: &Plan,
     home: &Arc<Home>,
-    kernel: &Surroundings,
+    kernel: &KernelFeatures,
     seat: Option<&Seat>,
     recorder: &Rc<Recorder>,
 ) -> (Vec<NamespaceFrames>, Result<Vec<LogLine>, String>) {
@@ -135,43 +135,43 @@ async fn run_in(
 async fn take_steps(
     plan: &Plan,
     home: &Arc<Home>,
-    kernel: &Surroundings,
+    kernel: &KernelFeatures,
     recorder: &Rc<Recorder>,
 ) -> Vec<NamespaceFrames> {
-    let mut lab = match Lab::build(plan, home, kernel, Rc::clone(recorder)).await {
-        Ok(lab) => lab,
-        Err(not_done) => {
-            recorder.note(not_done.in_set_up());
+    let mut executor = match Executor::build(plan, home, kernel, Rc::clone(recorder)).await {
+        Ok(executor) => executor,
+        Err(error) => {
+            recorder.note(error.in_set_up());
             return Vec::new();
         }
     };
     // From here on: however long the set-up took on a busy machine, the steps have their time.
     let limit = Limit::of(plan);
-    go_through(&mut lab, plan, &limit, recorder).await;
-    lab.tear_down().await
+    go_through(&mut executor, plan, &limit, recorder).await;
+    executor.tear_down().await
 }
 
-async fn go_through(lab: &mut Lab<'_>, plan: &Plan, limit: &Limit, recorder: &Recorder) {
+async fn go_through(executor: &mut Executor<'_>, plan: &Plan, limit: &Limit, recorder: &Recorder) {
     for (index, step) in plan.steps.iter().enumerate() {
         recorder.note(Observation::StepStarted { step: index, text: crate::plan::describe(&step.action) });
-        let most = step_limit(&step.action, lab.patience);
-        let outcome = limit.keep(most, lab.take_step(index, &step.action)).await;
+        let most = step_limit(&step.action, executor.timeout_scale);
+        let outcome = limit.keep(most, executor.take_step(index, &step.action)).await;
         let goes_on = match expected_transfer_error(&plan.steps, index) {
             Some(error) => matches!(&outcome, StepOutcome::Application(end) if end.error() == Some(error)),
             None => may_go_on(&outcome, &step.action),
         };
         // What the step brought about belongs before its end.
-        lab.observe_now();
+        executor.observe_now();
         recorder.note(Observation::StepFinished { step: index, outcome });
         if abandoned() {
             return;
         }
         if !goes_on {
-            lab.take_what_is_left().await;
+            executor.take_what_is_left().await;
             return;
         }
     }
-    if let Err(message) = lab.finish().await {
+    if let Err(message) = executor.finish().await {
         recorder.note(Observation::SetupFailed { message: format!("take the final state: {message}") });
     }
 }
@@ -193,7 +193,7 @@ fn may_go_on(outcome: &StepOutcome, action: &Action) -> bool {
     }
 }
 
-impl Lab<'_> {
+impl Executor<'_> {
     /// Closes everything. With the last descriptor the kernel takes the namespaces away.
     async fn tear_down(self) -> Vec<NamespaceFrames> {
         drop((self.connections, self.listeners));

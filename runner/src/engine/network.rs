@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use super::lab::Lab;
-use super::operation::NotDone;
+use super::executor::Executor;
+use super::operation::OperationError;
 use crate::netlink::nft::NftClient;
 use crate::recording::Observation;
 use crate::scenario::model::Filter;
 
-impl Lab<'_> {
+impl Executor<'_> {
     /// Sets an interface up or down. What is dropped meanwhile is no loss.
-    pub(super) fn set_link(&self, namespace: &str, device: &str, up: bool) -> Result<(), NotDone> {
+    pub(super) fn set_link(&self, namespace: &str, device: &str, up: bool) -> Result<(), OperationError> {
         self.count_drops()?;
         self.testbed.set_link(namespace, device, up)?;
         Ok(self.forgive_drops()?)
@@ -24,7 +24,7 @@ impl Lab<'_> {
     }
 
     /// Installs a packet filter.
-    pub(super) fn add_filter(&mut self, filter: &Filter) -> Result<(), NotDone> {
+    pub(super) fn add_filter(&mut self, filter: &Filter) -> Result<(), OperationError> {
         if self.node(&filter.namespace)?.filters.is_none() {
             let client = self.inside(&filter.namespace, NftClient::open)??;
             if let Some(node) = self.nodes.get_mut(&filter.namespace) {
@@ -38,7 +38,7 @@ impl Lab<'_> {
     }
 
     /// Removes it, and records how often it matched.
-    pub(super) fn remove_filter(&mut self, namespace: &str, name: &str) -> Result<(), NotDone> {
+    pub(super) fn remove_filter(&mut self, namespace: &str, name: &str) -> Result<(), OperationError> {
         let client = self.nodes.get_mut(namespace).and_then(|node| node.filters.as_mut());
         let packets = client.ok_or_else(|| format!("there is no filter {name} in {namespace}"))?.remove_filter(name)?;
         self.filters.retain(|(ns, filter)| ns != namespace || filter != name);

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::lab::Lab;
+use super::executor::Executor;
 use super::step::failed;
 use super::wait::Watch;
 use crate::mptcp::{Endpoint, EndpointFlags};
@@ -19,7 +19,7 @@ use crate::testbed::TestbedError;
 
 /// Why an operation was not done.
 #[derive(Debug)]
-pub(super) enum NotDone {
+pub(super) enum OperationError {
     /// The kernel said no.
     Refused {
         /// The symbolic errno.
@@ -37,7 +37,7 @@ pub(super) enum NotDone {
     Failed(String),
 }
 
-impl From<NetlinkError> for NotDone {
+impl From<NetlinkError> for OperationError {
     fn from(error: NetlinkError) -> Self {
         match error {
             NetlinkError { operation, cause: Cause::Different(shown) } => Self::contradicted(operation, [shown]),
@@ -53,7 +53,7 @@ impl From<NetlinkError> for NotDone {
     }
 }
 
-impl From<TestbedError> for NotDone {
+impl From<TestbedError> for OperationError {
     fn from(error: TestbedError) -> Self {
         match error.into_contradiction() {
             Ok(contradiction) => Self::Contradicted(contradiction),
@@ -70,7 +70,7 @@ impl From<TestbedError> for NotDone {
     }
 }
 
-impl NotDone {
+impl OperationError {
     /// The kernel acknowledged a request over netlink, and then shows this.
     pub(super) fn contradicted(asked: impl Into<String>, shown: impl IntoIterator<Item = String>) -> Self {
         let shown = shown.into_iter().collect();
@@ -90,7 +90,7 @@ impl NotDone {
     }
 }
 
-impl From<String> for NotDone {
+impl From<String> for OperationError {
     fn from(message: String) -> Self {
         Self::Failed(message)
     }
@@ -99,20 +99,20 @@ impl From<String> for NotDone {
 /// How long the peer may take to process a REMOVE_ADDR before the next deletion of `all: true`.
 const REMOVE_ADDR_DEADLINE: Duration = Duration::from_secs(2);
 
-impl Lab<'_> {
+impl Executor<'_> {
     /// Does it, and says how it ended.
     pub(super) async fn operate(&mut self, operation: &Operation) -> StepOutcome {
         match self.perform(operation).await {
             Ok(()) => StepOutcome::Done,
-            Err(NotDone::Refused { error, message, .. }) => StepOutcome::Refused { error, message },
-            Err(NotDone::Contradicted(contradiction)) => StepOutcome::Contradicted(contradiction),
-            Err(NotDone::TimedOut(timeout)) => StepOutcome::TimedOut(timeout),
-            Err(NotDone::Failed(message)) => failed(message),
+            Err(OperationError::Refused { error, message, .. }) => StepOutcome::Refused { error, message },
+            Err(OperationError::Contradicted(contradiction)) => StepOutcome::Contradicted(contradiction),
+            Err(OperationError::TimedOut(timeout)) => StepOutcome::TimedOut(timeout),
+            Err(OperationError::Failed(message)) => failed(message),
         }
     }
 
     /// Does it, and reads back.
-    pub(super) async fn perform(&mut self, operation: &Operation) -> Result<(), NotDone> {
+    pub(super) async fn perform(&mut self, operation: &Operation) -> Result<(), OperationError> {
         match operation {
             Operation::AddEndpoint { namespace, endpoint } => self.add_endpoint(namespace, endpoint).await,
             Operation::DeleteEndpoint { namespace, which } => self.delete_endpoint(namespace, which).await,
@@ -152,23 +152,23 @@ impl Lab<'_> {
         }
     }
 
-    async fn add_endpoint(&self, namespace: &str, endpoint: &Endpoint) -> Result<(), NotDone> {
+    async fn add_endpoint(&self, namespace: &str, endpoint: &Endpoint) -> Result<(), OperationError> {
         let pm = &self.node(namespace)?.pm;
         pm.add_endpoint(endpoint).await?;
         let dump = pm.dump_endpoints(None).await?;
         let asked = || format!("add endpoint {endpoint} in {namespace}");
         let shown = dump.iter().find(|shown| is_at(shown, endpoint.address, endpoint.port.or(Some(0))));
-        let Some(shown) = shown else { return Err(NotDone::contradicted(asked(), shows(&dump))) };
+        let Some(shown) = shown else { return Err(OperationError::contradicted(asked(), shows(&dump))) };
         let named = EndpointFlags::from_bits_retain(endpoint.flags.bits() & NAMED_FLAGS.bits());
         let lost = named.difference(shown.flags);
         let wrong_id = endpoint.id.is_some_and(|id| shown.id != Some(id));
         if !lost.is_empty() || wrong_id || endpoint.dev != shown.dev {
-            return Err(NotDone::contradicted(asked(), shows([shown])));
+            return Err(OperationError::contradicted(asked(), shows([shown])));
         }
         Ok(())
     }
 
-    async fn delete_endpoint(&mut self, namespace: &str, which: &WhichEndpoints) -> Result<(), NotDone> {
+    async fn delete_endpoint(&mut self, namespace: &str, which: &WhichEndpoints) -> Result<(), OperationError> {
         let (id, address) = match which {
             WhichEndpoints::All => return self.delete_all_endpoints(namespace).await,
             WhichEndpoints::Id { id, address } => (*id, *address),
@@ -183,27 +183,27 @@ impl Lab<'_> {
 
     /// One after the other: the kernel has a single slot for a REMOVE_ADDR, a second one before the first was sent
     /// is dropped (`mptcp_pm_remove_addr`, net/mptcp/pm.c).
-    async fn delete_all_endpoints(&mut self, namespace: &str) -> Result<(), NotDone> {
+    async fn delete_all_endpoints(&mut self, namespace: &str) -> Result<(), OperationError> {
         let dump = self.node(namespace)?.pm.dump_endpoints(None).await?;
-        let deadline = REMOVE_ADDR_DEADLINE.saturating_mul(self.patience);
+        let deadline = REMOVE_ADDR_DEADLINE.saturating_mul(self.timeout_scale);
         for id in dump.iter().filter_map(|endpoint| endpoint.id) {
             self.node(namespace)?.pm.delete_endpoint(id, None).await?;
             let watch = Watch::RemovalsProcessed { sender: namespace.to_owned() };
             self.wait_for(&watch, deadline).await.map_err(|seen| {
                 let conditions = vec![Awaited::RemoveAddr { namespace: namespace.to_owned(), id }];
-                NotDone::TimedOut(Timeout { conditions, after: Some(nanos::of(deadline)), seen })
+                OperationError::TimedOut(Timeout { conditions, after: Some(nanos::of(deadline)), seen })
             })?;
         }
         let left = self.node(namespace)?.pm.dump_endpoints(None).await?;
         no_more(format!("delete all endpoints in {namespace}"), left)
     }
 
-    async fn endpoint_id(&self, namespace: &str, address: IpAddr, port: Option<u16>) -> Result<u8, NotDone> {
+    async fn endpoint_id(&self, namespace: &str, address: IpAddr, port: Option<u16>) -> Result<u8, OperationError> {
         let dump = self.node(namespace)?.pm.dump_endpoints(None).await?;
         dump.iter()
             .find(|shown| is_at(shown, address, port))
             .and_then(|shown| shown.id)
-            .ok_or_else(|| NotDone::Failed(format!("{namespace} has no endpoint {address}")))
+            .ok_or_else(|| OperationError::Failed(format!("{namespace} has no endpoint {address}")))
     }
 
     async fn change_endpoint(
@@ -211,7 +211,7 @@ impl Lab<'_> {
         namespace: &str,
         which: &WhichEndpoints,
         change: FlagChange,
-    ) -> Result<(), NotDone> {
+    ) -> Result<(), OperationError> {
         let pm = &self.node(namespace)?.pm;
         let mut flags = EndpointFlags::empty();
         flags.set(EndpointFlags::BACKUP, change.backup);
@@ -233,13 +233,13 @@ impl Lab<'_> {
             let changed = named(&dump, selector);
             if changed.is_none_or(|shown| shown.flags.intersection(changeable) != flags) {
                 let asked = format!("change {} to the flags [{flags}] in {namespace}", words(selector));
-                return Err(NotDone::contradicted(asked, shows(changed.map_or(&dump[..], std::slice::from_ref))));
+                return Err(OperationError::contradicted(asked, shows(changed.map_or(&dump[..], std::slice::from_ref))));
             }
         }
         Ok(())
     }
 
-    async fn flush_endpoints(&self, namespace: &str) -> Result<(), NotDone> {
+    async fn flush_endpoints(&self, namespace: &str) -> Result<(), OperationError> {
         let pm = &self.node(namespace)?.pm;
         pm.flush().await?;
         no_more(format!("flush the endpoints in {namespace}"), pm.dump_endpoints(None).await?)
@@ -250,7 +250,7 @@ impl Lab<'_> {
         namespace: &str,
         subflows: Option<u32>,
         add_addr_accepted: Option<u32>,
-    ) -> Result<(), NotDone> {
+    ) -> Result<(), OperationError> {
         let pm = &self.node(namespace)?.pm;
         pm.set_limits(subflows, add_addr_accepted).await?;
         let shown = pm.get_limits().await?;
@@ -262,7 +262,7 @@ impl Lab<'_> {
             .into_iter()
             .filter_map(|(name, value)| Some(format!("{name} {}", value?)));
         let asked = format!("set the limits {} in {namespace}", asked.collect::<Vec<_>>().join(" "));
-        Err(NotDone::contradicted(asked, [format!("it shows `{shown}`")]))
+        Err(OperationError::contradicted(asked, [format!("it shows `{shown}`")]))
     }
 }
 
@@ -288,10 +288,10 @@ fn shows<'a>(endpoints: impl IntoIterator<Item = &'a Endpoint>) -> Vec<String> {
 /// Endpoints that were deleted must not be shown any more. The kernel may have made *implicit* ones since, of the same
 /// address and even with the same id: the peer joins an address that was announced before (`mptcp_pm_nl_get_local_id`,
 /// net/mptcp/pm_netlink.c). No user can add such a one, so it isn't the one that was deleted.
-fn no_more(asked: String, shown: impl IntoIterator<Item = Endpoint>) -> Result<(), NotDone> {
+fn no_more(asked: String, shown: impl IntoIterator<Item = Endpoint>) -> Result<(), OperationError> {
     let is_implicit = |endpoint: &Endpoint| endpoint.flags.contains(EndpointFlags::IMPLICIT);
     let left: Vec<Endpoint> = shown.into_iter().filter(|endpoint| !is_implicit(endpoint)).collect();
-    if left.is_empty() { Ok(()) } else { Err(NotDone::contradicted(asked, shows(&left))) }
+    if left.is_empty() { Ok(()) } else { Err(OperationError::contradicted(asked, shows(&left))) }
 }
 
 /// The endpoint that the kernel means by a selector. An endpoint without a port is named by its address whatever the
@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn an_implicit_endpoint_is_not_the_one_that_was_deleted() {
         assert!(no_more(String::new(), [endpoint(EndpointFlags::IMPLICIT)]).is_ok());
-        let Err(NotDone::Contradicted(found)) = no_more("delete".to_owned(), [endpoint(EndpointFlags::SIGNAL)]) else {
+        let Err(OperationError::Contradicted(found)) = no_more("delete".to_owned(), [endpoint(EndpointFlags::SIGNAL)]) else {
             panic!("a signal endpoint that is still there contradicts the ACK");
         };
         assert_eq!(found.shown, ["it shows `10.0.2.1 id 5 signal`"]);
@@ -345,11 +345,11 @@ mod tests {
     #[test]
     fn what_differs_when_read_back_contradicts_the_kernel() {
         let netlink = || Cause::Different("rule 2".to_owned()).of("add filter x");
-        for error in [NotDone::from(netlink()), NotDone::from(TestbedError::Netlink(netlink()))] {
-            let NotDone::Contradicted(found) = error else { panic!("{error:?}") };
+        for error in [OperationError::from(netlink()), OperationError::from(TestbedError::Netlink(netlink()))] {
+            let OperationError::Contradicted(found) = error else { panic!("{error:?}") };
             assert_eq!((found.asked.as_str(), found.shown.as_slice()), ("add filter x", &["rule 2".to_owned()][..]));
         }
         let refused = Cause::Refused(crate::netlink::Refusal::from_errno(22)).of("add filter x");
-        assert!(matches!(NotDone::from(refused), NotDone::Refused { .. }));
+        assert!(matches!(OperationError::from(refused), OperationError::Refused { .. }));
     }
 }

@@ -6,9 +6,9 @@ use std::rc::Rc;
 use indexmap::IndexMap;
 use tokio::task::JoinHandle;
 
-use super::lab::Lab;
+use super::executor::Executor;
 use super::recorder::Recorder;
-use crate::forward::{Forwarder, News, Prepared, Starting};
+use crate::forward::{Forwarder, Notice, Prepared, Starting};
 use crate::nanos;
 use crate::path::Path;
 use crate::plan::{PathSetup, Plan};
@@ -40,7 +40,7 @@ struct EndState {
     running: bool,
 }
 
-/// What forwards, and where its news go.
+/// What forwards, and where its notices go.
 struct LivePath {
     forwarder: Forwarder,
     ends: [LinkEnd; 2],
@@ -107,7 +107,7 @@ impl LivePath {
         let path = Rc::clone(self);
         Ok(tokio::task::spawn_local(async move {
             while let Ok(mut guard) = bell.readable().await {
-                // Cleared before the news are taken: what comes in between wakes us once more, for nothing.
+                // Cleared before the notices are taken: what comes in between wakes us once more, for nothing.
                 guard.clear_ready();
                 path.observe_now();
             }
@@ -115,27 +115,27 @@ impl LivePath {
     }
 
     fn observe_now(&self) {
-        for news in self.forwarder.take_news() {
-            match news {
-                News::Deed(deed) => self.recorder.observe(
-                    deed.at,
+        for notice in self.forwarder.take_notices() {
+            match notice {
+                Notice::Effect(effect) => self.recorder.observe(
+                    effect.at,
                     Observation::Path {
                         link: self.forwarder.link().into(),
-                        sender: self.sender(deed.from).into(),
-                        number: deed.number,
-                        after: deed.after,
-                        part: deed.part,
-                        parts: deed.parts,
-                        what: deed.what,
-                        segment: deed.segment.map(Box::new),
+                        sender: self.sender(effect.from).into(),
+                        number: effect.number,
+                        after: effect.after,
+                        part: effect.part,
+                        parts: effect.parts,
+                        what: effect.what,
+                        segment: effect.segment.map(Box::new),
                     },
                 ),
-                News::Lost { from, count, what } => self.lost(from, what, count),
-                News::Late { late, waited } => {
+                Notice::Lost { from, count, what } => self.lost(from, what, count),
+                Notice::Late { late, waited } => {
                     let link = self.forwarder.link().to_owned();
                     self.recorder.stalled(Stalled::Path { link }, late, waited);
                 }
-                News::Failed(message) => self.recorder.note(Observation::SetupFailed {
+                Notice::Failed(message) => self.recorder.note(Observation::SetupFailed {
                     message: format!("forward the packets of {}: {message}", self.forwarder.link()),
                 }),
             }
@@ -170,7 +170,7 @@ impl LivePath {
     }
 }
 
-impl Lab<'_> {
+impl Executor<'_> {
     /// Changes the conditions of a path.
     pub(super) fn set_path(&self, change: &PathChange) -> Result<(), String> {
         let conditions = change.conditions.clone();

@@ -145,7 +145,7 @@ impl Default for Recorder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{FORMAT, PathDeed};
+    use crate::recording::{FORMAT, PathEffect};
 
     fn traffic(sender: &str) -> Observation {
         Observation::Path {
@@ -155,7 +155,7 @@ mod tests {
             after: 0,
             part: 0,
             parts: Vec::new(),
-            what: PathDeed::Lost,
+            what: PathEffect::Lost,
             segment: None,
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
-use super::lab::Lab;
+use super::executor::Executor;
 use crate::nanos;
 use crate::recording::Observation;
 use crate::text;
@@ -19,17 +19,17 @@ const DEADLINE: Duration = Duration::from_secs(10);
 /// TCP states that are the end (`include/net/tcp_states.h`): TIME_WAIT, CLOSE, LISTEN.
 const AT_REST: [u8; 3] = [6, 7, 10];
 
-impl Lab<'_> {
+impl Executor<'_> {
     /// Waits until no connection that was closed has a TCP socket left, or nothing has been observed for a while.
     pub(super) async fn settle(&mut self) -> Result<(), String> {
         let begin = nanos::now();
-        let most = DEADLINE.saturating_mul(self.patience);
+        let most = DEADLINE.saturating_mul(self.timeout_scale);
         let deadline = Instant::now() + most;
         loop {
             self.observe_now();
             let looked = Instant::now();
             if self.paths.busy().is_none() && self.at_rest()?
-                || self.quiet_for(begin) >= STILL.saturating_mul(self.patience)
+                || self.quiet_for(begin) >= STILL.saturating_mul(self.timeout_scale)
             {
                 return Ok(());
             }

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::BorrowedFd;
 
-use super::lab::Lab;
+use super::executor::Executor;
 use crate::mptcp::{SubflowState, TcpInfo};
 use crate::observe::sockets::{self, SocketError, SubflowAddresses};
 use crate::recording::{Moment, Observation, Side};
 use crate::traffic::LiveConnection;
 
-impl Lab<'_> {
+impl Executor<'_> {
     /// Takes the state of all namespaces.
     pub(super) async fn take_state(&mut self, moment: &Moment) -> Result<(), String> {
         self.observe_now();

@@ -5,12 +5,12 @@ use std::rc::Rc;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::lab::Lab;
+use super::executor::Executor;
 use crate::recording::{Awaited, CallEnd, Connection, Got, Moment, Observation, Seen, Side, SocketCall, StepOutcome};
 use crate::scenario::model::{Action, ConnectPlan, ConnectionOutcome, expected_transfer_error};
 use crate::traffic::{self, LiveConnection, SocketError, Tell};
 
-impl Lab<'_> {
+impl Executor<'_> {
     /// Takes one step.
     pub(super) async fn take_step(&mut self, index: usize, action: &Action) -> StepOutcome {
         match action {

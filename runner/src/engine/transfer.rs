@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use tokio::time::timeout;
 
-use super::lab::Lab;
+use super::executor::Executor;
 use super::step::failed;
 use crate::nanos;
 use crate::recording::{Awaited, CallEnd, Integrity, Moment, Observation, Progress, Seen, Side, StepOutcome, Unread};
 use crate::scenario::model::{CloseHow, TransferPlan};
 use crate::traffic::{CloseError, Comparison, Deliveries, Delivery, LiveConnection, unread};
 
-impl Lab<'_> {
+impl Executor<'_> {
     /// The first byte each way.
     pub(super) async fn greet(&self, name: &str) -> StepOutcome {
         let Some(connection) = self.connections.get(name) else { return no_connection(name) };

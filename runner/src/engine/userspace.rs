@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use super::lab::Lab;
-use super::operation::NotDone;
+use super::executor::Executor;
+use super::operation::OperationError;
 use crate::mptcp::{Endpoint, EndpointFlags};
 use crate::recording::{Contradiction, Side};
 use crate::scenario::model::TokenChoice;
@@ -11,18 +11,18 @@ use crate::scenario::model::TokenChoice;
 /// An address, and a port unless it is to be looked up.
 type MaybeSocket = (IpAddr, Option<u16>);
 
-impl Lab<'_> {
+impl Executor<'_> {
     pub(super) async fn announce(
         &self,
         namespace: &str,
         token: &TokenChoice,
         endpoint: &Endpoint,
-    ) -> Result<(), NotDone> {
+    ) -> Result<(), OperationError> {
         let token = self.token(namespace, token)?;
         Ok(self.node(namespace)?.pm.announce(token, endpoint).await?)
     }
 
-    pub(super) async fn remove_address(&self, namespace: &str, token: &TokenChoice, id: u8) -> Result<(), NotDone> {
+    pub(super) async fn remove_address(&self, namespace: &str, token: &TokenChoice, id: u8) -> Result<(), OperationError> {
         let token = self.token(namespace, token)?;
         Ok(self.node(namespace)?.pm.remove(token, id).await?)
     }
@@ -33,7 +33,7 @@ impl Lab<'_> {
         token: &TokenChoice,
         endpoint: &Endpoint,
         (remote, port): MaybeSocket,
-    ) -> Result<(), NotDone> {
+    ) -> Result<(), OperationError> {
         let port = match port {
             Some(port) => port,
             None => self.first_remote_port(namespace, token)?,
@@ -48,7 +48,7 @@ impl Lab<'_> {
         token: &TokenChoice,
         local: MaybeSocket,
         remote: MaybeSocket,
-    ) -> Result<(), NotDone> {
+    ) -> Result<(), OperationError> {
         let (local, remote) = self.subflow_addresses(namespace, token, local, remote)?;
         let token = self.token(namespace, token)?;
         Ok(self.node(namespace)?.pm.destroy_subflow(token, local, remote).await?)
@@ -60,7 +60,7 @@ impl Lab<'_> {
         token: &TokenChoice,
         (local, remote): (IpAddr, IpAddr),
         backup: bool,
-    ) -> Result<(), NotDone> {
+    ) -> Result<(), OperationError> {
         let (local, remote) = self.subflow_addresses(namespace, token, (local, None), (remote, None))?;
         let token = self.token(namespace, token)?;
         let flags = if backup { EndpointFlags::BACKUP } else { EndpointFlags::empty() };
@@ -73,7 +73,7 @@ impl Lab<'_> {
         namespace: &str,
         token: Option<&TokenChoice>,
         id: u8,
-    ) -> Result<(), NotDone> {
+    ) -> Result<(), OperationError> {
         let token = token.map(|token| self.token(namespace, token)).transpose()?;
         let shown = self.node(namespace)?.pm.get_endpoint(id, token).await?;
         let listed = self.node(namespace)?.pm.dump_endpoints(token).await?;
@@ -82,7 +82,7 @@ impl Lab<'_> {
         }
         let listed: Vec<String> = listed.iter().map(|endpoint| format!("`{endpoint}`")).collect();
         let listed = if listed.is_empty() { "nothing".to_owned() } else { listed.join(", ") };
-        Err(NotDone::Contradicted(Contradiction {
+        Err(OperationError::Contradicted(Contradiction {
             asked: format!("get endpoint {id} in {namespace}"),
             answered: format!("`{shown}`"),
             shown: vec![format!("its list shows {listed}")],
@@ -90,7 +90,7 @@ impl Lab<'_> {
     }
 
     /// The token that a command in this namespace bears.
-    pub(super) fn token(&self, namespace: &str, choice: &TokenChoice) -> Result<u32, NotDone> {
+    pub(super) fn token(&self, namespace: &str, choice: &TokenChoice) -> Result<u32, OperationError> {
         match choice {
             TokenChoice::Number(token) => Ok(*token),
             TokenChoice::Connection(name) => {
@@ -99,20 +99,20 @@ impl Lab<'_> {
                 connection
                     .side_in(namespace)
                     .and_then(|side| connection.token(side))
-                    .ok_or_else(|| NotDone::Failed(format!("connection `{name}` has no token in {namespace}")))
+                    .ok_or_else(|| OperationError::Failed(format!("connection `{name}` has no token in {namespace}")))
             }
         }
     }
 
-    fn first_remote_port(&self, namespace: &str, choice: &TokenChoice) -> Result<u16, NotDone> {
+    fn first_remote_port(&self, namespace: &str, choice: &TokenChoice) -> Result<u16, OperationError> {
         let TokenChoice::Connection(name) = choice else {
-            return Err(NotDone::Failed("a token given as a number needs a `remote_port`".to_owned()));
+            return Err(OperationError::Failed("a token given as a number needs a `remote_port`".to_owned()));
         };
         let connection = self.connections.get(name).ok_or_else(|| format!("there is no connection `{name}`"))?;
         match connection.side_in(namespace) {
             Some(Side::Client) => Ok(connection.server_address.port()),
             Some(Side::Server) => Ok(connection.client_address.port()),
-            None => Err(NotDone::Failed(format!("connection `{name}` has no side in {namespace}"))),
+            None => Err(OperationError::Failed(format!("connection `{name}` has no side in {namespace}"))),
         }
     }
 
@@ -123,7 +123,7 @@ impl Lab<'_> {
         choice: &TokenChoice,
         local: MaybeSocket,
         remote: MaybeSocket,
-    ) -> Result<(SocketAddr, SocketAddr), NotDone> {
+    ) -> Result<(SocketAddr, SocketAddr), OperationError> {
         if let (Some(local_port), Some(remote_port)) = (local.1, remote.1) {
             return Ok((SocketAddr::new(local.0, local_port), SocketAddr::new(remote.0, remote_port)));
         }
@@ -139,7 +139,7 @@ impl Lab<'_> {
                 (SocketAddr::new(local.0, subflow.local.port()), SocketAddr::new(remote.0, subflow.remote.port()))
             })
             .ok_or_else(|| {
-                NotDone::Failed(format!(
+                OperationError::Failed(format!(
                     "can't look up the ports: {namespace} has no subflow from {} to {}; give the ports",
                     local.0, remote.0
                 ))

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::lab::Lab;
+use super::executor::Executor;
 use super::step::failed;
 use crate::mptcp::{SubflowState, TCP_ESTABLISHED};
 use crate::nanos;
@@ -32,7 +32,7 @@ pub(super) enum Watch<'a> {
     },
 }
 
-impl Lab<'_> {
+impl Executor<'_> {
     /// A wait step.
     pub(super) async fn wait(&mut self, conditions: &[Condition], deadline: Duration) -> StepOutcome {
         match self.wait_for(&Watch::All(conditions), deadline).await {

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 
 use crate::nanos;
-use crate::recording::{Direction, Entry, Moment, Observation, PathDeed, PathTotals};
+use crate::recording::{Direction, Entry, Moment, Observation, PathEffect, PathTotals};
 use crate::scenario::model::{Action, Conditions, Link, Operation, RuleAction, Scenario};
 use crate::wire::{MptcpOption, Segment};
 
-use super::effect::{Delays, Done, Item, effect};
+use super::output::{Delays, Done, Item, output};
 use super::hop::share;
 use super::pair::{Kinds, Missing, Offer, Place, Ticket, options};
 use super::{Key, Made, Sky};
@@ -139,7 +139,7 @@ impl<'a> Lanes<'a> {
                     tracks.for_each(|track| track.downs.push(entry.at));
                 }
             }
-            Observation::Path { link, what: PathDeed::Rule { action, made, .. }, segment: Some(segment), .. }
+            Observation::Path { link, what: PathEffect::Rule { action, made, .. }, segment: Some(segment), .. }
                 if action == "nat" =>
             {
                 let Some(made) = made.first() else { return };
@@ -183,9 +183,9 @@ pub(super) fn cross<'a>(sky: &mut Sky<'a>, lanes: &Lanes<'a>, entries: &'a [Entr
     for (index, crossing) in sky.crossings.iter().enumerate() {
         sent.get_mut(crossing.lane).into_iter().for_each(|lane| lane.push(index));
     }
-    let deeds = deeds(lanes, entries);
-    for ((lane, sent), deeds) in sent.iter().enumerate().zip(&deeds) {
-        apply(sky, lanes, lane, sent, deeds);
+    let effects = effects(lanes, entries);
+    for ((lane, sent), effects) in sent.iter().enumerate().zip(&effects) {
+        apply(sky, lanes, lane, sent, effects);
     }
     pair_alike(sky, lanes);
     pair_by_bytes(sky, lanes);
@@ -198,19 +198,19 @@ pub(super) fn cross<'a>(sky: &mut Sky<'a>, lanes: &Lanes<'a>, entries: &'a [Entr
 struct Treated<'a> {
     segment: &'a Segment,
     /// The entries that say so, with their places in the recording.
-    deeds: Vec<(usize, &'a Entry)>,
+    effects: Vec<(usize, &'a Entry)>,
     /// The number of the packet that it was merged into.
     into: Option<u64>,
 }
 
 impl<'a> Treated<'a> {
     fn done(&self) -> impl Iterator<Item = Done<'a>> {
-        self.deeds.iter().filter_map(|(order, entry)| Done::of(*order, entry))
+        self.effects.iter().filter_map(|(order, entry)| Done::of(*order, entry))
     }
 }
 
 /// What paths did, by lane and by number: a forged segment has the number of the one that it was made for.
-fn deeds<'a>(lanes: &Lanes<'a>, entries: &'a [Entry]) -> Vec<BTreeMap<u64, Vec<Treated<'a>>>> {
+fn effects<'a>(lanes: &Lanes<'a>, entries: &'a [Entry]) -> Vec<BTreeMap<u64, Vec<Treated<'a>>>> {
     let mut all: Vec<BTreeMap<u64, Vec<Treated<'a>>>> = lanes.tracks.iter().map(|_| BTreeMap::new()).collect();
     // Those that a rule has merged so far: the next one of the rule with a result carries them.
     let mut merging: HashMap<(usize, &str), Vec<u64>> = HashMap::new();
@@ -222,10 +222,10 @@ fn deeds<'a>(lanes: &Lanes<'a>, entries: &'a [Entry]) -> Vec<BTreeMap<u64, Vec<T
         let Some(of_lane) = all.get_mut(lane) else { continue };
         let treated = of_lane.entry(*number).or_default();
         match treated.iter_mut().find(|treated| treated.segment == &**segment) {
-            Some(treated) => treated.deeds.push((order, entry)),
-            None => treated.push(Treated { segment, deeds: vec![(order, entry)], into: None }),
+            Some(treated) => treated.effects.push((order, entry)),
+            None => treated.push(Treated { segment, effects: vec![(order, entry)], into: None }),
         }
-        if let PathDeed::Rule { rule, action, made } = what
+        if let PathEffect::Rule { rule, action, made } = what
             && action == "merge"
         {
             let parts = merging.entry((lane, rule.as_str())).or_default();
@@ -250,7 +250,7 @@ struct Departures<'a> {
     /// How many packets the path has counted that nobody captures (ICMP), and how many segments never came to the path
     /// since its link was down; `None` if that isn't known.
     uncounted: Option<(u64, u64)>,
-    /// Those whose deeds are known.
+    /// Those whose effects are known.
     treated: HashSet<usize>,
 }
 
@@ -299,29 +299,29 @@ fn apply<'a>(
     lanes: &Lanes<'a>,
     lane: usize,
     sent: &[usize],
-    deeds: &BTreeMap<u64, Vec<Treated<'a>>>,
+    effects: &BTreeMap<u64, Vec<Treated<'a>>>,
 ) {
     let Some(track) = lanes.tracks.get(lane) else { return };
     let link = lanes.link(lane).map_or("", |link| link.name.as_str());
     let mut departures = Departures::of(sky, track, sent);
     let mut of_number: HashMap<u64, usize> = HashMap::new();
-    for (number, treated) in deeds.iter().flat_map(|(number, all)| all.iter().map(move |treated| (*number, treated))) {
+    for (number, treated) in effects.iter().flat_map(|(number, all)| all.iter().map(move |treated| (*number, treated))) {
         let Some(index) = departures.take(sky, number, treated) else { continue };
         of_number.insert(number, index);
         if let Some(crossing) = sky.crossings.get_mut(index) {
             let done: Vec<_> = treated.done().collect();
-            let deeds = done.iter().map(|done| (link, done.deed)).collect();
-            let effect = effect(crossing.segment, crossing.at, &done, track);
-            crossing.cut = effect.merged || effect.items.len() > 1;
-            crossing.made = Some(Box::new(Made { deeds, items: effect.items, held: effect.held, merged_into: None }));
+            let effects = done.iter().map(|done| (link, done.effect)).collect();
+            let output = output(crossing.segment, crossing.at, &done, track);
+            crossing.cut = output.merged || output.items.len() > 1;
+            crossing.made = Some(Box::new(Made { effects, items: output.items, held: output.held, merged_into: None }));
         }
     }
-    carry(sky, deeds, &of_number);
+    carry(sky, effects, &of_number);
 }
 
 /// Notes which segments carry the data of others, by the numbers of their packets.
-fn carry(sky: &mut Sky<'_>, deeds: &BTreeMap<u64, Vec<Treated<'_>>>, of_number: &HashMap<u64, usize>) {
-    let merged = deeds.iter().flat_map(|(number, all)| all.iter().filter_map(|treated| Some((*number, treated.into?))));
+fn carry(sky: &mut Sky<'_>, effects: &BTreeMap<u64, Vec<Treated<'_>>>, of_number: &HashMap<u64, usize>) {
+    let merged = effects.iter().flat_map(|(number, all)| all.iter().filter_map(|treated| Some((*number, treated.into?))));
     for (part, into) in merged {
         if let (Some(part), Some(into)) = (of_number.get(&part), of_number.get(&into))
             // A part of it may have gone on by itself.

@@ -2,10 +2,10 @@
 //! the rest. Pure: everything comes from the recording and its scenario.
 //!
 //! A segment leaves an interface and enters the one at the other end of the link ([`lane`]): that is a crossing. What a
-//! path did on the way says what must come out, and when at the earliest ([`effect`]). Of several alike, who is who
+//! path did on the way says what must come out, and when at the earliest ([`output`]). Of several alike, who is who
 //! follows from that ([`pair`]). A router sends on what it received: its crossings belong to one flight ([`hop`]).
 
-mod effect;
+mod output;
 mod hop;
 mod lane;
 mod pair;
@@ -14,11 +14,11 @@ mod tests;
 
 use std::net::SocketAddr;
 
-use crate::recording::{Direction, Entry, Observation, PathDeed};
+use crate::recording::{Direction, Entry, Observation, PathEffect};
 use crate::scenario::model::{Link, Scenario};
 use crate::wire::{Segment, TcpFlags};
 
-use effect::Item;
+use output::Item;
 
 /// A segment on its way from the namespace that sent it to the last one that it reached.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub(crate) struct Flight<'a> {
     /// If it did not arrive: the link on which its way ends, and the namespace at its far end.
     pub(crate) ends_on: Option<(&'a str, &'a str)>,
     /// What paths did to it.
-    pub(crate) deeds: Vec<(&'a str, &'a PathDeed)>,
+    pub(crate) effects: Vec<(&'a str, &'a PathEffect)>,
     /// What became of it.
     pub(crate) fate: Fate,
     /// It was cut or joined with others on its way: what arrived doesn't look like it.
@@ -87,7 +87,7 @@ struct Crossing<'a> {
 #[derive(Debug)]
 struct Made<'a> {
     /// What it did to it, with the name of the link.
-    deeds: Vec<(&'a str, &'a PathDeed)>,
+    effects: Vec<(&'a str, &'a PathEffect)>,
     /// What must come out at the other end.
     items: Vec<Item<'a>>,
     /// Rules hold it, or a part of it.
@@ -219,7 +219,7 @@ impl<'a> Sky<'a> {
             through: last.map(|landing| self.trail(root, landing, fate == Fate::Arrived)).unwrap_or_default(),
             arrived: arrived.map(|landing| (landing.namespace, landing.segment)),
             ends_on,
-            deeds: walk.deeds,
+            effects: walk.effects,
             fate,
             cut: walk.cut,
         })
@@ -229,7 +229,7 @@ impl<'a> Sky<'a> {
 /// What a walk along all branches of a flight has seen.
 #[derive(Default)]
 struct Walk<'a> {
-    deeds: Vec<(&'a str, &'a PathDeed)>,
+    effects: Vec<(&'a str, &'a PathEffect)>,
     cut: bool,
     /// The farthest arrival that nobody sent on, with the number of links.
     arrived: Option<(usize, usize)>,
@@ -244,7 +244,7 @@ impl<'a> Sky<'a> {
         let mut ahead = vec![(0, root)];
         while let Some((depth, index)) = ahead.pop() {
             let Some(crossing) = self.crossings.get(index).filter(|_| seen.insert(index)) else { continue };
-            walk.deeds.extend(crossing.deeds());
+            walk.effects.extend(crossing.effects());
             walk.cut |= crossing.cut;
             let carrier = crossing.merged_into().and_then(|index| self.crossings.get(index)).unwrap_or(crossing);
             if carrier.landings.is_empty() && walk.end.is_none_or(|(farthest, ..)| depth > farthest) {
@@ -286,8 +286,8 @@ impl<'a> Sky<'a> {
 
 impl<'a> Crossing<'a> {
     /// What the path did to it, with the name of the link.
-    fn deeds(&self) -> &[(&'a str, &'a PathDeed)] {
-        self.made.as_ref().map_or(&[], |made| &made.deeds)
+    fn effects(&self) -> &[(&'a str, &'a PathEffect)] {
+        self.made.as_ref().map_or(&[], |made| &made.effects)
     }
 
     /// How many must come out at the other end.

@@ -8,7 +8,7 @@ use super::lane::{Lanes, cross};
 use super::{Crossing, Fate, Flight, Flights, Sky, hop};
 use crate::path::Path;
 use crate::plan::example;
-use crate::recording::{Direction, Entry, Moment, Observation, PathDeed};
+use crate::recording::{Direction, Entry, Moment, Observation, PathEffect};
 use crate::scenario::model::{
     Chance, Conditions, Namespace, PacketPattern, PathPlan, PathRule, Place, Reorder, RuleAction, Scenario, World,
 };
@@ -51,14 +51,14 @@ fn inward(at: u64, namespace: &str, segment: Segment) -> Entry {
     Entry { at, what: Observation::Packet { namespace, device, direction, segment } }
 }
 
-fn deed(at: u64, link: &str, sender: &str, number: u64, what: PathDeed, segment: Segment) -> Entry {
+fn effect(at: u64, link: &str, sender: &str, number: u64, what: PathEffect, segment: Segment) -> Entry {
     let (link, sender, segment) = (link.into(), sender.into(), Some(Box::new(segment)));
     let what = Observation::Path { link, sender, number, after: 0, part: 0, parts: Vec::new(), what, segment };
     Entry { at, what }
 }
 
-fn rule(action: &str, made: Vec<Segment>) -> PathDeed {
-    PathDeed::Rule { rule: action.into(), action: action.into(), made }
+fn rule(action: &str, made: Vec<Segment>) -> PathEffect {
+    PathEffect::Rule { rule: action.into(), action: action.into(), made }
 }
 
 fn flights<'a>(scenario: &'a Scenario, entries: &'a [Entry]) -> Vec<Flight<'a>> {
@@ -90,7 +90,7 @@ fn a_segment_lost_behind_a_router_is_lost_there_and_its_retransmission_is_not() 
         out(1, "client", segment(1, 0)),
         inward(2, "router", segment(1, 0)),
         out(3, "router", segment(1, 0)),
-        deed(4, "link2", "router", 1, rule("drop", Vec::new()), segment(1, 0)),
+        effect(4, "link2", "router", 1, rule("drop", Vec::new()), segment(1, 0)),
         out(1001, "client", segment(1, 0)),
         inward(1002, "router", segment(1, 0)),
         out(1003, "router", segment(1, 0)),
@@ -101,17 +101,17 @@ fn a_segment_lost_behind_a_router_is_lost_there_and_its_retransmission_is_not() 
     assert_eq!(fates(&flights), [Fate::Lost, Fate::Arrived]);
     assert_eq!(flights[0].arrived.map(|(namespace, _)| namespace), Some("router"));
     assert_eq!(flights[0].ends_on, Some(("link2", "server")));
-    assert_eq!((flights[0].deeds.len(), flights[1].deeds.len()), (1, 0));
+    assert_eq!((flights[0].effects.len(), flights[1].effects.len()), (1, 0));
 }
 
-/// The time of a deed is that at which the path looked at the clock, before the packet came.
+/// The time of an effect is that at which the path looked at the clock, before the packet came.
 #[test]
-fn the_number_of_a_packet_tells_whose_deed_it_is() {
+fn the_number_of_a_packet_tells_which_effect_is_whose() {
     let totals = crate::recording::PathTotals { entered: 2, left: 1, dropped: 1, ..Default::default() };
     let (link, sender, moment) = ("link1".to_owned(), "client".to_owned(), Moment::End);
     let totals = Box::new(totals);
     let entries = [
-        deed(1, "link1", "client", 1, rule("drop", Vec::new()), segment(1, 0)),
+        effect(1, "link1", "client", 1, rule("drop", Vec::new()), segment(1, 0)),
         out(2, "client", segment(1, 0)),
         out(1000, "client", segment(1, 0)),
         inward(1001, "server", segment(1, 0)),
@@ -120,7 +120,7 @@ fn the_number_of_a_packet_tells_whose_deed_it_is() {
     let scenario = world(&["client", "server"]);
     let flights = flights(&scenario, &entries);
     assert_eq!(fates(&flights), [Fate::Lost, Fate::Arrived]);
-    assert_eq!((flights[0].deeds.len(), flights[1].deeds.len()), (1, 0));
+    assert_eq!((flights[0].effects.len(), flights[1].effects.len()), (1, 0));
 }
 
 #[test]
@@ -176,16 +176,16 @@ fn what_was_split_merged_or_rewritten_has_arrived() {
     let whole = Segment { options: vec![MptcpOption::MpPrio { backup: true }], ..segment(9, 0) };
     let entries = [
         out(1, "client", segment(1, 4)),
-        deed(1, "link1", "client", 1, rule("split", vec![segment(1, 2), segment(3, 2)]), segment(1, 4)),
+        effect(1, "link1", "client", 1, rule("split", vec![segment(1, 2), segment(3, 2)]), segment(1, 4)),
         inward(2, "server", segment(1, 2)),
         inward(2, "server", segment(3, 2)),
         out(3, "client", segment(5, 2)),
         out(4, "client", segment(7, 2)),
-        deed(4, "link1", "client", 2, rule("merge", Vec::new()), segment(5, 2)),
-        deed(4, "link1", "client", 3, rule("merge", vec![segment(5, 4)]), segment(7, 2)),
+        effect(4, "link1", "client", 2, rule("merge", Vec::new()), segment(5, 2)),
+        effect(4, "link1", "client", 3, rule("merge", vec![segment(5, 4)]), segment(7, 2)),
         inward(5, "server", segment(5, 4)),
         out(6, "client", whole.clone()),
-        deed(6, "link1", "client", 4, rule("strip", vec![stripped.clone()]), whole),
+        effect(6, "link1", "client", 4, rule("strip", vec![stripped.clone()]), whole),
         inward(7, "server", stripped),
     ];
     assert_eq!(fates(&flights(&world(&["client", "server"]), &entries)), [Fate::Arrived; 4]);
@@ -193,7 +193,7 @@ fn what_was_split_merged_or_rewritten_has_arrived() {
 
 // Worlds by chance: real paths, of which the truth is known.
 
-/// How much too early the time of a deed may be, in nanoseconds.
+/// How much too early the time of an effect may be, in nanoseconds.
 const EARLY: u64 = 900;
 
 /// What happens on one link.
@@ -376,13 +376,13 @@ impl<'a> Simulation<'a> {
         let mut came = Vec::new();
         act(path, &mut |end, frame| came.push((end, frame.to_vec())));
         let link_index = link;
-        for deed in path.take_deeds() {
-            let (link, sender) = (format!("link{}", link + 1).into(), format!("host{}", link + deed.from).into());
-            let crate::path::Deed { number, after, part, parts, what, segment, .. } = deed;
+        for effect in path.take_effects() {
+            let (link, sender) = (format!("link{}", link + 1).into(), format!("host{}", link + effect.from).into());
+            let crate::path::Effect { number, after, part, parts, what, segment, .. } = effect;
             let segment = segment.map(Box::new);
             let what = Observation::Path { link, sender, number, after, part, parts, what, segment };
             // Paths look at the clock before they read packets, so what they did may seem to come before it.
-            self.entries.push((Entry { at: deed.at - EARLY, what }, 100 + link_index));
+            self.entries.push((Entry { at: effect.at - EARLY, what }, 100 + link_index));
         }
         for (end, frame) in came {
             self.plan(now + 1000, Next::Enters { link, end, frame });

@@ -3,7 +3,7 @@
 //!
 //! Frames are taken from the kernel with their time stamps, in the order of these, and the path reckons with them: how
 //! late the thread comes changes nothing in what becomes of a packet. What is lost here, against all precautions, is
-//! reported ([`News::Lost`]). The thread holds descriptors only: when the process ends, however it does, nothing is left.
+//! reported ([`Notice::Lost`]). The thread holds descriptors only: when the process ends, however it does, nothing is left.
 
 mod clock;
 mod lateness;
@@ -20,7 +20,7 @@ use std::time::Duration;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use thiserror::Error;
 
-use crate::path::{Deed, Path};
+use crate::path::{Effect, Path};
 use crate::plan::{Frames, INNER_DEVICES, Rings};
 use crate::processors::Late;
 use crate::recording::LostWhat;
@@ -30,9 +30,9 @@ use crate::testbed::{Node, TestbedError};
 
 /// What happened on a path.
 #[derive(Debug, Clone, PartialEq)]
-pub enum News {
+pub enum Notice {
     /// It did something to a packet, at that time in nanoseconds since the epoch.
-    Deed(Box<Deed>),
+    Effect(Box<Effect>),
     /// Packets were lost that had to be forwarded.
     Lost {
         /// The end of the link (0 or 1) that had sent them.
@@ -102,10 +102,10 @@ type Answer = Box<dyn FnOnce() + Send>;
 /// What the thread tells without being asked.
 #[derive(Debug)]
 struct Shared {
-    news: Mutex<Vec<News>>,
+    notices: Mutex<Vec<Notice>>,
     /// Something is under way on the path, or waits to be sent.
     busy: AtomicBool,
-    /// Rung when there are news.
+    /// Rung when there are notices.
     bell: EventFd,
     /// Rung when there are jobs, or when it is over.
     wake: EventFd,
@@ -171,7 +171,7 @@ impl Prepared {
         let error = |error| ForwardError::Start { link: link.clone(), error };
         let event = || EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
         let shared = Shared {
-            news: Mutex::default(),
+            notices: Mutex::default(),
             busy: AtomicBool::new(false),
             bell: event().map_err(|errno| error(errno.into()))?,
             wake: event().map_err(|errno| error(errno.into()))?,
@@ -251,9 +251,9 @@ impl Forwarder {
         answered.recv().map_err(|_| gone())
     }
 
-    /// What has happened since the last call. A packet that has left the path has its news here before.
-    pub fn take_news(&self) -> Vec<News> {
-        std::mem::take(&mut self.shared.news.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What has happened since the last call. A packet that has left the path has its notices here before.
+    pub fn take_notices(&self) -> Vec<Notice> {
+        std::mem::take(&mut self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Something is under way, and will arrive by itself. What a rule holds is not: it waits for a step.
@@ -261,7 +261,7 @@ impl Forwarder {
         self.shared.busy.load(Ordering::Acquire)
     }
 
-    /// A descriptor that becomes readable when there are news, each time anew (for an edge-triggered epoll).
+    /// A descriptor that becomes readable when there are notices, each time anew (for an edge-triggered epoll).
     ///
     /// # Errors
     ///
@@ -284,13 +284,13 @@ impl Shared {
         let _ = self.wake.write(1);
     }
 
-    fn publish(&self, news: impl Iterator<Item = News>) {
-        let mut news = news.peekable();
-        if news.peek().is_none() {
+    fn publish(&self, notices: impl Iterator<Item = Notice>) {
+        let mut notices = notices.peekable();
+        if notices.peek().is_none() {
             return;
         }
-        let mut all = self.news.lock().unwrap_or_else(PoisonError::into_inner);
-        all.extend(news);
+        let mut all = self.notices.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(notices);
         drop(all);
         let _ = self.bell.write(1);
     }

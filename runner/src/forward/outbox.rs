@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use crate::sys::port::{BATCH, Offload, Port};
 
 /// How long the kernel may have no room for a frame. It has some again when a softirq has run.
-const PATIENCE: Duration = Duration::from_secs(1);
+const SEND_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// When it has none, it is asked again after so long.
 pub(super) const RETRY: Duration = Duration::from_micros(50);
@@ -68,7 +68,7 @@ impl Outbox {
                         if !carrier() {
                             return self.discard(Flushed::Down);
                         }
-                        if self.blocked.get_or_insert_with(Instant::now).elapsed() < PATIENCE {
+                        if self.blocked.get_or_insert_with(Instant::now).elapsed() < SEND_TIMEOUT {
                             return Flushed::Blocked;
                         }
                         let all = self.frames.len() as u64;

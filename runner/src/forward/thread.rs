@@ -14,9 +14,9 @@ use nix::sys::time::TimeSpec;
 use super::clock::{Clock, Now};
 use super::lateness::Lateness;
 use super::outbox::{Flushed, Outbox, RETRY};
-use super::{Answer, Job, News, Shared};
+use super::{Answer, Job, Notice, Shared};
 use crate::nanos;
-use crate::path::{Deed, Path};
+use crate::path::{Effect, Path};
 use crate::plan::INNER_DEVICES;
 use crate::processors::{self, Late, NOTED};
 use crate::recording::LostWhat;
@@ -68,7 +68,7 @@ impl Worker {
             if taken == 0
                 && let Err(error) = self.wait()
             {
-                return self.shared.publish([News::Failed(format!("wait for frames: {error}"))].into_iter());
+                return self.shared.publish([Notice::Failed(format!("wait for frames: {error}"))].into_iter());
             }
             while let Ok(job) = jobs.try_recv() {
                 self.do_job(job);
@@ -80,10 +80,10 @@ impl Worker {
     fn tell_lateness(&mut self, now: Now) {
         let waited_before = self.outboxes.each_mut().map(Outbox::take_blocked);
         if let Some((late, waited)) = self.lateness.take(now.path) {
-            self.shared.publish([News::Late { late: Late::until_now(late), waited }].into_iter());
+            self.shared.publish([Notice::Late { late: Late::until_now(late), waited }].into_iter());
         }
         let blocked = waited_before.into_iter().flatten().filter(|blocked| *blocked >= NOTED);
-        self.shared.publish(blocked.map(|blocked| News::Late { late: Late::until_now(blocked), waited: None }));
+        self.shared.publish(blocked.map(|blocked| Notice::Late { late: Late::until_now(blocked), waited: None }));
     }
 
     /// What is due now is sent.
@@ -130,7 +130,7 @@ impl Worker {
             });
         }
         let faulty = faulty.into_iter().enumerate().filter(|(_, count)| *count > 0);
-        self.shared.publish(faulty.map(|(from, count)| News::Lost {
+        self.shared.publish(faulty.map(|(from, count)| Notice::Lost {
             from,
             count: Some(count),
             what: LostWhat::Unreadable,
@@ -140,14 +140,14 @@ impl Worker {
 
     /// Tells what was done, then sends what has arrived: who sees a packet can know what was done to it.
     fn send(&mut self, now: Now) {
-        let deeds = self.path.take_deeds().into_iter();
-        self.shared.publish(deeds.map(|deed| News::Deed(Box::new(Deed { at: now.real(deed.at), ..deed }))));
+        let effects = self.path.take_effects().into_iter();
+        self.shared.publish(effects.map(|effect| Notice::Effect(Box::new(Effect { at: now.real(effect.at), ..effect }))));
         self.count_losses();
         for to in [0, 1] {
             let Self { ports, outboxes, .. } = self;
             let outcome = outboxes[to].flush(&ports[to], || has_carrier(ports, to));
             if let Flushed::Lost(count) = outcome {
-                let lost = News::Lost { from: 1 - to, count: Some(count), what: LostWhat::Sending };
+                let lost = Notice::Lost { from: 1 - to, count: Some(count), what: LostWhat::Sending };
                 self.shared.publish([lost].into_iter());
             }
         }
@@ -162,7 +162,7 @@ impl Worker {
                     Ok(0) => {}
                     count => {
                         let count = count.ok().map(u64::from);
-                        let lost = News::Lost { from, count, what: LostWhat::Forwarding };
+                        let lost = Notice::Lost { from, count, what: LostWhat::Forwarding };
                         self.shared.publish([lost].into_iter());
                     }
                 }

@@ -126,28 +126,28 @@ impl Candidate {
             return Ok(());
         }
         self.is_something()?;
-        let kept = self.kept()?;
-        if kept.as_ref() == Some(&self.text) {
+        let current = self.current()?;
+        if current.as_ref() == Some(&self.text) {
             // An earlier run may have left a pending snapshot that is out of date now.
             return if snapshots == Snapshots::Review { self.remove_pending() } else { Ok(()) };
         }
         if let Some(missing) = &self.untold_lack {
-            return Err(self.differs_for_a_lack(kept.as_deref(), missing));
+            return Err(self.differs_for_a_lack(current.as_deref(), missing));
         }
         let pending = match snapshots {
             Snapshots::Review => Some(file::write(&self.pending(), &self.content())),
             Snapshots::Compare | Snapshots::Ignore => None,
         };
-        Err(self.difference(kept.as_deref(), pending.as_ref()))
+        Err(self.difference(current.as_deref(), pending.as_ref()))
     }
 
     /// How it differs from the snapshot, without a word about what to do; `None` if it doesn't, or if there is no snapshot
     /// that can be read. Writes nothing.
     pub(super) fn change(&self) -> Option<Finding> {
-        let kept = self.kept().ok()??;
-        (kept != self.text).then(|| {
+        let current = self.current().ok()??;
+        (current != self.text).then(|| {
             let summary = format!("snapshot {} differs", self.path.display());
-            Finding::new(FindingKind::SnapshotChanged, summary).detailed(unified_diff(&kept, &self.text))
+            Finding::new(FindingKind::SnapshotChanged, summary).detailed(unified_diff(&current, &self.text))
         })
     }
 
@@ -159,19 +159,19 @@ impl Candidate {
     /// written.
     pub fn accept(&self) -> Result<Accepted, Finding> {
         self.is_something()?;
-        let kept = self.kept()?;
-        let change = match &kept {
-            Some(kept) if *kept == self.text => Change::None,
-            kept => {
+        let current = self.current()?;
+        let change = match &current {
+            Some(current) if *current == self.text => Change::None,
+            current => {
                 if let Some(missing) = &self.untold_lack {
-                    return Err(self.differs_for_a_lack(kept.as_deref(), missing));
+                    return Err(self.differs_for_a_lack(current.as_deref(), missing));
                 }
                 file::write(&self.path, &self.content()).map_err(|error| self.unwritable(&error))?;
                 // What counts is what the next run will read.
-                if self.kept()?.as_ref() != Some(&self.text) {
+                if self.current()?.as_ref() != Some(&self.text) {
                     return Err(self.unwritable(&"reading it back returned a different text"));
                 }
-                kept.as_ref().map_or(Change::New(self.text.lines().count()), |kept| changed_lines(kept, &self.text))
+                current.as_ref().map_or(Change::New(self.text.lines().count()), |current| changed_lines(current, &self.text))
             }
         };
         self.remove_pending()?;
@@ -196,9 +196,9 @@ impl Candidate {
         &self.path
     }
 
-    fn kept(&self) -> Result<Option<String>, Finding> {
-        let kept = file::read(&self.path).map_err(|error| unusable(&self.path, "reading it", &error))?;
-        Ok(kept.map(|text| normalized(&text)))
+    fn current(&self) -> Result<Option<String>, Finding> {
+        let current = file::read(&self.path).map_err(|error| unusable(&self.path, "reading it", &error))?;
+        Ok(current.map(|text| normalized(&text)))
     }
 
     fn is_something(&self) -> Result<(), Finding> {
@@ -227,32 +227,32 @@ impl Candidate {
         Finding::new(FindingKind::Setup, summary)
     }
 
-    fn differs_for_a_lack(&self, kept: Option<&str>, missing: &str) -> Finding {
+    fn differs_for_a_lack(&self, current: Option<&str>, missing: &str) -> Finding {
         let path = self.path.display();
-        match kept {
+        match current {
             None => {
                 let summary = format!("there is no snapshot {path} yet: create it on a kernel that has {missing}");
                 Finding::new(FindingKind::SnapshotNew, summary).detailed(format!("{}\n", self.text))
             }
-            Some(kept) => {
+            Some(current) => {
                 let summary = format!(
                     "snapshot {path} differs on this kernel, which lacks {missing}, so it is not replaced; if that is \
                      the reason, list it in `snapshot_by:`"
                 );
-                Finding::new(FindingKind::SnapshotChanged, summary).detailed(unified_diff(kept, &self.text))
+                Finding::new(FindingKind::SnapshotChanged, summary).detailed(unified_diff(current, &self.text))
             }
         }
     }
 
     /// `pending`: what came of leaving it for a review.
-    fn difference(&self, kept: Option<&str>, pending: Option<&io::Result<()>>) -> Finding {
+    fn difference(&self, current: Option<&str>, pending: Option<&io::Result<()>>) -> Finding {
         let path = self.path.display();
         let review = match pending {
             Some(Ok(())) => "review it with `cargo insta review`, or accept it with `--update`".to_owned(),
             Some(Err(error)) => format!("can't write {} for a review: {error}", self.pending().display()),
             None => "accept it with `--update`".to_owned(),
         };
-        match kept {
+        match current {
             None => {
                 let lines = text::count(self.text.lines().count() as u64, "line");
                 let summary = format!(
@@ -260,9 +260,9 @@ impl Candidate {
                 );
                 Finding::new(FindingKind::SnapshotNew, summary).detailed(format!("{}\n", self.text))
             }
-            Some(kept) => {
+            Some(current) => {
                 let summary = format!("snapshot {path} differs: {review}");
-                Finding::new(FindingKind::SnapshotChanged, summary).detailed(unified_diff(kept, &self.text))
+                Finding::new(FindingKind::SnapshotChanged, summary).detailed(unified_diff(current, &self.text))
             }
         }
     }
@@ -274,12 +274,12 @@ fn untold_lack(scenario: &Scenario) -> Option<String> {
     (!words.is_empty()).then(|| words.join(" and "))
 }
 
-/// How a canonical form differs from the snapshot that is kept, as a unified diff; `None` if it doesn't, or if there is no
+/// How a canonical form differs from the current snapshot, as a unified diff; `None` if it doesn't, or if there is no
 /// snapshot that can be read. Changes nothing.
 pub fn snapshot_difference(scenario: &Scenario, canonical: &str) -> Option<String> {
-    let kept = normalized(&file::read(&snapshot_path(scenario)).ok()??);
+    let current = normalized(&file::read(&snapshot_path(scenario)).ok()??);
     let canonical = normalized(canonical);
-    (kept != canonical).then(|| unified_diff(&kept, &canonical))
+    (current != canonical).then(|| unified_diff(&current, &canonical))
 }
 
 /// The end of a line is `\n`, the end of the text doesn't count.

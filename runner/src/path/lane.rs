@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use super::chance::{Dice, Lot, Purpose};
 use super::packet::{Fate, Origin, Packet};
-use super::{Deed, Out, Record};
+use super::{Effect, Out, Record};
 use crate::nanos;
-use crate::recording::{PathDeed, PathTotals};
+use crate::recording::{PathEffect, PathTotals};
 use crate::scenario::model::{Conditions, Distribution, Jitter};
 
 /// How many buffers are kept for the next packets.
@@ -39,14 +39,14 @@ pub(super) struct Lane {
     queue_bytes: u64,
     /// When the last one in order arrives.
     last_arrival: u64,
-    under_way: BinaryHeap<Reverse<UnderWay>>,
+    in_flight: BinaryHeap<Reverse<InFlight>>,
     serial: u64,
     spare: Vec<Vec<u8>>,
 }
 
 /// A packet that will arrive. Ordered by time, then by the order of their coming.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct UnderWay {
+struct InFlight {
     arrival: u64,
     serial: u64,
     counted: bool,
@@ -70,7 +70,7 @@ impl Lane {
             queue: VecDeque::new(),
             queue_bytes: 0,
             last_arrival: 0,
-            under_way: BinaryHeap::new(),
+            in_flight: BinaryHeap::new(),
             serial: 0,
             spare: Vec::new(),
         };
@@ -95,8 +95,8 @@ impl Lane {
     }
 
     /// Where rules write down what they do to packets of this direction.
-    pub(super) fn record<'a>(&'a mut self, now: u64, link_mtu: usize, deeds: &'a mut Vec<Deed>) -> Record<'a> {
-        Record { now, link_mtu, deeds, totals: &mut self.totals, newest_part: &mut self.newest_part }
+    pub(super) fn record<'a>(&'a mut self, now: u64, link_mtu: usize, effects: &'a mut Vec<Effect>) -> Record<'a> {
+        Record { now, link_mtu, effects, totals: &mut self.totals, newest_part: &mut self.newest_part }
     }
 
     /// Counts a packet that enters and settles its fate.
@@ -135,7 +135,7 @@ impl Lane {
 
     /// Whether a packet that comes now would go on at once, as it is.
     pub(super) fn is_open(&self) -> bool {
-        self.plain && self.under_way.is_empty()
+        self.plain && self.in_flight.is_empty()
     }
 
     /// Counts a packet that goes on at once.
@@ -157,33 +157,33 @@ impl Lane {
     }
 
     /// Takes a packet at its time. What arrives at once is handed out.
-    pub(super) fn admit(&mut self, now: u64, packet: Packet<'_>, deeds: &mut Vec<Deed>, out: Out<'_>) {
+    pub(super) fn admit(&mut self, now: u64, packet: Packet<'_>, effects: &mut Vec<Effect>, out: Out<'_>) {
         if packet.origin == Origin::Neighbour {
             return self.send(now, now.saturating_add(nanos::of(self.conditions.delay)), packet, out);
         }
         if packet.fate.lost {
             self.totals.lost += 1;
-            return deeds.push(Deed::of(now, &packet, PathDeed::Lost));
+            return effects.push(Effect::of(now, &packet, PathEffect::Lost));
         }
         let copy = packet.fate.duplicated.then(|| {
             self.totals.duplicated += 1;
             self.totals.added += 1;
             self.newest_part += 1;
             let part = self.newest_part;
-            deeds.push(Deed { parts: vec![part], ..Deed::of(now, &packet, PathDeed::Duplicated) });
+            effects.push(Effect { parts: vec![part], ..Effect::of(now, &packet, PathEffect::Duplicated) });
             Packet { fate: Fate::default(), ..packet.child(0, part, packet.frame.to_vec()) }
         });
-        self.transmit(now, packet, deeds, out);
+        self.transmit(now, packet, effects, out);
         if let Some(copy) = copy {
-            self.transmit(now, copy, deeds, out);
+            self.transmit(now, copy, effects, out);
         }
     }
 
     /// Queue, rate, delay.
-    fn transmit(&mut self, now: u64, packet: Packet<'_>, deeds: &mut Vec<Deed>, out: Out<'_>) {
+    fn transmit(&mut self, now: u64, packet: Packet<'_>, effects: &mut Vec<Effect>, out: Out<'_>) {
         let Some(departure) = self.departure(now, packet.ip_length()) else {
             self.totals.queue_full += 1;
-            return deeds.push(Deed::of(now, &packet, PathDeed::QueueFull));
+            return effects.push(Effect::of(now, &packet, PathEffect::QueueFull));
         };
         let delay = self.conditions.jitter.map_or_else(
             || nanos::of(self.conditions.delay),
@@ -193,7 +193,7 @@ impl Lane {
         self.last_arrival = arrival;
         if packet.fate.reordered {
             self.totals.reordered += 1;
-            deeds.push(Deed::of(now, &packet, PathDeed::Reordered));
+            effects.push(Effect::of(now, &packet, PathEffect::Reordered));
             let by = self.conditions.reorder.as_ref().map_or(0, |reorder| nanos::of(reorder.by));
             arrival = arrival.saturating_add(by);
         }
@@ -244,14 +244,14 @@ impl Lane {
     /// It arrives at that time; what arrives now is handed out, unless another one comes first.
     fn send(&mut self, now: u64, arrival: u64, packet: Packet<'_>, out: Out<'_>) {
         let counted = packet.origin != Origin::Neighbour;
-        let first = self.under_way.peek().is_none_or(|Reverse(first)| first.arrival > arrival);
+        let first = self.in_flight.peek().is_none_or(|Reverse(first)| first.arrival > arrival);
         if arrival <= now && first {
             self.deliver(counted, &packet.frame, out);
             return self.reclaim(packet.frame);
         }
         self.serial += 1;
         let frame = self.keep(packet.frame);
-        self.under_way.push(Reverse(UnderWay { arrival, serial: self.serial, counted, frame }));
+        self.in_flight.push(Reverse(InFlight { arrival, serial: self.serial, counted, frame }));
     }
 
     fn deliver(&mut self, counted: bool, frame: &[u8], out: Out<'_>) {
@@ -263,13 +263,13 @@ impl Lane {
 
     /// When the next one arrives.
     pub(super) fn next_arrival(&self) -> Option<u64> {
-        self.under_way.peek().map(|Reverse(first)| first.arrival)
+        self.in_flight.peek().map(|Reverse(first)| first.arrival)
     }
 
     /// Hands out all that arrive until then.
     pub(super) fn arrive(&mut self, now: u64, out: Out<'_>) {
         while self.next_arrival().is_some_and(|arrival| arrival <= now) {
-            if let Some(Reverse(packet)) = self.under_way.pop() {
+            if let Some(Reverse(packet)) = self.in_flight.pop() {
                 self.deliver(packet.counted, &packet.frame, out);
                 self.reclaim(Cow::Owned(packet.frame));
             }
@@ -278,7 +278,7 @@ impl Lane {
 
     /// How many counted packets are under way.
     pub(super) fn waiting(&self) -> u64 {
-        self.under_way.iter().filter(|Reverse(packet)| packet.counted).count() as u64
+        self.in_flight.iter().filter(|Reverse(packet)| packet.counted).count() as u64
     }
 
     fn keep(&mut self, frame: Cow<'_, [u8]>) -> Vec<u8> {

@@ -31,7 +31,7 @@ use lane::Lane;
 use packet::{Fate, Origin, Packet, segment_of};
 use rule::{Outcome, Rule};
 
-use crate::recording::{PathDeed, PathTotals};
+use crate::recording::{PathEffect, PathTotals};
 use crate::scenario::model::{Conditions, Injected, PathPlan, PathRule};
 use crate::wire::Segment;
 
@@ -43,7 +43,7 @@ pub type Out<'a> = &'a mut dyn FnMut(usize, &[u8]);
 
 /// Something that was done to a packet.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Deed {
+pub struct Effect {
     /// When, on the caller's clock.
     pub at: u64,
     /// How long the packet had been there.
@@ -57,13 +57,13 @@ pub struct Deed {
     /// The numbers of what this made of it: of the copy, or of the parts but the first one.
     pub parts: Vec<u64>,
     /// What.
-    pub what: PathDeed,
+    pub what: PathEffect,
     /// The packet as it entered; `None` if it isn't a TCP segment.
     pub segment: Option<Segment>,
 }
 
-impl Deed {
-    fn of(at: u64, packet: &Packet<'_>, what: PathDeed) -> Self {
+impl Effect {
+    fn of(at: u64, packet: &Packet<'_>, what: PathEffect) -> Self {
         let Packet { from, number, came, part, .. } = *packet;
         Self {
             at,
@@ -82,7 +82,7 @@ impl Deed {
 struct Record<'a> {
     now: u64,
     link_mtu: usize,
-    deeds: &'a mut Vec<Deed>,
+    effects: &'a mut Vec<Effect>,
     totals: &'a mut PathTotals,
     /// The number of the newest copy or part.
     newest_part: &'a mut u64,
@@ -110,7 +110,7 @@ pub struct Path {
     clock: u64,
     link_mtu: usize,
     flows: Flows,
-    deeds: Vec<Deed>,
+    effects: Vec<Effect>,
 }
 
 impl Path {
@@ -126,7 +126,7 @@ impl Path {
             clock: 0,
             link_mtu: ETHERNET_MTU,
             flows: Flows::default(),
-            deeds: Vec::new(),
+            effects: Vec::new(),
         };
         plan.rules.iter().for_each(|rule| path.add_rule(rule));
         path
@@ -216,8 +216,8 @@ impl Path {
         let index = self.rules.iter().position(|rule| rule.name == name)?;
         let mut rule = self.rules.remove(index);
         self.drop_held(&mut rule);
-        // A bundle is of one direction, and only deeds are written: whose totals these are doesn't matter.
-        let mut record = self.lanes[0].record(self.clock, self.link_mtu, &mut self.deeds);
+        // A bundle is of one direction, and only effects are written: whose totals these are doesn't matter.
+        let mut record = self.lanes[0].record(self.clock, self.link_mtu, &mut self.effects);
         let bundled = rule.unbundle(&mut record);
         for packet in bundled {
             self.postpone(0, rule.id, packet);
@@ -229,7 +229,7 @@ impl Path {
     /// is no rule of that name.
     pub fn release(&mut self, name: &str) -> Option<usize> {
         let rule = self.rules.iter_mut().find(|rule| rule.name == name)?;
-        let (id, held) = (rule.id, rule.release(&mut self.deeds, self.clock));
+        let (id, held) = (rule.id, rule.release(&mut self.effects, self.clock));
         let count = held.len();
         for packet in held {
             self.postpone(0, id, packet);
@@ -264,8 +264,8 @@ impl Path {
     }
 
     /// What was done to packets since the last call.
-    pub fn take_deeds(&mut self) -> Vec<Deed> {
-        std::mem::take(&mut self.deeds)
+    pub fn take_effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
     }
 
     /// A frame that is only delayed; the path may answer it on behalf of an address that it translates to.
@@ -276,7 +276,7 @@ impl Path {
             None => (from, Cow::Borrowed(frame)),
         };
         let packet = Packet::new(frame, from, 0, self.clock, Fate::default(), Origin::Neighbour);
-        self.lanes[from].admit(self.clock, packet, &mut self.deeds, out);
+        self.lanes[from].admit(self.clock, packet, &mut self.effects, out);
     }
 
     /// The rule that a packet meets next. They stand in a row along the link: what the second end sends comes to the last
@@ -303,7 +303,7 @@ impl Path {
         while let Some(rule) = self.next_rule(packet.from, after).and_then(|index| self.rules.get_mut(index)) {
             let id = rule.id;
             after = Some(id);
-            let mut record = self.lanes[packet.from].record(self.clock, self.link_mtu, &mut self.deeds);
+            let mut record = self.lanes[packet.from].record(self.clock, self.link_mtu, &mut self.effects);
             packet = match rule.meet(packet, &segment, &mut record) {
                 Outcome::Unconcerned(packet) => packet,
                 Outcome::Changed(packet) => {
@@ -324,7 +324,7 @@ impl Path {
                     self.meet_rules(after, packet, out);
                     return self.inject(id, &matched, &segment, &what, forward, out);
                 }
-                Outcome::Kept => return,
+                Outcome::Stopped => return,
             };
         }
         self.meet_conditions(packet, out);
@@ -333,7 +333,7 @@ impl Path {
     fn meet_conditions(&mut self, packet: Packet<'_>, out: Out<'_>) {
         if let Some(mtu) = self.lanes[packet.from].mtu_exceeded_by(&packet) {
             self.lanes[packet.from].totals.too_big += 1;
-            self.deeds.push(Deed::of(self.clock, &packet, PathDeed::TooBig));
+            self.effects.push(Effect::of(self.clock, &packet, PathEffect::TooBig));
             if let Some(answer) = icmp::too_big(&packet.frame, mtu) {
                 self.send_forged(1 - packet.from, packet.number, answer, None, out);
             }
@@ -345,7 +345,7 @@ impl Path {
         {
             self.flows.note(&segment, &packet.frame, packet.entered.as_deref());
         }
-        self.lanes[packet.from].admit(self.clock, packet, &mut self.deeds, out);
+        self.lanes[packet.from].admit(self.clock, packet, &mut self.effects, out);
     }
 
     /// Sends a forged segment, behind the one that has matched.
@@ -361,7 +361,7 @@ impl Path {
         let Some(forged) = forge::forge(&matched.frame, segment, what, forward, &self.flows) else { return };
         if let Some(rule) = self.rules.iter().find(|other| other.id == rule) {
             let made = segment_of(&forged).into_iter().collect();
-            self.deeds.push(Deed::of(self.clock, matched, rule.deed("inject", made)));
+            self.effects.push(Effect::of(self.clock, matched, rule.effect("inject", made)));
         }
         let from = if forward { matched.from } else { 1 - matched.from };
         self.send_forged(from, matched.number, forged, Some(rule), out);
@@ -396,7 +396,7 @@ impl Path {
     fn expire(&mut self, out: Out<'_>) {
         for index in 0..self.rules.len() {
             let Some(rule) = self.rules.get_mut(index) else { return };
-            let mut record = self.lanes[0].record(self.clock, self.link_mtu, &mut self.deeds);
+            let mut record = self.lanes[0].record(self.clock, self.link_mtu, &mut self.effects);
             let (id, expired) = (rule.id, rule.expire(&mut record));
             for packet in expired {
                 self.meet_rules(Some(id), packet, out);
@@ -405,7 +405,7 @@ impl Path {
     }
 
     fn drop_held(&mut self, rule: &mut Rule) {
-        for packet in rule.drop_held(&mut self.deeds, self.clock) {
+        for packet in rule.drop_held(&mut self.effects, self.clock) {
             self.lanes[packet.from].totals.dropped += 1;
         }
     }

@@ -10,10 +10,10 @@ use super::frame::Layout;
 use super::nat::Nat;
 use super::packet::{Packet, segment_of};
 use super::segmenting::{Bundle, Merged, can_merge, can_split, split};
-use super::{Deed, Record};
+use super::{Effect, Record};
 use crate::mptcp::canonical;
 use crate::nanos;
-use crate::recording::PathDeed;
+use crate::recording::PathEffect;
 use crate::scenario::model::{Injected, PacketPattern, PathRule, RuleAction};
 use crate::wire::Segment;
 
@@ -47,7 +47,7 @@ pub(super) enum Outcome<'a> {
     /// It meets the next rule, and something is sent besides.
     Besides(Packet<'a>, Injected, bool),
     /// It doesn't go on, or not now.
-    Kept,
+    Stopped,
 }
 
 /// What a rule has to do with a segment.
@@ -149,7 +149,7 @@ impl Rule {
             RuleAction::Drop => {
                 record.totals.dropped += 1;
                 self.write(record, &packet, Vec::new());
-                Outcome::Kept
+                Outcome::Stopped
             }
             RuleAction::Delay(delay) => {
                 self.write(record, &packet, Vec::new());
@@ -164,7 +164,7 @@ impl Rule {
             RuleAction::Hold => {
                 self.write(record, &packet, Vec::new());
                 self.held.push_back(packet.into_owned());
-                Outcome::Kept
+                Outcome::Stopped
             }
             RuleAction::Nat { .. } => self.open_binding(packet, record),
             RuleAction::Inject { forward, what } => Outcome::Besides(packet, what.clone(), *forward),
@@ -211,7 +211,7 @@ impl Rule {
                 record.totals.merged += 1;
                 if bundle.parts.len() < usize::try_from(count).unwrap_or(usize::MAX) {
                     self.bundles.insert(flow, bundle);
-                    return Outcome::Kept;
+                    return Outcome::Stopped;
                 }
                 return Outcome::Several(vec![self.complete(bundle, record)]);
             }
@@ -222,7 +222,7 @@ impl Rule {
         }
         match before {
             Some(bundle) => Outcome::Several(vec![self.complete(bundle, record)]),
-            None => Outcome::Kept,
+            None => Outcome::Stopped,
         }
     }
 
@@ -233,14 +233,14 @@ impl Rule {
         for (index, Merged { number, came, part, entered }) in bundle.parts.iter().enumerate().filter(|_| count > 1) {
             let made =
                 if index + 1 == count { segment_of(&bundle.packet.frame).into_iter().collect() } else { Vec::new() };
-            record.deeds.push(Deed {
+            record.effects.push(Effect {
                 at: record.now,
                 after: record.now.saturating_sub(*came),
                 from: bundle.packet.from,
                 number: *number,
                 part: *part,
                 parts: Vec::new(),
-                what: self.deed(self.action.word(), made),
+                what: self.effect(self.action.word(), made),
                 segment: entered.as_deref().cloned(),
             });
         }
@@ -267,16 +267,16 @@ impl Rule {
     }
 
     /// What is held goes on.
-    pub(super) fn release(&mut self, deeds: &mut Vec<Deed>, now: u64) -> Vec<Packet<'static>> {
+    pub(super) fn release(&mut self, effects: &mut Vec<Effect>, now: u64) -> Vec<Packet<'static>> {
         let held: Vec<_> = std::mem::take(&mut self.held).into();
-        deeds.extend(held.iter().map(|packet| Deed::of(now, packet, self.deed("release", Vec::new()))));
+        effects.extend(held.iter().map(|packet| Effect::of(now, packet, self.effect("release", Vec::new()))));
         held
     }
 
     /// What is held is dropped.
-    pub(super) fn drop_held(&mut self, deeds: &mut Vec<Deed>, now: u64) -> Vec<Packet<'static>> {
+    pub(super) fn drop_held(&mut self, effects: &mut Vec<Effect>, now: u64) -> Vec<Packet<'static>> {
         let held: Vec<_> = std::mem::take(&mut self.held).into();
-        deeds.extend(held.iter().map(|packet| Deed::of(now, packet, self.deed("drop", Vec::new()))));
+        effects.extend(held.iter().map(|packet| Effect::of(now, packet, self.effect("drop", Vec::new()))));
         held
     }
 
@@ -286,16 +286,16 @@ impl Rule {
         self.held.iter().chain(bundled).filter(|packet| packet.from == from).count() as u64
     }
 
-    pub(super) fn deed(&self, action: &str, made: Vec<Segment>) -> PathDeed {
-        PathDeed::Rule { rule: self.name.as_str().into(), action: action.into(), made }
+    pub(super) fn effect(&self, action: &str, made: Vec<Segment>) -> PathEffect {
+        PathEffect::Rule { rule: self.name.as_str().into(), action: action.into(), made }
     }
 
     /// Records what the action made of a packet.
     fn write(&self, record: &mut Record<'_>, packet: &Packet<'_>, made: Vec<&Packet<'_>>) {
         let parts = made.iter().map(|made| made.part).filter(|part| *part != packet.part).collect();
         let made = made.into_iter().filter_map(|made| segment_of(&made.frame)).collect();
-        let deed = Deed::of(record.now, packet, self.deed(self.action.word(), made));
-        record.deeds.push(Deed { parts, ..deed });
+        let effect = Effect::of(record.now, packet, self.effect(self.action.word(), made));
+        record.effects.push(Effect { parts, ..effect });
     }
 }
 

@@ -7,7 +7,7 @@ use super::packet::Packet;
 use crate::wire::{Segment, TcpFlags};
 
 /// How long a segment waits for the next one.
-pub(super) const MERGE_PATIENCE: u64 = 50_000_000;
+pub(super) const MERGE_TIMEOUT: u64 = 50_000_000;
 
 /// What only the last part has.
 const LAST: u8 = TcpFlags::FIN.union(TcpFlags::PSH).bits();
@@ -84,7 +84,7 @@ impl Bundle {
         let layout = Layout::of(&packet.frame)?;
         let parts = vec![Merged::of(&packet)];
         let next_sequence = end_of(&packet.frame, &layout);
-        Some(Self { packet, layout, parts, next_sequence, until: now.saturating_add(MERGE_PATIENCE) })
+        Some(Self { packet, layout, parts, next_sequence, until: now.saturating_add(MERGE_TIMEOUT) })
     }
 
     /// Whether that segment can follow: it is the next one, and both fit into a packet of `mtu` bytes.

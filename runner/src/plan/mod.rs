@@ -17,7 +17,7 @@ use crate::scenario::model::{Action, Address, LinkEnd, Operation, PathPlan, Rout
 mod capture;
 mod order;
 mod path_words;
-mod patience;
+mod timeouts;
 mod rings;
 mod shell;
 mod words;
@@ -25,7 +25,7 @@ mod words;
 pub use capture::DEFAULT_RING_BYTES;
 pub use order::plan;
 pub use path_words::{describe_conditions, describe_path, describe_rule};
-pub use patience::step_limit;
+pub use timeouts::step_limit;
 pub use rings::{Frames, GSO_MAX_SIZE, Rings};
 pub use shell::shell;
 pub use words::{awaited, describe, describe_operation};
@@ -44,7 +44,7 @@ pub struct Plan {
     /// The steps of the scenario.
     pub steps: Vec<Step>,
     /// The timeout scale: how many times as long everything may take. All durations in here have it already.
-    pub patience: NonZeroU32,
+    pub timeout_scale: NonZeroU32,
 }
 
 /// The scenario that a plan was made of, for the head of the recording.

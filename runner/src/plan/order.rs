@@ -43,7 +43,7 @@ pub fn plan(scenario: &Scenario) -> Plan {
         observers,
         translated: scenario.nat_addresses(),
         steps: scenario.steps.clone(),
-        patience: NonZeroU32::MIN,
+        timeout_scale: NonZeroU32::MIN,
     }
 }
 

@@ -250,7 +250,7 @@ pub enum Observation {
         /// How long the packet had been there, in nanoseconds.
         #[serde(default, skip_serializing_if = "is_zero")]
         after: u64,
-        /// Which of what was made of that packet, as the deed that made it says; 0 is the packet itself.
+        /// Which of what was made of that packet, as the effect that made it says; 0 is the packet itself.
         #[serde(default, skip_serializing_if = "is_zero")]
         part: u64,
         /// What this made of it: the number of the copy, or those of the parts but the first one. Recordings of before don't
@@ -258,7 +258,7 @@ pub enum Observation {
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parts: Vec<u64>,
         /// What was done.
-        what: PathDeed,
+        what: PathEffect,
         /// The packet as it entered; `None` if it isn't a TCP segment.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         segment: Option<Box<Segment>>,
@@ -433,7 +433,7 @@ fn is_zero(number: &u64) -> bool {
 /// What a path did to a packet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "deed", rename_all = "snake_case")]
-pub enum PathDeed {
+pub enum PathEffect {
     /// It was lost by chance, or as one of those that had to be.
     Lost,
     /// The queue was full.
@@ -469,15 +469,15 @@ pub struct PathTotals {
     pub left: u64,
     /// Their bytes.
     pub left_bytes: u64,
-    /// [`PathDeed::Lost`]
+    /// [`PathEffect::Lost`]
     pub lost: u64,
-    /// [`PathDeed::QueueFull`]
+    /// [`PathEffect::QueueFull`]
     pub queue_full: u64,
-    /// [`PathDeed::TooBig`]
+    /// [`PathEffect::TooBig`]
     pub too_big: u64,
-    /// [`PathDeed::Reordered`]
+    /// [`PathEffect::Reordered`]
     pub reordered: u64,
-    /// [`PathDeed::Duplicated`]
+    /// [`PathEffect::Duplicated`]
     pub duplicated: u64,
     /// Copies, parts beyond the first, injected segments and ICMP answers.
     pub added: u64,

@@ -3,7 +3,7 @@
 //!
 //! How many packets a direction has isn't the same in each run: acknowledgments are put together as time goes. So the
 //! fates of those packets are compared that all runs had, by their numbers, and how many those are is part of the test.
-//! The delays that jitter draws are no deeds in a recording; `tests/unit/path` proves that they depend on the seed alone.
+//! The delays that jitter draws are no effects in a recording; `tests/unit/path` proves that they depend on the seed alone.
 //!
 //! `cargo test --test kernel seeds:: -- --ignored` does it fifty times. Where this kernel or user can't run scenarios, the
 //! tests are reported as ignored, with the reason.
@@ -13,7 +13,7 @@ use std::fs;
 use std::io::BufReader;
 
 use libtest_mimic::Failed;
-use mptcplab::recording::{self, Moment, Observation, PathDeed, Recording};
+use mptcplab::recording::{self, Moment, Observation, PathEffect, Recording};
 
 use super::Test;
 use super::program::{self, has_code, mptcplab};
@@ -56,13 +56,13 @@ struct Fates {
     /// How many entered.
     packets: u64,
     /// What was done, by the number of the packet.
-    deeds: BTreeMap<u64, BTreeSet<String>>,
+    effects: BTreeMap<u64, BTreeSet<String>>,
 }
 
 impl Fates {
     /// Those of the first packets.
     fn of_the_first(&self, packets: u64) -> BTreeMap<u64, BTreeSet<String>> {
-        self.deeds.range(..=packets).map(|(number, deeds)| (*number, deeds.clone())).collect()
+        self.effects.range(..=packets).map(|(number, effects)| (*number, effects.clone())).collect()
     }
 }
 
@@ -74,12 +74,12 @@ fn fates(recording: &Recording) -> Directions {
     for entry in &recording.entries {
         match &entry.what {
             Observation::Path { sender, number, what, .. } => {
-                let deed = match what {
-                    PathDeed::Rule { rule, action, .. } => format!("{action} by {rule}"),
+                let effect = match what {
+                    PathEffect::Rule { rule, action, .. } => format!("{action} by {rule}"),
                     other => format!("{other:?}"),
                 };
                 let fates = directions.entry(sender.to_string()).or_default();
-                fates.deeds.entry(*number).or_default().insert(deed);
+                fates.effects.entry(*number).or_default().insert(effect);
             }
             Observation::PathTotals { sender, moment: Moment::End, totals, .. } => {
                 directions.entry(sender.clone()).or_default().packets = totals.entered;
@@ -142,15 +142,15 @@ fn one_fate(times: usize) -> Result<(), Failed> {
     let numbers: Vec<&str> = compared.keys().map(String::as_str).collect();
     assert_eq!(numbers, ["client", "server"]);
     for (sender, packets) in &compared {
-        let deeds = runs[0][sender].of_the_first(*packets);
-        let done = |what: &str| deeds.values().filter(|deeds| deeds.contains(what)).count();
+        let effects = runs[0][sender].of_the_first(*packets);
+        let done = |what: &str| effects.values().filter(|effects| effects.contains(what)).count();
         let [lost, twice, late] = ["Lost", "Duplicated", "Reordered"].map(done);
         println!(
             "{times} runs, packets 1 to {packets} of the {sender}: in each {lost} lost, {twice} doubled, {late} overtaken"
         );
-        assert!(*packets >= PACKETS && lost > 0 && twice > 0 && late > 0, "{packets} {deeds:?}");
+        assert!(*packets >= PACKETS && lost > 0 && twice > 0 && late > 0, "{packets} {effects:?}");
     }
-    let syn = &runs[0]["client"].deeds[&1];
+    let syn = &runs[0]["client"].effects[&1];
     assert!(syn.contains("delay by the SYN is late"), "{syn:?}");
     Ok(())
 }
@@ -169,13 +169,13 @@ fn a_different_fate_is_noticed() -> Result<(), Failed> {
     assert_eq!(compare(&runs).0, Vec::<String>::new());
     let last = runs[1]["server"].packets;
     let mut changed = runs.clone();
-    changed[1].get_mut("server").unwrap().deeds.entry(last).or_default().insert("Vanished".to_owned());
+    changed[1].get_mut("server").unwrap().effects.entry(last).or_default().insert("Vanished".to_owned());
     assert_eq!(compare(&changed).0.len(), 1);
     // A packet that not all runs had isn't compared.
     changed[1].get_mut("server").unwrap().packets += 1;
-    let late = changed[1].get_mut("server").unwrap().deeds.remove(&last).unwrap();
-    changed[1].get_mut("server").unwrap().deeds = runs[1]["server"].deeds.clone();
-    changed[1].get_mut("server").unwrap().deeds.insert(last + 1, late);
+    let late = changed[1].get_mut("server").unwrap().effects.remove(&last).unwrap();
+    changed[1].get_mut("server").unwrap().effects = runs[1]["server"].effects.clone();
+    changed[1].get_mut("server").unwrap().effects.insert(last + 1, late);
     assert_eq!(compare(&changed).0, Vec::<String>::new());
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::scenario::model::Feature;
 use super::alike::{Block, fold};
 use super::errors::{data_may_be_late, is_racing};
 use super::order::{Item, Use, canonical_order};
-use super::stretch;
+use super::interval;
 
 /// What an event depends on; see the module's description. Tokens tell connections apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,7 +46,7 @@ type Ports = (Option<u16>, Option<u16>);
 type Key = (u8, usize, String, u8, String);
 
 /// The lines of a namespace.
-pub(super) fn lines(names: &Names<'_>, namespace: &str, walls: &[usize]) -> Vec<String> {
+pub(super) fn lines(names: &Names<'_>, namespace: &str, barriers: &[usize]) -> Vec<String> {
     let events = events_of(names, namespace, usize::MAX);
     let mut canon = Namer { names, namespace, seen: BTreeMap::new() };
     let listeners = names.scenario().requires.contains(&Feature::ListenerEvents);
@@ -65,7 +65,7 @@ pub(super) fn lines(names: &Names<'_>, namespace: &str, walls: &[usize]) -> Vec<
             announced.retain(|(token, id, _)| (*token, *id) != (event.token, event.remote_id));
         }
         items.push(Item {
-            stretch: stretch(walls, entry),
+            interval: interval(barriers, entry),
             key: canon.key(event, text),
             uses: canon.uses(event, position),
         });

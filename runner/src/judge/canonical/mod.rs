@@ -34,7 +34,7 @@
 //! * Listener events of one address and port.
 //!
 //! REMOVED and SUB_CLOSED of one id are *not* dependent: the REMOVE_ADDR and the FIN travel on different subflows.
-//! A `quiet` step that ended is a wall: nothing changes places across it. On the wire, the options of a direction
+//! A `quiet` step that ended is a barrier: nothing changes places across it. On the wire, the options of a direction
 //! are treated in the same way.
 
 mod alike;
@@ -66,15 +66,15 @@ pub fn canonical(scenario: &Scenario, recording: &Recording) -> String {
 /// The same for a recording of which the names are known.
 pub(super) fn form(names: &Names<'_>) -> String {
     let scenario = names.scenario();
-    let walls = walls(names);
-    let wire = Wire::of(names, &walls);
+    let barriers = barriers(names);
+    let wire = Wire::of(names, &barriers);
     let namespaces = || scenario.world.namespaces.iter().map(|namespace| namespace.name.as_str());
     let mut sections = Vec::new();
     for part in SnapshotSection::ALL.into_iter().filter(|part| scenario.snapshot_has(*part)) {
         match part {
             SnapshotSection::Connections => sections.push(connections(names)),
             SnapshotSection::Events => sections.extend(
-                namespaces().map(|name| section(&format!("events of {name}"), &events::lines(names, name, &walls))),
+                namespaces().map(|name| section(&format!("events of {name}"), &events::lines(names, name, &barriers))),
             ),
             SnapshotSection::Wire => sections.push(wire.text(names)),
             SnapshotSection::Rules => sections.push(section("rules of paths", &paths::lines(names))),
@@ -141,7 +141,7 @@ fn connections(names: &Names<'_>) -> String {
 }
 
 /// The indices of the entries at which a quiet period ended.
-fn walls(names: &Names<'_>) -> Vec<usize> {
+fn barriers(names: &Names<'_>) -> Vec<usize> {
     let is_quiet = |step: usize| {
         let step = names.scenario().steps.get(step);
         step.is_some_and(|step| matches!(step.action, Action::Quiet { .. }))
@@ -156,7 +156,7 @@ fn walls(names: &Names<'_>) -> Vec<usize> {
         .collect()
 }
 
-/// The stretch between two walls that an entry is in.
-fn stretch(walls: &[usize], entry: usize) -> usize {
-    walls.partition_point(|wall| *wall < entry)
+/// The interval between two barriers that an entry is in.
+fn interval(barriers: &[usize], entry: usize) -> usize {
+    barriers.partition_point(|barrier| *barrier < entry)
 }

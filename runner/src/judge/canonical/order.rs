@@ -19,8 +19,8 @@ pub(super) enum Use {
 /// Something to be put in order.
 #[derive(Debug, Clone)]
 pub(super) struct Item<Thing, Key> {
-    /// The stretch that it can't leave.
-    pub(super) stretch: usize,
+    /// The interval that it can't leave.
+    pub(super) interval: usize,
     /// What decides among concurrent items.
     pub(super) key: Key,
     /// What it depends on.
@@ -61,7 +61,7 @@ pub(super) fn canonical_order<Thing: Ord, Key: Ord>(items: &[Item<Thing, Key>]) 
             }
         }
     }
-    let key = |index: usize| items.get(index).map(|item| (item.stretch, &item.key));
+    let key = |index: usize| items.get(index).map(|item| (item.interval, &item.key));
     let free = waiting_for.iter().enumerate().filter(|(_, count)| **count == 0);
     let mut ready: BinaryHeap<_> = free.map(|(index, _)| Reverse((key(index), index))).collect();
     let mut order = Vec::with_capacity(items.len());

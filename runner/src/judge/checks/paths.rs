@@ -70,11 +70,11 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option
     let summary = format!("{what} {}: expected {}, observed {count}", scope.when, render::range(&expected.range));
     let finding = Finding::new(FindingKind::Path, summary).placed(expected.place).at(scope.at());
     let finding = finding.valued(range_value(&expected.range), count);
-    Some(finding.detailed(around(scope.names, last_deed(scope, expected).unwrap_or(scope.until))))
+    Some(finding.detailed(around(scope.names, last_effect(scope, expected).unwrap_or(scope.until))))
 }
 
 /// Where the path did something for the last time.
-fn last_deed(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option<usize> {
+fn last_effect(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option<usize> {
     let entries = scope.names.recording().entries.get(..scope.until)?;
     entries.iter().rposition(|entry| matches!(&entry.what, Observation::Path { link, .. } if *link == expected.link))
 }

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::{Many, Reason, Syns};
+use super::{ReasonKind, Reason, SynCounts};
 
 /// So many alike are all told.
 const FEW: usize = 3;
@@ -11,7 +11,7 @@ const FEW: usize = 3;
 /// Folds what is alike but for connections, addresses and ports. The first of many stands for them.
 pub(super) fn folded(reasons: Vec<Reason>) -> Vec<Reason> {
     let mut counts: HashMap<String, usize> = HashMap::new();
-    let looks: Vec<Option<(Many, String)>> = reasons.iter().map(look).collect();
+    let looks: Vec<Option<(ReasonKind, String)>> = reasons.iter().map(look).collect();
     for (_, look) in looks.iter().flatten() {
         *counts.entry(look.clone()).or_default() += 1;
     }
@@ -36,21 +36,21 @@ pub(super) fn folded(reasons: Vec<Reason>) -> Vec<Reason> {
 }
 
 /// What a reason has in common with others; `None` if there are few of its kind.
-fn look(reason: &Reason) -> Option<(Many, String)> {
+fn look(reason: &Reason) -> Option<(ReasonKind, String)> {
     let namespace = reason.namespace();
     Some(match reason {
         Reason::UnusedAnnouncement { address, why, .. } => {
-            (Many::Announcements, format!("{namespace} announced {address} {why}"))
+            (ReasonKind::Announcements, format!("{namespace} announced {address} {why}"))
         }
         Reason::State { state, syns, .. } => {
-            let seen = syns.as_ref().map(|Syns { sent, devices, arrived, answered }| {
+            let seen = syns.as_ref().map(|SynCounts { sent, devices, arrived, answered }| {
                 (*sent > 0, devices, arrived.as_ref().map(|(peer, arrived)| (peer, *arrived > 0)), *answered > 0)
             });
-            (Many::Subflows, format!("{namespace} subflow {state} {seen:?}"))
+            (ReasonKind::Subflows, format!("{namespace} subflow {state} {seen:?}"))
         }
-        Reason::Limit { subflows, limit, .. } => (Many::Connections, format!("{namespace} limit {subflows} {limit}")),
+        Reason::Limit { subflows, limit, .. } => (ReasonKind::Connections, format!("{namespace} limit {subflows} {limit}")),
         Reason::OtherDevice { left_by, belongs_to, .. } => {
-            (Many::Flows, format!("{namespace} device {left_by} {belongs_to}"))
+            (ReasonKind::Flows, format!("{namespace} device {left_by} {belongs_to}"))
         }
         Reason::Disabled { .. }
         | Reason::IdleEndpoint { .. }
@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(folded(few.clone()), few);
         let mut many: Vec<Reason> = (0..5).map(|number| limit(number, 2)).collect();
         many.insert(1, limit(9, 1));
-        let count = Reason::More { namespace: "client".to_owned(), count: 4, of: Many::Connections };
+        let count = Reason::More { namespace: "client".to_owned(), count: 4, of: ReasonKind::Connections };
         assert_eq!(folded(many), [limit(0, 2), count, limit(9, 1)]);
     }
 }

@@ -73,7 +73,7 @@ pub enum Reason {
         /// The TCP state's number (`include/net/tcp_states.h`).
         state: u8,
         /// The SYNs, if it waits for an answer to them.
-        syns: Option<Syns>,
+        syns: Option<SynCounts>,
     },
     /// The limit of additional subflows is reached.
     Limit {
@@ -104,7 +104,7 @@ pub enum Reason {
         /// The link.
         link: String,
         /// What, to how many packets; in the order in which it first happened.
-        deeds: Vec<(Cause, u64)>,
+        effects: Vec<(Cause, u64)>,
     },
     /// A rule of a path hasn't matched.
     UnusedRule {
@@ -134,13 +134,13 @@ pub enum Reason {
         /// How many others, beyond the one before.
         count: usize,
         /// What they are.
-        of: Many,
+        of: ReasonKind,
     },
 }
 
 /// What there are many of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Many {
+pub enum ReasonKind {
     /// Announcements that no subflow was opened to.
     Announcements,
     /// Subflows that aren't established.
@@ -227,7 +227,7 @@ pub enum Unused {
 
 /// What the captures saw of the SYNs of a subflow.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Syns {
+pub struct SynCounts {
     /// How many were sent.
     pub sent: usize,
     /// The devices that they left by.
@@ -361,7 +361,7 @@ pub(super) fn reasons(known: &Known<'_, '_>) -> Vec<Reason> {
     reasons.extend(announcements::unused(known));
     reasons.extend(counters::errors(known));
     reasons.extend(subflows::states(known));
-    reasons.extend(paths::deeds(known));
+    reasons.extend(paths::effects(known));
     reasons.extend(subflows::limits(known));
     reasons.extend(subflows::other_devices(known));
     reasons.extend(unused::rules(known));

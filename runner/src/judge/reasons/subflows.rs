@@ -9,7 +9,7 @@ use crate::recording::{Direction, Name, Observation, canonical_socket};
 use crate::scenario::model::{Address, Operation};
 use crate::wire::TcpFlags;
 
-use super::{Known, Reason, Syns};
+use super::{Known, Reason, SynCounts};
 
 /// The subflows that aren't established.
 pub(super) fn states(known: &Known<'_, '_>) -> Vec<Reason> {
@@ -56,10 +56,10 @@ impl<'a> Handshakes<'a> {
         found
     }
 
-    fn syns(&self, known: &Known<'_, '_>, wanted: &str, local: SocketAddr, remote: SocketAddr) -> Syns {
+    fn syns(&self, known: &Known<'_, '_>, wanted: &str, local: SocketAddr, remote: SocketAddr) -> SynCounts {
         let (local, remote) = (canonical_socket(local), canonical_socket(remote));
         let peer = known.names.owner(remote.0).filter(|_| !self.translates);
-        let mut syns = Syns { arrived: peer.map(|peer| (peer.to_owned(), 0)), ..Syns::default() };
+        let mut syns = SynCounts { arrived: peer.map(|peer| (peer.to_owned(), 0)), ..SynCounts::default() };
         for (namespace, device, direction) in self.syns.get(&(local, remote)).into_iter().flatten() {
             match direction {
                 Direction::Out if **namespace == *wanted => {

@@ -5,7 +5,7 @@ use std::fmt::{self, Display, Formatter};
 use crate::mptcp::tcp_state_word;
 use crate::text;
 
-use super::{Cause, Idle, Many, Reason, Syns, Unused};
+use super::{Cause, Idle, ReasonKind, Reason, SynCounts, Unused};
 
 impl Display for Reason {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -40,9 +40,9 @@ impl Display for Reason {
                 )?;
                 f.write_str(", which has the source address")
             }
-            Self::Path { link, deeds } => {
-                let deeds = deeds.iter().map(|(cause, packets)| format!("{cause} {}", text::count(*packets, "packet")));
-                write!(f, "path {link} {}", deeds.collect::<Vec<_>>().join("; "))
+            Self::Path { link, effects } => {
+                let effects = effects.iter().map(|(cause, packets)| format!("{cause} {}", text::count(*packets, "packet")));
+                write!(f, "path {link} {}", effects.collect::<Vec<_>>().join("; "))
             }
             Self::UnusedRule { link, rule } => write!(f, "path {link}: rule `{rule}` has not matched"),
             Self::UnusedFilter { namespace, filter } => write!(f, "{namespace}: filter `{filter}` has not matched"),
@@ -57,7 +57,7 @@ impl Display for Reason {
     }
 }
 
-impl Many {
+impl ReasonKind {
     fn word(self) -> &'static str {
         match self {
             Self::Announcements => "announcement",
@@ -124,7 +124,7 @@ impl Display for Unused {
     }
 }
 
-impl Display for Syns {
+impl Display for SynCounts {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         if self.sent == 0 {
             return f.write_str("no SYN left the namespace");

@@ -3,7 +3,7 @@
 use super::fixture::{CLIENT_TOKEN, Run, add_addr, announced, ip};
 use crate::judge::{Finding, FindingKind, Idle, Reason, Unused, verdict};
 use crate::mptcp::{EndpointFlags, EventKind, PmEvent};
-use crate::recording::{Direction, Moment, Observation, PathDeed, StepOutcome, Timeout};
+use crate::recording::{Direction, Moment, Observation, PathEffect, StepOutcome, Timeout};
 use crate::scenario::model::{Action, Address, Operation};
 use crate::wire::TcpFlags;
 
@@ -252,7 +252,7 @@ fn rules_and_filters_that_have_not_matched_are_told_when_a_step_fails() {
 #[test]
 fn what_a_path_did_is_told() {
     let mut run = failing();
-    let deed = |what| Observation::Path {
+    let effect = |what| Observation::Path {
         link: "two".into(),
         sender: "client".into(),
         number: 1,
@@ -262,9 +262,9 @@ fn what_a_path_did_is_told() {
         what,
         segment: None,
     };
-    let rule = |action: &str| PathDeed::Rule { rule: "late".into(), action: action.into(), made: Vec::new() };
-    for what in [rule("hold"), PathDeed::Lost, rule("hold"), rule("release"), PathDeed::Lost, PathDeed::TooBig] {
-        run.push(deed(what));
+    let rule = |action: &str| PathEffect::Rule { rule: "late".into(), action: action.into(), made: Vec::new() };
+    for what in [rule("hold"), PathEffect::Lost, rule("hold"), rule("release"), PathEffect::Lost, PathEffect::TooBig] {
+        run.push(effect(what));
     }
     let words = words(&run);
     let told =

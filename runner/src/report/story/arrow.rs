@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use crate::flight::{Fate, Flight};
-use crate::recording::PathDeed;
+use crate::recording::PathEffect;
 use crate::scenario::model::{Action, Operation, Scenario};
 use crate::text;
 use crate::wire::Segment;
 
 use super::Line;
-use super::deeds::{deeds_words, reshapes, takes_away};
+use super::effects::{effects_words, reshapes, takes_away};
 use super::words::{is_signalling, segment_path, segment_words};
 
 /// A segment on its way from lane to lane.
@@ -43,7 +43,7 @@ impl Arrow<'_> {
 
 /// It only carries data, or acknowledges it, and no rule did anything to it.
 fn is_plain(flight: &Flight<'_>) -> bool {
-    let by_rule = flight.deeds.iter().any(|(_, deed)| matches!(deed, PathDeed::Rule { .. }));
+    let by_rule = flight.effects.iter().any(|(_, effect)| matches!(effect, PathEffect::Rule { .. }));
     !is_signalling(flight.sent) && !by_rule
 }
 
@@ -107,8 +107,8 @@ fn told_words(segment: &Segment) -> String {
 
 /// What became of a segment on its way, in parentheses; nothing if it arrived as it was sent.
 fn fate_words(scenario: &Scenario, flight: &Flight<'_>) -> String {
-    let mut words = deeds_words(&flight.deeds);
-    let explained = flight.deeds.iter().any(|(_, deed)| takes_away(deed));
+    let mut words = effects_words(&flight.effects);
+    let explained = flight.effects.iter().any(|(_, effect)| takes_away(effect));
     words.extend(match flight.fate {
         Fate::Lost if explained => None,
         Fate::Lost => Some(match flight.ends_on {
@@ -126,11 +126,11 @@ fn fate_words(scenario: &Scenario, flight: &Flight<'_>) -> String {
 /// their own.
 fn arrival_words(flight: &Flight<'_>) -> Option<String> {
     let (_, arrived) = flight.arrived?;
-    if flight.cut || flight.deeds.iter().any(|(_, deed)| reshapes(deed)) || arrived.options == flight.sent.options {
+    if flight.cut || flight.effects.iter().any(|(_, effect)| reshapes(effect)) || arrived.options == flight.sent.options {
         return None;
     }
     match (segment_words(flight.sent), segment_words(arrived)) {
-        // What changed has no words: the deed tells it.
+        // What changed has no words: the effect tells it.
         (sent, arrived) if sent == arrived => None,
         (_, nothing) if nothing.is_empty() => Some("arrived without it".to_owned()),
         (_, words) => Some(format!("arrived as: {words}")),

@@ -2,7 +2,7 @@
 //! a lane for each namespace.
 
 mod arrow;
-mod deeds;
+mod effects;
 mod ladder;
 mod moment;
 mod words;
@@ -17,7 +17,7 @@ use crate::text;
 
 use super::Style;
 use arrow::{Arrow, data_line, flight_line};
-use deeds::lost_words;
+use effects::lost_words;
 use moment::Rank;
 use words::{Tokens, connected_words, event_words, transferred_words};
 

@@ -5,7 +5,7 @@ use super::super::example::{
 use super::story;
 use crate::mptcp::{EventKind, PmEvent};
 use crate::plan::example;
-use crate::recording::{Direction, Entry, Moment, Observation, PathDeed, PathTotals, StepOutcome};
+use crate::recording::{Direction, Entry, Moment, Observation, PathEffect, PathTotals, StepOutcome};
 use crate::scenario::model::Namespace;
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
@@ -85,12 +85,12 @@ fn options_in_words() {
 /// What paths did stands at the segments that they did it to, also where only data was on its way.
 #[test]
 fn what_paths_did_is_told_where_they_did_it() {
-    let rule = |rule: &str, action: &str, made: Vec<Segment>| PathDeed::Rule {
+    let rule = |rule: &str, action: &str, made: Vec<Segment>| PathEffect::Rule {
         rule: rule.into(),
         action: action.into(),
         made,
     };
-    let deed = |at: u64, number: u64, what: PathDeed, segment: &Segment| {
+    let effect = |at: u64, number: u64, what: PathEffect, segment: &Segment| {
         entry(
             at,
             Observation::Path {
@@ -113,15 +113,15 @@ fn what_paths_did_is_told_where_they_did_it() {
     if let Some(Observation::Packet { segment, .. }) = entries.first_mut().map(|entry| &mut entry.what) {
         *segment = syn.clone();
     }
-    entries.insert(1, deed(100, 1, rule("strip", "strip", vec![stripped]), &syn));
+    entries.insert(1, effect(100, 1, rule("strip", "strip", vec![stripped]), &syn));
     entries.extend(lost(200, "client", &data));
-    entries.push(deed(200, 2, rule("hole", "drop", Vec::new()), &data));
+    entries.push(effect(200, 2, rule("hole", "drop", Vec::new()), &data));
     // The same once more: this one is lost by chance, which is counted only.
     entries.extend(lost(300, "client", &data));
-    entries.push(deed(300, 3, PathDeed::Lost, &data));
+    entries.push(effect(300, 3, PathEffect::Lost, &data));
     let translated = crossing(400, "client", "server", &syn);
     entries.push(translated[0].clone());
-    entries.push(deed(400, 4, rule("nat", "nat", vec![outside.clone()]), &syn));
+    entries.push(effect(400, 4, rule("nat", "nat", vec![outside.clone()]), &syn));
     entries.push(crossing(400, "client", "server", &outside)[1].clone());
     let totals = PathTotals { entered: 4, lost: 1, dropped: 1, ..PathTotals::default() };
     let totals = Box::new(totals);
@@ -234,7 +234,7 @@ fn what_arrives_in_parts_is_not_lost() {
             after: 0,
             part: 0,
             parts: vec![1],
-            what: PathDeed::Rule { rule: "small".into(), action: "split".into(), made: parts.to_vec() },
+            what: PathEffect::Rule { rule: "small".into(), action: "split".into(), made: parts.to_vec() },
             segment: Some(Box::new(fin)),
         },
     ));

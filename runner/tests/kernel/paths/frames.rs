@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread;
 
 use libtest_mimic::{Completion, Failed};
-use mptcplab::forward::News;
+use mptcplab::forward::Notice;
 use mptcplab::net::Offload;
 use mptcplab::recording::PathTotals;
 use mptcplab::scenario::model::Conditions;
@@ -17,14 +17,14 @@ use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 use socket2::Protocol;
 
-use super::lab::{Lab, PLAIN, SPLICED};
+use super::hosts::{Hosts, PLAIN, SPLICED};
 
 /// Many times what one offloaded segment can hold.
 const BYTES: usize = 4 * 1024 * 1024;
 /// More packets than the ring has slots.
 const FLOOD: u64 = 20_000;
 
-impl Lab {
+impl Hosts {
     /// With real frames, and with whole ones.
     fn both(home: &Arc<Home>) -> [Self; 2] {
         [Self::new(home, &Conditions::default()), Self::open(home)]
@@ -47,8 +47,8 @@ impl Lab {
     /// The packets that were reported as lost on their way from that end.
     pub fn lost(&self, end: usize) -> Result<u64, Failed> {
         self.totals()?;
-        let lost = |news: &News| match news {
-            News::Lost { from, count, .. } if *from == end => *count,
+        let lost = |news: &Notice| match news {
+            Notice::Lost { from, count, .. } if *from == end => *count,
             _ => None,
         };
         Ok(self.news().iter().filter_map(lost).sum())
@@ -63,14 +63,14 @@ impl Lab {
 }
 
 pub fn frames_are_real(home: &Arc<Home>) -> Result<Completion, Failed> {
-    let lab = Lab::new(home, &Conditions::default());
-    let [plain, outer, inner] = lab.offloads()?;
+    let hosts = Hosts::new(home, &Conditions::default());
+    let [plain, outer, inner] = hosts.offloads()?;
     assert_eq!([outer, inner], [[false; 4]; 2]);
     assert!(plain[0] && plain[1], "other links keep theirs: {plain:?}");
-    lab.transfer(BYTES)?;
+    hosts.transfer(BYTES)?;
     // The forwarder reports each frame that is longer than the MTU or has no checksum yet as lost.
-    assert_eq!(lab.news(), []);
-    let [sent, _] = lab.totals()?;
+    assert_eq!(hosts.news(), []);
+    let [sent, _] = hosts.totals()?;
     let segments = (BYTES / 1448) as u64;
     assert!(sent.entered > segments && sent.entered_bytes / sent.entered <= 1500, "{sent:?}");
     assert_eq!((sent.entered, sent.entered_bytes), (sent.left, sent.left_bytes));
@@ -78,34 +78,34 @@ pub fn frames_are_real(home: &Arc<Home>) -> Result<Completion, Failed> {
 }
 
 pub fn frames_that_are_not_real_are_reported(home: &Arc<Home>) -> Result<Completion, Failed> {
-    let lab = Lab::new(home, &Conditions::default());
-    let (client, server) = lab.pair(SPLICED, Protocol::TCP);
-    let node = lab.testbed.node("client")?;
+    let hosts = Hosts::new(home, &Conditions::default());
+    let (client, server) = hosts.pair(SPLICED, Protocol::TCP);
+    let node = hosts.testbed.node("client")?;
     node.run(|| set_offload("eth2", Offload::TransmitChecksum, true))??;
     (&client).write_all(&[7])?;
     // The byte has been dropped before the write returned: veth needs no time. TCP sends it again, and that is dropped, too.
-    assert!(lab.lost(0)? >= 1);
+    assert!(hosts.lost(0)? >= 1);
     node.run(|| set_offload("eth2", Offload::TransmitChecksum, false))??;
     (&server).read_exact(&mut [0])?;
-    assert_eq!(lab.lost(1)?, 0);
+    assert_eq!(hosts.lost(1)?, 0);
     Ok(Completion::Completed)
 }
 
 pub fn what_finds_no_slot_is_reported(home: &Arc<Home>) -> Result<Completion, Failed> {
-    Lab::both(home).iter().try_for_each(flood)?;
+    Hosts::both(home).iter().try_for_each(flood)?;
     Ok(Completion::Completed)
 }
 
-fn flood(lab: &Lab) -> Result<(), Failed> {
-    let receiver = lab.testbed.node("server")?.run(|| UdpSocket::bind((SPLICED, 0)))??;
-    let sender = lab.testbed.node("client")?.run(|| UdpSocket::bind("0.0.0.0:0"))??;
+fn flood(hosts: &Hosts) -> Result<(), Failed> {
+    let receiver = hosts.testbed.node("server")?.run(|| UdpSocket::bind((SPLICED, 0)))??;
+    let sender = hosts.testbed.node("client")?.run(|| UdpSocket::bind("0.0.0.0:0"))??;
     let target = receiver.local_addr()?;
-    let before = lab.totals()?[0].entered;
+    let before = hosts.totals()?[0].entered;
     // The thread stands still while it does a job.
     let (busy, is_busy) = mpsc::channel();
     let (go_on, may_go_on) = mpsc::channel::<()>();
     let sent = thread::scope(|scope| -> Result<u64, Failed> {
-        let forwarder = &lab.forwarder;
+        let forwarder = &hosts.forwarder;
         let job = scope.spawn(move || {
             forwarder.with(move |_| {
                 busy.send(()).unwrap();
@@ -120,7 +120,7 @@ fn flood(lab: &Lab) -> Result<(), Failed> {
         job.join().unwrap()?;
         Ok(FLOOD)
     })?;
-    let (lost, entered) = (lab.lost(0)?, lab.totals()?[0].entered - before);
+    let (lost, entered) = (hosts.lost(0)?, hosts.totals()?[0].entered - before);
     assert!(lost > 0, "{sent} packets found room");
     assert_eq!(entered + lost, sent);
     Ok(())
@@ -137,14 +137,14 @@ fn stay_on_one_processor() -> Result<(), Failed> {
 
 pub fn what_comes_in_leaves_in_the_same_order(home: &Arc<Home>) -> Result<Completion, Failed> {
     stay_on_one_processor()?;
-    Lab::both(home).iter().try_for_each(in_order)?;
+    Hosts::both(home).iter().try_for_each(in_order)?;
     Ok(Completion::Completed)
 }
 
-fn in_order(lab: &Lab) -> Result<(), Failed> {
+fn in_order(hosts: &Hosts) -> Result<(), Failed> {
     const COUNT: u32 = 100;
-    let receiver = lab.testbed.node("server")?.run(|| UdpSocket::bind((SPLICED, 0)))??;
-    let sender = lab.testbed.node("client")?.run(|| UdpSocket::bind("0.0.0.0:0"))??;
+    let receiver = hosts.testbed.node("server")?.run(|| UdpSocket::bind((SPLICED, 0)))??;
+    let sender = hosts.testbed.node("client")?.run(|| UdpSocket::bind("0.0.0.0:0"))??;
     for number in 0..COUNT {
         sender.send_to(&number.to_be_bytes(), receiver.local_addr()?)?;
     }
@@ -154,10 +154,10 @@ fn in_order(lab: &Lab) -> Result<(), Failed> {
         assert_eq!(u32::from_be_bytes(bytes), number);
     }
     // And the plain link beside it is none of its business.
-    let [before, _] = lab.totals()?;
-    let (client, server) = lab.pair(PLAIN, Protocol::MPTCP);
+    let [before, _] = hosts.totals()?;
+    let (client, server) = hosts.pair(PLAIN, Protocol::MPTCP);
     (&client).write_all(&[7])?;
     (&server).read_exact(&mut [0])?;
-    assert_eq!(lab.totals()?[0], before);
+    assert_eq!(hosts.totals()?[0], before);
     Ok(())
 }

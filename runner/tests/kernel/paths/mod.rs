@@ -3,7 +3,7 @@
 
 mod carrier;
 mod frames;
-mod lab;
+mod hosts;
 mod runs;
 mod whole;
 

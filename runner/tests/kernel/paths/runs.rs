@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Completion, Failed};
 use mptcplab::engine;
 use mptcplab::plan::plan;
-use mptcplab::recording::{Direction, Moment, Observation, PathDeed, PathTotals, Recording, StepOutcome};
+use mptcplab::recording::{Direction, Moment, Observation, PathEffect, PathTotals, Recording, StepOutcome};
 use mptcplab::scenario;
 use mptcplab::testbed::Home;
 
@@ -33,7 +33,7 @@ fn run(home: &Arc<Home>, text: &str) -> Result<Recording, Failed> {
     fs::write(&file, format!("title: a test\nabout: A test.\n{WORLD}{text}"))?;
     let scenarios = scenario::load(&file).map_err(|found| found.to_string())?;
     let plan = plan(scenarios.first().ok_or("no scenario")?);
-    Ok(engine::run(&plan, home, &engine::Surroundings::default()).recording)
+    Ok(engine::run(&plan, home, &engine::KernelFeatures::default()).recording)
 }
 
 /// Steps after a connect, over a path that does nothing yet.
@@ -72,12 +72,12 @@ fn hits(recording: &Recording, name: &str) -> Vec<u64> {
     recording.entries.iter().filter_map(|entry| hits(&entry.what)).collect()
 }
 
-fn deeds(recording: &Recording) -> Vec<(u64, String, PathDeed)> {
-    let deed = |at: u64, observation: &Observation| match observation {
+fn effects(recording: &Recording) -> Vec<(u64, String, PathEffect)> {
+    let effect = |at: u64, observation: &Observation| match observation {
         Observation::Path { sender, what, .. } => Some((at, sender.to_string(), what.clone())),
         _ => None,
     };
-    recording.entries.iter().filter_map(|entry| deed(entry.at, &entry.what)).collect()
+    recording.entries.iter().filter_map(|entry| effect(entry.at, &entry.what)).collect()
 }
 
 fn totals(recording: &Recording, from: &str, when: &Moment) -> PathTotals {
@@ -120,9 +120,9 @@ steps:
     // The second one, too: each waits for the retransmission of the one before.
     all_done(&recording);
     assert_eq!((hits(&recording, "the SYN"), hits(&recording, "the second SYN")), (vec![1], vec![1]));
-    let deeds = deeds(&recording);
-    let [(first, sender, PathDeed::Rule { action, .. }), (second, ..)] = deeds.as_slice() else {
-        return Err(format!("{deeds:?}").into());
+    let effects = effects(&recording);
+    let [(first, sender, PathEffect::Rule { action, .. }), (second, ..)] = effects.as_slice() else {
+        return Err(format!("{effects:?}").into());
     };
     assert_eq!((sender.as_str(), action.as_str()), ("client", "drop"));
     assert!(second - first > 900_000_000, "a SYN is sent again after a second");
@@ -153,10 +153,10 @@ steps:
 ",
     )?;
     all_done(&recording);
-    let actions: Vec<String> = deeds(&recording)
+    let actions: Vec<String> = effects(&recording)
         .into_iter()
-        .map(|(_, _, deed)| match deed {
-            PathDeed::Rule { action, .. } => action.to_string(),
+        .map(|(_, _, effect)| match effect {
+            PathEffect::Rule { action, .. } => action.to_string(),
             other => format!("{other:?}"),
         })
         .collect();
@@ -308,7 +308,7 @@ steps:
         Ok(())
     };
     std::thread::scope(|scope| -> Result<(), Failed> {
-        let running = scope.spawn(|| engine::run(&plan, home, &engine::Surroundings::default()).recording);
+        let running = scope.spawn(|| engine::run(&plan, home, &engine::KernelFeatures::default()).recording);
         wait_for(true)?;
         all_done(&running.join().unwrap());
         Ok(())

@@ -12,7 +12,7 @@ use mptcplab::plan::GSO_MAX_SIZE;
 use mptcplab::testbed::Home;
 use socket2::Protocol;
 
-use super::lab::{Lab, SPLICED};
+use super::hosts::{Hosts, SPLICED};
 
 const BYTES: usize = 4 * 1024 * 1024;
 /// Of the IP and the TCP header, with a time stamp.
@@ -35,7 +35,7 @@ struct Traffic {
     bytes: u64,
 }
 
-impl Lab {
+impl Hosts {
     fn traffic(&self, namespace: &str) -> Result<Traffic, Failed> {
         let node = self.testbed.node(namespace)?;
         let counters = node.run(Counters::open)??.read()?;
@@ -61,10 +61,10 @@ fn payload(salt: u32) -> Vec<u8> {
 /// Bytes arrive whole in both directions, in frames that nobody has cut, and these are counted as what they are.
 pub fn an_open_path_carries_frames_whole(home: &Arc<Home>) -> Result<Completion, Failed> {
     for protocol in [Protocol::TCP, Protocol::MPTCP] {
-        let lab = Lab::open(home);
+        let hosts = Hosts::open(home);
         let names = ["client", "server"];
-        let before = [lab.traffic("client")?, lab.traffic("server")?];
-        let (client, server) = lab.pair(SPLICED, protocol);
+        let before = [hosts.traffic("client")?, hosts.traffic("server")?];
+        let (client, server) = hosts.pair(SPLICED, protocol);
         for (mut from, mut to, salt) in [(&client, &server, 1), (&server, &client, 2)] {
             let mut arrived = vec![0; BYTES];
             thread::scope(|scope| -> std::io::Result<()> {
@@ -77,8 +77,8 @@ pub fn an_open_path_carries_frames_whole(home: &Arc<Home>) -> Result<Completion,
         // The last acknowledgments, too.
         let deadline = Instant::now() + PATIENCE;
         let (totals, now) = loop {
-            let now = [lab.traffic("client")?, lab.traffic("server")?];
-            let totals = lab.totals()?;
+            let now = [hosts.traffic("client")?, hosts.traffic("server")?];
+            let totals = hosts.totals()?;
             let settled = (0..2).all(|from| totals[from].entered == now[from].sent - before[from].sent);
             if settled || Instant::now() > deadline {
                 break (totals, now);
@@ -103,15 +103,15 @@ pub fn an_open_path_carries_frames_whole(home: &Arc<Home>) -> Result<Completion,
                 "{name}: {frames} bytes in frames that somebody has cut: {totals:?}"
             );
         }
-        assert_eq!(lab.news(), []);
+        assert_eq!(hosts.news(), []);
     }
     Ok(Completion::Completed)
 }
 
 /// The limit is there, and without it, what the slots have no room for is reported.
 pub fn frames_that_are_too_long_are_reported(home: &Arc<Home>) -> Result<Completion, Failed> {
-    let lab = Lab::open(home);
-    let node = lab.testbed.node("client")?;
+    let hosts = Hosts::open(home);
+    let node = hosts.testbed.node("client")?;
     let limit = || -> Result<u32, Failed> {
         let links = node.route().links()?;
         Ok(links.iter().find(|link| link.name == "eth2").ok_or("no link")?.gso_max_size)
@@ -119,11 +119,11 @@ pub fn frames_that_are_too_long_are_reported(home: &Arc<Home>) -> Result<Complet
     assert_eq!(limit()?, GSO_MAX_SIZE);
     node.route().request(Request::set_gso_max_size(node.index("eth2")?, "eth2", 65_536))?;
     assert_eq!(limit()?, 65_536);
-    let (client, _server) = lab.pair(SPLICED, Protocol::TCP);
+    let (client, _server) = hosts.pair(SPLICED, Protocol::TCP);
     client.set_nonblocking(true)?;
     let deadline = Instant::now() + PATIENCE;
     let much = vec![7; 65_536];
-    while lab.lost(0)? == 0 {
+    while hosts.lost(0)? == 0 {
         assert!(Instant::now() < deadline, "nothing was reported");
         let _ = (&client).write(&much);
     }

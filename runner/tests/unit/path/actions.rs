@@ -8,7 +8,7 @@ use std::time::Duration;
 use mptcplab::scenario::model::{Injected, PacketPattern, Rewrite, RuleAction};
 use serde_json::Value;
 
-use super::lab::{Arrived, Lab, MS, Seen, TIMESTAMPS, Tcp, any, ip};
+use super::harness::{Arrived, Harness, MS, Seen, TIMESTAMPS, Tcp, any, ip};
 
 /// A mapping of three bytes with a DATA_ACK, padded (RFC 8684 section 3.3), then MP_PRIO with the B bit (section 3.3.8).
 const BOTH: &str = "1e16200d0000004dfffffffffffffffe0000000100030101 1e035101";
@@ -136,23 +136,23 @@ fn line(after: u64, arrived: &Arrived, ipv6: bool) -> String {
 /// Sends the traffic through a rule, waits, releases.
 fn far_side(action: &RuleAction, ipv6: bool) -> Vec<String> {
     let once = matches!(action, RuleAction::Inject { .. }).then_some(1..=1);
-    let mut lab = Lab::with_rule(PacketPattern { nth: once, ..any() }, action.clone());
-    let begin = lab.now;
+    let mut harness = Harness::with_rule(PacketPattern { nth: once, ..any() }, action.clone());
+    let begin = harness.now;
     let mut lines = Vec::new();
     let mut tell = |now: u64, arrived: &[Arrived]| {
         lines.extend(arrived.iter().map(|arrived| line((now - begin) / MS, arrived, ipv6)));
     };
     for segment in traffic(ipv6) {
-        let arrived = lab.send(0, &segment.frame(0));
+        let arrived = harness.send(0, &segment.frame(0));
         tell(begin, &arrived);
     }
     for passed in [20, 50] {
-        let arrived = lab.after(passed * MS);
-        tell(lab.now, &arrived);
+        let arrived = harness.after(passed * MS);
+        tell(harness.now, &arrived);
     }
-    lab.path.release("rule");
-    let arrived = lab.after(0);
-    tell(lab.now, &arrived);
+    harness.path.release("rule");
+    let arrived = harness.after(0);
+    tell(harness.now, &arrived);
     lines
 }
 
@@ -274,12 +274,12 @@ fn each_field_is_rewritten_where_rfc_8684_has_it() {
         let what = format!("{} of {option}", field(&rewrite));
         let action = RuleAction::Rewrite(Rewrite { option: option.to_owned(), ..rewrite });
         for ipv6 in [false, true] {
-            let mut lab = Lab::with_rule(any(), action.clone());
+            let mut harness = Harness::with_rule(any(), action.clone());
             let segment = Tcp { options: octets(before), ..Tcp::ack(1) }.six(ipv6);
-            let arrived = lab.send(0, &segment.frame(0));
+            let arrived = harness.send(0, &segment.frame(0));
             let [only] = arrived.as_slice() else { panic!("{what}: {arrived:?}") };
             assert_eq!(Seen::read(only).options, octets(after), "{what}");
-            assert_eq!(lab.path.rule_hits("rule"), Some(1), "{what}");
+            assert_eq!(harness.path.rule_hits("rule"), Some(1), "{what}");
         }
     }
 }
@@ -304,12 +304,12 @@ pub fn treated() -> Vec<Vec<u8>> {
     let mut frames = Vec::new();
     for ipv6 in [false, true] {
         for (action, _) in rows(ipv6) {
-            let mut lab = Lab::with_rule(any(), action);
+            let mut harness = Harness::with_rule(any(), action);
             let mut arrived: Vec<Arrived> =
-                traffic(ipv6).iter().flat_map(|segment| lab.send(0, &segment.frame(0))).collect();
-            arrived.extend(lab.after(50 * MS));
-            lab.path.release("rule");
-            arrived.extend(lab.after(0));
+                traffic(ipv6).iter().flat_map(|segment| harness.send(0, &segment.frame(0))).collect();
+            arrived.extend(harness.after(50 * MS));
+            harness.path.release("rule");
+            arrived.extend(harness.after(0));
             frames.extend(arrived.into_iter().map(|(_, frame)| frame));
         }
     }

@@ -6,15 +6,15 @@ use mptcplab::recording::PathTotals;
 use mptcplab::scenario::model::{Chance, Conditions, Distribution, Jitter, Queue, Reorder};
 use smoltcp::wire::{EthernetFrame, Icmpv4Message, Icmpv4Packet, Icmpv6Message, Icmpv6Packet, Ipv4Packet, Ipv6Packet};
 
-use super::lab::{Arrived, Lab, MS, Seen, Tcp, delay};
+use super::harness::{Arrived, Harness, MS, Seen, Tcp, delay};
 
 /// A frame whose IP packet has exactly so many bytes, and which bears a number.
 fn sized(number: u32, bytes: usize) -> Vec<u8> {
     Tcp::data(number, &vec![7; bytes - 20 - 32]).frame(0)
 }
 
-fn first(conditions: Conditions) -> Lab {
-    Lab::new([conditions, Conditions::default()], Vec::new())
+fn first(conditions: Conditions) -> Harness {
+    Harness::new([conditions, Conditions::default()], Vec::new())
 }
 
 /// The numbers of what arrived.
@@ -23,56 +23,56 @@ fn numbers(arrived: &[Arrived]) -> Vec<u32> {
 }
 
 /// Lets everything arrive, each at its time: (after how many nanoseconds, number).
-fn arrivals(lab: &mut Lab) -> Vec<(u64, u32)> {
-    let begin = lab.now;
+fn arrivals(harness: &mut Harness) -> Vec<(u64, u32)> {
+    let begin = harness.now;
     let mut all = Vec::new();
-    while let Some(next) = lab.path.next_deadline() {
-        all.extend(numbers(&lab.until(next)).into_iter().map(|number| (next - begin, number)));
+    while let Some(next) = harness.path.next_deadline() {
+        all.extend(numbers(&harness.until(next)).into_iter().map(|number| (next - begin, number)));
     }
     all
 }
 
 #[test]
 fn without_conditions_a_frame_arrives_at_once_and_as_it_is() {
-    let mut lab = first(Conditions::default());
+    let mut harness = first(Conditions::default());
     let frame = sized(1, 1000);
-    assert_eq!(lab.send(0, &frame), [(1, frame.clone())]);
-    assert_eq!(lab.send(1, &frame), [(0, frame)]);
-    assert_eq!((lab.path.totals(0).left, lab.path.totals(1).left_bytes), (1, 1000));
-    assert_eq!(lab.path.next_deadline(), None);
+    assert_eq!(harness.send(0, &frame), [(1, frame.clone())]);
+    assert_eq!(harness.send(1, &frame), [(0, frame)]);
+    assert_eq!((harness.path.totals(0).left, harness.path.totals(1).left_bytes), (1, 1000));
+    assert_eq!(harness.path.next_deadline(), None);
 }
 
 #[test]
 fn the_delay_is_exact_and_of_one_direction() {
-    let mut lab = first(delay(Duration::from_millis(10)));
-    assert!(lab.send(0, &sized(1, 100)).is_empty());
-    assert_eq!(lab.send(1, &sized(2, 100)).len(), 1, "the other direction has no delay");
-    assert_eq!(lab.path.next_deadline(), Some(lab.now + 10 * MS));
-    assert!(lab.after(10 * MS - 1).is_empty());
-    assert_eq!(numbers(&lab.after(1)), [1]);
+    let mut harness = first(delay(Duration::from_millis(10)));
+    assert!(harness.send(0, &sized(1, 100)).is_empty());
+    assert_eq!(harness.send(1, &sized(2, 100)).len(), 1, "the other direction has no delay");
+    assert_eq!(harness.path.next_deadline(), Some(harness.now + 10 * MS));
+    assert!(harness.after(10 * MS - 1).is_empty());
+    assert_eq!(numbers(&harness.after(1)), [1]);
 }
 
 #[test]
 fn the_rate_counts_ip_bytes_and_late_wakeups_do_not_add_up() {
     // 1000 bytes at 8 Mbit/s: 1 ms each.
-    let mut lab = first(Conditions { rate: Some(8_000_000), ..delay(Duration::from_millis(5)) });
+    let mut harness = first(Conditions { rate: Some(8_000_000), ..delay(Duration::from_millis(5)) });
     for number in 1..=3 {
-        lab.send(0, &sized(number, 1000));
+        harness.send(0, &sized(number, 1000));
     }
     // Nobody looks before 6.7 ms are over.
-    assert_eq!(numbers(&lab.after(6_700_000)), [1]);
-    lab.send(0, &sized(4, 1000));
-    let from_now = arrivals(&mut lab);
+    assert_eq!(numbers(&harness.after(6_700_000)), [1]);
+    harness.send(0, &sized(4, 1000));
+    let from_now = arrivals(&mut harness);
     assert_eq!(from_now, [(300_000, 2), (1_300_000, 3), (6_000_000, 4)]);
 }
 
 #[test]
 fn a_rate_is_kept_over_many_packets() {
-    let mut lab = first(Conditions { rate: Some(10_000_000), ..Conditions::default() });
+    let mut harness = first(Conditions { rate: Some(10_000_000), ..Conditions::default() });
     for number in 1..=1000 {
-        lab.send(0, &sized(number, 1250));
+        harness.send(0, &sized(number, 1250));
     }
-    let all = arrivals(&mut lab);
+    let all = arrivals(&mut harness);
     assert_eq!(all.len(), 1000);
     assert_eq!(all.last().unwrap().0, 1000 * MS, "1.25 MB at 10 Mbit/s take 1 s");
 }
@@ -85,36 +85,36 @@ fn a_full_queue_drops_what_comes_last() {
         Queue { packets: Some(9), bytes: Some(2999) },
     ];
     for queue in limits {
-        let mut lab = first(Conditions { rate: Some(8_000_000), queue, ..Conditions::default() });
+        let mut harness = first(Conditions { rate: Some(8_000_000), queue, ..Conditions::default() });
         // One is being sent, two wait.
         for number in 1..=5 {
-            lab.send(0, &sized(number, 1000));
+            harness.send(0, &sized(number, 1000));
         }
-        assert_eq!(lab.deeds(), ["4 QueueFull", "5 QueueFull"]);
-        assert_eq!(numbers(&lab.after(MS)), [1]);
+        assert_eq!(harness.effects(), ["4 QueueFull", "5 QueueFull"]);
+        assert_eq!(numbers(&harness.after(MS)), [1]);
         // Number 2 doesn't wait any more.
-        lab.send(0, &sized(6, 1000));
-        lab.send(0, &sized(7, 1000));
-        assert_eq!(lab.deeds(), ["7 QueueFull"]);
-        assert_eq!(numbers(&lab.after(10 * MS)), [2, 3, 6]);
-        assert_eq!(lab.path.totals(0).queue_full, 3);
+        harness.send(0, &sized(6, 1000));
+        harness.send(0, &sized(7, 1000));
+        assert_eq!(harness.effects(), ["7 QueueFull"]);
+        assert_eq!(numbers(&harness.after(10 * MS)), [2, 3, 6]);
+        assert_eq!(harness.path.totals(0).queue_full, 3);
     }
 }
 
 #[test]
 fn exactly_the_packets_that_are_named_are_lost() {
-    let mut lab = first(Conditions { loss: Some(Chance::Nth(vec![4, 2])), ..Conditions::default() });
-    let arrived: Vec<_> = (1..=5).flat_map(|number| lab.send(0, &sized(number, 100))).collect();
+    let mut harness = first(Conditions { loss: Some(Chance::Nth(vec![4, 2])), ..Conditions::default() });
+    let arrived: Vec<_> = (1..=5).flat_map(|number| harness.send(0, &sized(number, 100))).collect();
     assert_eq!(numbers(&arrived), [1, 3, 5]);
-    let deeds = lab.path.take_deeds();
-    assert_eq!(deeds.iter().map(|deed| deed.number).collect::<Vec<_>>(), [2, 4]);
-    assert_eq!(deeds[0].segment.as_ref().unwrap().sequence, 2);
+    let effects = harness.path.take_effects();
+    assert_eq!(effects.iter().map(|effect| effect.number).collect::<Vec<_>>(), [2, 4]);
+    assert_eq!(effects[0].segment.as_ref().unwrap().sequence, 2);
 }
 
 #[test]
 fn neighbours_find_each_other_whatever_the_loss() {
     let always = Conditions { loss: Some(Chance::Probability(1.0)), ..delay(Duration::from_millis(1)) };
-    let mut lab = first(always);
+    let mut harness = first(always);
     let arp = [&[0xff; 6][..], &[2, 0, 0, 0, 0, 2], &[8, 6], &[0; 28]].concat();
     let icmpv6 = |kind: u8, source: &[u8; 16]| {
         let ip = [&[0x60, 0, 0, 0, 0, 24, 58, 255][..], source, &[0xfd; 16], &[kind, 0, 0, 0], &[0; 20]].concat();
@@ -124,34 +124,34 @@ fn neighbours_find_each_other_whatever_the_loss() {
     let link_local = [0xfe, 0x80, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
     let spared = [arp, icmpv6(135, &global), icmpv6(128, &link_local)];
     for frame in &spared {
-        assert!(lab.send(0, frame).is_empty(), "it is delayed");
-        assert_eq!(lab.after(MS), [(1, frame.clone())]);
+        assert!(harness.send(0, frame).is_empty(), "it is delayed");
+        assert_eq!(harness.after(MS), [(1, frame.clone())]);
     }
-    assert_eq!(lab.path.totals(0), PathTotals::default(), "and not counted");
+    assert_eq!(harness.path.totals(0), PathTotals::default(), "and not counted");
     // An echo request of a global address is a packet like any other.
-    lab.send(0, &icmpv6(128, &global));
-    assert_eq!((lab.path.totals(0).entered, lab.path.totals(0).lost), (1, 1));
+    harness.send(0, &icmpv6(128, &global));
+    assert_eq!((harness.path.totals(0).entered, harness.path.totals(0).lost), (1, 1));
 }
 
 #[test]
 fn reordered_packets_are_overtaken() {
     let reorder = Reorder { which: Chance::Nth(vec![2]), by: Duration::from_millis(3) };
-    let mut lab = first(Conditions { reorder: Some(reorder), ..delay(Duration::from_millis(1)) });
+    let mut harness = first(Conditions { reorder: Some(reorder), ..delay(Duration::from_millis(1)) });
     for number in 1..=4 {
-        lab.send(0, &sized(number, 100));
+        harness.send(0, &sized(number, 100));
     }
-    assert_eq!(arrivals(&mut lab), [(MS, 1), (MS, 3), (MS, 4), (4 * MS, 2)]);
-    assert_eq!(lab.deeds(), ["2 Reordered"]);
+    assert_eq!(arrivals(&mut harness), [(MS, 1), (MS, 3), (MS, 4), (4 * MS, 2)]);
+    assert_eq!(harness.effects(), ["2 Reordered"]);
 }
 
 #[test]
 fn duplicates_follow_their_originals_and_take_their_time() {
     let duplicate = Some(Chance::Nth(vec![1]));
-    let mut lab = first(Conditions { duplicate, rate: Some(8_000_000), ..Conditions::default() });
-    lab.send(0, &sized(1, 1000));
-    lab.send(0, &sized(2, 1000));
-    assert_eq!(arrivals(&mut lab), [(MS, 1), (2 * MS, 1), (3 * MS, 2)]);
-    let totals = lab.path.totals(0);
+    let mut harness = first(Conditions { duplicate, rate: Some(8_000_000), ..Conditions::default() });
+    harness.send(0, &sized(1, 1000));
+    harness.send(0, &sized(2, 1000));
+    assert_eq!(arrivals(&mut harness), [(MS, 1), (2 * MS, 1), (3 * MS, 2)]);
+    let totals = harness.path.totals(0);
     assert_eq!((totals.entered, totals.duplicated, totals.added, totals.left), (2, 1, 1, 3));
 }
 
@@ -160,13 +160,13 @@ fn jitter_stays_within_its_bounds_and_overtakes_nobody() {
     let ranges = [(Distribution::Uniform, 8, 12), (Distribution::Normal, 4, 16), (Distribution::Pareto, 10, 30)];
     for (distribution, least, most) in ranges {
         let jitter = Some(Jitter { range: Duration::from_millis(2), distribution });
-        let mut lab = first(Conditions { jitter, ..delay(Duration::from_millis(10)) });
+        let mut harness = first(Conditions { jitter, ..delay(Duration::from_millis(10)) });
         let mut delays = Vec::new();
         // Far enough apart that none has to wait for another.
         for number in 1..=2000 {
-            lab.send(0, &sized(number, 100));
-            delays.push(lab.path.next_deadline().unwrap() - lab.now);
-            lab.after(100 * MS);
+            harness.send(0, &sized(number, 100));
+            delays.push(harness.path.next_deadline().unwrap() - harness.now);
+            harness.after(100 * MS);
         }
         assert!(delays.iter().all(|delay| (least * MS..=most * MS).contains(delay)), "{distribution:?}");
         let mean = delays.iter().sum::<u64>() / 2000;
@@ -175,33 +175,33 @@ fn jitter_stays_within_its_bounds_and_overtakes_nobody() {
         assert!(delays.iter().any(|delay| delay.abs_diff(mean) > MS), "{distribution:?} varies");
 
         for number in 1..=100 {
-            lab.send(0, &sized(number, 100));
+            harness.send(0, &sized(number, 100));
         }
-        let order: Vec<u32> = arrivals(&mut lab).into_iter().map(|(_, number)| number).collect();
+        let order: Vec<u32> = arrivals(&mut harness).into_iter().map(|(_, number)| number).collect();
         assert_eq!(order, (1..=100).collect::<Vec<_>>(), "{distribution:?}");
     }
 }
 
 #[test]
 fn a_change_holds_for_what_enters_from_then_on() {
-    let mut lab = first(delay(Duration::from_millis(10)));
-    lab.send(0, &sized(1, 100));
-    lab.path.set_conditions(0, &delay(Duration::from_millis(1)));
-    lab.send(0, &sized(2, 100));
-    assert_eq!(arrivals(&mut lab), [(10 * MS, 1), (10 * MS, 2)], "in their order");
-    lab.send(0, &sized(3, 100));
-    assert_eq!(arrivals(&mut lab), [(MS, 3)]);
-    lab.path.set_conditions(0, &Conditions { loss: Some(Chance::Nth(vec![5])), ..Conditions::default() });
-    let arrived: Vec<_> = (4..=6).flat_map(|number| lab.send(0, &sized(number, 100))).collect();
+    let mut harness = first(delay(Duration::from_millis(10)));
+    harness.send(0, &sized(1, 100));
+    harness.path.set_conditions(0, &delay(Duration::from_millis(1)));
+    harness.send(0, &sized(2, 100));
+    assert_eq!(arrivals(&mut harness), [(10 * MS, 1), (10 * MS, 2)], "in their order");
+    harness.send(0, &sized(3, 100));
+    assert_eq!(arrivals(&mut harness), [(MS, 3)]);
+    harness.path.set_conditions(0, &Conditions { loss: Some(Chance::Nth(vec![5])), ..Conditions::default() });
+    let arrived: Vec<_> = (4..=6).flat_map(|number| harness.send(0, &sized(number, 100))).collect();
     assert_eq!(numbers(&arrived), [4, 6], "packets are counted since the start");
 }
 
 #[test]
 fn too_large_packets_are_answered_as_rfc_1191_says() {
-    let mut lab = first(Conditions { mtu: Some(1000), ..Conditions::default() });
-    assert_eq!(lab.send(0, &sized(1, 1000)).len(), 1, "what fits, fits");
+    let mut harness = first(Conditions { mtu: Some(1000), ..Conditions::default() });
+    assert_eq!(harness.send(0, &sized(1, 1000)).len(), 1, "what fits, fits");
     let big = sized(77, 1001);
-    let arrived = lab.send(0, &big);
+    let arrived = harness.send(0, &big);
     let [(0, answer)] = arrived.as_slice() else { panic!("no answer: {arrived:?}") };
     let ethernet = EthernetFrame::new_checked(answer.as_slice()).unwrap();
     assert_eq!((ethernet.dst_addr().0[5], ethernet.src_addr().0[5]), (2, 1));
@@ -214,19 +214,19 @@ fn too_large_packets_are_answered_as_rfc_1191_says() {
     assert_eq!((icmp.msg_type(), icmp.msg_code()), (Icmpv4Message::DstUnreachable, 4));
     assert_eq!(answer[40..42], 1000_u16.to_be_bytes(), "next-hop MTU");
     assert_eq!(answer[42..42 + 28], big[14..42], "it quotes the packet");
-    assert_eq!(lab.deeds(), ["2 TooBig"]);
+    assert_eq!(harness.effects(), ["2 TooBig"]);
     // No error about an error.
     let error = [&answer[..], &[0; 600]].concat();
-    assert_eq!(lab.send(0, &error), []);
-    assert_eq!(lab.path.totals(0).too_big, 2);
-    assert_eq!((lab.path.totals(1).added, lab.path.totals(1).left), (1, 1));
+    assert_eq!(harness.send(0, &error), []);
+    assert_eq!(harness.path.totals(0).too_big, 2);
+    assert_eq!((harness.path.totals(1).added, harness.path.totals(1).left), (1, 1));
 }
 
 #[test]
 fn too_large_packets_are_answered_as_rfc_8201_says() {
-    let mut lab = first(Conditions { mtu: Some(1280), ..Conditions::default() });
+    let mut harness = first(Conditions { mtu: Some(1280), ..Conditions::default() });
     let big = Tcp::data(77, &[0; 1400]).six(true).frame(0);
-    let arrived = lab.send(0, &big);
+    let arrived = harness.send(0, &big);
     let [(0, answer)] = arrived.as_slice() else { panic!("no answer: {arrived:?}") };
     let ip = Ipv6Packet::new_checked(&answer[14..]).unwrap();
     assert_eq!(ip.total_len(), 1280, "as much as fits into the least MTU (RFC 4443 section 2.4)");

@@ -6,14 +6,14 @@ use std::net::IpAddr;
 use mptcplab::scenario::model::{Rewrite, RuleAction};
 use mptcplab::wire::{AddAddrBody, DssMapping, MptcpOption};
 
-use super::lab::{Lab, Seen, TIMESTAMPS, Tcp, any, ip, only, with_option};
+use super::harness::{Harness, Seen, TIMESTAMPS, Tcp, any, ip, only, with_option};
 
 /// What becomes of a segment.
 fn treated(action: &RuleAction, segment: &Tcp) -> Seen {
-    let mut lab = Lab::with_rule(any(), action.clone());
-    let seen = only(&lab.send(0, &segment.frame(0)));
-    assert_eq!(lab.deeds(), [format!("1 {} → 1", action.word())]);
-    let before = only(&Lab::new(Default::default(), Vec::new()).send(0, &segment.frame(0)));
+    let mut harness = Harness::with_rule(any(), action.clone());
+    let seen = only(&harness.send(0, &segment.frame(0)));
+    assert_eq!(harness.effects(), [format!("1 {} → 1", action.word())]);
+    let before = only(&Harness::new(Default::default(), Vec::new()).send(0, &segment.frame(0)));
     assert_eq!((seen.sequence, &seen.flags, seen.source), (before.sequence, &before.flags, before.source));
     assert_eq!((seen.options.len(), seen.payload.len()), (before.options.len(), before.payload.len()));
     seen
@@ -21,10 +21,10 @@ fn treated(action: &RuleAction, segment: &Tcp) -> Seen {
 
 /// The action finds nothing to do: no match.
 fn left_alone(action: RuleAction, segment: &Tcp) {
-    let mut lab = Lab::with_rule(any(), action);
+    let mut harness = Harness::with_rule(any(), action);
     let frame = segment.frame(0);
-    assert_eq!(lab.send(0, &frame), [(1, frame)]);
-    assert_eq!(lab.path.rule_hits("rule"), Some(0));
+    assert_eq!(harness.send(0, &frame), [(1, frame)]);
+    assert_eq!(harness.path.rule_hits("rule"), Some(0));
 }
 
 pub fn dss(checksum: Option<u16>) -> MptcpOption {
@@ -209,9 +209,9 @@ pub fn captured() -> Vec<(String, Vec<u8>)> {
 fn what_linux_sends_is_stripped() {
     let mut stripped = 0;
     for (name, frame) in captured() {
-        let mut lab = Lab::with_rule(with_option("dss"), RuleAction::Strip(None));
-        let arrived = lab.send(0, &frame);
-        if lab.path.rule_hits("rule") == Some(1) {
+        let mut harness = Harness::with_rule(with_option("dss"), RuleAction::Strip(None));
+        let arrived = harness.send(0, &frame);
+        if harness.path.rule_hits("rule") == Some(1) {
             assert_eq!(only(&arrived).mptcp(), [], "{name}");
             stripped += 1;
         } else {

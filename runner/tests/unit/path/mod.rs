@@ -6,7 +6,7 @@ mod actions;
 mod conditions;
 mod edits;
 mod injection;
-mod lab;
+mod harness;
 mod properties;
 mod rules;
 mod segments;

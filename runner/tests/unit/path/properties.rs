@@ -9,7 +9,7 @@ use mptcplab::wire::{MptcpOption, OPTION_WORDS};
 use proptest::prelude::*;
 
 use super::edits::captured;
-use super::lab::{Arrived, Lab, MS, Seen, Tcp, any as any_packet, ip, rule};
+use super::harness::{Arrived, Harness, MS, Seen, Tcp, any as any_packet, ip, rule};
 
 fn chance() -> impl Strategy<Value = Chance> {
     prop_oneof![
@@ -113,7 +113,7 @@ fn segment() -> impl Strategy<Value = Tcp> {
         |(ipv6, port, (sequence, acknowledgment), flags, option, payload)| {
             let flags = mptcplab::wire::TcpFlags::from_bits_retain(flags);
             let payload = (0..=255).cycle().take(payload).collect();
-            let options = super::lab::TIMESTAMPS.to_vec();
+            let options = super::harness::TIMESTAMPS.to_vec();
             let ports = (port, 8080);
             let tcp = Tcp { ipv6, ports, sequence, acknowledgment, flags, options, payload };
             option.map_or(tcp.clone(), |option| tcp.option(&option))
@@ -122,27 +122,27 @@ fn segment() -> impl Strategy<Value = Tcp> {
 }
 
 /// Sends frames, each some time after the one before, and lets everything arrive.
-fn run(lab: &mut Lab, frames: &[(usize, u64, Vec<u8>)]) -> Vec<Arrived> {
+fn run(harness: &mut Harness, frames: &[(usize, u64, Vec<u8>)]) -> Vec<Arrived> {
     let mut arrived = Vec::new();
     for (from, after, frame) in frames {
-        arrived.extend(lab.after(*after));
-        arrived.extend(lab.send(*from, frame));
-        assert_totals(lab);
+        arrived.extend(harness.after(*after));
+        arrived.extend(harness.send(*from, frame));
+        assert_totals(harness);
     }
-    arrived.extend(lab.after(3_600_000 * MS));
-    assert_totals(lab);
-    lab.path.finish();
-    assert_totals(lab);
-    assert_eq!((lab.path.next_deadline(), lab.path.waiting(0), lab.path.waiting(1)), (None, 0, 0));
+    arrived.extend(harness.after(3_600_000 * MS));
+    assert_totals(harness);
+    harness.path.finish();
+    assert_totals(harness);
+    assert_eq!((harness.path.next_deadline(), harness.path.waiting(0), harness.path.waiting(1)), (None, 0, 0));
     arrived
 }
 
 /// Nothing is lost that isn't accounted for.
-fn assert_totals(lab: &Lab) {
+fn assert_totals(harness: &Harness) {
     for from in 0..2 {
-        let totals = lab.path.totals(from);
+        let totals = harness.path.totals(from);
         let gone = totals.lost + totals.queue_full + totals.too_big + totals.dropped + totals.merged;
-        assert_eq!(totals.entered + totals.added, totals.left + gone + lab.path.waiting(from), "{totals:?}");
+        assert_eq!(totals.entered + totals.added, totals.left + gone + harness.path.waiting(from), "{totals:?}");
     }
 }
 
@@ -184,12 +184,12 @@ proptest! {
         rules in rules(),
         frames in prop::collection::vec((0_usize..2, 0..30 * MS, damaged()), 1..20),
     ) {
-        run(&mut Lab::new(conditions, rules), &frames);
+        run(&mut Harness::new(conditions, rules), &frames);
     }
 
     #[test]
     fn whatever_is_done_to_a_segment_its_lengths_and_checksums_are_right(rules in rules(), frames in traffic()) {
-        for arrived in run(&mut Lab::new(Default::default(), rules), &frames) {
+        for arrived in run(&mut Harness::new(Default::default(), rules), &frames) {
             Seen::read(&arrived);
         }
     }
@@ -202,8 +202,8 @@ proptest! {
         let never = PacketPattern { to_port: Some(1), from_port: Some(1), ..any_packet() };
         let rules = vec![rule("rule", never, RuleAction::Strip(None))];
         let conditions = Conditions { delay: Duration::from_millis(delay), ..Conditions::default() };
-        let mut lab = Lab::new([conditions, Conditions::default()], rules);
-        let arrived: Vec<Vec<u8>> = run(&mut lab, &frames).into_iter().map(|(_, frame)| frame).collect();
+        let mut harness = Harness::new([conditions, Conditions::default()], rules);
+        let arrived: Vec<Vec<u8>> = run(&mut harness, &frames).into_iter().map(|(_, frame)| frame).collect();
         prop_assert_eq!(arrived, frames.into_iter().map(|(_, _, frame)| frame).collect::<Vec<_>>());
     }
 
@@ -216,9 +216,9 @@ proptest! {
         // What the queue does depends on time, of course.
         let conditions = Conditions { queue: Queue::default(), ..conditions };
         let fates = |frames: &[(usize, u64, Vec<u8>)]| {
-            let mut lab = Lab::new([conditions.clone(), Conditions::default()], Vec::new());
-            run(&mut lab, frames);
-            lab.deeds()
+            let mut harness = Harness::new([conditions.clone(), Conditions::default()], Vec::new());
+            run(&mut harness, frames);
+            harness.effects()
         };
         let later: Vec<_> =
             frames.iter().zip(other_times).map(|((from, _, frame), after)| (*from, after, frame.clone())).collect();
@@ -228,8 +228,8 @@ proptest! {
     #[test]
     fn a_caller_who_comes_late_sees_the_same(conditions in [conditions(), conditions()], rules in rules(), frames in traffic()) {
         let total: u64 = frames.iter().map(|(_, after, _)| after).sum();
-        let mut punctual = Lab::new(conditions.clone(), rules.clone());
-        let mut late = Lab::new(conditions, rules);
+        let mut punctual = Harness::new(conditions.clone(), rules.clone());
+        let mut late = Harness::new(conditions, rules);
         let mut arrived = [Vec::new(), Vec::new()];
         let mut now = punctual.now;
         for (from, after, frame) in &frames {
@@ -249,6 +249,6 @@ proptest! {
         }
         arrived[1].extend(late.until(end));
         prop_assert_eq!(&arrived[0], &arrived[1]);
-        prop_assert_eq!(punctual.path.take_deeds(), late.path.take_deeds());
+        prop_assert_eq!(punctual.path.take_effects(), late.path.take_effects());
     }
 }

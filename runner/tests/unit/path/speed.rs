@@ -7,7 +7,7 @@ use mptcplab::path::Path;
 use mptcplab::scenario::model::{Conditions, PathPlan, PathRule, Place, RuleAction};
 
 use super::edits::dss;
-use super::lab::{Tcp, any, delay, ip, rule, with_option};
+use super::harness::{Tcp, any, delay, ip, rule, with_option};
 
 const FRAMES: u32 = 1_000_000;
 

@@ -9,7 +9,7 @@ use smoltcp::wire::{
     Ipv6Packet,
 };
 
-use super::lab::{Lab, Seen, Tcp, any, ip, only, rule};
+use super::harness::{Harness, Seen, Tcp, any, ip, only, rule};
 
 fn socket(text: &str) -> SocketAddr {
     text.parse().unwrap()
@@ -50,40 +50,40 @@ fn answer(seen: &Seen, ipv6: bool) -> Vec<u8> {
 #[test]
 fn a_connection_is_translated_both_ways() {
     for (ipv6, port) in [(false, Some(7000)), (true, Some(7000)), (false, None), (true, None)] {
-        let mut lab = Lab::with_rule(syns(), nat(ipv6, port));
-        let syn = only(&lab.send(0, &Tcp::syn(1).six(ipv6).frame(0)));
+        let mut harness = Harness::with_rule(syns(), nat(ipv6, port));
+        let syn = only(&harness.send(0, &Tcp::syn(1).six(ipv6).frame(0)));
         assert_eq!((syn.source.ip(), syn.source.port()), (ip(outside(ipv6)), port.unwrap_or(40000)));
         // What doesn't match belongs to the connection nevertheless.
-        let data = only(&lab.send(0, &Tcp::data(2, b"data").six(ipv6).frame(0)));
+        let data = only(&harness.send(0, &Tcp::data(2, b"data").six(ipv6).frame(0)));
         assert_eq!((data.source, data.payload.as_slice()), (syn.source, &b"data"[..]));
-        let back = only(&lab.send(1, &answer(&syn, ipv6)));
+        let back = only(&harness.send(1, &answer(&syn, ipv6)));
         let client = if ipv6 { "[fd00:1::2]:40000" } else { "10.0.1.2:40000" };
         assert_eq!((back.destination, back.source.port(), back.to), (socket(client), 8080, 0));
         assert_eq!(back.payload, b"answer");
-        assert_eq!((lab.path.rule_hits("rule"), lab.deeds()), (Some(1), vec!["1 nat → 1".to_owned()]));
+        assert_eq!((harness.path.rule_hits("rule"), harness.effects()), (Some(1), vec!["1 nat → 1".to_owned()]));
     }
 }
 
 #[test]
 fn each_connection_gets_a_port_and_keeps_it() {
-    let mut lab = Lab::with_rule(syns(), nat(false, Some(7000)));
+    let mut harness = Harness::with_rule(syns(), nat(false, Some(7000)));
     let mut port =
-        |client: u16| only(&lab.send(0, &Tcp { ports: (client, 8080), ..Tcp::syn(1) }.frame(0))).source.port();
+        |client: u16| only(&harness.send(0, &Tcp { ports: (client, 8080), ..Tcp::syn(1) }.frame(0))).source.port();
     assert_eq!([port(40000), port(40001), port(40000), port(40002)], [7000, 7001, 7000, 7002]);
 }
 
 #[test]
 fn other_connections_are_left_alone() {
-    let mut lab = Lab::with_rule(PacketPattern { to_port: Some(8080), ..syns() }, nat(false, Some(7000)));
+    let mut harness = Harness::with_rule(PacketPattern { to_port: Some(8080), ..syns() }, nat(false, Some(7000)));
     let other = Tcp { ports: (40000, 8081), ..Tcp::syn(1) }.frame(0);
-    assert_eq!(lab.send(0, &other), [(1, other.clone())]);
-    let syn = only(&lab.send(0, &Tcp::syn(1).frame(0)));
+    assert_eq!(harness.send(0, &other), [(1, other.clone())]);
+    let syn = only(&harness.send(0, &Tcp::syn(1).frame(0)));
     // The outer address, but not its port.
     let stray = Seen { source: socket("10.0.1.99:7001"), ..syn };
     let stray = answer(&stray, false);
-    assert_eq!(lab.send(1, &stray), [(0, stray.clone())]);
+    assert_eq!(harness.send(1, &stray), [(0, stray.clone())]);
     let family = Tcp::syn(1).six(true).frame(0);
-    assert_eq!(lab.send(0, &family), [(1, family.clone())]);
+    assert_eq!(harness.send(0, &family), [(1, family.clone())]);
 }
 
 #[test]
@@ -91,10 +91,10 @@ fn errors_about_translated_packets_come_back_to_who_sent_them() {
     for ipv6 in [false, true] {
         let small = Conditions { mtu: Some(1280), ..Conditions::default() };
         let rules = vec![rule("rule", syns(), nat(ipv6, Some(7000)))];
-        let mut lab = Lab::new([small, Conditions::default()], rules);
-        lab.send(0, &Tcp::syn(1).six(ipv6).frame(0));
+        let mut harness = Harness::new([small, Conditions::default()], rules);
+        harness.send(0, &Tcp::syn(1).six(ipv6).frame(0));
         let big = Tcp::data(2, &[0; 1400]).six(ipv6).frame(0);
-        let arrived = lab.send(0, &big);
+        let arrived = harness.send(0, &big);
         let [(0, error)] = arrived.as_slice() else { panic!("no error: {arrived:?}") };
         let quoted = if ipv6 { &error[62..] } else { &error[42..] };
         let checked = |frame: &[u8]| {
@@ -124,11 +124,11 @@ fn resets_from_the_middle_reach_both_sides_of_it() {
         let inject = RuleAction::Inject { forward, what: Injected::Reset };
         let inject = rule("inject", PacketPattern { payload: Some(3..=3), ..any() }, inject);
         let translate = rule("nat", syns(), nat(false, Some(7000)));
-        let mut lab =
-            Lab::new(Default::default(), if before { vec![inject, translate] } else { vec![translate, inject] });
-        let syn = only(&lab.send(0, &Tcp::syn(99).frame(0)));
-        lab.send(1, &answer(&syn, false));
-        let arrived: Vec<Seen> = lab.send(0, &Tcp::data(100, b"abc").frame(0)).iter().map(Seen::read).collect();
+        let mut harness =
+            Harness::new(Default::default(), if before { vec![inject, translate] } else { vec![translate, inject] });
+        let syn = only(&harness.send(0, &Tcp::syn(99).frame(0)));
+        harness.send(1, &answer(&syn, false));
+        let arrived: Vec<Seen> = harness.send(0, &Tcp::data(100, b"abc").frame(0)).iter().map(Seen::read).collect();
         let reset = arrived.iter().find(|seen| seen.flags.contains('R')).unwrap();
         if forward {
             assert_eq!((reset.to, reset.source, reset.sequence), (1, socket("10.0.1.99:7000"), 103));
@@ -144,11 +144,11 @@ fn the_path_answers_for_its_address() {
         let ends = [&[2, 0, 0, 0, 0, 1][..], &[10, 0, 1, 1], &[0; 6], &target].concat();
         [&[0xff; 6][..], &[2, 0, 0, 0, 0, 1, 8, 6, 0, 1, 8, 0, 6, 4, 0, 1], &ends].concat()
     };
-    let mut lab = Lab::with_rule(syns(), nat(false, None));
+    let mut harness = Harness::with_rule(syns(), nat(false, None));
     let asked = question([10, 0, 1, 99]);
-    assert_eq!(lab.send(1, &asked), [(0, asked.clone())], "nobody has been translated yet");
-    lab.send(0, &Tcp::syn(1).frame(0));
-    let arrived = lab.send(1, &asked);
+    assert_eq!(harness.send(1, &asked), [(0, asked.clone())], "nobody has been translated yet");
+    harness.send(0, &Tcp::syn(1).frame(0));
+    let arrived = harness.send(1, &asked);
     let [(1, reply)] = arrived.as_slice() else { panic!("no reply: {arrived:?}") };
     let ethernet = EthernetFrame::new_checked(reply.as_slice()).unwrap();
     assert_eq!((ethernet.dst_addr().0[5], ethernet.ethertype()), (1, EthernetProtocol::Arp));
@@ -160,7 +160,7 @@ fn the_path_answers_for_its_address() {
     );
     assert_eq!((arp.target_protocol_addr(), arp.target_hardware_addr()), (&[10, 0, 1, 1][..], &[2, 0, 0, 0, 0, 1][..]));
     let other = question([10, 0, 1, 98]);
-    assert_eq!(lab.send(1, &other), [(0, other)]);
+    assert_eq!(harness.send(1, &other), [(0, other)]);
 }
 
 #[test]
@@ -172,9 +172,9 @@ fn the_path_answers_for_its_ipv6_address() {
         let ip = [&[0x60, 0, 0, 0, 0, 32, 58, 255][..], &server, &[0xff; 16], &icmp].concat();
         [&[0x33; 6][..], &[2, 0, 0, 0, 0, 1, 0x86, 0xdd], &ip].concat()
     };
-    let mut lab = Lab::with_rule(syns(), nat(true, None));
-    lab.send(0, &Tcp::syn(1).six(true).frame(0));
-    let arrived = lab.send(1, &solicitation(&outer));
+    let mut harness = Harness::with_rule(syns(), nat(true, None));
+    harness.send(0, &Tcp::syn(1).six(true).frame(0));
+    let arrived = harness.send(1, &solicitation(&outer));
     let [(1, reply)] = arrived.as_slice() else { panic!("no reply: {arrived:?}") };
     let ip = Ipv6Packet::new_checked(&reply[14..]).unwrap();
     assert_eq!((ip.hop_limit(), ip.dst_addr().octets(), ip.src_addr().octets()), (255, server, outer));
@@ -183,5 +183,5 @@ fn the_path_answers_for_its_ipv6_address() {
     assert_eq!((icmp.msg_type(), icmp.target_addr().octets()), (Icmpv6Message::NeighborAdvert, outer));
     assert_eq!(reply[78..], [2, 1, 2, 0, 0, 0, 0, 2], "target link-layer address");
     outer[15] = 0x98;
-    assert_eq!(lab.send(1, &solicitation(&outer)).first().unwrap().0, 0);
+    assert_eq!(harness.send(1, &solicitation(&outer)).first().unwrap().0, 0);
 }

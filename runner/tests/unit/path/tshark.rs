@@ -7,7 +7,7 @@ use mptcplab::scenario::model::{Injected, Rewrite, RuleAction};
 use mptcplab::wire::MptcpOption;
 
 use super::edits::dss;
-use super::lab::{Lab, MS, Tcp, any, ip};
+use super::harness::{Harness, MS, Tcp, any, ip};
 
 /// A capture file as libpcap has it: magic, version 2.4, snapshot length, Ethernet.
 fn capture(frames: &[Vec<u8>]) -> Vec<u8> {
@@ -40,13 +40,13 @@ fn treated() -> Vec<Vec<u8>> {
             RuleAction::Merge(2),
         ];
         for action in actions {
-            let mut lab = Lab::with_rule(any(), action);
+            let mut harness = Harness::with_rule(any(), action);
             let prio = MptcpOption::MpPrio { backup: true };
             for sequence in [100, 700] {
                 let segment = Tcp::data(sequence, &[7; 600]).option(&dss(None)).option(&prio).six(ipv6);
-                frames.extend(lab.send(0, &segment.frame(0)).into_iter().map(|(_, frame)| frame));
+                frames.extend(harness.send(0, &segment.frame(0)).into_iter().map(|(_, frame)| frame));
             }
-            frames.extend(lab.after(50 * MS).into_iter().map(|(_, frame)| frame));
+            frames.extend(harness.after(50 * MS).into_iter().map(|(_, frame)| frame));
         }
     }
     frames

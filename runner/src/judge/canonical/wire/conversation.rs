@@ -130,7 +130,7 @@ impl<'a> Conversation<'a> {
         from_initiator: bool,
         segment: &Segment,
         option: &MptcpOption,
-        stretch: usize,
+        interval: usize,
     ) -> bool {
         let side = self.side(flow, from_initiator);
         match option {
@@ -141,10 +141,10 @@ impl<'a> Conversation<'a> {
                     self.without_checksum |= mapping.checksum.is_none();
                 }
                 if infinite {
-                    self.say(side, stretch, 2, Thing::Infinite, "infinite_mapping".to_owned());
+                    self.say(side, interval, 2, Thing::Infinite, "infinite_mapping".to_owned());
                 }
                 if *data_fin {
-                    self.say(side, stretch, 3, Thing::DataFin, "data_fin".to_owned());
+                    self.say(side, interval, 3, Thing::DataFin, "data_fin".to_owned());
                 }
                 false
             }
@@ -159,18 +159,18 @@ impl<'a> Conversation<'a> {
                 } else {
                     (Thing::Own(*address_id), "add_addr")
                 };
-                self.say(side, stretch, u8::from(*echo), thing, format!("{word} id {address_id} {address}"));
+                self.say(side, interval, u8::from(*echo), thing, format!("{word} id {address_id} {address}"));
                 self.sides.entry(side).or_default().announcements.again(option)
             }
             MptcpOption::RemoveAddr { address_ids } => {
-                self.remove(side, stretch, address_ids);
+                self.remove(side, interval, address_ids);
                 self.sides.entry(side).or_default().announcements.again(option);
                 self.sides.entry(side.other()).or_default().announcements.taken_back(option);
                 false
             }
             MptcpOption::MpFastclose { .. } => {
                 self.fastclosed = true;
-                self.say(side, stretch, 4, Thing::Fastclose, "mp_fastclose".to_owned());
+                self.say(side, interval, 4, Thing::Fastclose, "mp_fastclose".to_owned());
                 false
             }
             // Each side resets what is left, and who does so first is a matter of luck.
@@ -193,15 +193,15 @@ impl<'a> Conversation<'a> {
     }
 
     /// One thing that a side says; once, if it says the same again.
-    fn say(&mut self, side: Side, stretch: usize, rank: u8, thing: Thing, text: String) {
+    fn say(&mut self, side: Side, interval: usize, rank: u8, thing: Thing, text: String) {
         let talk = self.sides.entry(side).or_default();
         if talk.last.get(&thing) != Some(&text) {
             talk.last.insert(thing.clone(), text.clone());
-            talk.items.push(Item { stretch, key: (rank, text), uses: vec![(thing, Use::Write)] });
+            talk.items.push(Item { interval, key: (rank, text), uses: vec![(thing, Use::Write)] });
         }
     }
 
-    fn remove(&mut self, side: Side, stretch: usize, ids: &[u8]) {
+    fn remove(&mut self, side: Side, interval: usize, ids: &[u8]) {
         let words: Vec<String> = ids.iter().map(u8::to_string).collect();
         let text = format!("remove_addr id {}", words.join(" "));
         let talk = self.sides.entry(side).or_default();
@@ -212,7 +212,7 @@ impl<'a> Conversation<'a> {
                 talk.last.insert(Thing::Own(*id), text.clone());
                 uses.push((Thing::Own(*id), Use::Write));
             }
-            talk.items.push(Item { stretch, key: (1, text), uses });
+            talk.items.push(Item { interval, key: (1, text), uses });
         }
         // The address may be announced and echoed anew.
         let answer = self.sides.entry(side.other()).or_default();

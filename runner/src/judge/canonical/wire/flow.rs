@@ -45,8 +45,8 @@ impl Flow {
             return;
         }
         self.last.insert(stream, text.clone());
-        // A subflow is short-lived and its handshake has one order: walls would add nothing.
-        self.items.push(Item { stretch: 0, key: (sort, !from_initiator, text), uses: vec![(stream, Use::Write)] });
+        // A subflow is short-lived and its handshake has one order: barriers would add nothing.
+        self.items.push(Item { interval: 0, key: (sort, !from_initiator, text), uses: vec![(stream, Use::Write)] });
     }
 
     /// Writes the subflow's lines.

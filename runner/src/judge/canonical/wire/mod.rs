@@ -17,7 +17,7 @@ use crate::recording::{Direction, Observation, Side};
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
 use super::alike::{Block, fold_sections};
-use super::stretch;
+use super::interval;
 use conversation::Conversation;
 
 /// What the kernel may send more than once.
@@ -58,7 +58,7 @@ struct Position {
 
 impl<'a> Wire<'a> {
     /// Sorts all segments of a recording.
-    pub(super) fn of(names: &Names<'a>, walls: &[usize]) -> Self {
+    pub(super) fn of(names: &Names<'a>, barriers: &[usize]) -> Self {
         let mut wire = Self {
             conversations: Vec::new(),
             by_name: BTreeMap::new(),
@@ -76,21 +76,21 @@ impl<'a> Wire<'a> {
                 continue;
             }
             match direction {
-                Direction::Out => wire.sent(names, namespace, segment, stretch(walls, index)),
+                Direction::Out => wire.sent(names, namespace, segment, interval(barriers, index)),
                 Direction::In => wire.received(namespace, segment),
             }
         }
         wire
     }
 
-    fn sent(&mut self, names: &Names<'a>, namespace: &'a str, segment: &'a Segment, stretch: usize) {
+    fn sent(&mut self, names: &Names<'a>, namespace: &'a str, segment: &'a Segment, interval: usize) {
         let position = match self.position(segment) {
             Some(position) if !self.opens_another(segment) => position,
             _ => self.open(names, segment),
         };
         let Some(conversation) = self.conversations.get_mut(position.conversation) else { return };
         for option in &segment.options {
-            let again = conversation.add(names, position.flow, position.from_initiator, segment, option, stretch);
+            let again = conversation.add(names, position.flow, position.from_initiator, segment, option, interval);
             count_repeated(&mut self.sent_again, namespace, option, again);
         }
     }

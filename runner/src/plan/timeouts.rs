@@ -18,7 +18,7 @@ const MARGIN: Duration = Duration::from_secs(30);
 impl Plan {
     /// How long the steps of this plan may take: their deadlines, at most [`LONGEST_RUN`], and a margin.
     pub fn time_limit(&self) -> Duration {
-        let factor = self.patience.get();
+        let factor = self.timeout_scale.get();
         let steps = self.steps.iter().map(|step| step.action.most_time());
         let all = steps.fold(Duration::ZERO, Duration::saturating_add);
         all.min(LONGEST_RUN.saturating_mul(factor)).saturating_add(MARGIN.saturating_mul(factor))
@@ -28,14 +28,14 @@ impl Plan {
     /// after which an ADD_ADDR is repeated, unless the scenario says how long that is. A machine that stands still for a
     /// second would see one more than there is to be seen.
     #[must_use]
-    pub fn with_patience(mut self, factor: NonZeroU32) -> Self {
+    pub fn with_timeout_scale(mut self, factor: NonZeroU32) -> Self {
         for step in &mut self.steps {
             stretch(&mut step.action, factor.get());
         }
         if factor > NonZeroU32::MIN {
             self.wait_for_echoes(factor);
         }
-        self.patience = self.patience.saturating_mul(factor);
+        self.timeout_scale = self.timeout_scale.saturating_mul(factor);
         self
     }
 
@@ -113,7 +113,7 @@ mod tests {
         let once = durations(&plan(&example::scenario()));
         assert!(once.len() >= 3, "{once:?}");
         let factor = NonZeroU32::new(3).unwrap();
-        let thrice = durations(&plan(&example::scenario()).with_patience(factor));
+        let thrice = durations(&plan(&example::scenario()).with_timeout_scale(factor));
         assert_eq!(thrice, once.iter().map(|duration| *duration * 3).collect::<Vec<_>>());
     }
 
@@ -125,13 +125,13 @@ mod tests {
         let quiet = Action::Quiet { period: Duration::from_secs(600), deadline: Duration::from_secs(600) };
         plan.steps = vec![example::step(quiet); 9_000];
         assert_eq!(plan.time_limit(), LONGEST_RUN + MARGIN);
-        assert_eq!(plan.with_patience(NonZeroU32::new(4).unwrap()).time_limit(), (LONGEST_RUN + MARGIN) * 4);
+        assert_eq!(plan.with_timeout_scale(NonZeroU32::new(4).unwrap()).time_limit(), (LONGEST_RUN + MARGIN) * 4);
     }
 
     #[test]
     fn an_announcement_is_repeated_later_unless_the_scenario_says_when() {
         let timeouts = |scenario: &Scenario, factor| {
-            let plan = plan(scenario).with_patience(NonZeroU32::new(factor).unwrap());
+            let plan = plan(scenario).with_timeout_scale(NonZeroU32::new(factor).unwrap());
             let of_setup = |setup: &Setup| {
                 pick!(setup, Setup::Sysctl { namespace, name, value }
                     if name == ADD_ADDR_TIMEOUT => format!("{namespace} {value}"))

@@ -1,40 +1,40 @@
 //! What paths did to a segment, in words.
 
-use crate::recording::{PathDeed, PathTotals};
+use crate::recording::{PathEffect, PathTotals};
 use crate::text;
 
 use super::words::{segment_path, segment_words};
 
-/// What was done, deed by deed. What a rule held until the end is told once.
-pub(super) fn deeds_words(deeds: &[(&str, &PathDeed)]) -> Vec<String> {
-    let is = |deed: &PathDeed, word: &str| matches!(deed, PathDeed::Rule { action, .. } if action == word);
-    let by = |deed: &PathDeed| match deed {
-        PathDeed::Rule { rule, .. } => Some(rule.clone()),
+/// What was done, effect by effect. What a rule held until the end is told once.
+pub(super) fn effects_words(effects: &[(&str, &PathEffect)]) -> Vec<String> {
+    let is = |effect: &PathEffect, word: &str| matches!(effect, PathEffect::Rule { action, .. } if action == word);
+    let by = |effect: &PathEffect| match effect {
+        PathEffect::Rule { rule, .. } => Some(rule.clone()),
         _ => None,
     };
     let mut words: Vec<String> = Vec::new();
-    let mut before: Option<(&str, &PathDeed)> = None;
-    for (link, deed) in deeds.iter().copied() {
-        let held = before.filter(|(on, held)| *on == link && is(held, "hold") && by(held) == by(deed));
-        match words.last_mut().filter(|_| held.is_some() && is(deed, "drop")) {
+    let mut before: Option<(&str, &PathEffect)> = None;
+    for (link, effect) in effects.iter().copied() {
+        let held = before.filter(|(on, held)| *on == link && is(held, "hold") && by(held) == by(effect));
+        match words.last_mut().filter(|_| held.is_some() && is(effect, "drop")) {
             Some(last) => last.push_str(" until it was removed or the run ended"),
-            None => words.push(deed_words(link, deed)),
+            None => words.push(effect_words(link, effect)),
         }
-        before = Some((link, deed));
+        before = Some((link, effect));
     }
     words
 }
 
 /// What was done, on which link.
-fn deed_words(link: &str, deed: &PathDeed) -> String {
+fn effect_words(link: &str, effect: &PathEffect) -> String {
     let link = text::one_line(link);
-    let (rule, action, made) = match deed {
-        PathDeed::Lost => return format!("lost on {link}"),
-        PathDeed::QueueFull => return format!("dropped: the queue of {link} was full"),
-        PathDeed::TooBig => return format!("dropped: too big for {link}"),
-        PathDeed::Reordered => return format!("reordered on {link}: others overtook it"),
-        PathDeed::Duplicated => return format!("duplicated on {link}"),
-        PathDeed::Rule { rule, action, made } => (text::one_line(rule), action.as_str(), made),
+    let (rule, action, made) = match effect {
+        PathEffect::Lost => return format!("lost on {link}"),
+        PathEffect::QueueFull => return format!("dropped: the queue of {link} was full"),
+        PathEffect::TooBig => return format!("dropped: too big for {link}"),
+        PathEffect::Reordered => return format!("reordered on {link}: others overtook it"),
+        PathEffect::Duplicated => return format!("duplicated on {link}"),
+        PathEffect::Rule { rule, action, made } => (text::one_line(rule), action.as_str(), made),
     };
     let by = format!("by rule “{rule}” of {link}");
     match action {
@@ -62,17 +62,17 @@ fn deed_words(link: &str, deed: &PathDeed) -> String {
 }
 
 /// Whether it explains why a segment doesn't arrive.
-pub(super) fn takes_away(deed: &PathDeed) -> bool {
-    match deed {
-        PathDeed::Lost | PathDeed::QueueFull | PathDeed::TooBig => true,
-        PathDeed::Rule { action, .. } => action == "drop",
-        PathDeed::Reordered | PathDeed::Duplicated => false,
+pub(super) fn takes_away(effect: &PathEffect) -> bool {
+    match effect {
+        PathEffect::Lost | PathEffect::QueueFull | PathEffect::TooBig => true,
+        PathEffect::Rule { action, .. } => action == "drop",
+        PathEffect::Reordered | PathEffect::Duplicated => false,
     }
 }
 
 /// Whether a segment arrives in other segments than its own.
-pub(super) fn reshapes(deed: &PathDeed) -> bool {
-    matches!(deed, PathDeed::Rule { action, .. } if ["merge", "split"].contains(&action.as_str()))
+pub(super) fn reshapes(effect: &PathEffect) -> bool {
+    matches!(effect, PathEffect::Rule { action, .. } if ["merge", "split"].contains(&action.as_str()))
 }
 
 /// What a direction lost altogether; `None`: nothing.

@@ -22,14 +22,14 @@ pub const SPLICED: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 pub const LINK: &str = "spliced";
 
 /// Two hosts, with a plain link and a spliced one.
-pub struct Lab {
+pub struct Hosts {
     /// `client` and `server`.
     pub testbed: Testbed,
     /// What forwards on the spliced link.
     pub forwarder: Forwarder,
 }
 
-impl Lab {
+impl Hosts {
     /// With the same conditions in both directions, which may change.
     pub fn new(home: &Arc<Home>, conditions: &Conditions) -> Self {
         let path = path([conditions.clone(), conditions.clone()]);

@@ -4,8 +4,8 @@ use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use etherparse::{PacketBuilder, TcpHeader};
-use mptcplab::path::{Deed, Path};
-use mptcplab::recording::PathDeed;
+use mptcplab::path::{Effect, Path};
+use mptcplab::recording::PathEffect;
 use mptcplab::scenario::model::{Conditions, PacketPattern, PathPlan, PathRule, Place, RuleAction, WirePattern};
 use mptcplab::wire::{MptcpOption, TcpFlags};
 use smoltcp::wire::{
@@ -17,12 +17,12 @@ pub const MS: u64 = 1_000_000;
 /// What arrived: the end, and the frame.
 pub type Arrived = (usize, Vec<u8>);
 
-pub struct Lab {
+pub struct Harness {
     pub path: Path,
     pub now: u64,
 }
 
-impl Lab {
+impl Harness {
     pub fn new(conditions: [Conditions; 2], rules: Vec<PathRule>) -> Self {
         let plan = PathPlan { link: "link1".into(), place: Place::default(), seed: 1, conditions, rules };
         Self { path: Path::new(&plan), now: 1000 * MS }
@@ -52,15 +52,15 @@ impl Lab {
     }
 
     /// What was done, in words: `3 drop`.
-    pub fn deeds(&mut self) -> Vec<String> {
-        self.path.take_deeds().iter().map(Self::word_of).collect()
+    pub fn effects(&mut self) -> Vec<String> {
+        self.path.take_effects().iter().map(Self::word_of).collect()
     }
 
-    fn word_of(deed: &Deed) -> String {
-        match &deed.what {
-            PathDeed::Rule { action, made, .. } if made.is_empty() => format!("{} {action}", deed.number),
-            PathDeed::Rule { action, made, .. } => format!("{} {action} → {}", deed.number, made.len()),
-            what => format!("{} {what:?}", deed.number),
+    fn word_of(effect: &Effect) -> String {
+        match &effect.what {
+            PathEffect::Rule { action, made, .. } if made.is_empty() => format!("{} {action}", effect.number),
+            PathEffect::Rule { action, made, .. } => format!("{} {action} → {}", effect.number, made.len()),
+            what => format!("{} {what:?}", effect.number),
         }
     }
 }

@@ -9,10 +9,10 @@ use futures_util::future::try_join_all;
 use indexmap::IndexMap;
 use tokio::net::TcpListener;
 
-use super::Surroundings;
+use super::KernelFeatures;
 use super::descriptors;
 use super::node::{Node, Opened};
-use super::operation::NotDone;
+use super::operation::OperationError;
 use super::paths::{self, Paths};
 use super::recorder::Recorder;
 use crate::mptcp::SubflowState;
@@ -31,7 +31,7 @@ pub(super) struct Listener {
 
 /// Everything that a running scenario has. Dropping it closes all, and with the last descriptor the kernel takes
 /// the namespaces away.
-pub(super) struct Lab<'a> {
+pub(super) struct Executor<'a> {
     pub(super) plan: &'a Plan,
     pub(super) recorder: Rc<Recorder>,
     pub(super) connections: IndexMap<String, LiveConnection>,
@@ -49,17 +49,17 @@ pub(super) struct Lab<'a> {
     /// GET_ADDR answers for a token. Kernels without `token_dump` answer with the namespace's endpoints instead.
     pub(super) token_dump: bool,
     /// How many times as long everything may take.
-    pub(super) patience: u32,
+    pub(super) timeout_scale: u32,
 }
 
-impl<'a> Lab<'a> {
+impl<'a> Executor<'a> {
     /// Builds the world and starts the observers, then configures the path managers.
     pub(super) async fn build(
         plan: &'a Plan,
         home: &Arc<Home>,
-        kernel: &Surroundings,
+        kernel: &KernelFeatures,
         recorder: Rc<Recorder>,
-    ) -> Result<Self, NotDone> {
+    ) -> Result<Self, OperationError> {
         descriptors::check(&plan.steps)?;
         let testbed = testbed::build(home, &plan.setup, 2 * plan.connects())?;
         let starting = paths::prepare(plan, &testbed)?;
@@ -81,7 +81,7 @@ impl<'a> Lab<'a> {
         let paths = Paths::start(plan, &testbed, starting, &recorder)?;
         let names = plan.observers.iter().map(|observer| observer.namespace.clone());
         let nodes = names.zip(started).collect();
-        let mut lab = Self {
+        let mut executor = Self {
             plan,
             recorder,
             connections: IndexMap::new(),
@@ -93,13 +93,13 @@ impl<'a> Lab<'a> {
             testbed,
             filters: Vec::new(),
             token_dump: kernel.has.contains(&Feature::TokenDump),
-            patience: plan.patience.get(),
+            timeout_scale: plan.timeout_scale.get(),
         };
-        lab.configure().await?;
-        Ok(lab)
+        executor.configure().await?;
+        Ok(executor)
     }
 
-    async fn configure(&mut self) -> Result<(), NotDone> {
+    async fn configure(&mut self) -> Result<(), OperationError> {
         let names: Vec<String> = self.nodes.keys().cloned().collect();
         for name in &names {
             self.take_counters(name, &Moment::Start)?;

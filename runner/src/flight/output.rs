@@ -1,6 +1,6 @@
 //! What a path made of a packet: what must come out of it.
 
-use crate::recording::{Entry, Observation, PathDeed};
+use crate::recording::{Entry, Observation, PathEffect};
 use crate::wire::Segment;
 
 /// Something that must come out at the other end of a link.
@@ -36,7 +36,7 @@ struct Piece<'a> {
 }
 
 impl Piece<'_> {
-    /// It doesn't arrive before that, by this deed.
+    /// It doesn't arrive before that, by this effect.
     fn wait_until(&mut self, earliest: u64, order: usize) {
         (self.item.earliest, self.item.order) = (self.item.earliest.max(earliest), order);
     }
@@ -50,7 +50,7 @@ pub(super) struct Done<'a> {
     pub(super) came: u64,
     /// As which entry of the recording.
     pub(super) order: usize,
-    pub(super) deed: &'a PathDeed,
+    pub(super) effect: &'a PathEffect,
     /// To which of what was made of the packet.
     pub(super) part: u64,
     /// What this made of it.
@@ -62,15 +62,15 @@ impl<'a> Done<'a> {
     pub(super) fn of(order: usize, entry: &'a Entry) -> Option<Self> {
         let Observation::Path { after, part, parts, what, .. } = &entry.what else { return None };
         let came = entry.at.saturating_sub(*after);
-        Some(Self { at: entry.at, came, order, deed: what, part: *part, parts })
+        Some(Self { at: entry.at, came, order, effect: what, part: *part, parts })
     }
 
     /// It says which parts or copies it has made, or makes none.
     fn tells_parts(&self) -> bool {
-        let made = match self.deed {
-            PathDeed::Duplicated => 1,
-            PathDeed::Rule { action, .. } if action == "duplicate" => 1,
-            PathDeed::Rule { action, made, .. } if action == "split" => made.len().saturating_sub(1),
+        let made = match self.effect {
+            PathEffect::Duplicated => 1,
+            PathEffect::Rule { action, .. } if action == "duplicate" => 1,
+            PathEffect::Rule { action, made, .. } if action == "split" => made.len().saturating_sub(1),
             _ => 0,
         };
         self.parts.len() == made
@@ -79,7 +79,7 @@ impl<'a> Done<'a> {
 
 /// What a path made of a packet.
 #[derive(Debug, Default)]
-pub(super) struct Effect<'a> {
+pub(super) struct Output<'a> {
     pub(super) items: Vec<Item<'a>>,
     /// Something of it is held by a rule.
     pub(super) held: bool,
@@ -96,13 +96,13 @@ pub(super) trait Delays {
 }
 
 /// What must come out of a segment that entered a path, after all that was done to it.
-pub(super) fn effect<'a>(sent: &'a Segment, at: u64, deeds: &[Done<'a>], delays: &impl Delays) -> Effect<'a> {
-    // The time of a deed isn't quite that at which the packet was sent, and may even be before it.
-    let earliest = deeds.first().map_or(at, |first| at.min(first.came));
-    let told = deeds.iter().all(Done::tells_parts);
+pub(super) fn output<'a>(sent: &'a Segment, at: u64, effects: &[Done<'a>], delays: &impl Delays) -> Output<'a> {
+    // The time of an effect isn't quite that at which the packet was sent, and may even be before it.
+    let earliest = effects.first().map_or(at, |first| at.min(first.came));
+    let told = effects.iter().all(Done::tells_parts);
     let first = Piece { item: Item::sent(sent, earliest), part: 0, touched: Vec::new(), through: false };
     let mut work = Work { pieces: vec![first], told, ..Work::default() };
-    for done in deeds {
+    for done in effects {
         work.apply(done, delays);
     }
     work.result()
@@ -115,18 +115,18 @@ struct Work<'a> {
     /// How many are gone, of those that aren't alike.
     gone: usize,
     merged: bool,
-    /// Deeds say to which part or copy they are done. In recordings of before they don't: then it is guessed.
+    /// Effects say to which part or copy they are done. In recordings of before they don't: then it is guessed.
     told: bool,
 }
 
 impl<'a> Work<'a> {
     fn apply(&mut self, done: &Done<'a>, delays: &impl Delays) {
-        match done.deed {
-            PathDeed::Lost | PathDeed::QueueFull | PathDeed::TooBig => {
+        match done.effect {
+            PathEffect::Lost | PathEffect::QueueFull | PathEffect::TooBig => {
                 let index = self.meant(done);
                 self.take_away(index);
             }
-            PathDeed::Reordered if self.told || self.are_alike() => {
+            PathEffect::Reordered if self.told || self.are_alike() => {
                 let until = done.at.saturating_add(delays.by_reordering());
                 if let Some(piece) = self.meant(done).and_then(|index| self.pieces.get_mut(index)) {
                     piece.wait_until(until, done.order);
@@ -134,19 +134,19 @@ impl<'a> Work<'a> {
                 }
             }
             // Which of the parts isn't told.
-            PathDeed::Reordered => {}
-            PathDeed::Duplicated if self.told || self.are_alike() => {
+            PathEffect::Reordered => {}
+            PathEffect::Duplicated if self.told || self.are_alike() => {
                 let copy = self.meant(done).and_then(|index| self.pieces.get(index)).cloned();
                 self.pieces.extend(copy.map(|copy| Piece { part: made_part(done, &copy), through: true, ..copy }));
             }
             // One of them comes twice, and nothing says which.
-            PathDeed::Duplicated => {
+            PathEffect::Duplicated => {
                 let optional = |piece: &Piece<'a>| Item { optional: true, ..piece.item };
                 let copies = self.pieces.iter().map(|piece| Piece { item: optional(piece), ..piece.clone() });
                 let copies: Vec<_> = copies.collect();
                 self.pieces.extend(copies);
             }
-            PathDeed::Rule { rule, action, made } => self.apply_rule(done, rule, action, made, delays),
+            PathEffect::Rule { rule, action, made } => self.apply_rule(done, rule, action, made, delays),
         }
     }
 
@@ -256,14 +256,14 @@ impl<'a> Work<'a> {
         }
     }
 
-    fn result(self) -> Effect<'a> {
+    fn result(self) -> Output<'a> {
         let (held, merged) = (!self.held.is_empty(), self.merged);
         if self.gone > 0 && self.gone >= self.pieces.len() {
-            return Effect { items: Vec::new(), held, merged };
+            return Output { items: Vec::new(), held, merged };
         }
         let items =
             self.pieces.iter().map(|Piece { item, .. }| Item { optional: item.optional || self.gone > 0, ..*item });
-        Effect { items: items.collect(), held, merged }
+        Output { items: items.collect(), held, merged }
     }
 }
 
