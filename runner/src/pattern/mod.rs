@@ -15,6 +15,8 @@ pub use subflow::{SUBFLOW, SUBFLOW_FIELDS, SubflowPattern};
 use std::fmt;
 use std::net::IpAddr;
 
+use serde_json::{Map, json};
+
 use crate::errno::errno_symbol;
 use crate::mptcp::canonical;
 use crate::text;
@@ -176,6 +178,15 @@ impl Value<'_> {
             Self::Error(error) => error.map_or_else(|| "none".to_owned(), |error| errno_symbol(error.into())),
         }
     }
+
+    fn json(self, form: Form) -> serde_json::Value {
+        match self {
+            Self::Number(number) => json!(number),
+            Self::Octets(numbers) => json!(numbers),
+            Self::Switch(on) => json!(on),
+            Self::Address(_) | Self::Text(_) | Self::Error(_) => json!(self.text(form)),
+        }
+    }
 }
 
 impl Wanted {
@@ -203,6 +214,14 @@ impl Wanted {
             Self::Text(name) | Self::Error(ErrorPattern::Errno(name, _)) => name.clone(),
             Self::Error(ErrorPattern::None) => "none".to_owned(),
             Self::Error(ErrorPattern::Any) => "any".to_owned(),
+        }
+    }
+
+    fn json(&self, form: Form) -> serde_json::Value {
+        match self {
+            Self::Number(number) => json!(number),
+            Self::Switch(on) => json!(on),
+            Self::Address(_) | Self::Text(_) | Self::Error(_) => json!(self.text(form)),
         }
     }
 }
@@ -359,6 +378,18 @@ impl<T: Table> Pattern<T> {
         };
         self.0.iter().map(words).collect()
     }
+
+    /// The pattern as JSON: the wanted values by their keys. `on` is the bit of what it is about.
+    pub fn json(&self, on: u32) -> Map<String, serde_json::Value> {
+        let pair = |(field, wanted): &(&'static Field<T>, Wanted)| (field.shown(on).to_owned(), wanted.json(field.form));
+        self.0.iter().map(pair).collect()
+    }
+}
+
+/// What was observed as JSON: the values by their keys, as in [`Pattern::json`]. `on` is the bit of the thing.
+pub fn observed_json<T: Table>(on: u32, seen: Seen<'_, T>) -> Map<String, serde_json::Value> {
+    let own = T::fields().iter().filter(|field| field.keys_of(on).next().is_some());
+    own.filter_map(|field| Some((field.shown(on).to_owned(), (field.get)(seen)?.json(field.form)))).collect()
 }
 
 impl<T: Table> fmt::Debug for Pattern<T> {

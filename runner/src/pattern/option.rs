@@ -23,7 +23,7 @@ pub struct WirePattern {
 }
 
 impl WirePattern {
-    /// An option of this word, whatever its fields are and whoever sends it.
+    /// An option of this word, with any fields and any sender.
     pub fn named(option: &str) -> Self {
         Self { sender: String::new(), option: option.to_owned(), fields: Pattern::default() }
     }
@@ -45,7 +45,7 @@ impl WirePattern {
         carried.map(|option| Seen { what: option, connection: None, segment: Some(segment) })
     }
 
-    /// The first field that the option never has: such a pattern can match nothing.
+    /// The first field that the option never has: such a pattern never matches.
     pub fn impossible(&self) -> Option<&'static str> {
         let on = option_bit(&self.option);
         if on == 0 { Some("option") } else { self.fields.foreign(on) }

@@ -66,7 +66,8 @@ struct JsonFinding<'a> {
 /// `verdict` is `passed`, `failed`, `skipped` or `error`; `reason` says why it was skipped; `stalled` is
 /// there, and true, if it is an error because something came too late; `at_ns` are nanoseconds
 /// since the start of the run. A finding has `expected` and `observed` where they are values: numbers, ranges (`at_least`,
-/// `at_most`), limits, the conditions of a timeout and what was seen. `snapshot` is `not_compared` with `--no-snapshot`.
+/// `at_most`), limits, events, subflows and endpoints with their fields, the conditions of a timeout and what was seen;
+/// what is missing is null. `snapshot` is `not_compared` with `--no-snapshot`.
 /// `remark` is there if something came while it ran that isn't its own. `transfers` tells the payload that arrived, and how fast.
 pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
     let (verdict, reason, findings) = match run.verdict {

@@ -53,7 +53,8 @@ pub(super) fn endpoints(scope: &Scope<'_, '_>, expected: &EndpointsExpectation) 
         pairs.iter().flatten().count(),
         first.unwrap_or_default()
     );
-    Some(Finding::new(FindingKind::Endpoints, summary).placed(expected.place).detailed(detail).at(scope.at()))
+    let finding = Finding::new(FindingKind::Endpoints, summary).placed(expected.place).detailed(detail).at(scope.at());
+    Some(finding.valued(&expected.endpoints, dump))
 }
 
 fn same_endpoint(expected: &Endpoint, dumped: &Endpoint) -> bool {

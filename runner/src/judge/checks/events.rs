@@ -1,10 +1,14 @@
 //! The events of a namespace against an expected list.
 
+use serde_json::{Value, json};
+
 use crate::judge::alignment::{Row, align, side_by_side};
 use crate::judge::retransmitted::Retransmitted;
 use crate::judge::sequence::{Mismatch, Outcome, match_items};
+use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind, render, time_line};
 use crate::mptcp::{EventKind, PmEvent};
+use crate::pattern::{Seen, event_kinds, observed_json};
 use crate::scenario::model::{EventExpectation, EventItem, EventPattern, Feature, Place};
 
 use super::scope::Scope;
@@ -31,6 +35,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
             summary: format!("expected `{}`, observed one too many: `{}`", render::event_item(item), list.text(at)),
             detail: String::new(),
             place: Some(item_place(item)),
+            expected: item_json(item, true),
             event: at,
             fine: None,
             near: None,
@@ -41,6 +46,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
                 .to_owned(),
             detail: String::new(),
             place: None,
+            expected: None,
             event: list.events.len(),
             fine: None,
             near: None,
@@ -49,7 +55,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &EventExpectation) -> Optio
     Some(list.finding(expected, &difference))
 }
 
-/// Whether a list is about listening sockets, too. Kernels before 6.2 have no events of them, so a list that must hold
+/// Whether a list includes listening sockets. Kernels before 6.2 have no events of them, so a list that must hold
 /// there can't name them: it is complete without them, unless the scenario requires `listener_events`.
 fn tells_of_listeners(scope: &Scope<'_, '_>, items: &[EventItem]) -> bool {
     scope.names.scenario().requires.contains(&Feature::ListenerEvents) || items.iter().any(names_listener)
@@ -66,12 +72,14 @@ fn is_of_listener(kind: EventKind) -> bool {
     matches!(kind, EventKind::ListenerCreated | EventKind::ListenerClosed)
 }
 
-/// Where a list and the events part.
+/// Where a list and the events diverge.
 struct Difference {
     summary: String,
     detail: String,
     /// The item that it is about.
     place: Option<Place>,
+    /// What was expected there.
+    expected: Option<Value>,
     /// The index of the event, in the namespace's events.
     event: usize,
     /// The index of the last event that is as expected.
@@ -154,6 +162,7 @@ impl List<'_, '_, '_> {
             summary,
             detail,
             place: wanted.map(|item| item_place(item)),
+            expected: wanted.and_then(|item| item_json(item, false)),
             event: mismatch.at,
             fine: mismatch.matched.last().map(|(event, _)| *event),
             near: misses.first().filter(|_| came.is_none()).map(|nearest| nearest.entry),
@@ -238,18 +247,40 @@ impl List<'_, '_, '_> {
         let entry = came.or(difference.near).unwrap_or(scope.until);
         let time = scope.names.recording().entries.get(entry).map(|entry| entry.at).or(scope.at());
         let fine = difference.fine.and_then(|event| self.events.get(event)).map(|(entry, _)| *entry);
-        let neighbourhood = time_line::around_both(scope.names, fine, entry);
+        let context = time_line::around_both(scope.names, fine, entry);
         let detail = if difference.detail.is_empty() {
-            neighbourhood
+            context
         } else {
-            format!("{}\n{neighbourhood}", difference.detail)
+            format!("{}\n{context}", difference.detail)
         };
         let summary = format!("events of {} {}: {}", self.namespace, scope.when, difference.summary);
-        Finding::new(FindingKind::Events, summary)
+        let finding = Finding::new(FindingKind::Events, summary)
             .placed(difference.place.unwrap_or(expected.place))
             .detailed(detail)
-            .at(time)
+            .at(time);
+        let observed = self.events.get(difference.event).map(|(_, event)| self.event_json(event));
+        match (&difference.expected, observed) {
+            (None, None) => finding,
+            (wanted, observed) => finding.valued(wanted, observed),
+        }
     }
+
+    /// An event as scenarios write it.
+    fn event_json(&self, event: &PmEvent) -> Value {
+        let connection = event.token.and_then(|token| self.scope.names.connection(self.namespace, token));
+        let seen = Seen { what: event, connection, segment: None };
+        json!({ event.kind.word(): observed_json(event_kinds(&[event.kind]), seen) })
+    }
+}
+
+/// An item as scenarios write it, with its count if that matters.
+fn item_json(item: &EventItem, with_count: bool) -> Option<Value> {
+    let EventItem::One { pattern, count, .. } = item else { return None };
+    let mut fields = pattern.fields.json(event_kinds(&[pattern.kind]));
+    if with_count {
+        fields.insert("count".to_owned(), range_value(count));
+    }
+    Some(json!({ pattern.kind.word(): fields }))
 }
 
 fn item_place(item: &EventItem) -> Place {

@@ -1,8 +1,9 @@
 //! What the sockets of a connection say: the set of subflows, and fields of `MPTCP_INFO`.
 
 use crate::judge::names::side_word;
+use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind, nearest, render};
-use crate::pattern::SUBFLOW;
+use crate::pattern::{SUBFLOW, observed_json};
 use crate::scenario::model::{InfoExpectation, SubflowsExpectation};
 
 use super::scope::Scope;
@@ -48,10 +49,13 @@ pub(super) fn subflows(scope: &Scope<'_, '_>, expected: &SubflowsExpectation) ->
         paired.len(),
         first.unwrap_or_default()
     );
+    let wanted: Vec<_> = expected.subflows.iter().map(|pattern| pattern.json(SUBFLOW)).collect();
+    let observed: Vec<_> = usable.iter().map(|subflow| observed_json(SUBFLOW, (*subflow).into())).collect();
     Some(
         Finding::new(FindingKind::Subflows, summary)
             .placed(expected.place)
             .detailed(detail.join("\n") + "\n")
+            .valued(wanted, observed)
             .at(scope.at()),
     )
 }
@@ -102,20 +106,24 @@ fn find_partner<P, T>(
 pub(super) fn info(scope: &Scope<'_, '_>, expected: &InfoExpectation) -> Option<Finding> {
     let (field, range) = (expected.field.as_str(), render::range(&expected.range));
     let whose = format!("{}, {} side", expected.connection, side_word(expected.side));
-    let found = |summary: String| Some(Finding::new(FindingKind::Info, summary).placed(expected.place).at(scope.at()));
+    let found = |summary: String| Finding::new(FindingKind::Info, summary).placed(expected.place).at(scope.at());
     let Some((info, _)) = scope.sockets_of(&expected.connection, expected.side) else {
         return Some(scope.missing(&format!("MPTCP_INFO of {whose}")).placed(expected.place));
     };
     let Some(info) = info else {
-        return found(format!(
+        let finding = found(format!(
             "{field} of {whose}, {}: expected {range}, but the socket has no MPTCP_INFO: the connection uses plain TCP",
             scope.when
         ));
+        return Some(finding.valued(range_value(&expected.range), None::<u64>));
     };
     match info.field(field) {
         Some(Some(value)) if expected.range.contains(&value) => None,
-        Some(Some(value)) => found(format!("{field} of {whose}, {}: expected {range}, found {value}", scope.when)),
-        Some(None) => found(format!("{field} of {whose}: this kernel does not report it in MPTCP_INFO")),
-        None => found(format!("MPTCP_INFO has no field `{field}`")),
+        Some(Some(value)) => {
+            let finding = found(format!("{field} of {whose}, {}: expected {range}, found {value}", scope.when));
+            Some(finding.valued(range_value(&expected.range), value))
+        }
+        Some(None) => Some(found(format!("{field} of {whose}: this kernel does not report it in MPTCP_INFO"))),
+        None => Some(found(format!("MPTCP_INFO has no field `{field}`"))),
     }
 }

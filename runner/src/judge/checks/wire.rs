@@ -1,6 +1,7 @@
 //! MPTCP options on the wire against patterns.
 
 use crate::judge::retransmitted::Retransmitted;
+use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind, nearest, render, time_line};
 use crate::recording::{Direction, Observation};
 use crate::scenario::model::{WireExpectation, WirePattern};
@@ -44,20 +45,21 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option
     }
     let summary =
         format!("wire {}: expected `{}`, found {}", scope.when, render::wire_expectation(expected), text::count(count, "segment"));
+    let finding = found(summary).valued(range_value(&expected.range), count);
     if *expected.range.start() > count
         && let Some((detail, entry)) = nearest_misses(scope, pattern)
     {
-        return Some(found(summary).detailed(format!("{detail}{}", time_line::around(scope.names, entry))));
+        return Some(finding.detailed(format!("{detail}{}", time_line::around(scope.names, entry))));
     }
     let listed = render::indented(matching.iter().take(20).map(|(_, segment)| render::segment(segment)));
     let around = matching.last().map_or(scope.until, |(index, _)| *index);
-    Some(found(summary).detailed(format!("{listed}{}", time_line::around(scope.names, around))))
+    Some(finding.detailed(format!("{listed}{}", time_line::around(scope.names, around))))
 }
 
 /// How many near misses are listed.
 const MISSES: usize = 5;
 
-/// The segments that look most like the pattern and don't match it, whoever sent them, with the entry of the nearest one.
+/// The segments of any sender that come closest to the pattern without matching, with the entry of the nearest one.
 fn nearest_misses(scope: &Scope<'_, '_>, pattern: &WirePattern) -> Option<(String, usize)> {
     let entries = scope.names.recording().entries.iter().enumerate().take(scope.until);
     let mut misses: Vec<_> = entries

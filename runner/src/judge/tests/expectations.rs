@@ -197,6 +197,33 @@ fn findings_have_what_was_expected_and_observed_as_values() {
 }
 
 #[test]
+fn events_subflows_and_info_are_values_with_their_fields() {
+    let values = |expectation: Expectation| {
+        let mut run = Run::good();
+        run.scenario.expect = expectation;
+        let finding = crate::judge::judge(&run.scenario, &run.recording).remove(0);
+        let values = finding.values.unwrap();
+        (values.expected, values.observed)
+    };
+    assert_eq!(values(info("subflows", 3..=3)), (3.into(), 2.into()));
+    let (expected, observed) = values(subflows(vec![subflow("10.0.2.2", Some(7))]));
+    assert_eq!(expected, serde_json::json!([{ "local": "10.0.2.2", "local_id": 7 }]));
+    let second = observed.as_array().unwrap().iter().find(|subflow| subflow["local"] == "10.0.2.2").unwrap();
+    assert_eq!((&second["local_id"], &second["backup"]), (&1.into(), &false.into()));
+    let events = |complete, items| {
+        let events = vec![EventExpectation { namespace: "client".to_owned(), place: place(1), complete, items }];
+        Expectation { events, ..Expectation::default() }
+    };
+    let announced = with(EventPattern::of(EventKind::Announced), "remote_id", 9_u8);
+    let (expected, observed) = values(events(false, vec![one(announced)]));
+    assert_eq!(expected, serde_json::json!({ "announced": { "id": 9 } }));
+    assert!(observed.is_null(), "{observed}");
+    let (expected, observed) = values(events(true, Vec::new()));
+    assert!(expected.is_null(), "{expected}");
+    assert_eq!(observed["created"]["connection"], "main");
+}
+
+#[test]
 fn gauges_are_compared_by_their_value() {
     let run = Run::good();
     assert_eq!(kinds_with(&run, &counter(&["server"], "MPTcpExtMPCurrEstab", 1..=1)), []);
