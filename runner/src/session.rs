@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::engine::{self, Run, KernelFeatures};
+use crate::engine::{self, KernelFeatures, Run};
 use crate::instances::Machine;
 use crate::judge::{self, Snapshots, Verdict};
 use crate::observe::{KernelLog, LogLine};

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crate::results::{Found, KernelIdentity, Outcome, Results, Ruling, StoredFinding};
 use crate::text;
 
-/// So many lines around a difference are shown.
+/// Number of context lines around a difference.
 const CONTEXT: usize = 3;
 
 /// A pair, of the first and of the second kernel.
@@ -81,16 +81,16 @@ pub struct Compared {
 pub enum Relation {
     /// Verdict and observation are the same.
     Same(Ruling),
-    /// They are not.
+    /// They differ.
     Differs {
         /// The verdicts.
         verdicts: Both<Ruling>,
-        /// What was not as expected.
+        /// The findings.
         findings: Box<Both<Vec<StoredFinding>>>,
         /// The observations as a unified diff; empty if only the verdicts differ, or if one of the kernels died of it.
         diff: String,
     },
-    /// The other one's results don't have it.
+    /// The results of the other one lack it.
     OnlyOn(Side, Ruling),
     /// One of them lacks something that the scenario needs.
     SkippedOn {
@@ -98,12 +98,12 @@ pub enum Relation {
         side: Side,
         /// What is missing.
         reason: String,
-        /// What came of it on the other one.
+        /// Its verdict on the other one.
         other: Ruling,
     },
     /// Both lack something.
     BothSkipped(Both<String>),
-    /// Nothing can be said, with the reason.
+    /// They can't be compared, with the reason.
     Undecided(String),
 }
 
@@ -127,7 +127,7 @@ pub struct Tallies {
 }
 
 impl Comparison {
-    /// Compares what scenarios came to on two kernels. `names`: what they are called.
+    /// Compares the results of scenarios on two kernels. `names`: the names of the kernels.
     pub fn of(names: Both<String>, results: Both<&Results>) -> Self {
         let Both { a, b } = results;
         let (of_a, of_b) = (by_label(a), by_label(b));

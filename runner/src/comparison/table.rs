@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::results::{Found, KernelIdentity, Outcome, Results, Ruling, StoredFinding};
 
-/// What scenarios came to on several kernels.
+/// The results of scenarios on several kernels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     /// The kernels, in the order of the list.
@@ -50,14 +50,14 @@ pub struct ScenarioRow {
     pub cells: Vec<Option<Cell>>,
 }
 
-/// What a scenario came to on a kernel.
+/// The result of a scenario on a kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
     /// The verdict.
     pub ruling: Ruling,
     /// Why it was skipped.
     pub reason: Option<String>,
-    /// What was not as expected.
+    /// The findings.
     pub findings: Vec<StoredFinding>,
     /// Which of the different observations was made, from 0 for that of the first kernel that ran it.
     pub behaviour: Option<usize>,

@@ -1,5 +1,5 @@
-//! File descriptors: a run has two for each connection that is open, and the system has a limit. What doesn't fit in is
-//! said before the run, not by the connect() that fails.
+//! File descriptors: a run has two for each open connection, and the system has a limit. A scenario that exceeds it is
+//! refused before the run, rather than by a connect() that fails.
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
@@ -9,8 +9,7 @@ use crate::scenario::model::{Action, CloseHow, Step};
 /// sockets, threads, files.
 const OTHERS: u64 = 96;
 
-/// Refuses a scenario that has more connections open at the same time than there may be descriptors. Whoever may raise the
-/// limit has it raised.
+/// Refuses a scenario with more concurrent connections than file descriptors. Raises the limit if the process may do so.
 pub(super) fn check(steps: &[Step]) -> Result<(), String> {
     let sockets = most_sockets(steps);
     let needed = sockets.saturating_add(OTHERS);

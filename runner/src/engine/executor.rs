@@ -1,4 +1,4 @@
-//! The world of a running scenario: its namespaces, listeners and connections.
+//! The executor of a plan: it has the namespaces, listeners and connections of the running scenario.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -29,8 +29,8 @@ pub(super) struct Listener {
     pub(super) socket: TcpListener,
 }
 
-/// Everything that a running scenario has. Dropping it closes all, and with the last descriptor the kernel takes
-/// the namespaces away.
+/// Takes the steps of a plan, and owns everything that the running scenario has. Dropping it closes all, and with the last
+/// descriptor the kernel deletes the namespaces.
 pub(super) struct Executor<'a> {
     pub(super) plan: &'a Plan,
     pub(super) recorder: Rc<Recorder>,
@@ -48,7 +48,7 @@ pub(super) struct Executor<'a> {
     pub(super) filters: Vec<(String, String)>,
     /// GET_ADDR answers for a token. Kernels without `token_dump` answer with the namespace's endpoints instead.
     pub(super) token_dump: bool,
-    /// How many times as long everything may take.
+    /// The factor of all timeouts.
     pub(super) timeout_scale: u32,
 }
 
@@ -125,7 +125,7 @@ impl<'a> Executor<'a> {
         self.testbed.node(name).and_then(|place| place.run(act)).map_err(|error| error.to_string())
     }
 
-    /// Records everything that has come until now, in all namespaces.
+    /// Records everything pending, in all namespaces.
     pub(super) fn observe_now(&self) {
         for node in self.nodes.values() {
             node.observers.observe_now();
@@ -142,7 +142,7 @@ impl<'a> Executor<'a> {
         Ok(())
     }
 
-    /// The listener that gets a connection to that address.
+    /// The listener that accepts a connection to that address.
     pub(super) fn listener_for(&self, namespace: &str, address: SocketAddr) -> Result<&TcpListener, String> {
         let candidates = || {
             self.listeners

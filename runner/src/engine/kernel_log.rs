@@ -10,10 +10,10 @@ use crate::observe::{KernelLog, LogLine};
 use crate::recording::Observation;
 use crate::sys::readiness::watch;
 
-/// A report goes on after its first line (registers, a stack trace): so many lines belong to it.
+/// A report continues after its first line (registers, a stack trace): number of lines that belong to it.
 const REPORT_LINES: usize = 80;
 
-/// More lines than a run can have to do with: what comes after them is left out.
+/// Maximum number of lines kept: more than a run can have to do with.
 const MOST_LINES: usize = 2000;
 
 /// Watches the log from its beginning to [`LogWatch::finish`].

@@ -1,4 +1,4 @@
-//! The end of a run that doesn't come to its own: its time is up, or the program has to end at once.
+//! The end of a run that doesn't end by itself: its time limit, or an interruption of the program.
 
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ use crate::text;
 /// Whether all runs are to be given up.
 static ABANDONED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender::new(false));
 
-/// How many pieces of work are under way that may have namespaces.
+/// Number of running jobs that may have namespaces.
 static AT_WORK: AtomicUsize = AtomicUsize::new(0);
 
 /// Gives up all runs of this process, those to come included. Each takes its namespaces down in good order. Returns
@@ -30,7 +30,7 @@ pub(crate) fn abandoned() -> bool {
     *ABANDONED.borrow()
 }
 
-/// What is said of a run that was given up.
+/// The message of an abandoned run.
 pub(crate) const INTERRUPTED: &str = "interrupted before its end";
 
 /// Work that may have namespaces, now or soon, counted as long as this lives.

@@ -8,8 +8,8 @@
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 mod descriptors;
-mod kernel_log;
 mod executor;
+mod kernel_log;
 mod limit;
 mod network;
 mod node;
@@ -38,8 +38,8 @@ use crate::recording::{Header, Moment, Observation, Recording, StepOutcome};
 use crate::scenario::model::{Action, Feature, expected_transfer_error};
 use crate::testbed::Home;
 
-use kernel_log::LogWatch;
 use executor::Executor;
+use kernel_log::LogWatch;
 use limit::Limit;
 pub use limit::{AtWork, abandon_all};
 pub(crate) use limit::{INTERRUPTED, abandoned};
@@ -47,12 +47,12 @@ pub use node::NamespaceFrames;
 use recorder::Recorder;
 use stalls::Stalls;
 
-/// What is known of the kernel that a scenario runs on, as far as it asks for it.
+/// What was probed of the kernel that a scenario runs on: the features that the scenario asks for.
 #[derive(Debug, Clone, Default)]
 pub struct KernelFeatures {
-    /// What it was found to have.
+    /// Features that it has.
     pub has: BTreeSet<Feature>,
-    /// What it was found to lack.
+    /// Features that it lacks.
     pub lacks: BTreeSet<Feature>,
     /// The processors that runs share.
     pub processors: Option<Arc<Processors>>,
@@ -61,7 +61,7 @@ pub struct KernelFeatures {
 /// A run that is over.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// What was observed. All that a verdict is about.
+    /// What was observed: all that a verdict depends on.
     pub recording: Recording,
     /// The captured frames of each namespace, for other tools to look at.
     pub frames: Vec<NamespaceFrames>,
@@ -112,7 +112,7 @@ fn header(of: &Origin, features: &KernelFeatures) -> Header {
     }
 }
 
-/// The life of a run. Whatever becomes of it, it ends.
+/// The life of a run. It always ends.
 async fn run_in(
     plan: &Plan,
     home: &Arc<Home>,

@@ -118,7 +118,7 @@ pub(super) struct Observers {
 }
 
 impl Observers {
-    /// Starts the task that records whatever comes.
+    /// Starts the task that records what comes in.
     fn start(self: &Rc<Self>) -> std::io::Result<JoinHandle<()>> {
         let events = self.events.as_ref().map(|events| readiness(&*events.borrow())).transpose()?;
         let observers = Rc::clone(self);
@@ -133,7 +133,7 @@ impl Observers {
         }))
     }
 
-    /// Records everything that has come until now.
+    /// Records everything pending.
     pub(super) fn observe_now(&self) {
         self.drain_events();
         self.drain_capture();

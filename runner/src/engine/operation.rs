@@ -17,10 +17,10 @@ use crate::recording::{Awaited, Contradiction, Observation, StepOutcome, Timeout
 use crate::scenario::model::{FlagChange, Operation, WhichEndpoints};
 use crate::testbed::TestbedError;
 
-/// Why an operation was not done.
+/// Why an operation failed.
 #[derive(Debug)]
 pub(super) enum OperationError {
-    /// The kernel said no.
+    /// The kernel refused it.
     Refused {
         /// The symbolic errno.
         error: String,
@@ -29,9 +29,9 @@ pub(super) enum OperationError {
         /// All that is known about it.
         report: String,
     },
-    /// The kernel accepted it, and shows something else.
+    /// The kernel accepted it, but shows something else.
     Contradicted(Contradiction),
-    /// What had to come of it did not come in time.
+    /// Its result timed out.
     TimedOut(Timeout),
     /// Anything else.
     Failed(String),
@@ -233,7 +233,10 @@ impl Executor<'_> {
             let changed = named(&dump, selector);
             if changed.is_none_or(|shown| shown.flags.intersection(changeable) != flags) {
                 let asked = format!("change {} to the flags [{flags}] in {namespace}", words(selector));
-                return Err(OperationError::contradicted(asked, shows(changed.map_or(&dump[..], std::slice::from_ref))));
+                return Err(OperationError::contradicted(
+                    asked,
+                    shows(changed.map_or(&dump[..], std::slice::from_ref)),
+                ));
             }
         }
         Ok(())
@@ -325,7 +328,8 @@ mod tests {
     #[test]
     fn an_implicit_endpoint_is_not_the_one_that_was_deleted() {
         assert!(no_more(String::new(), [endpoint(EndpointFlags::IMPLICIT)]).is_ok());
-        let Err(OperationError::Contradicted(found)) = no_more("delete".to_owned(), [endpoint(EndpointFlags::SIGNAL)]) else {
+        let Err(OperationError::Contradicted(found)) = no_more("delete".to_owned(), [endpoint(EndpointFlags::SIGNAL)])
+        else {
             panic!("a signal endpoint that is still there contradicts the ACK");
         };
         assert_eq!(found.shown, ["it shows `10.0.2.1 id 5 signal`"]);

@@ -84,12 +84,12 @@ impl Paths {
         self.0.get(link).ok_or_else(|| format!("the link {link} has no path"))
     }
 
-    /// Records everything that the paths have told until now.
+    /// Records all pending notices of the paths.
     pub(super) fn observe_now(&self) {
         self.0.values().for_each(|live| live.path.observe_now());
     }
 
-    /// A link on whose path something is under way, and will arrive by itself.
+    /// A link with packets in flight on its path, apart from held ones.
     pub(super) fn busy(&self) -> Option<&str> {
         self.0.iter().find(|(_, live)| live.path.forwarder.is_busy()).map(|(link, _)| link.as_str())
     }
@@ -202,14 +202,12 @@ impl Executor<'_> {
         Ok(())
     }
 
-    /// Lets go what a rule holds.
+    /// Releases what a rule holds.
     pub(super) fn release(&self, link: &str, rule: &str) -> Result<(), String> {
         let name = rule.to_owned();
         match self.paths.get(link)?.path.with(move |path| path.release(&name))? {
             None => Err(no_rule(link, rule)),
-            Some(0) => {
-                Err(format!("rule {rule} of {link} holds no packet to release: wait until it has matched"))
-            }
+            Some(0) => Err(format!("rule {rule} of {link} holds no packet to release: wait until it has matched")),
             Some(_) => Ok(()),
         }
     }

@@ -1,4 +1,4 @@
-//! The recorder: gathers observations from all observers of a run, and wakes up whoever waits for one.
+//! The recorder: gathers observations from all observers of a run, and wakes the task that waits for one.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
@@ -10,7 +10,7 @@ use crate::nanos;
 use crate::processors::Late;
 use crate::recording::{Entry, Header, LostWhat, Name, Observation, Recording, Stalled};
 
-/// A recording has so many stalls: more of them would say nothing new.
+/// Maximum number of stalls in a recording: more of them would say nothing new.
 const MOST_STALLS: usize = 256;
 
 /// The maximum number of entries. With some 200 bytes each, and as much again while the story is told, that is 1.6 GB: a

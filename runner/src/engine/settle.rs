@@ -1,4 +1,4 @@
-//! The end of a run: everything that was closed shall be closed before the final state is taken.
+//! The end of a run: closed connections must be gone before the final state is taken.
 
 use std::collections::HashSet;
 use std::time::Duration;
@@ -34,7 +34,10 @@ impl Executor<'_> {
                 return Ok(());
             }
             if Instant::now() >= deadline {
-                return Err(format!("sockets or packets were still active {} after the last step", text::duration(most)));
+                return Err(format!(
+                    "sockets or packets were still active {} after the last step",
+                    text::duration(most)
+                ));
             }
             // With many sockets a look takes its time: the observers get as much.
             let next = Duration::from_millis(1).max(looked.elapsed());

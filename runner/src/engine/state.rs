@@ -152,7 +152,7 @@ impl Executor<'_> {
     }
 }
 
-/// So many connections are few: the list of all sockets is short.
+/// Up to this number of connections, the list of all sockets is short.
 const FEW: usize = 64;
 
 /// What the connection's socket tells of each subflow: at one moment where the kernel can (Linux 6.5), else in two

@@ -156,12 +156,12 @@ impl Executor<'_> {
     }
 }
 
-/// It is done, or could not be done.
+/// Done, or failed.
 fn done_or_failed(result: Result<(), String>) -> StepOutcome {
     result.map_or_else(failed, |()| StepOutcome::Done)
 }
 
-/// The step could not be done.
+/// The step failed.
 #[expect(clippy::needless_pass_by_value, reason = "it is what map_err() hands over")]
 pub(super) fn failed(message: impl ToString) -> StepOutcome {
     StepOutcome::Failed { message: message.to_string() }

@@ -19,7 +19,7 @@ impl Executor<'_> {
             Ok(deliveries) => deliveries,
             Err(error) => return failed(format!("the first byte each way on `{name}`: {error}")),
         };
-        // Only what isn't as it must be is told: each connection begins like this.
+        // Recorded only if something went wrong: each connection begins like this.
         if deliveries.iter().flatten().all(|delivery| integrity(delivery) == Integrity::Intact) {
             StepOutcome::Done
         } else {
@@ -57,8 +57,8 @@ impl Executor<'_> {
         }
     }
 
-    /// Its time is up. That bytes arrived damaged, or not at all, is told all the same: then no lack of time is the reason
-    /// why the last ones did not come.
+    /// The timeout passed. Corrupted bytes are recorded all the same: then it isn't for lack of time that the last ones are
+    /// missing.
     fn stuck(&self, name: &str, deadline: Duration) -> StepOutcome {
         self.note_damage(name);
         let seen = self.connections.get(name).map(|connection| {
@@ -140,7 +140,7 @@ impl Executor<'_> {
     }
 }
 
-/// What waits in the socket of the reader.
+/// Unread bytes in the socket of the reader.
 fn waiting(connection: &LiveConnection, reader: Side) -> Option<Unread> {
     let unread = unread(connection.socket(reader)?).filter(|unread| unread.bytes > 0)?;
     Some(Unread { bytes: unread.bytes as u64, readable: unread.readable })

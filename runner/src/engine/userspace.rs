@@ -8,7 +8,7 @@ use crate::mptcp::{Endpoint, EndpointFlags};
 use crate::recording::{Contradiction, Side};
 use crate::scenario::model::TokenChoice;
 
-/// An address, and a port unless it is to be looked up.
+/// An address, and its port if given; otherwise the port is looked up.
 type MaybeSocket = (IpAddr, Option<u16>);
 
 impl Executor<'_> {
@@ -22,7 +22,12 @@ impl Executor<'_> {
         Ok(self.node(namespace)?.pm.announce(token, endpoint).await?)
     }
 
-    pub(super) async fn remove_address(&self, namespace: &str, token: &TokenChoice, id: u8) -> Result<(), OperationError> {
+    pub(super) async fn remove_address(
+        &self,
+        namespace: &str,
+        token: &TokenChoice,
+        id: u8,
+    ) -> Result<(), OperationError> {
         let token = self.token(namespace, token)?;
         Ok(self.node(namespace)?.pm.remove(token, id).await?)
     }
@@ -89,7 +94,7 @@ impl Executor<'_> {
         }))
     }
 
-    /// The token that a command in this namespace bears.
+    /// The token that a command in this namespace carries.
     pub(super) fn token(&self, namespace: &str, choice: &TokenChoice) -> Result<u32, OperationError> {
         match choice {
             TokenChoice::Number(token) => Ok(*token),

@@ -78,7 +78,7 @@ impl Executor<'_> {
         })
     }
 
-    /// What doesn't hold yet, each with what is there instead.
+    /// The conditions that don't hold yet, each with what was seen instead.
     async fn unmet(&self, watch: &Watch<'_>) -> Result<Vec<Seen>, String> {
         let mut unmet = Vec::new();
         match watch {
@@ -97,7 +97,7 @@ impl Executor<'_> {
         Ok(unmet)
     }
 
-    /// Nothing: it holds. Otherwise what is there instead.
+    /// Empty if it holds; otherwise what was seen instead.
     async fn look(&self, condition: &Condition) -> Result<Vec<Seen>, String> {
         match condition {
             Condition::Event { namespace, pattern, count } => {
@@ -231,7 +231,7 @@ impl Executor<'_> {
         }
     }
 
-    /// What breaks the quiet.
+    /// What interrupts the quiet period.
     fn last_seen(&self) -> Option<Seen> {
         match self.paths.busy() {
             Some(link) => Some(Seen::InFlight { link: link.to_owned() }),
@@ -239,7 +239,7 @@ impl Executor<'_> {
         }
     }
 
-    /// How long nothing has been observed, from that time on. While something is under way on a path, it isn't quiet.
+    /// How long nothing has been observed, from that time on. With packets in flight on a path, it isn't quiet.
     pub(super) fn quiet_for(&self, begin: u64) -> Duration {
         if self.paths.busy().is_some() {
             return Duration::ZERO;
@@ -256,7 +256,7 @@ fn wire_count(entries: &[Entry], pattern: &WirePattern) -> usize {
     entries.iter().filter(carries).count()
 }
 
-/// What is there instead, unless it holds.
+/// What was seen instead, unless it holds.
 fn unless(holds: bool, seen: impl FnOnce() -> Seen) -> Vec<Seen> {
     if holds { Vec::new() } else { vec![seen()] }
 }

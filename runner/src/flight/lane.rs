@@ -8,8 +8,8 @@ use crate::recording::{Direction, Entry, Moment, Observation, PathEffect, PathTo
 use crate::scenario::model::{Action, Conditions, Link, Operation, RuleAction, Scenario};
 use crate::wire::{MptcpOption, Segment};
 
-use super::output::{Delays, Done, Item, output};
 use super::hop::share;
+use super::output::{Delays, Done, Item, output};
 use super::pair::{Kinds, Missing, Offer, Place, Ticket, options};
 use super::{Key, Made, Sky};
 
@@ -305,7 +305,8 @@ fn apply<'a>(
     let link = lanes.link(lane).map_or("", |link| link.name.as_str());
     let mut departures = Departures::of(sky, track, sent);
     let mut of_number: HashMap<u64, usize> = HashMap::new();
-    for (number, treated) in effects.iter().flat_map(|(number, all)| all.iter().map(move |treated| (*number, treated))) {
+    for (number, treated) in effects.iter().flat_map(|(number, all)| all.iter().map(move |treated| (*number, treated)))
+    {
         let Some(index) = departures.take(sky, number, treated) else { continue };
         of_number.insert(number, index);
         if let Some(crossing) = sky.crossings.get_mut(index) {
@@ -321,7 +322,8 @@ fn apply<'a>(
 
 /// Notes which segments carry the data of others, by the numbers of their packets.
 fn carry(sky: &mut Sky<'_>, effects: &BTreeMap<u64, Vec<Treated<'_>>>, of_number: &HashMap<u64, usize>) {
-    let merged = effects.iter().flat_map(|(number, all)| all.iter().filter_map(|treated| Some((*number, treated.into?))));
+    let merged =
+        effects.iter().flat_map(|(number, all)| all.iter().filter_map(|treated| Some((*number, treated.into?))));
     for (part, into) in merged {
         if let (Some(part), Some(into)) = (of_number.get(&part), of_number.get(&into))
             // A part of it may have gone on by itself.

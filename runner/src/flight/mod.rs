@@ -5,9 +5,9 @@
 //! path did on the way says what must come out, and when at the earliest ([`output`]). Of several alike, who is who
 //! follows from that ([`pair`]). A router sends on what it received: its crossings belong to one flight ([`hop`]).
 
-mod output;
 mod hop;
 mod lane;
+mod output;
 mod pair;
 #[cfg(test)]
 mod tests;

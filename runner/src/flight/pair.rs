@@ -69,7 +69,7 @@ pub(super) struct Kinds {
 }
 
 impl Kinds {
-    /// With room for so many tickets.
+    /// With room for that number of tickets.
     pub(super) fn for_about(tickets: usize) -> Self {
         Self { tickets: Vec::with_capacity(tickets), hashes: RandomState::new() }
     }

@@ -33,7 +33,7 @@ use crate::testbed::{Node, TestbedError};
 pub enum Notice {
     /// It did something to a packet, at that time in nanoseconds since the epoch.
     Effect(Box<Effect>),
-    /// Packets were lost that had to be forwarded.
+    /// Packets were lost instead of being forwarded.
     Lost {
         /// The end of the link (0 or 1) that had sent them.
         from: usize,
@@ -103,7 +103,7 @@ type Answer = Box<dyn FnOnce() + Send>;
 #[derive(Debug)]
 struct Shared {
     notices: Mutex<Vec<Notice>>,
-    /// Something is under way on the path, or waits to be sent.
+    /// Packets are in flight on the path, or wait to be sent.
     busy: AtomicBool,
     /// Rung when there are notices.
     bell: EventFd,
@@ -243,7 +243,7 @@ impl Forwarder {
         let (answer, answered) = mpsc::channel();
         let job: Job = Box::new(move |path| {
             let result = act(path);
-            // Whoever doesn't wait for it any more doesn't need it.
+            // A caller that no longer waits doesn't need it.
             Box::new(move || drop(answer.send(result)))
         });
         self.jobs.send(job).map_err(|_| gone())?;
@@ -256,7 +256,7 @@ impl Forwarder {
         std::mem::take(&mut self.shared.notices.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Something is under way, and will arrive by itself. What a rule holds is not: it waits for a step.
+    /// Packets are in flight. Held ones don't count: they wait for a step.
     pub fn is_busy(&self) -> bool {
         self.shared.busy.load(Ordering::Acquire)
     }

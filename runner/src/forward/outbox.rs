@@ -35,7 +35,7 @@ pub(super) enum Flushed {
     Blocked,
     /// The interface is down, or has no carrier: the frames are gone, as on any link that is down.
     Down,
-    /// So many frames are lost, because the kernel didn't take them.
+    /// Number of frames that are lost because the kernel didn't take them.
     Lost(u64),
 }
 

@@ -26,9 +26,9 @@ use crate::sys::port::{BATCH, Frame, Offload, Port};
 const LINGER: u64 = 20_000;
 /// How much earlier than something is due the thread wakes, in nanoseconds, at most.
 const EARLY: u64 = 200_000;
-/// After so many frames at most, what has come of them is sent.
+/// Maximum number of frames that are read before their results are sent.
 const ROUND: usize = 2 * BATCH;
-/// Before a job is done, all frames that came before it are; so many at most, so that it is done at all.
+/// Frames that arrived before a job are handled first: this number at most, so that the job is done at all.
 const BEFORE_JOB: usize = 100_000;
 
 /// Forwards until it is over.
@@ -141,7 +141,8 @@ impl Worker {
     /// Tells what was done, then sends what has arrived: who sees a packet can know what was done to it.
     fn send(&mut self, now: Now) {
         let effects = self.path.take_effects().into_iter();
-        self.shared.publish(effects.map(|effect| Notice::Effect(Box::new(Effect { at: now.real(effect.at), ..effect }))));
+        self.shared
+            .publish(effects.map(|effect| Notice::Effect(Box::new(Effect { at: now.real(effect.at), ..effect }))));
         self.count_losses();
         for to in [0, 1] {
             let Self { ports, outboxes, .. } = self;

@@ -1,4 +1,4 @@
-//! What the kernel complained of during a run, and whose complaint it is: `/dev/kmsg` is one for all runs that are on.
+//! Kernel warnings during a run, and which run they belong to: all concurrent runs share `/dev/kmsg`.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use crate::text;
 
 use super::{Finding, FindingKind};
 
-/// So many frames of a stack trace are shown: those of MPTCP and TCP that are nearest to the fault.
+/// Maximum number of stack frames shown: those of MPTCP and TCP nearest to the fault.
 const FRAMES: usize = 4;
 
-/// So many further lines are shown.
+/// Maximum number of other lines shown.
 const LINES: usize = 8;
 
 /// The lines of a report, beside its headlines, that name the fault: who it happened to, and where (`show_regs`,
@@ -18,7 +18,7 @@ const LINES: usize = 8;
 /// mm/kasan/report.c).
 const TELLING: &[&str] = &["CPU:", "Workqueue:", "RIP:", "pc :", "epc :", "Read of size", "Write of size"];
 
-/// The finding about what the kernel complained of, unless it was found out that another run brought it about.
+/// The finding about a kernel warning, unless another run turned out to have triggered it.
 pub(crate) fn kernel_finding(recording: &Recording) -> Option<Finding> {
     let own: Vec<(u64, &str)> = kernel_lines(recording).collect();
     let (at, headline) = *own.iter().find(|(_, line)| trouble_in(line).is_some())?;
@@ -39,24 +39,28 @@ pub(crate) fn kernel_finding(recording: &Recording) -> Option<Finding> {
     Some(Finding::new(FindingKind::Kernel, summary).detailed(cut(&report)).at(Some(at)))
 }
 
-/// What there is to say about a run whose own verdict doesn't count what the kernel complained of meanwhile.
+/// The remark on a run whose verdict doesn't count a kernel warning that appeared meanwhile.
 pub fn kernel_remark(recording: &Recording) -> Option<String> {
     let Alone { kernel_log, shown_by } = ran_alone(recording)?;
     if complains(kernel_log) {
         return None;
     }
     Some(match shown_by {
-        [] => "a kernel warning appeared during this run; no scenario that ran at the time triggers it alone".to_owned(),
+        [] => {
+            "a kernel warning appeared during this run; no scenario that ran at the time triggers it alone".to_owned()
+        }
         [one] => format!("a kernel warning appeared during this run; {one}, which ran at the time, triggers it alone"),
         several => {
             let names: Vec<&str> = several.iter().map(String::as_str).collect();
-            format!("a kernel warning appeared during this run; {}, which ran at the time, trigger it alone", text::list(&names))
+            format!(
+                "a kernel warning appeared during this run; {}, which ran at the time, trigger it alone",
+                text::list(&names)
+            )
         }
     })
 }
 
-/// What the kernel complained of: each headline in a form that is the same whenever it is printed, and as it was
-/// printed.
+/// The kernel warnings: each headline in a form that is the same whenever it is printed, and as it was printed.
 pub fn kernel_complaints(recording: &Recording) -> Vec<(String, String)> {
     let mut seen = BTreeSet::new();
     kernel_lines(recording)
@@ -111,7 +115,7 @@ pub fn kernel_lines(recording: &Recording) -> impl Iterator<Item = (u64, &str)> 
         .filter_map(|entry| pick!(&entry.what, Observation::KernelLog { line } => (entry.at, line.as_str())))
 }
 
-/// What names the fault, of reports that go on for pages, and where the rest is.
+/// The lines that name the fault, of reports that go on for pages, and where to find the rest.
 fn cut(report: &[&str]) -> String {
     let (mut frames, mut others) = (0, 0);
     let mut seen = BTreeSet::new();

@@ -20,7 +20,7 @@ pub(super) struct Names<'a> {
     owners: BTreeMap<IpAddr, &'a str>,
     implicit: BTreeMap<&'a str, BTreeSet<IpAddr>>,
     announced_ports: BTreeSet<(u8, IpAddr, u16)>,
-    /// The connection and side that a token belongs to, in whatever namespace.
+    /// The connection and side that a token belongs to, in any namespace.
     receivers: HashMap<u32, (&'a str, Side)>,
     index: Index<'a>,
 }
@@ -153,7 +153,7 @@ impl<'a> Names<'a> {
         self.tokens.get(&(namespace, token)).map(|(name, _)| *name)
     }
 
-    /// The connection that somebody knows by this token, and who: a MP_JOIN bears the token of its receiver.
+    /// The connection with this token, and the side that chose it: an MP_JOIN carries the token of its receiver.
     pub(super) fn connection_of_receiver(&self, token: u32) -> Option<(&'a str, Side)> {
         self.receivers.get(&token).copied()
     }
@@ -213,8 +213,8 @@ impl<'a> Names<'a> {
         self.ports.contains(&port)
     }
 
-    /// The ADD_ADDR bore this port. An ANNOUNCED event always has a port: that of the subflow on which the
-    /// ADD_ADDR came, if it bore none (`mptcp_event_addr_announced`, net/mptcp).
+    /// The ADD_ADDR carried this port. An ANNOUNCED event always has a port: that of the subflow on which the
+    /// ADD_ADDR arrived, if it carried none (`mptcp_event_addr_announced`, net/mptcp).
     pub(super) fn is_announced_port(&self, id: u8, address: IpAddr, port: u16) -> bool {
         self.announced_ports.contains(&(id, canonical(address), port))
     }
@@ -331,7 +331,7 @@ fn operation_ports(operation: &Operation) -> Vec<u16> {
     }
 }
 
-/// Who has which address, those that are added on the way included.
+/// Which namespace has which address, including those that steps add.
 fn owners(scenario: &Scenario) -> BTreeMap<IpAddr, &str> {
     let ends = scenario.world.links.iter().flat_map(|link| &link.ends);
     let mut owners: BTreeMap<IpAddr, &str> =

@@ -56,7 +56,7 @@ pub(super) fn miss<T>(
     Some((format!("; nearest: {} ({differences})", name(one)), format!(": {differences}")))
 }
 
-/// The one that differs least, with its differences. The first of several that differ alike.
+/// The one with the fewest differences; the first of several.
 fn nearest<T>(all: impl Iterator<Item = (T, Differences)>) -> Option<(T, Differences)> {
     all.min_by_key(|(_, differences)| differences.len())
 }

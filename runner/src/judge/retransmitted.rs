@@ -1,7 +1,7 @@
 //! Announcements that a timer retransmitted. Main type: [`Retransmitted`].
 //!
-//! An ADD_ADDR whose echo isn't there in time is sent again (`mptcp_pm_add_timer`, net/mptcp/pm.c); since Linux 6.18 the
-//! time is the retransmission timeout of the connection's slowest subflow, 200 ms on a fast link. How soon the peer's
+//! An ADD_ADDR is retransmitted if its echo is late (`mptcp_pm_add_timer`, net/mptcp/pm.c); since Linux 6.18 the timeout
+//! is the retransmission timeout of the connection's slowest subflow, 200 ms on a fast link. How soon the peer's
 //! worker sends the echo is up to its machine: the kernel promises that an address is announced, not that it is announced
 //! once. So an expectation holds if it holds for everything that was seen, or for everything but the retransmissions.
 //!
@@ -17,13 +17,13 @@ use crate::wire::{MptcpOption, Segment, TcpFlags};
 
 use super::names::Names;
 
-/// What was sent, or came, more often than once because an echo was late.
+/// What was sent or received more than once because an echo was late.
 #[derive(Debug, Default)]
 pub(super) struct Retransmitted<'a> {
     /// The entries of segments that were sent.
     sent: BTreeSet<usize>,
     counts: BTreeMap<(&'a str, What), u64>,
-    /// How many ADD_ADDRs came to a namespace, by connection, address id and address.
+    /// Number of ADD_ADDRs that a namespace received, by connection, Address ID and address.
     came: BTreeMap<(&'a str, Option<&'a str>, u8, IpAddr), u64>,
 }
 

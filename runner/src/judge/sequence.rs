@@ -19,7 +19,7 @@ const MOST_NODES: usize = 1_000_000;
 /// More than all states at once may hold, a cell for each list within each: some 50 MB.
 const MOST_CELLS: usize = 1_000_000;
 
-/// What came of matching.
+/// The result of matching.
 #[derive(Debug)]
 pub(super) enum Outcome<'a> {
     /// The list describes the events.
@@ -45,7 +45,7 @@ pub(super) struct Mismatch<'a> {
     /// The index of the first event that no state can go on with; the number of events if it is the end that came
     /// too early.
     pub(super) at: usize,
-    /// The items that still had to come, each as often as it had to, in an order that fits the remaining events.
+    /// The items that were still missing, each as often as required, in an order that fits the remaining events.
     pub(super) missing: Vec<&'a EventItem>,
 }
 
@@ -61,7 +61,7 @@ struct State {
 enum Inner {
     /// It has not begun.
     Fresh,
-    /// So many events were matched.
+    /// It has matched this number of events.
     Count(u64),
     /// Each branch is somewhere.
     Branches(Vec<State>),
@@ -193,7 +193,7 @@ impl<'a, M: Matches> Matcher<'a, '_, M> {
 /// The states that a list can be in after an event, each with the item that the event is matched by.
 struct Advanced<'a> {
     states: Vec<(State, &'a EventItem)>,
-    /// How many cells further states may have.
+    /// How many cells more states may have.
     room: usize,
 }
 
@@ -241,8 +241,8 @@ fn advance<'a>(
     Some(())
 }
 
-/// The state after an item of that index has matched so many events. A count that can't matter any more is not
-/// told apart, so that there are few states.
+/// The state after an item of that index has matched `done` events. Counts that no longer matter are merged, which keeps
+/// the number of states low.
 fn after_one(index: usize, count: &Range, done: u64) -> State {
     if done >= *count.end() {
         State { index: index.saturating_add(1), inner: Inner::Fresh }

@@ -21,7 +21,7 @@ use super::canonical::form;
 use super::names::Names;
 use super::{Finding, FindingKind};
 
-/// What is done with the snapshots of runs.
+/// How to treat the snapshots of runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Snapshots {
     /// Compare; leave new and changed ones for a review, as `NAME.snap.new`.
@@ -58,7 +58,7 @@ pub(crate) fn snapshot_suffix(feature: &Feature) -> String {
     format!("~no-{}", feature.word().replace([':', '.'], "-"))
 }
 
-/// What a run has left that its snapshot is compared with, and that can become the snapshot.
+/// The canonical form of a run: it is compared with the snapshot and can become the snapshot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The snapshot's file.
@@ -68,12 +68,12 @@ pub struct Candidate {
     title: String,
     /// The scenario's file.
     scenario: PathBuf,
-    /// What the kernel lacks that decides in the scenario, and that the snapshot's name doesn't tell: the snapshot is that
-    /// of kernels that have it, and what is observed here doesn't replace it.
+    /// Missing features that the scenario depends on and the snapshot's name doesn't mention: the snapshot is that of
+    /// kernels with these features, and this run's observation doesn't replace it.
     untold_lack: Option<String>,
 }
 
-/// What came of accepting a candidate.
+/// The result of accepting a candidate.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accepted {
     /// The snapshot's file.
@@ -87,7 +87,7 @@ pub struct Accepted {
 pub enum Change {
     /// It was the same already: nothing was written.
     None,
-    /// It was made, with so many lines.
+    /// It was created, with this number of lines.
     New(usize),
     /// It was replaced.
     Lines {
@@ -141,8 +141,8 @@ impl Candidate {
         Err(self.difference(current.as_deref(), pending.as_ref()))
     }
 
-    /// How it differs from the snapshot, without a word about what to do; `None` if it doesn't, or if there is no snapshot
-    /// that can be read. Writes nothing.
+    /// How it differs from the snapshot, without advice; `None` if it doesn't, or if no snapshot can be read. Writes
+    /// nothing.
     pub(super) fn change(&self) -> Option<Finding> {
         let current = self.current().ok()??;
         (current != self.text).then(|| {
@@ -171,7 +171,9 @@ impl Candidate {
                 if self.current()?.as_ref() != Some(&self.text) {
                     return Err(self.unwritable(&"reading it back returned a different text"));
                 }
-                current.as_ref().map_or(Change::New(self.text.lines().count()), |current| changed_lines(current, &self.text))
+                current
+                    .as_ref()
+                    .map_or(Change::New(self.text.lines().count()), |current| changed_lines(current, &self.text))
             }
         };
         self.remove_pending()?;

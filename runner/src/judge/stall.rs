@@ -31,7 +31,7 @@ const UNSEEN: u64 = 10 * MILLISECOND;
 /// takes place within it, and several stalls in it add up.
 const WINDOW: u64 = 1000 * MILLISECOND;
 
-/// Of so many stalls the details are told.
+/// Maximum number of stalls shown in detail.
 const TOLD: usize = 5;
 
 /// A stall that counts.

@@ -1,4 +1,4 @@
-//! What a run came to: the [`Verdict`], with a [`Finding`] for each thing that was not as expected.
+//! The result of a run: the [`Verdict`], with a [`Finding`] for each difference from what was expected.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use super::checks::findings;
 use super::names::Names;
 use super::{Candidate, Reason, Snapshots, stall};
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// Everything was as expected.
@@ -26,7 +26,7 @@ pub enum Verdict {
     Error(Vec<Finding>),
 }
 
-/// One thing that was not as expected.
+/// One difference from what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     /// What kind of check failed.
@@ -35,13 +35,13 @@ pub struct Finding {
     pub place: Option<Place>,
     /// One line: what was expected, what was observed.
     pub summary: String,
-    /// Further lines: sequences side by side, the neighbourhood in the time line.
+    /// More lines: sequences side by side, an extract of the time line.
     pub detail: String,
     /// The time in the recording, nanoseconds since the start, around which to look.
     pub at: Option<u64>,
-    /// What the recording shows that may explain it. Only the first finding of a run has any.
+    /// Possible explanations in the recording. Only the first finding of a run has any.
     pub reasons: Vec<Reason>,
-    /// What was expected and what was observed, as values for other programs, where there are such.
+    /// Expected and observed as values, for other programs.
     pub values: Option<Box<Values>>,
 }
 
@@ -85,9 +85,9 @@ pub enum FindingKind {
     Wire,
     /// None of several alternatives.
     Either,
-    /// A connection isn't what it should be: a fallback to TCP, or none at all.
+    /// A connection fell back to TCP unexpectedly, or did not although it should have.
     Connection,
-    /// A byte arrived damaged, or not at all.
+    /// A byte arrived corrupted, or not at all.
     Integrity,
     /// A wait or quiet period ran out.
     Deadline,
@@ -101,9 +101,9 @@ pub enum FindingKind {
     SnapshotChanged,
     /// There is no snapshot yet.
     SnapshotNew,
-    /// The kernel shows something else than it has accepted.
+    /// The kernel shows something other than what it accepted.
     Contradiction,
-    /// A call of an application failed, or got something else than it must.
+    /// A socket call of an application failed, or returned something unexpected.
     Application,
     /// Events or packets were lost, the recording is cut off.
     Incomplete,
@@ -111,7 +111,7 @@ pub enum FindingKind {
     Setup,
     /// The kernel log has a warning.
     Kernel,
-    /// Something came so late that the other findings may come of it.
+    /// A stall was long enough to explain the other findings.
     Stalled,
 }
 

@@ -1,4 +1,4 @@
-//! One direction of a path: its conditions, and what is under way.
+//! One direction of a path: its conditions, and the packets in flight.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -138,7 +138,7 @@ impl Lane {
         self.plain && self.in_flight.is_empty()
     }
 
-    /// Counts a packet that goes on at once.
+    /// Counts a packet that is forwarded at once.
     pub(super) fn pass(&mut self, bytes: u64) {
         self.pass_several(1, bytes);
     }
@@ -276,7 +276,7 @@ impl Lane {
         }
     }
 
-    /// How many counted packets are under way.
+    /// Number of counted packets in flight.
     pub(super) fn waiting(&self) -> u64 {
         self.in_flight.iter().filter(|Reverse(packet)| packet.counted).count() as u64
     }
@@ -302,7 +302,7 @@ impl Lane {
     }
 }
 
-/// How long it takes to send so many bytes, in nanoseconds. `rate` is in bits per second.
+/// How long it takes to send `bytes`, in nanoseconds. `rate` is in bits per second.
 fn transmission(bytes: u64, rate: u64) -> u64 {
     let nanos = u128::from(bytes) * 8 * 1_000_000_000 / u128::from(rate.max(1));
     u64::try_from(nanos).unwrap_or(u64::MAX)

@@ -38,10 +38,10 @@ use crate::wire::Segment;
 /// The largest IP packet on an Ethernet link, in bytes, unless somebody says otherwise (`ETH_DATA_LEN`).
 const ETHERNET_MTU: usize = 1500;
 
-/// Takes each frame that arrives: the end of the link (0 or 1) that it arrives at, and the frame.
+/// Receives each frame that arrives: the end of the link (0 or 1), and the frame.
 pub type Out<'a> = &'a mut dyn FnMut(usize, &[u8]);
 
-/// Something that was done to a packet.
+/// An effect on a packet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Effect {
     /// When, on the caller's clock.
@@ -247,14 +247,14 @@ impl Path {
         self.lanes[usize::from(from != 0)].totals
     }
 
-    /// How many packets that the end `from` sent are still there: under way, delayed, held.
+    /// How many packets that the end `from` sent are still there: in flight, delayed, held.
     pub fn waiting(&self, from: usize) -> u64 {
         let from = usize::from(from != 0);
         let later = self.later.values().filter(|(_, packet)| packet.from == from).count() as u64;
         self.lanes[from].waiting() + later + self.rules.iter().map(|rule| rule.waiting(from)).sum::<u64>()
     }
 
-    /// The end of the run: what is still held is dropped.
+    /// The end of the run: drops held packets.
     pub fn finish(&mut self) {
         let mut rules = std::mem::take(&mut self.rules);
         for rule in &mut rules {
@@ -386,13 +386,13 @@ impl Path {
         }
     }
 
-    /// A packet meets the rules behind that one when so many nanoseconds are over.
+    /// A packet meets the rules behind that one after `delay` nanoseconds.
     fn postpone(&mut self, delay: u64, rule: u64, packet: Packet<'_>) {
         self.serial += 1;
         self.later.insert((self.clock.saturating_add(delay), self.serial), (rule, packet.into_owned()));
     }
 
-    /// What has waited long enough to be merged goes on.
+    /// Forwards bundles that have waited long enough.
     fn expire(&mut self, out: Out<'_>) {
         for index in 0..self.rules.len() {
             let Some(rule) = self.rules.get_mut(index) else { return };

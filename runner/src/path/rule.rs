@@ -1,4 +1,4 @@
-//! One rule of a path: which segments it is about, and what it does to them.
+//! One rule of a path: which segments it matches, and what it does to them.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, VecDeque};
@@ -34,23 +34,23 @@ pub(super) struct Rule {
     nat: Option<Nat>,
 }
 
-/// What becomes of a packet that has met a rule.
+/// The fate of a packet that has met a rule.
 pub(super) enum Outcome<'a> {
     /// It was left alone, and meets the next rule.
     Unconcerned(Packet<'a>),
-    /// It is not what it was any more, and meets the next rule.
+    /// It was changed, and meets the next rule.
     Changed(Packet<'a>),
     /// These meet the next rule, one after the other.
     Several(Vec<Packet<'a>>),
-    /// It meets the next rule after so many nanoseconds.
+    /// It meets the next rule after this number of nanoseconds.
     Later(Packet<'a>, u64),
     /// It meets the next rule, and something is sent besides.
     Besides(Packet<'a>, Injected, bool),
-    /// It doesn't go on, or not now.
+    /// It stops here, for good or for now.
     Stopped,
 }
 
-/// What a rule has to do with a segment.
+/// Whether a rule acts on a segment.
 #[derive(PartialEq, Eq)]
 enum Concern {
     /// Nothing.
@@ -89,7 +89,7 @@ impl Rule {
         self.nat.as_ref().filter(|nat| !nat.is_idle())
     }
 
-    /// What becomes of a packet; `segment` is what it is now.
+    /// The fate of a packet; `segment` is its current form.
     pub(super) fn meet<'a>(
         &mut self,
         mut packet: Packet<'a>,
@@ -252,7 +252,7 @@ impl Rule {
         self.bundles.values().map(|bundle| bundle.until).min()
     }
 
-    /// The bundles that have waited long enough go on.
+    /// Releases the bundles that have waited long enough.
     pub(super) fn expire(&mut self, record: &mut Record<'_>) -> Vec<Packet<'static>> {
         let expired = |bundle: &Bundle| bundle.until <= record.now;
         let flows: Vec<_> = self.bundles.iter().filter(|(_, bundle)| expired(bundle)).map(|(flow, _)| *flow).collect();
@@ -260,20 +260,20 @@ impl Rule {
         bundles.into_iter().map(|bundle| self.complete(bundle, record)).collect()
     }
 
-    /// All bundles go on.
+    /// Releases all bundles.
     pub(super) fn unbundle(&mut self, record: &mut Record<'_>) -> Vec<Packet<'static>> {
         let bundles = std::mem::take(&mut self.bundles);
         bundles.into_values().map(|bundle| self.complete(bundle, record)).collect()
     }
 
-    /// What is held goes on.
+    /// Releases held packets.
     pub(super) fn release(&mut self, effects: &mut Vec<Effect>, now: u64) -> Vec<Packet<'static>> {
         let held: Vec<_> = std::mem::take(&mut self.held).into();
         effects.extend(held.iter().map(|packet| Effect::of(now, packet, self.effect("release", Vec::new()))));
         held
     }
 
-    /// What is held is dropped.
+    /// Drops held packets.
     pub(super) fn drop_held(&mut self, effects: &mut Vec<Effect>, now: u64) -> Vec<Packet<'static>> {
         let held: Vec<_> = std::mem::take(&mut self.held).into();
         effects.extend(held.iter().map(|packet| Effect::of(now, packet, self.effect("drop", Vec::new()))));

@@ -6,7 +6,7 @@ use super::frame::{ETHERNET, Layout};
 use super::packet::Packet;
 use crate::wire::{Segment, TcpFlags};
 
-/// How long a segment waits for the next one.
+/// How long a segment waits for the next one, in nanoseconds.
 pub(super) const MERGE_TIMEOUT: u64 = 50_000_000;
 
 /// What only the last part has.
@@ -41,7 +41,7 @@ pub(super) fn split(frame: &[u8], layout: &Layout, size: usize) -> Vec<Vec<u8>> 
     payload.chunks(size.max(1)).enumerate().map(part).collect()
 }
 
-/// Whether `merge` is about it: it has payload, and nothing that must not be merged.
+/// Whether `merge` applies: it has payload, and nothing that must not be merged.
 pub(super) fn can_merge(segment: &Segment) -> bool {
     let alone = TcpFlags::SYN | TcpFlags::RST | TcpFlags::from_bits_retain(0x20);
     segment.payload > 0 && !segment.flags.intersects(alone)

@@ -381,7 +381,8 @@ impl<T: Table> Pattern<T> {
 
     /// The pattern as JSON: the wanted values by their keys. `on` is the bit of what it is about.
     pub fn json(&self, on: u32) -> Map<String, serde_json::Value> {
-        let pair = |(field, wanted): &(&'static Field<T>, Wanted)| (field.shown(on).to_owned(), wanted.json(field.form));
+        let pair =
+            |(field, wanted): &(&'static Field<T>, Wanted)| (field.shown(on).to_owned(), wanted.json(field.form));
         self.0.iter().map(pair).collect()
     }
 }

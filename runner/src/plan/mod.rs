@@ -17,17 +17,17 @@ use crate::scenario::model::{Action, Address, LinkEnd, Operation, PathPlan, Rout
 mod capture;
 mod order;
 mod path_words;
-mod timeouts;
 mod rings;
 mod shell;
+mod timeouts;
 mod words;
 
 pub use capture::DEFAULT_RING_BYTES;
 pub use order::plan;
 pub use path_words::{describe_conditions, describe_path, describe_rule};
-pub use timeouts::step_limit;
 pub use rings::{Frames, GSO_MAX_SIZE, Rings};
 pub use shell::shell;
+pub use timeouts::step_limit;
 pub use words::{awaited, describe, describe_operation};
 
 /// What will be done. All that a run needs to know: the engine takes nothing else.
@@ -43,7 +43,7 @@ pub struct Plan {
     pub translated: Vec<IpAddr>,
     /// The steps of the scenario.
     pub steps: Vec<Step>,
-    /// The timeout scale: how many times as long everything may take. All durations in here have it already.
+    /// The timeout scale, a factor. All durations in here are already multiplied by it.
     pub timeout_scale: NonZeroU32,
 }
 

@@ -10,14 +10,14 @@ pub const GSO_MAX_SIZE: u32 = 16 * 1024 - 80;
 const DEFAULT_MTU: u32 = 1500;
 /// The Ethernet header.
 const ETHERNET: usize = 14;
-/// For how many frames there is room at most. A sender may have more under way than the thread has had time for: the
+/// Maximum number of frames. A sender may have more in flight than the thread has had time for: the
 /// receive buffer of a connection, 6 MiB (`net.ipv4.tcp_rmem`), in segments of 1448 bytes.
 const MOST_SLOTS: usize = 4608;
-/// Frames that are longer than on Ethernet take more room each; of those, fewer are under way.
+/// Frames that are longer than on Ethernet take more room each; of those, fewer are in flight.
 const MOST_BYTES: usize = 8 * 1024 * 1024;
 /// The same where frames are taken whole: the same buffer twice, and then some for acknowledgments.
 const MOST_BYTES_WHOLE: usize = 16 * 1024 * 1024;
-/// Not fewer than these: for handshakes, what path managers say, keepalives, what is sent again.
+/// Minimum number of frames: for handshakes, path managers, keepalives and retransmissions.
 const LEAST_SLOTS: usize = 512;
 /// The fewest that there are of the longest frames.
 const LEAST_LONG_SLOTS: usize = 256;
@@ -87,7 +87,7 @@ fn stays_open(scenario: &Scenario, path: &PathPlan) -> bool {
         && !scenario.steps.iter().any(|step| changes(&step.action))
 }
 
-/// What all transfers of the scenario send, in bytes, in both directions: no more can be under way.
+/// What all transfers of the scenario send, in bytes, in both directions: no more can be in flight.
 pub(super) fn transferred(steps: &[Step]) -> u64 {
     let transfers = steps.iter().filter_map(|step| {
         pick!(&step.action, Action::Transfer(transfer)

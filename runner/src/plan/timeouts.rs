@@ -1,4 +1,4 @@
-//! More time for everything, for slow machines: an emulated one takes ten times as long for the same thing.
+//! The timeout scale, for slow machines: an emulated one takes ten times as long for the same thing.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -7,8 +7,8 @@ use crate::scenario::model::{Action, LONGEST_RUN};
 
 use super::{Plan, Setup};
 
-/// In seconds: how long the kernel waits for the echo of an ADD_ADDR, at most, before it repeats it. Namespaces begin with
-/// one second (`testbed::baseline`).
+/// In seconds: how long the kernel waits for the echo of an ADD_ADDR, at most, before it retransmits it. Namespaces begin
+/// with one second (`testbed::baseline`).
 const ADD_ADDR_TIMEOUT: &str = "net.mptcp.add_addr_timeout";
 
 /// What a step, and all of them together, may take beside their deadlines: an operation that has none, the final state,
@@ -24,9 +24,9 @@ impl Plan {
         all.min(LONGEST_RUN.saturating_mul(factor)).saturating_add(MARGIN.saturating_mul(factor))
     }
 
-    /// The same plan with this many times the time: deadlines, the quiet periods in which nothing may come, and the time
-    /// after which an ADD_ADDR is repeated, unless the scenario says how long that is. A machine that stands still for a
-    /// second would see one more than there is to be seen.
+    /// The same plan with all timeouts multiplied: deadlines, quiet periods, and the time after which the kernel
+    /// retransmits an ADD_ADDR, unless the scenario sets that. A machine that stands still for a second would otherwise
+    /// see a retransmission.
     #[must_use]
     pub fn with_timeout_scale(mut self, factor: NonZeroU32) -> Self {
         for step in &mut self.steps {

@@ -1,4 +1,4 @@
-//! What was waited for in vain, and what was there instead: facts, from which the judge makes words.
+//! What a timeout was waiting for, and what was there instead: facts, which the judge puts into words.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::mptcp::{Endpoint, EndpointFlags, EventKind, Side};
 
-/// What was waited for. Patterns are told in the words of the plan.
+/// What was waited for. Patterns are in the words of the plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Awaited {
-    /// Events like a pattern.
+    /// Events that match a pattern.
     #[expect(missing_docs, reason = "the names say it")]
     Events { namespace: String, pattern: String, count: usize },
-    /// A counter has moved.
+    /// A counter has increased.
     #[expect(missing_docs, reason = "the names say it")]
     Counter { namespace: String, name: String, at_least: u64 },
-    /// So many established subflows on both sides.
+    /// A number of established subflows on both sides.
     #[expect(missing_docs, reason = "the names say it")]
     Subflows { connection: String, count: usize },
     /// A subflow like a pattern on one side, or none any more.
@@ -68,10 +68,10 @@ pub enum Awaited {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "what", rename_all = "snake_case")]
 pub enum Seen {
-    /// So many events like the pattern.
+    /// Number of events that match the pattern.
     #[expect(missing_docs, reason = "the names say it")]
     Events { namespace: String, count: usize },
-    /// The counter has moved by so much.
+    /// The increase of the counter.
     #[expect(missing_docs, reason = "the names say it")]
     Counter { moved: u64 },
     /// The subflows of one side.
@@ -93,13 +93,13 @@ pub enum Seen {
     /// Segments that the rule has matched.
     #[expect(missing_docs, reason = "the names say it")]
     Rule { matched: u64 },
-    /// So many segments like the pattern.
+    /// Number of segments that match the pattern.
     #[expect(missing_docs, reason = "the names say it")]
     Segments { sender: String, count: usize },
     /// How far each direction of a transfer has come.
     #[expect(missing_docs, reason = "the names say it")]
     Transfer { client: Progress, server: Progress },
-    /// So many address IDs were processed.
+    /// Number of Address IDs that were processed.
     #[expect(missing_docs, reason = "the names say it")]
     RemoveAddr { processed: u64, sent: u64 },
     /// An event of the path manager.

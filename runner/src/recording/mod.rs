@@ -88,7 +88,7 @@ impl Header {
 /// One observation with its time.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// Nanoseconds since the start of the run. Packets bear the kernel's time stamp, everything else the time at
+    /// Nanoseconds since the start of the run. Packets carry the kernel's time stamp, everything else the time at
     /// which the runner read it.
     pub at: u64,
     /// What was observed.
@@ -208,7 +208,7 @@ pub enum Observation {
     Transferred {
         /// The name of the connection.
         connection: String,
-        /// Who sent.
+        /// The sender.
         sender: Side,
         /// Bytes that arrived.
         bytes: u64,
@@ -220,7 +220,7 @@ pub enum Observation {
     },
     /// A call of an application ended otherwise than with the bytes that it was made for.
     Application(CallEnd),
-    /// Something was lost on the way into the recording: it is not complete, whatever else it says.
+    /// Something was lost on the way into the recording: it is incomplete.
     Lost {
         /// The namespace.
         namespace: String,
@@ -245,7 +245,7 @@ pub enum Observation {
         link: Name,
         /// The namespace at the end that the packet came from, or as whose packet it goes.
         sender: Name,
-        /// Which packet of this direction, from 1. Parts and copies bear the number of what they were made from.
+        /// Which packet of this direction, from 1. Parts and copies carry the number of the packet that they were made from.
         number: u64,
         /// How long the packet had been there, in nanoseconds.
         #[serde(default, skip_serializing_if = "is_zero")]
@@ -295,7 +295,7 @@ pub enum Observation {
         /// The line.
         line: String,
     },
-    /// The kernel complained while several runs were on, so the scenario was run again, alone: what came of that.
+    /// The kernel logged a warning while several runs were active, so the scenario ran again alone: the result.
     RanAlone {
         /// The lines of the kernel log that appeared when it ran alone; none if the kernel didn't complain again.
         kernel_log: Vec<String>,
@@ -346,7 +346,7 @@ pub enum Stalled {
 /// How busy the machine was during a run. Nanoseconds; `None` where the kernel doesn't tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Busy {
-    /// Stalls that are not in the recording, since there are so many.
+    /// Number of stalls that are not in the recording, because there were too many.
     #[serde(default)]
     pub left_out: u64,
     /// While some task of the machine waited for a processor (`/proc/pressure/cpu`).
@@ -381,9 +381,9 @@ pub struct Connection {
     pub client: String,
     /// The namespace of the server.
     pub server: String,
-    /// The client's address of the first subflow.
+    /// The client's address of the initial subflow.
     pub client_address: SocketAddr,
-    /// The server's address of the first subflow.
+    /// The server's address of the initial subflow.
     pub server_address: SocketAddr,
     /// The client's token; `None` if that side is not (or no more) MPTCP.
     pub client_token: Option<u32>,
@@ -411,7 +411,7 @@ pub enum Moment {
 pub enum Integrity {
     /// Each byte.
     Intact,
-    /// So many differ.
+    /// Some differ.
     Corrupt {
         /// The offset of the first wrong byte.
         first: u64,
@@ -430,11 +430,11 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// What a path did to a packet.
+/// An effect of a path on a packet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "deed", rename_all = "snake_case")]
 pub enum PathEffect {
-    /// It was lost by chance, or as one of those that had to be.
+    /// It was lost, by chance or by number.
     Lost,
     /// The queue was full.
     QueueFull,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Name(Arc<String>);
 
-/// So many names are remembered, for the next entry that has one of them.
+/// Maximum number of names that are remembered, for the next entry that has one of them.
 const REMEMBERED: usize = 64;
 
 thread_local! {

@@ -11,7 +11,7 @@ use crate::nanos;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum StepOutcome {
-    /// As it should.
+    /// As intended.
     Done,
     /// The kernel refused the operation. Only an `expect_error` step may end so.
     Refused {
@@ -23,11 +23,11 @@ pub enum StepOutcome {
     },
     /// The kernel accepted the operation, and then shows something else.
     Contradicted(Contradiction),
-    /// An application of the scenario got something else from a call than the step needs.
+    /// A call of an application returned something other than what the step needs.
     Application(CallEnd),
     /// A deadline passed.
     TimedOut(Timeout),
-    /// Something was observed while it had to be quiet, until the deadline.
+    /// No quiet period before the deadline.
     NotQuiet {
         /// The last thing, if it is known.
         #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "awaited::seen")]
@@ -36,7 +36,7 @@ pub enum StepOutcome {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         after: Option<u64>,
     },
-    /// It could not be done at all: the run is in error.
+    /// It failed altogether: the run is in error.
     Failed {
         /// What was attempted, on what, what the kernel said, what to do.
         message: String,
@@ -49,7 +49,7 @@ impl StepOutcome {
         Self::TimedOut(Timeout { conditions, after: Some(nanos::of(after)), seen })
     }
 
-    /// It did not become quiet until the timeout passed.
+    /// The timeout passed without a quiet period.
     pub fn not_quiet(seen: Option<Seen>, after: Duration) -> Self {
         Self::NotQuiet { seen, after: Some(nanos::of(after)) }
     }

@@ -1,4 +1,4 @@
-//! Which failures are alike: one changed field of the kernel fails a hundred scenarios in the same way.
+//! Which failures are similar: one changed field of the kernel fails a hundred scenarios in the same way.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -10,13 +10,13 @@ pub fn normal_form(findings: &[Finding]) -> BTreeSet<(&'static str, String)> {
     findings.iter().flat_map(normal_forms).collect()
 }
 
-/// So many findings alike are all told.
+/// Up to this number, all similar findings are shown.
 const FEW: usize = 10;
 
-/// Of more, so many.
+/// Of more, this number is shown.
 const FIRST: usize = 3;
 
-/// The findings that are told, each with the number of those alike that aren't told behind it.
+/// The findings to show, each with the number of similar ones that are left out after it.
 pub(super) fn first_of_many(findings: &[Finding]) -> Vec<(&Finding, usize)> {
     let form = |finding: &Finding| (finding.kind.word(), shape(&finding.summary));
     let forms: Vec<_> = findings.iter().map(form).collect();
@@ -177,7 +177,8 @@ mod tests {
             let finding = Finding { kind, summary: summary.to_owned(), ..changed("").remove(0) };
             normal_form(&[finding])
         };
-        let one = of(FindingKind::Counter, "counter MPTcpExtRmAddr of client at the end: expected 1, it increased by 2");
+        let one =
+            of(FindingKind::Counter, "counter MPTcpExtRmAddr of client at the end: expected 1, it increased by 2");
         assert_eq!(
             one,
             of(FindingKind::Counter, "counter MPTcpExtRmAddr of client at the end: expected 3, it increased by 14")

@@ -12,7 +12,7 @@ use super::Style;
 use super::markdown::{cell, fenced};
 use super::style::Role;
 
-/// For people: both kernels, what isn't the same with everything that is known of it, and what it sums up to.
+/// For people: both kernels, all differences in detail, and the totals.
 pub fn comparison_text(comparison: &Comparison, style: Style) -> String {
     let mut text = String::new();
     for (letter, subject) in [('A', &comparison.sides.a), ('B', &comparison.sides.b)] {
@@ -38,7 +38,7 @@ fn subject_line(subject: &Subject) -> String {
     text::one_line(&format!("{name}, Linux {} {} ({}), run at {date}", kernel.release, kernel.machine, kernel.version))
 }
 
-/// The heading of a scenario that isn't the same, and what there is to say below it.
+/// The heading of a scenario that differs, and the details below it.
 fn block(compared: &Compared, style: Style) -> Option<String> {
     let (role, word, rest) = headline(compared)?;
     let label = text::one_line(&compared.label);
@@ -60,7 +60,7 @@ fn block(compared: &Compared, style: Style) -> Option<String> {
     Some(text)
 }
 
-/// What a scenario that isn't the same is called: a word, and the rest of it in brackets.
+/// The word for a scenario that differs, and the details in brackets.
 fn headline(compared: &Compared) -> Option<(Role, String, String)> {
     let on = |word: &str, side: Side| format!("{word} on {}", side.letter());
     Some(match &compared.relation {
@@ -88,7 +88,7 @@ fn change(verdicts: Both<Ruling>) -> String {
     if a == b { format!("{} on both", a.word()) } else { format!("{} → {}", a.word(), b.word()) }
 }
 
-/// What was not as expected on one of the two only.
+/// Findings on only one of the two.
 fn finding_lines(findings: &Both<Vec<StoredFinding>>) -> Vec<String> {
     let Both { a, b } = findings;
     let line = |side: Side| {

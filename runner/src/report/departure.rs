@@ -1,5 +1,4 @@
-//! Where a failing run departs from a passing one of the same scenario: what one wants to know of a failure that does
-//! not always happen.
+//! Where a failing run differs from a passing one of the same scenario: what to look at first in a flaky scenario.
 
 use crate::judge::{canonical, outcome_words};
 use crate::recording::{Observation, Recording, StepOutcome};

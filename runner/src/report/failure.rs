@@ -1,4 +1,4 @@
-//! What was not as expected, so that it can be understood, and pasted into an e-mail, without a second run.
+//! A finding as text: enough to understand it, or to paste it into an e-mail, without a second run.
 
 use crate::judge::{Finding, FindingKind};
 use crate::scenario::model::{Place, Scenario};
@@ -8,8 +8,8 @@ use super::Style;
 use super::alike;
 use super::style::Role;
 
-/// All findings of a run, each with its text. Of many alike, the first ones are told, and how many more there are: a run
-/// with thousands of connections may have one for each of them.
+/// All findings of a run, each with its text. Of many similar ones, the first are shown and the rest are counted: a run with
+/// thousands of connections may have one for each of them.
 pub fn failures<'f>(scenario: &Scenario, findings: &'f [Finding], style: Style) -> Vec<(&'f Finding, String)> {
     let told = alike::first_of_many(findings).into_iter();
     let texts = told.map(|(finding, more)| {
@@ -34,7 +34,7 @@ pub fn failure(scenario: &Scenario, finding: &Finding, style: Style) -> String {
     style.finish(lines.join("\n") + "\n")
 }
 
-/// What may explain it. A reason is one line, and there may be many: those that explain most come first.
+/// Possible reasons, a line each. Those that explain most come first.
 fn reasons(finding: &Finding, style: Style) -> Vec<String> {
     if finding.reasons.is_empty() {
         return Vec::new();
@@ -65,11 +65,13 @@ fn snippet(scenario: &Scenario, place: Place, style: Style) -> Option<String> {
     ))
 }
 
-/// What one can do about it, where there is something that isn't plain.
+/// Advice, where it isn't obvious.
 fn hint(kind: FindingKind) -> Option<&'static str> {
     match kind {
         FindingKind::Incomplete => Some("nothing can be concluded from this run"),
-        FindingKind::Contradiction => Some("the kernel contradicts itself: that is a finding about the kernel, not about the scenario"),
+        FindingKind::Contradiction => {
+            Some("the kernel contradicts itself: that is a finding about the kernel, not about the scenario")
+        }
         FindingKind::Stalled => Some("repeat it on a less busy machine, or with fewer jobs: `--jobs N`"),
         FindingKind::Filter => Some("if the filter may stay unused, set `may_be_unused: true`"),
         FindingKind::Kernel => {

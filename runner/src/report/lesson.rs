@@ -1,4 +1,4 @@
-//! What a scenario teaches: its title and the text about it, to be read before the story.
+//! The introduction of a scenario: its title and the text about it, to be read before the story.
 
 use crate::scenario::model::Scenario;
 use crate::text;

@@ -46,12 +46,12 @@ pub use table::{Rows, table_json, table_markdown, table_text};
 pub use tap::{TAP_VERSION, tap_bail_out, tap_comment, tap_plan, tap_test, tap_totals};
 pub use topology::topology;
 
-/// One run of a scenario with what it came to.
+/// One run of a scenario with its verdict.
 #[derive(Debug, Clone)]
 pub struct RunReport<'a> {
     /// What was run.
     pub scenario: &'a Scenario,
-    /// What it came to.
+    /// Its verdict.
     pub verdict: &'a Verdict,
     /// How long it took, judging included.
     pub duration: Duration,
@@ -61,7 +61,7 @@ pub struct RunReport<'a> {
     pub compared: bool,
     /// How fast its transfers were, see [`transfer_rates`].
     pub rates: &'a [TransferRate],
-    /// What else there is to say of it: one line.
+    /// A remark, one line.
     pub remark: Option<&'a str>,
 }
 

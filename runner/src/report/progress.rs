@@ -9,7 +9,7 @@ use super::style::Role;
 /// How many characters the bar has.
 const BAR: usize = 20;
 
-/// The names of scenarios that run have so much room.
+/// The width for the names of running scenarios.
 const NAMES: usize = 40;
 
 /// How far it is.
@@ -19,7 +19,7 @@ pub struct Progress {
     total: Option<usize>,
     finished: usize,
     failed: usize,
-    /// Those that run, by what they are known as to the caller; the one that began first is the lowest.
+    /// Running scenarios, by the caller's key; the lowest started first.
     running: BTreeMap<usize, String>,
 }
 

@@ -8,12 +8,12 @@ use crate::text;
 
 use super::summary::milliseconds;
 
-/// One direction of a transfer that came to its end.
+/// One direction of a completed transfer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TransferRate {
     /// The connection.
     pub connection: String,
-    /// Who sent.
+    /// The sender.
     pub sender: Side,
     /// Payload that arrived, in bytes.
     pub bytes: u64,
@@ -57,7 +57,7 @@ pub(super) fn side_word(side: Side) -> &'static str {
     }
 }
 
-/// All transfers of a run that came to their end, in that order.
+/// All completed transfers of a run, in the order of their ends.
 pub fn transfer_rates(recording: &Recording) -> Vec<TransferRate> {
     recording.entries.iter().filter_map(|entry| transfer_rate(&entry.what)).collect()
 }
@@ -74,7 +74,7 @@ pub(super) fn transfer_rate(what: &Observation) -> Option<TransferRate> {
     }
 }
 
-/// The largest transfer, where a rate is what the scenario is about: one of its links has one.
+/// The largest transfer, if the scenario limits the rate of a link.
 pub(super) fn telling<'a>(scenario: &Scenario, rates: &'a [TransferRate]) -> Option<&'a TransferRate> {
     let world = &scenario.world;
     let mut conditions = world.paths.iter().flat_map(|path| &path.conditions);

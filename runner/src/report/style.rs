@@ -4,7 +4,7 @@ use std::fmt::Display;
 
 use anstyle::{AnsiColor, Effects};
 
-/// What a text may consist of.
+/// What a text may contain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Style {
     /// ANSI colours.
@@ -28,7 +28,7 @@ pub(crate) enum Role {
     Event,
     /// Signalling on the wire.
     Signal,
-    /// What the eye may pass over.
+    /// Secondary information.
     Faint,
 }
 

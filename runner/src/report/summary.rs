@@ -45,7 +45,7 @@ pub fn slowest_line(runs: &[(Duration, String)], style: Style) -> String {
     style.paint(Role::Faint, format!("slowest: {}", runs.join(", ")))
 }
 
-/// What came of the runs of one scenario: `FAIL signal/port (9 of 10 runs passed, 98 ms to 130 ms)  title`.
+/// The results of the runs of one scenario: `FAIL signal/port (9 of 10 runs passed, 98 ms to 130 ms)  title`.
 pub fn repetition_line(runs: &Repetitions, scenario: &Scenario, style: Style) -> String {
     let (role, word) = match runs {
         Repetitions { failed: 1.., .. } => (Role::Bad, "FAIL"),
@@ -73,7 +73,7 @@ pub fn repetition_line(runs: &Repetitions, scenario: &Scenario, style: Style) ->
     style.finish(format!("{} {label} {}", style.paint(role, word), style.paint(Role::Faint, rest)))
 }
 
-/// What came of several runs of one scenario.
+/// The results of several runs of one scenario.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Repetitions {
     /// As expected.
@@ -82,13 +82,13 @@ pub struct Repetitions {
     pub failed: usize,
     /// Could not be run, or not be trusted.
     pub errors: usize,
-    /// How many of these errors come of a stall.
+    /// How many of these errors are due to a stall.
     pub stalled: usize,
     /// Why it was skipped, if it was.
     pub skipped: Option<String>,
-    /// The quickest of them took so long.
+    /// The duration of the shortest.
     pub shortest: Duration,
-    /// The slowest.
+    /// The duration of the longest.
     pub longest: Duration,
 }
 
@@ -108,7 +108,7 @@ impl Repetitions {
     }
 }
 
-/// How many runs came to what.
+/// Number of runs by verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Totals {
     /// As expected.
@@ -117,7 +117,7 @@ pub struct Totals {
     pub failed: usize,
     /// Could not be run, or not be trusted.
     pub errors: usize,
-    /// How many of these errors come of a stall.
+    /// How many of these errors are due to a stall.
     pub stalled: usize,
     /// Not run: a feature is missing.
     pub skipped: usize,
@@ -148,8 +148,7 @@ impl Totals {
 
     /// `12 runs in 1200 ms: 10 passed, 1 failed, 1 skipped`.
     pub fn line(&self, duration: Duration, style: Style) -> String {
-        let left_out =
-            if self.interrupted { "not run: interrupted" } else { "not run after the first failure" };
+        let left_out = if self.interrupted { "not run: interrupted" } else { "not run after the first failure" };
         let passed = if self.without_snapshot { "passed without a snapshot" } else { "passed" };
         let in_error = match self.stalled {
             0 => "in error".to_owned(),

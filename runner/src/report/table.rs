@@ -146,7 +146,7 @@ fn words(cell: &Cell, several: bool) -> (Role, String) {
     (role, format!("{word} {more}").trim_end().to_owned())
 }
 
-/// How many are alike everywhere.
+/// How many are the same everywhere.
 fn sum(table: &Table) -> String {
     let alike = table.scenarios.iter().filter(|row| row.is_alike()).count();
     let scenarios = text::count(table.scenarios.len() as u64, "scenario");
@@ -156,7 +156,7 @@ fn sum(table: &Table) -> String {
     format!("{scenarios} on {kernels}: {alike} passed in the same way on each{letters}")
 }
 
-/// As Markdown: the kernels, feature × kernel, what each folder came to, then scenario × kernel for each folder.
+/// As Markdown: the kernels, feature × kernel, verdicts by folder, then scenario × kernel for each folder.
 pub fn table_markdown(table: &Table, rows: Rows) -> String {
     let mut text = String::from("## Kernels\n\n| name | kernel |\n|---|---|\n");
     for column in &table.columns {

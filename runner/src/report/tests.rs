@@ -127,7 +127,7 @@ fn json_has_values_of_what_was_expected_and_observed() {
     assert!(line.contains(r#""expected":{"at_least":2},"observed":1"#), "{line}");
 }
 
-/// What no verdict depends on is told nevertheless.
+/// Reported, although no verdict depends on it.
 #[test]
 fn rates_are_reported() {
     let mut scenario = example::scenario();

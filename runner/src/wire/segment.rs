@@ -120,7 +120,7 @@ mod tests {
 
     use super::*;
 
-    /// Ethernet, IPv4, TCP with MP_PRIO (24 bytes), and so many bytes of payload.
+    /// Ethernet, IPv4, TCP with MP_PRIO (24 bytes), and this number of payload bytes.
     fn frame(payload: &[u8]) -> Vec<u8> {
         let mut frame = Vec::new();
         let ip = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 1, 2], [10, 0, 1, 1], 64);

@@ -1,6 +1,6 @@
-//! Many connections of which the same is said: it is said once.
+//! Many connections with the same lines: they are shown once.
 
-/// From so many on, connections that are alike are counted.
+/// From this number on, similar connections are counted.
 const MANY: usize = 32;
 
 /// Lines about one connection. They say the same as those of another one if nothing but the name differs.
@@ -12,7 +12,7 @@ pub(super) struct Block {
     pub(super) lines: Vec<String>,
 }
 
-/// The lines of all blocks. Of many alike in a row, those of the first, and how many follow.
+/// The lines of all blocks. Of many similar ones in a row, those of the first, and the number of the others.
 pub(super) fn fold(blocks: Vec<Block>) -> Vec<String> {
     let mut lines = Vec::new();
     let mut rest = blocks.into_iter().map(|block| (nameless(&block), block)).peekable();

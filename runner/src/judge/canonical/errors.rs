@@ -1,8 +1,8 @@
 //! How a subflow ended, as far as it is the same each time.
 //!
 //! Closing a TCP socket with unread data sends RST, otherwise FIN. So when a subflow is closed in the middle of a
-//! transfer, it depends on the moment whether the peer sees an error. Whether a transfer may be under way is a matter
-//! of the scenario: only background transfers outlive their step.
+//! transfer, it depends on the moment whether the peer sees an error. Whether a transfer may be in progress depends
+//! on the scenario: only background transfers outlive their step.
 
 use crate::judge::names::Names;
 use crate::mptcp::PmEvent;
@@ -11,8 +11,8 @@ use crate::pattern::Value;
 /// ECONNRESET and EPIPE: what a RST in the middle of a transfer leaves.
 const RACING_ERRORS: [u8; 2] = [104, 32];
 
-/// Whether data may be under way on a subflow when it is closed: in a background transfer, or because a path holds it
-/// back or loses it, so that it is sent again, perhaps on another subflow.
+/// Whether data may be in flight on a subflow when it is closed: in a background transfer, or because a path holds it
+/// back or loses it, so that it is retransmitted, perhaps on another subflow.
 pub(super) fn data_may_be_late(names: &Names<'_>, connection: Option<&str>) -> bool {
     let index = names.index();
     let in_background = match connection {

@@ -13,8 +13,8 @@ use crate::scenario::model::Feature;
 
 use super::alike::{Block, fold};
 use super::errors::{data_may_be_late, is_racing};
-use super::order::{Item, Use, canonical_order};
 use super::interval;
+use super::order::{Item, Use, canonical_order};
 
 /// What an event depends on; see the module's description. Tokens tell connections apart.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,7 +88,7 @@ struct Namer<'n, 'a> {
     seen: BTreeMap<(Option<u32>, Pair), Vec<Seen>>,
 }
 
-/// A subflow, as far as events have told of it.
+/// A subflow, as far as events show it.
 struct Seen {
     ports: Ports,
     /// It was closed: the next one may happen to have the same ports.
@@ -106,7 +106,7 @@ impl Namer<'_, '_> {
         (local, self.known(event.local_port), remote, self.known(event.remote_port))
     }
 
-    /// Which one of the subflows between the same two ends it is about, from 0.
+    /// Which of the subflows between the same two ends the event is about, from 0.
     fn position(&mut self, event: &PmEvent) -> usize {
         if !is_subflow_event(event.kind) && !matches!(event.kind, EventKind::Created | EventKind::Established) {
             return 0;
@@ -236,7 +236,7 @@ impl Namer<'_, '_> {
         if is_subflow_event(event.kind) {
             let opened_here = self.known(event.remote_port).is_some();
             uses.push((Thing::Subflow(token, self.pair(event), position), Use::Write));
-            // Whoever closes a subflow to open the next one does it in this order. The other side learns of both at
+            // The side that closes a subflow to open the next one does it in this order. The other side learns of both at
             // the same time: a worker closes the one while the packets of the other come in.
             if opened_here || event.kind == EventKind::SubEstablished {
                 uses.push((Thing::Subflows(token, self.pair(event)), Use::Write));
@@ -244,7 +244,7 @@ impl Namer<'_, '_> {
             if event.kind == EventKind::SubEstablished {
                 uses.push((Thing::UsedId(token, id), Use::Read));
             }
-            // Whoever opens a subflow does so from an ephemeral port to a known one.
+            // A subflow is opened from an ephemeral port to a known one.
             if opened_here {
                 uses.extend(remote.map(|remote| (Thing::RemoteAddress(token, remote), Use::Read)));
             }

@@ -8,7 +8,7 @@
 //!   (`token-1`… if it belongs to none), a port shows if the scenario itself names it.
 //! * **Many connections of which the same is said**: the first is shown, and how many follow.
 //! * **Time, and how many segments data took**, and on which subflow it went: the scheduler's choice depends on it.
-//! * **Repetitions.** An ADD_ADDR is sent again when its echo is late (from 6.18 on after 200 ms), a SYN when its
+//! * **Retransmissions.** An ADD_ADDR is retransmitted when its echo is late (from 6.18 on after 200 ms), a SYN when its
 //!   answer is. The second ANNOUNCED of the same address, or the second SYN, is folded into the first. Expectations
 //!   count them, where a scenario makes them happen on purpose.
 //! * **Numbers that the kernel gives in the order in which subflows happen to come up**: the ids of implicit
@@ -99,7 +99,7 @@ pub(super) fn form(names: &Names<'_>) -> String {
     sections.join("\n")
 }
 
-/// For whoever reads the snapshot: what isn't in it, and why. Another reason is a difference.
+/// For the reader of the snapshot: what isn't in it, and why. Another reason is a difference.
 fn left_out_words(left_out: &LeftOut) -> String {
     let words: Vec<&str> = left_out.sections.iter().map(|section| section.word()).collect();
     section(&format!("without {}", words.join(", ")), &[format!("because {}", left_out.because)])

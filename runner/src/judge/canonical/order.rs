@@ -27,7 +27,7 @@ pub(super) struct Item<Thing, Key> {
     pub(super) uses: Vec<(Thing, Use)>,
 }
 
-/// Who used a thing last.
+/// The last users of a thing.
 #[derive(Default)]
 struct Users {
     writer: Option<usize>,

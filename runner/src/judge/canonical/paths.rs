@@ -1,7 +1,7 @@
 //! What the rules of paths did, as far as it is the same each time.
 //!
 //! A rule's number is exact if it looks for certain ones of what matches (`nth`), or for an option that is sent once: a
-//! REMOVE_ADDR and an MP_PRIO are never sent again, a handshake only if the rule itself loses it. Of other rules it
+//! REMOVE_ADDR and an MP_PRIO are never retransmitted, a handshake only if the rule itself loses it. Of other rules it
 //! shows that they matched; of those that may stay unused nothing, as it may be a matter of luck.
 
 use crate::judge::checks::paths::hits;

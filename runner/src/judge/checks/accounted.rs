@@ -1,4 +1,4 @@
-//! No MPTCP counter moves unnoticed: in each run, each one that moved is accounted for.
+//! No MPTCP counter increases unnoticed: in each run, each increase is accounted for.
 //!
 //! A counter is accounted for if the scenario mentions it, if the snapshot shows it, or if it counts what was seen on
 //! the wire. What is left are the counters that depend on timing: they may move, but within what the recording allows.
@@ -17,7 +17,7 @@ use super::counters::{is_gauge, moved};
 use super::either;
 use super::scope::Scope;
 
-/// Counters that moved and that nobody knows about.
+/// Counters that increased without being accounted for.
 pub(super) fn check(scope: &Scope<'_, '_>) -> Vec<Finding> {
     let said = either::all_said(scope.names);
     let namespaces = scope.names.scenario().world.namespaces.iter();
@@ -26,7 +26,7 @@ pub(super) fn check(scope: &Scope<'_, '_>) -> Vec<Finding> {
 
 fn of_namespace(scope: &Scope<'_, '_>, said: &[&Expectation], namespace: &str) -> Vec<Finding> {
     let Some(end) = scope.names.recording().counters(namespace, &scope.moment) else { return Vec::new() };
-    // Whoever expects something of counters that were not taken is told so.
+    // An expectation on counters that were not taken has a finding of its own.
     let Some(start) = scope.names.recording().counters(namespace, &Moment::Start) else { return Vec::new() };
     let seen = Seen::of(scope, namespace);
     let mut findings = Vec::new();
@@ -69,7 +69,7 @@ impl Bound {
     }
 }
 
-/// What a namespace had on the wire.
+/// What a namespace sent and received.
 #[derive(Default)]
 struct Seen {
     add_addr_sent: u64,
@@ -81,9 +81,9 @@ struct Seen {
     /// The ends of the subflows that it opened, and the sequence numbers of their SYNs: one may have the ports of an
     /// earlier one.
     joins_sent: BTreeSet<(SocketAddr, SocketAddr, u32)>,
-    /// Somebody opened a subflow, in whatever namespace.
+    /// Any namespace opened an additional subflow.
     has_joins: bool,
-    /// What a filter drops on its way out was sent, but not seen.
+    /// A filter drops outgoing segments: they were sent, but not captured.
     filters_output: bool,
 }
 
@@ -123,7 +123,7 @@ impl Seen {
         }
     }
 
-    /// What a counter that nobody mentions may have moved by.
+    /// By how much a counter that the scenario doesn't mention may have increased.
     fn bound(&self, scope: &Scope<'_, '_>, namespace: &str, name: &str) -> Bound {
         match name {
             "MPTcpExtAddAddrTx" => self.sent(self.add_addr_sent),

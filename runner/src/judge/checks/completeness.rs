@@ -11,7 +11,7 @@ use crate::scenario::model::{Action, Filter, Namespace, Operation, Place};
 
 use super::steps::Progress;
 
-/// What can't be trusted.
+/// What makes the recording untrustworthy.
 pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
     let entries = &names.recording().entries;
     let mut findings = Vec::new();
@@ -73,8 +73,12 @@ fn lost_words(what: LostWhat) -> (&'static str, &'static str) {
             "packets",
             "the kernel dropped them on the way to a path (`tx_dropped` of the interface), though the link had a carrier",
         ),
-        LostWhat::Sending => ("packets", "the kernel had no room for packets that a path sent, and the peer never saw them"),
-        LostWhat::Unreadable => ("packets", "a path received frames that it can't forward, and the peer never saw them"),
+        LostWhat::Sending => {
+            ("packets", "the kernel had no room for packets that a path sent, and the peer never saw them")
+        }
+        LostWhat::Unreadable => {
+            ("packets", "a path received frames that it can't forward, and the peer never saw them")
+        }
         LostWhat::Room => {
             ("packets and effects of paths", "the recording is full; transfer less, or in larger segments")
         }
@@ -126,10 +130,8 @@ pub(super) fn filters(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
                 Finding::new(FindingKind::Incomplete, format!("{whose}: its packet counter is not in the recording"))
                     .placed(step.place),
             ),
-            Some(0) if !filter.may_be_unused => findings.push(
-                Finding::new(FindingKind::Filter, format!("{whose} never matched a packet"))
-                    .placed(step.place),
-            ),
+            Some(0) if !filter.may_be_unused => findings
+                .push(Finding::new(FindingKind::Filter, format!("{whose} never matched a packet")).placed(step.place)),
             Some(_) => {}
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
     found.collect()
 }
 
-/// What is wrong with one, and the index of the entry that shows it.
+/// The problem of one connection, and the index of the entry that shows it.
 fn problem(names: &Names<'_>, plan: &ConnectPlan) -> Option<(String, usize)> {
     let entries = &names.recording().entries;
     let connected = names.index().connected.get(plan.name.as_str()).copied();

@@ -11,12 +11,12 @@ use crate::scenario::model::{BytesExpectation, CounterExpectation, Expectation, 
 
 use super::scope::Scope;
 
-/// Counters that go down, too: their value is compared, not by how much they moved.
+/// Counters that also decrease: their value is compared, not their increase.
 const GAUGES: [&str; 2] = ["MPTcpExtMPCurrEstab", "TcpCurrEstab"];
 
-/// Counters that came after Linux 6.1, to the mainline or to a distribution's kernel. A kernel that doesn't have one can't
-/// show what it counts, so nothing is expected of it there, unless the scenario requires the counter. Any other name
-/// that the kernel doesn't have is a mistake.
+/// Counters added after Linux 6.1, in mainline or by a distribution. A kernel without one can't show what it counts, so
+/// nothing is expected of it there, unless the scenario requires the counter. Any other name that the kernel doesn't have
+/// is a mistake.
 const LATER: [&str; 21] = [
     "MPTcpExtAddAddrTx",
     "MPTcpExtAddAddrTxDrop",
@@ -46,13 +46,13 @@ pub(in crate::judge) fn is_gauge(name: &str) -> bool {
     GAUGES.contains(&name)
 }
 
-/// What can't be said about a counter.
+/// Why the increase of a counter is unknown.
 pub(super) enum Unknown {
     /// The counters of that namespace were not taken.
     NotTaken(String),
     /// This kernel has no such counter.
     NoSuch(String),
-    /// It went backwards.
+    /// It decreased.
     Backwards(String, u64, u64),
 }
 
@@ -100,7 +100,7 @@ fn counter(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> Option<Findi
     Some(finding.valued(range_value(&expected.range), value))
 }
 
-/// How much of what counters moved by is there because echoes of announcements were late.
+/// How much of the increase is due to late echoes of announcements.
 fn of_late_echoes(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> i128 {
     let retransmitted = Retransmitted::of(scope.names, scope.until);
     let all = |name: &str| -> i128 {
@@ -109,7 +109,7 @@ fn of_late_echoes(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> i128 
     all(&expected.name) - expected.less.as_deref().map_or(0, all)
 }
 
-/// The same counter where nothing is expected of it, and the stretch of the time line with the option that it counts.
+/// The same counter in other namespaces, and the part of the time line around the option that it counts.
 fn nearest_counters(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> String {
     let namespaces = scope.names.scenario().world.namespaces.iter();
     let others = namespaces.filter(|namespace| !expected.namespaces.contains(&namespace.name));
@@ -149,7 +149,7 @@ const OPTIONS: [(&str, &str); 15] = [
     ("MPTcpExtInfiniteMap", "infinite_mapping"),
 ];
 
-/// A kernel without this counter is as good.
+/// A kernel may lack this counter.
 fn may_be_missing(scope: &Scope<'_, '_>, name: &str) -> bool {
     let required = Feature::Counter(name.to_owned());
     LATER.contains(&name) && !scope.names.scenario().requires.contains(&required)
@@ -209,8 +209,11 @@ fn other_counters(scope: &Scope<'_, '_>, listed: &[&Expectation], namespace: &st
         return None;
     }
     let list: Vec<String> = moved_others.iter().map(|(name, value)| format!("{name} {value}")).collect();
-    let summary =
-        format!("counters of {namespace} {}: expected only listed counters to increase; others did: {}", scope.when, list.join(", "));
+    let summary = format!(
+        "counters of {namespace} {}: expected only listed counters to increase; others did: {}",
+        scope.when,
+        list.join(", ")
+    );
     Some(Finding::new(FindingKind::Counter, summary).placed(place).at(scope.at()))
 }
 
@@ -230,8 +233,7 @@ pub(super) fn bytes(scope: &Scope<'_, '_>, expected: &BytesExpectation) -> Optio
         Some(sent) if expected.range.contains(&sent) => None,
         Some(sent) => {
             let (link, sender, range) = (&expected.link, &expected.sent_by, render::range(&expected.range));
-            let summary =
-                format!("link {link} {}: expected {range} bytes from {sender}, it sent {sent}", scope.when);
+            let summary = format!("link {link} {}: expected {range} bytes from {sender}, it sent {sent}", scope.when);
             let finding = Finding::new(FindingKind::Bytes, summary).placed(expected.place).at(scope.at());
             Some(finding.valued(range_value(&expected.range), sent))
         }

@@ -40,7 +40,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, choice: &Choice, around: &Expectation
     Some(Finding::new(kind, summary).placed(choice.place).detailed(detail).at(first.at))
 }
 
-/// How many findings of an alternative are told.
+/// Maximum number of findings shown of an alternative.
 const TOLD: usize = 5;
 
 fn told(number: usize, alternative: &Alternative, findings: &[Finding]) -> String {

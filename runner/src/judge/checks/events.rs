@@ -248,11 +248,7 @@ impl List<'_, '_, '_> {
         let time = scope.names.recording().entries.get(entry).map(|entry| entry.at).or(scope.at());
         let fine = difference.fine.and_then(|event| self.events.get(event)).map(|(entry, _)| *entry);
         let context = time_line::around_both(scope.names, fine, entry);
-        let detail = if difference.detail.is_empty() {
-            context
-        } else {
-            format!("{}\n{context}", difference.detail)
-        };
+        let detail = if difference.detail.is_empty() { context } else { format!("{}\n{context}", difference.detail) };
         let summary = format!("events of {} {}: {}", self.namespace, scope.when, difference.summary);
         let finding = Finding::new(FindingKind::Events, summary)
             .placed(difference.place.unwrap_or(expected.place))

@@ -78,7 +78,7 @@ pub(super) fn findings(names: &Names<'_>) -> Vec<Finding> {
     findings
 }
 
-/// Whether the state of the run may tell why. What was lost, or what the kernel complains of, speaks for itself.
+/// Whether the state of the run may explain it. Lost entries and kernel warnings speak for themselves.
 fn may_be_explained(kind: FindingKind) -> bool {
     !matches!(
         kind,
@@ -90,15 +90,15 @@ fn may_be_explained(kind: FindingKind) -> bool {
     )
 }
 
-/// What isn't as an expectation says.
+/// The differences from an expectation.
 fn expectation_findings(scope: &Scope<'_, '_>, expectation: &Expectation) -> Vec<Finding> {
     let mut findings = findings_of(scope, expectation, &either::said(Some(scope), expectation));
     findings.extend(expectation.either.iter().filter_map(|choice| either::check(scope, choice, expectation)));
     findings
 }
 
-/// What isn't as an expectation says, its alternatives apart. `listed`: the expectations whose counters are listed, for
-/// `others: 0`.
+/// The differences from an expectation, without its alternatives. `listed`: the expectations whose counters are listed,
+/// for `others: 0`.
 fn findings_of(scope: &Scope<'_, '_>, expectation: &Expectation, listed: &[&Expectation]) -> Vec<Finding> {
     let mut findings = Vec::new();
     findings.extend(expectation.events.iter().filter_map(|expected| events::check(scope, expected)));

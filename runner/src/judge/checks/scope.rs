@@ -57,7 +57,7 @@ impl<'n, 'a> Scope<'n, 'a> {
         self.names.recording().entries.get(self.until.checked_sub(1)?).map(|entry| entry.at)
     }
 
-    /// What the expectation is about is not in the recording: nothing can be said, so it can't pass.
+    /// The recording lacks what the expectation needs, so it can't pass.
     pub(super) fn missing(&self, what: &str) -> Finding {
         Finding::new(FindingKind::Incomplete, format!("{what} {}: not in the recording", self.when))
     }

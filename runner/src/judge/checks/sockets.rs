@@ -3,6 +3,7 @@
 use crate::judge::names::side_word;
 use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind, nearest, render};
+use crate::mptcp::SubflowState;
 use crate::pattern::{SUBFLOW, observed_json};
 use crate::scenario::model::{InfoExpectation, SubflowsExpectation};
 
@@ -50,7 +51,8 @@ pub(super) fn subflows(scope: &Scope<'_, '_>, expected: &SubflowsExpectation) ->
         first.unwrap_or_default()
     );
     let wanted: Vec<_> = expected.subflows.iter().map(|pattern| pattern.json(SUBFLOW)).collect();
-    let observed: Vec<_> = usable.iter().map(|subflow| observed_json(SUBFLOW, (*subflow).into())).collect();
+    let observed: Vec<_> =
+        usable.iter().map(|subflow| observed_json::<SubflowState>(SUBFLOW, (*subflow).into())).collect();
     Some(
         Finding::new(FindingKind::Subflows, summary)
             .placed(expected.place)

@@ -1,4 +1,4 @@
-//! How each step ended, against what it is: a step is to be done, an `expect_error` step is to be refused.
+//! How each step ended, against what was expected: steps are done, `expect_error` steps are refused.
 
 use crate::judge::names::Names;
 use crate::judge::outcome::outcome_words;
@@ -9,7 +9,7 @@ use crate::scenario::model::{Action, CloseHow, Step, expected_transfer_error};
 use crate::text;
 use crate::wire::MptcpOption;
 
-/// How far the run came.
+/// How far the run got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
     /// Through all steps.
@@ -28,7 +28,7 @@ impl Progress {
     }
 }
 
-/// How far the run came, and what is wrong with its steps.
+/// How far the run got, and the problems of its steps.
 pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
     let steps = &names.scenario().steps;
     if names.recording().entries.iter().any(|entry| is_failed_setup(&entry.what)) {
@@ -43,7 +43,11 @@ pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
                 Some(slot) => *slot = Some((entry, outcome)),
                 None => findings.push(Finding::new(
                     FindingKind::Incomplete,
-                    format!("the recording has a step {}, but the scenario has only {}", step.saturating_add(1), steps.len()),
+                    format!(
+                        "the recording has a step {}, but the scenario has only {}",
+                        step.saturating_add(1),
+                        steps.len()
+                    ),
                 )),
             }
         }
@@ -95,7 +99,7 @@ fn is_failed_setup(what: &Observation) -> bool {
     matches!(what, Observation::SetupContradicted(_))
 }
 
-/// What was seen between the start of a quiet step and its end: what is alike is counted.
+/// The activity between the start of a quiet step and its end; similar entries are counted.
 fn disturbances(names: &Names<'_>, index: usize, end: usize) -> String {
     let begin = names.index().started.get(&index).copied().unwrap_or(end);
     let mut seen: Vec<(String, usize, u64)> = Vec::new();
@@ -168,7 +172,10 @@ fn problem(step: &Step, outcome: &StepOutcome) -> Option<(FindingKind, String)> 
                 return Some((FindingKind::Refusal, format!("expected {wanted}, but it was {words}")));
             }
             let part = part.filter(|part| !message.as_ref().is_some_and(|message| message.contains(part)))?;
-            Some((FindingKind::Refusal, format!("expected {wanted} with \"{part}\" in its message, but it was {words}")))
+            Some((
+                FindingKind::Refusal,
+                format!("expected {wanted} with \"{part}\" in its message, but it was {words}"),
+            ))
         }
         (StepOutcome::Refused { .. }, None) => Some((FindingKind::Refusal, outcome_words(outcome))),
         (StepOutcome::TimedOut(_) | StepOutcome::NotQuiet { .. }, _) => {
@@ -205,7 +212,7 @@ fn transfer_problem(wanted: &str, outcome: &StepOutcome) -> Option<(FindingKind,
     Some((kind, format!("{words}; expected {wanted}")))
 }
 
-/// What a step needs from the last call that it makes, where that isn't bytes.
+/// What a step expects from its last call, where that isn't bytes.
 fn needed(action: &Action) -> Option<&'static str> {
     pick!(action, Action::Close { how, .. } => match how {
         CloseHow::Abrupt => "the peer's read() to fail with ECONNRESET",

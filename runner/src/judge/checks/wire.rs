@@ -43,8 +43,12 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option
     if expected.range.contains(&u64::try_from(others).unwrap_or(u64::MAX)) {
         return None;
     }
-    let summary =
-        format!("wire {}: expected `{}`, found {}", scope.when, render::wire_expectation(expected), text::count(count, "segment"));
+    let summary = format!(
+        "wire {}: expected `{}`, found {}",
+        scope.when,
+        render::wire_expectation(expected),
+        text::count(count, "segment")
+    );
     let finding = found(summary).valued(range_value(&expected.range), count);
     if *expected.range.start() > count
         && let Some((detail, entry)) = nearest_misses(scope, pattern)

@@ -1,14 +1,14 @@
-//! Of many reasons alike, one is told, and the others are counted: a run with thousands of connections would have a line
-//! for each of them.
+//! Of many similar reasons, the first is shown and the others are counted: a run with thousands of connections would have a
+//! line for each of them.
 
 use std::collections::HashMap;
 
-use super::{ReasonKind, Reason, SynCounts};
+use super::{Reason, ReasonKind, SynCounts};
 
-/// So many alike are all told.
+/// Up to this number, all similar reasons are shown.
 const FEW: usize = 3;
 
-/// Folds what is alike but for connections, addresses and ports. The first of many stands for them.
+/// Folds reasons that differ only in connections, addresses and ports: the first stands for all.
 pub(super) fn folded(reasons: Vec<Reason>) -> Vec<Reason> {
     let mut counts: HashMap<String, usize> = HashMap::new();
     let looks: Vec<Option<(ReasonKind, String)>> = reasons.iter().map(look).collect();
@@ -48,7 +48,9 @@ fn look(reason: &Reason) -> Option<(ReasonKind, String)> {
             });
             (ReasonKind::Subflows, format!("{namespace} subflow {state} {seen:?}"))
         }
-        Reason::Limit { subflows, limit, .. } => (ReasonKind::Connections, format!("{namespace} limit {subflows} {limit}")),
+        Reason::Limit { subflows, limit, .. } => {
+            (ReasonKind::Connections, format!("{namespace} limit {subflows} {limit}"))
+        }
         Reason::OtherDevice { left_by, belongs_to, .. } => {
             (ReasonKind::Flows, format!("{namespace} device {left_by} {belongs_to}"))
         }
@@ -64,7 +66,7 @@ fn look(reason: &Reason) -> Option<(ReasonKind, String)> {
 }
 
 impl Reason {
-    /// Where it is about.
+    /// The namespace or link that it is about.
     fn namespace(&self) -> &str {
         match self {
             Self::Disabled { namespace }

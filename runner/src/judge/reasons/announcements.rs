@@ -88,7 +88,7 @@ impl<'a> Used<'a> {
     }
 }
 
-/// What a namespace has to do with all announcements that it received.
+/// What matters for all announcements that a namespace received.
 struct Place {
     /// A userspace path manager has its connections.
     userspace: bool,

@@ -50,7 +50,10 @@ const MEANINGS: [(&str, &str); 38] = [
     ("MPTcpExtRmAddrTxDrop", "REMOVE_ADDRs that were not sent"),
     ("MPTcpExtSubflowStale", "subflows marked stale because their data was not acknowledged"),
     // fib_validate_source(), net/ipv4/fib_frontend.c
-    ("TcpExtIPReversePathFilter", "packets dropped by rp_filter: they arrived on another device than replies leave through"),
+    (
+        "TcpExtIPReversePathFilter",
+        "packets dropped by rp_filter: they arrived on another device than replies leave through",
+    ),
     ("IpOutNoRoutes", "outgoing packets without a route"),
     ("Ip6OutNoRoutes", "outgoing packets without a route"),
     ("IpExtInNoRoutes", "incoming packets without a route"),

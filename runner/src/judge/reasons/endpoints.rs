@@ -1,4 +1,4 @@
-//! Endpoints that nothing comes of.
+//! Endpoints that the kernel doesn't use.
 
 use std::net::IpAddr;
 
@@ -8,7 +8,7 @@ use crate::scenario::model::{Operation, WhichEndpoints};
 
 use super::{Idle, Known, Reason};
 
-/// The endpoints that nothing comes of, as they were dumped.
+/// The unused endpoints, as they were dumped.
 pub(super) fn idle(known: &Known<'_, '_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
     for namespace in &known.names.scenario().world.namespaces {
@@ -67,7 +67,7 @@ fn is_initial(known: &Known<'_, '_>, namespace: &str, address: IpAddr) -> bool {
     })
 }
 
-/// When an address came to its namespace for the last time.
+/// When an address was last added to its namespace.
 enum Arrival {
     SetUp,
     Step(usize),

@@ -1,8 +1,8 @@
 //! Reasons: what a recording shows that may explain why a run failed. Main type: [`Reason`].
 //!
 //! A check says what wasn't as expected. The kernel often knows more: a counter that names an error, a limit that is used
-//! up, a subflow in SYN-SENT, an endpoint that nothing comes of. All of it is in the recording; [`reasons`] finds it, and
-//! [`Reason`]'s `Display` is the one place where it is put into words. None of it decides anything.
+//! up, a subflow in SYN-SENT, an unused endpoint. All of it is in the recording; [`reasons`] finds it, and [`Reason`]'s
+//! `Display` is the one place that words it. Reasons never change a verdict.
 
 mod alike;
 mod announcements;
@@ -29,7 +29,7 @@ pub enum Reason {
         /// The namespace.
         namespace: String,
     },
-    /// Nothing comes of an endpoint.
+    /// The kernel doesn't use an endpoint.
     IdleEndpoint {
         /// The namespace.
         namespace: String,
@@ -86,7 +86,7 @@ pub enum Reason {
         /// The limit.
         limit: u8,
     },
-    /// Segments left by another device than the one that has their source address.
+    /// Segments left through another device than the one with their source address.
     OtherDevice {
         /// The namespace.
         namespace: String,
@@ -99,7 +99,7 @@ pub enum Reason {
         /// The device that has the source address.
         belongs_to: String,
     },
-    /// What a path did to packets, beside passing them on.
+    /// The effects of a path on packets.
     Path {
         /// The link.
         link: String,
@@ -127,7 +127,7 @@ pub enum Reason {
         /// The counters, and by how much they moved.
         counters: Vec<(String, u64)>,
     },
-    /// What was said of one connection holds for others, too.
+    /// The reason before applies to others, too.
     More {
         /// The namespace.
         namespace: String,
@@ -151,7 +151,7 @@ pub enum ReasonKind {
     Flows,
 }
 
-/// What made a path treat a packet otherwise than by passing it on.
+/// An effect of a path on a packet.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Cause {
     /// Loss.
@@ -160,7 +160,7 @@ pub enum Cause {
     QueueFull,
     /// The path's MTU.
     TooBig,
-    /// It was overtaken by others.
+    /// Reordering: others overtook it.
     Reordered,
     /// It was duplicated.
     Duplicated,
@@ -173,7 +173,7 @@ pub enum Cause {
     },
 }
 
-/// Why nothing comes of an endpoint.
+/// Why the kernel doesn't use an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Idle {
     /// A userspace path manager has the connections: it ignores endpoints. The sysctl, with its value.
@@ -251,7 +251,7 @@ pub(super) struct Known<'n, 'a> {
     cut_short: bool,
     /// The operations that were done: they are asked for with each connection.
     operations: OnceCell<Vec<(usize, &'a Operation)>>,
-    /// The sockets of all connections: several kinds of reasons come of them.
+    /// The sockets of all connections: several kinds of reasons need them.
     all_sockets: OnceCell<Vec<Sockets<'a>>>,
 }
 

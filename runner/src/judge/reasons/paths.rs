@@ -1,4 +1,4 @@
-//! What paths did to packets.
+//! The effects of paths on packets.
 
 use indexmap::IndexMap;
 

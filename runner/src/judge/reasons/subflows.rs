@@ -1,4 +1,4 @@
-//! Subflows that aren't established, limits in use, and devices that nobody would expect.
+//! Subflows that aren't established, limits that are reached, and segments that left through an unexpected device.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};

@@ -5,12 +5,14 @@ use std::fmt::{self, Display, Formatter};
 use crate::mptcp::tcp_state_word;
 use crate::text;
 
-use super::{Cause, Idle, ReasonKind, Reason, SynCounts, Unused};
+use super::{Cause, Idle, Reason, ReasonKind, SynCounts, Unused};
 
 impl Display for Reason {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Disabled { namespace } => write!(f, "{namespace}: net.mptcp.enabled is 0, so all sockets use plain TCP"),
+            Self::Disabled { namespace } => {
+                write!(f, "{namespace}: net.mptcp.enabled is 0, so all sockets use plain TCP")
+            }
             Self::IdleEndpoint { namespace, endpoint, why } => write!(f, "{namespace}: endpoint {endpoint} {why}"),
             Self::UnusedAnnouncement { namespace, connection, address, why } => {
                 write!(f, "{namespace}: no subflow to {address}, announced on `{connection}`: {why}")?;
@@ -41,7 +43,8 @@ impl Display for Reason {
                 f.write_str(", which has the source address")
             }
             Self::Path { link, effects } => {
-                let effects = effects.iter().map(|(cause, packets)| format!("{cause} {}", text::count(*packets, "packet")));
+                let effects =
+                    effects.iter().map(|(cause, packets)| format!("{cause} {}", text::count(*packets, "packet")));
                 write!(f, "path {link} {}", effects.collect::<Vec<_>>().join("; "))
             }
             Self::UnusedRule { link, rule } => write!(f, "path {link}: rule `{rule}` has not matched"),

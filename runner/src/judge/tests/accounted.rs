@@ -141,7 +141,11 @@ fn what_a_filter_drops_on_its_way_out_was_sent_but_not_seen() {
 #[test]
 fn no_more_is_dropped_than_came() {
     assert_accounted(&moved(Run::good(), "client", "MPTcpExtAddAddrDrop", 1));
-    assert_unaccounted(&moved(Run::good(), "client", "MPTcpExtAddAddrDrop", 2), "AddAddrDrop", "fewer ADD_ADDRs arrived");
+    assert_unaccounted(
+        &moved(Run::good(), "client", "MPTcpExtAddAddrDrop", 2),
+        "AddAddrDrop",
+        "fewer ADD_ADDRs arrived",
+    );
     let drops = |by| moved(removing(&[1]), "server", "MPTcpExtRmAddrDrop", by);
     assert_accounted(&drops(1));
     assert_unaccounted(&drops(2), "RmAddrDrop", "fewer REMOVE_ADDRs arrived");
@@ -161,7 +165,11 @@ fn what_depends_on_timing_may_move_as_far_as_it_can() {
     for name in ["OFOMerge", "OFOQueue", "OFOQueueTail", "NoDSSInWindow", "SubflowStale"] {
         let name = format!("MPTcpExt{name}");
         assert_accounted(&moved(Run::good(), "client", &name, 1));
-        assert_unaccounted(&moved(single.clone(), "client", &name, 1), &name, "no connection had an additional subflow");
+        assert_unaccounted(
+            &moved(single.clone(), "client", &name, 1),
+            &name,
+            "no connection had an additional subflow",
+        );
     }
     let stale = moved(Run::good(), "client", "MPTcpExtSubflowStale", 1);
     assert_accounted(&moved(stale.clone(), "client", "MPTcpExtSubflowRecover", 1));

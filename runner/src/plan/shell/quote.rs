@@ -90,7 +90,7 @@ mod tests {
     /// The shells that people paste into. The third zsh is one that people type into: it has no comments.
     const SHELLS: [&[&str]; 5] = [&["bash"], &["dash"], &["zsh", "-f"], &["zsh", "-f", "-i"], &["fish", "--no-config"]];
 
-    /// What a shell makes of a script; `None` if it isn't installed, which the test says.
+    /// The output of a shell for a script; `None` if it isn't installed, which the test says.
     /// `MPTCPLAB_REQUIRE` says that all must be there.
     fn output(shell: &[&str], script: &str) -> Option<String> {
         let (program, options) = shell.split_first().unwrap();

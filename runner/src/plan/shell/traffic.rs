@@ -6,7 +6,7 @@ use crate::scenario::model::{Action, Condition, ConnectPlan, ListenPlan, SocketP
 
 use super::quote::quote;
 
-/// Comments for a step that is no command; all steps are given, since connections are told by name.
+/// Comments for a step that is no command. All steps are given, to find connections by name.
 pub(super) fn hints(action: &Action, steps: &[Step]) -> Vec<String> {
     match action {
         Action::Listen(plan) => vec![listen(plan)],

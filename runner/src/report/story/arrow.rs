@@ -27,7 +27,7 @@ pub(super) struct Arrow<'a> {
     pub(super) words: String,
     /// Addresses, and the link that it left by if that isn't what they say.
     pub(super) path: String,
-    /// How many alike in a row.
+    /// Number of similar segments in a row.
     pub(super) times: u64,
     /// From the first to the last of them.
     pub(super) over: Duration,
@@ -96,7 +96,7 @@ fn link_off_route<'a>(scenario: &'a Scenario, flight: &Flight<'a>) -> Option<&'a
     (!own && !added).then_some(link.name.as_str())
 }
 
-/// The words of a segment that is told though it only carries or acknowledges data.
+/// The words of a segment, also if it only carries or acknowledges data.
 fn told_words(segment: &Segment) -> String {
     match segment_words(segment) {
         nothing if nothing.is_empty() && segment.payload == 0 => "ACK".to_owned(),
@@ -126,7 +126,8 @@ fn fate_words(scenario: &Scenario, flight: &Flight<'_>) -> String {
 /// their own.
 fn arrival_words(flight: &Flight<'_>) -> Option<String> {
     let (_, arrived) = flight.arrived?;
-    if flight.cut || flight.effects.iter().any(|(_, effect)| reshapes(effect)) || arrived.options == flight.sent.options {
+    if flight.cut || flight.effects.iter().any(|(_, effect)| reshapes(effect)) || arrived.options == flight.sent.options
+    {
         return None;
     }
     match (segment_words(flight.sent), segment_words(arrived)) {
@@ -137,7 +138,7 @@ fn arrival_words(flight: &Flight<'_>) -> Option<String> {
     }
 }
 
-/// It came to a router and was not sent on.
+/// It reached a router that didn't forward it.
 fn stranded_words(scenario: &Scenario, flight: &Flight<'_>) -> Option<String> {
     let (namespace, arrived) = flight.arrived?;
     let router = scenario.world.namespace(namespace)?.forwarding;

@@ -1,11 +1,11 @@
-//! What paths did to a segment, in words.
+//! The effects of paths on a segment, in words.
 
 use crate::recording::{PathEffect, PathTotals};
 use crate::text;
 
 use super::words::{segment_path, segment_words};
 
-/// What was done, effect by effect. What a rule held until the end is told once.
+/// All effects, in order. A segment that a rule held until the end is mentioned once.
 pub(super) fn effects_words(effects: &[(&str, &PathEffect)]) -> Vec<String> {
     let is = |effect: &PathEffect, word: &str| matches!(effect, PathEffect::Rule { action, .. } if action == word);
     let by = |effect: &PathEffect| match effect {
@@ -25,7 +25,7 @@ pub(super) fn effects_words(effects: &[(&str, &PathEffect)]) -> Vec<String> {
     words
 }
 
-/// What was done, on which link.
+/// One effect, and its link.
 fn effect_words(link: &str, effect: &PathEffect) -> String {
     let link = text::one_line(link);
     let (rule, action, made) = match effect {

@@ -124,7 +124,7 @@ impl<'a> Ladder<'a> {
         format!("{}  {words}  {}", self.prefix(&time(arrow.at), &lanes), arrow.path)
     }
 
-    /// Where an arrow ends that does not arrive: between the last lane that it came to and the next one.
+    /// The end of an arrow that doesn't arrive: between the last lane that it reached and the next one.
     fn halfway(&self, column: usize, toward: Option<&str>) -> usize {
         let goal = toward.and_then(|namespace| self.lane(namespace)).filter(|goal| *goal != column);
         let next = match goal {

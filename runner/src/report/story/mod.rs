@@ -113,8 +113,8 @@ fn with_data<'a>(
     lines
 }
 
-/// Until when the story is told, and whether a step failed there. What comes behind is the tear-down: sockets are closed
-/// and captures end, in no order.
+/// Where the story ends, and whether a step failed there. After it comes the tear-down: sockets and captures are closed in
+/// no particular order.
 fn end_of_story(recording: &Recording) -> (u64, bool) {
     let failed = recording.entries.iter().find(|entry| match &entry.what {
         Observation::StepFinished { outcome, .. } => outcome_words(outcome).is_some_and(|(_, good)| !good),
@@ -168,10 +168,7 @@ fn entry_line<'a>(recording: &Recording, tokens: &Tokens<'_>, entry: &'a Entry) 
         }
         Observation::FilterHits { namespace, filter, packets } => {
             let packets = text::count(*packets, "packet");
-            note(
-                format!("filter {} of {} matched {packets}", text::one_line(filter), text::one_line(namespace)),
-                true,
-            )
+            note(format!("filter {} of {} matched {packets}", text::one_line(filter), text::one_line(namespace)), true)
         }
         Observation::RuleHits { link, rule, segments } => {
             let segments = text::count(*segments, "segment");
@@ -194,9 +191,10 @@ fn entry_line<'a>(recording: &Recording, tokens: &Tokens<'_>, entry: &'a Entry) 
         | Observation::Busy(_)
         | Observation::Ended => None,
         Observation::PathTotals { link, sender, moment, totals } => match lost_words(totals) {
-            Some(words) if *moment == Moment::End => {
-                note(format!("of the packets from {} on {}: {words}", text::one_line(sender), text::one_line(link)), true)
-            }
+            Some(words) if *moment == Moment::End => note(
+                format!("of the packets from {} on {}: {words}", text::one_line(sender), text::one_line(link)),
+                true,
+            ),
             _ => None,
         },
     }

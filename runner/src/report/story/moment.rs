@@ -171,9 +171,9 @@ type Alike<'a> = (&'a str, EventKind, Option<u32>, Option<Flow>, Option<u8>);
 /// Finds the segments that events follow.
 struct Causes<'a, 'e> {
     captures: &'a Captures<'e>,
-    /// How many events alike there were before.
+    /// Number of similar events before.
     before: HashMap<Alike<'e>, usize>,
-    /// The subflows of a token, as far as events have told them.
+    /// The subflows of a token, as far as events show them.
     flows: HashMap<(&'e str, u32), Vec<Flow>>,
 }
 

@@ -241,10 +241,7 @@ fn what_arrives_in_parts_is_not_lost() {
     entries.extend(parts.iter().map(|part| on(110, "server", "eth1", Direction::In, part)));
     entries.push(entry(200, Observation::Ended));
     let text = story(&example::scenario(), &recording_of(entries), UNICODE);
-    assert!(
-        text.contains("├────────────▶│  DATA_FIN (split into 2 segments by rule “small” of wifi)  10"),
-        "{text}"
-    );
+    assert!(text.contains("├────────────▶│  DATA_FIN (split into 2 segments by rule “small” of wifi)  10"), "{text}");
 }
 
 /// The source address says one link, the route another one.

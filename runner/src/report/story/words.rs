@@ -135,7 +135,7 @@ fn event_subject(event: &PmEvent) -> String {
     format!("{}{addresses}", event.kind.word())
 }
 
-/// What came of a connect step.
+/// The result of a connect step.
 pub(super) fn connected_words(connection: &Connection) -> String {
     let name = text::one_line(&connection.name);
     match (connection.client_token, connection.server_token) {
@@ -146,7 +146,7 @@ pub(super) fn connected_words(connection: &Connection) -> String {
     }
 }
 
-/// What came of one direction of a transfer, and how fast it was.
+/// The result of one direction of a transfer, and its rate.
 pub(super) fn transferred_words(what: &Observation) -> Option<String> {
     let Observation::Transferred { connection, sender, bytes, integrity, .. } = what else { return None };
     let state = integrity_words(integrity);

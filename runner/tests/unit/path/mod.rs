@@ -5,8 +5,8 @@
 mod actions;
 mod conditions;
 mod edits;
-mod injection;
 mod harness;
+mod injection;
 mod properties;
 mod rules;
 mod segments;

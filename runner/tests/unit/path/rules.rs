@@ -175,7 +175,11 @@ fn a_packet_keeps_its_fate_whatever_the_rules_do() {
     let mut harness =
         Harness::new([lossy, Conditions::default()], vec![rule("rule", with_option("mp_prio"), RuleAction::Hold)]);
     harness.send(0, &prio(true));
-    assert_eq!(harness.send(0, &Tcp::ack(7).frame(0)).len(), 1, "the second packet, though the first to come to the loss");
+    assert_eq!(
+        harness.send(0, &Tcp::ack(7).frame(0)).len(),
+        1,
+        "the second packet, though the first to come to the loss"
+    );
     harness.path.release("rule");
     assert!(harness.after(0).is_empty());
     assert_eq!(harness.effects(), ["1 hold", "1 release", "1 Lost"]);

@@ -27,7 +27,10 @@ fn parts_have_all_options_and_the_right_places_in_the_stream() {
             assert_eq!((part.acknowledgment, part.window), (5000, 512));
         }
         assert_eq!(harness.effects(), ["1 split → 3"]);
-        assert_eq!((harness.path.totals(0).entered, harness.path.totals(0).added, harness.path.totals(0).left), (1, 2, 3));
+        assert_eq!(
+            (harness.path.totals(0).entered, harness.path.totals(0).added, harness.path.totals(0).left),
+            (1, 2, 3)
+        );
     }
 }
 
@@ -88,7 +91,8 @@ fn so_many_segments_become_one_with_the_options_of_the_first() {
         let first = Tcp::data(u32::MAX, b"ab").option(&dss(None)).six(ipv6);
         assert!(harness.send(0, &first.frame(0)).is_empty());
         assert!(
-            harness.send(0, &Tcp::data(1, b"c").option(&MptcpOption::MpPrio { backup: true }).six(ipv6).frame(0))
+            harness
+                .send(0, &Tcp::data(1, b"c").option(&MptcpOption::MpPrio { backup: true }).six(ipv6).frame(0))
                 .is_empty()
         );
         let last = Tcp { flags: FIN, acknowledgment: 6000, ..Tcp::data(2, b"de").six(ipv6) };

@@ -36,7 +36,7 @@ struct Talk {
     last: BTreeMap<Thing, String>,
 }
 
-/// What such an option is about.
+/// The subject of such an option.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Thing {
     /// An address id of the sender's.

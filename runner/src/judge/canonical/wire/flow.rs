@@ -12,13 +12,13 @@ use crate::wire::{MptcpOption, Segment};
 
 /// A subflow with the options that belong to it.
 pub(super) struct Flow {
-    /// Both ends, the one that opened it first.
+    /// Both ends, the initiator first.
     pub(super) label: String,
     /// 2 for the second one between the same ends.
     pub(super) number: usize,
-    /// Who opened it.
+    /// The side that opened it.
     pub(super) initiator: Side,
-    /// The first subflow of its connection.
+    /// The initial subflow of its connection.
     pub(super) is_first: bool,
     items: Vec<Item<Stream, Key>>,
     last: BTreeMap<Stream, String>,

@@ -27,7 +27,7 @@ pub(super) enum Repeated {
     AddAddr,
     /// Its echo.
     Echo,
-    /// One of both that bears a port (PortAdd counts both: `mptcp_incoming_options`, net/mptcp/options.c).
+    /// One of both that carries a port (PortAdd counts both: `mptcp_incoming_options`, net/mptcp/options.c).
     WithPort,
 }
 
