@@ -64,7 +64,7 @@ impl Change {
             }
             Why::Twice { old, new } => Diagnostic::new(
                 self.place,
-                format!("`{old}` was renamed to `{new}`, which is given, too: expected one of them"),
+                format!("`{old}` was renamed to `{new}`, and both are given: remove `{old}`"),
             ),
             Why::Plain { text, read_as } => {
                 let message = format!("YAML 1.1 reads `{text}` as {read_as}: write `\"{text}\"`");
@@ -177,15 +177,19 @@ impl Walk<'_> {
         }
     }
 
-    fn map(&mut self, entries: &mut [Entry], shapes: &[Shape]) {
+    fn map(&mut self, entries: &mut Vec<Entry>, shapes: &[Shape]) {
         let is_choice = entries.iter().any(|entry| entry.key == "is");
+        let mut superfluous = Vec::new();
         for index in 0..entries.len() {
             let new = new_name(&entries[index].key, shapes);
             let twice = new.is_some_and(|(_, new)| entries.iter().any(|entry| entry.key == new));
             let Some(entry) = entries.get_mut(index) else { return };
             let (place, range) = (entry.place, entry.range.clone());
             match new {
-                Some((old, new)) if twice => self.changes.push(Change { place, range, why: Why::Twice { old, new } }),
+                Some((old, new)) if twice => {
+                    superfluous.push(old);
+                    self.changes.push(Change { place, range, why: Why::Twice { old, new } });
+                }
                 Some((old, new)) => {
                     new.clone_into(&mut entry.key);
                     self.changes.push(Change { place, range, why: Why::Renamed { old, new } });
@@ -199,6 +203,8 @@ impl Walk<'_> {
             };
             self.node(&mut entry.value, &below);
         }
+        // Nothing more is to be said about an old name beside the new one.
+        entries.retain(|entry| !superfluous.contains(&entry.key.as_str()));
     }
 
     fn plain(&mut self, text: &str, place: Place, range: Range<usize>) {
