@@ -101,6 +101,7 @@ fn steps() -> Vec<Step> {
         source: None,
         protocol: SocketProtocol::Mptcp,
         outcome: ConnectionOutcome::Mptcp,
+        server_protocol: None,
         implicit_listener: Some(ListenPlan {
             namespace: "server".to_owned(),
             address: "0.0.0.0".parse().unwrap(),

@@ -27,11 +27,9 @@ impl Room {
         if self.left.is_some() {
             return Ok(());
         }
-        let message = format!("written out, the scenario has more than {MOST} values: that is too much");
-        Err(Diagnostic::of_file(message).help(
-            "each variant of the matrix counts, each round of a `repeat`, and both ways of each feature in `when:`; split \
-             the scenario",
-        ))
+        let message = format!("the scenario expands to more than {MOST} values");
+        Err(Diagnostic::of_file(message)
+            .help("variants of the matrix, rounds of `repeat` and features in `when:` multiply; split the scenario"))
     }
 
     /// There is none left.
@@ -56,7 +54,7 @@ fn written_out(node: &Node) -> usize {
 
 /// How often the steps of a `repeat` are taken. What can't be read has errors, and is not written out.
 fn rounds(node: &Node) -> Option<usize> {
-    let number = |key: &str| scalar::integer(0, u64::from(u32::MAX))(node.get(key)?.text()?).ok();
+    let number = |key: &str| scalar::integer::<u64>(0, u64::from(u32::MAX))(node.get(key)?.text()?).ok();
     node.get("steps")?;
     let (from, to) = (number("from")?, number("to")?);
     usize::try_from(to.checked_sub(from)?).ok()?.checked_add(1)

@@ -3,14 +3,17 @@
 //! Variables are filled into the text, so that a variant can be shown, stored in a recording and read again. A value
 //! goes in as it is written, quotes included, where `$name` is a whole scalar, and without its quotes within one.
 
+mod axis;
+mod uses;
+
 use std::ops::Range;
 
 use super::decided::{ALWAYS, Condition, NEVER};
 use super::diagnostic::Diagnostic;
 use super::model::Place;
-use super::nearest::suggestion;
-use super::variable::{VARIABLE_NAME, is_variable_name, references};
+use super::variable::references;
 use super::yaml::{Entry, Node, Value};
+use axis::{Axis, AxisVariant, Variable, read_axis};
 
 /// The most variants of a scenario.
 const MOST: usize = 256;
@@ -29,33 +32,6 @@ pub struct Matrix {
     block: Range<usize>,
     /// Some axis has errors, so that its variables are not known.
     incomplete: bool,
-}
-
-#[derive(Debug)]
-struct Axis {
-    name: String,
-    in_list_form: bool,
-    place: Place,
-    variants: Vec<AxisVariant>,
-}
-
-#[derive(Debug)]
-struct AxisVariant {
-    label: String,
-    place: Place,
-    variables: Vec<Variable>,
-}
-
-#[derive(Debug, Clone)]
-struct Variable {
-    name: String,
-    place: Place,
-    /// As it is written, quotes included.
-    raw: String,
-    /// Where its scalars are in there, and whether they are plain.
-    scalars: Vec<(Range<usize>, bool)>,
-    /// As it is meant; `None` for a list.
-    text: Option<String>,
 }
 
 /// One combination.
@@ -103,142 +79,6 @@ impl Matrix {
             );
         }
         self.check_names(found);
-    }
-
-    /// No variable belongs to two axes, no two variants have the same label.
-    fn check_names(&self, found: &mut Vec<Diagnostic>) {
-        let mut known: Vec<&Variable> = Vec::new();
-        for axis in &self.axes {
-            for variable in axis.variables() {
-                if let Some(other) = known.iter().find(|other| other.name == variable.name) {
-                    found.push(
-                        Diagnostic::new(variable.place, format!("two axes define the variable `{}`", variable.name))
-                            .context(other.place, "the other one"),
-                    );
-                }
-            }
-            known.extend(axis.variables());
-            for (index, variant) in axis.variants.iter().enumerate() {
-                if let Some(other) = axis.variants.iter().take(index).find(|other| other.label == variant.label) {
-                    found.push(
-                        Diagnostic::new(variant.place, format!("two variants are called `{}`", variant.label))
-                            .context(other.place, "the other one"),
-                    );
-                }
-            }
-        }
-    }
-
-    /// Each `$name` is defined, each variable is used.
-    fn check_uses(&self, root: &Node, text: &str, found: &mut Vec<Diagnostic>) {
-        let names: Vec<&str> =
-            self.axes.iter().flat_map(Axis::variables).map(|variable| variable.name.as_str()).collect();
-        let mut repeats = Vec::new();
-        repeat_variables(root, &mut repeats);
-        for repeat in repeats.iter().filter(|repeat| names.contains(&repeat.name)) {
-            let message = format!("the matrix has a variable `{}`, too", repeat.name);
-            found.push(Diagnostic::new(repeat.place, message).help("give one of the two another name"));
-        }
-        let mut used = vec![false; names.len()];
-        let mut unknown = Vec::new();
-        for variable in self.axes.iter().flat_map(|axis| &axis.variants).flat_map(|variant| &variant.variables) {
-            for name in references(&variable.raw).iter().filter_map(|it| it.name) {
-                match names.iter().position(|known| *known == name) {
-                    Some(index) => used[index] = true,
-                    None if self.incomplete => {}
-                    None => unknown.push((variable.place, name.to_owned())),
-                }
-            }
-        }
-        let decisive = self.check_conditions(root, found);
-        self.scalars(root, &mut |scalar| {
-            for name in references(text.get(scalar.range.clone()).unwrap_or_default()).iter().filter_map(|it| it.name) {
-                let is_counted = |it: &RepeatVariable<'_>| it.name == name && it.block.contains(&scalar.range.start);
-                match names.iter().position(|known| *known == name) {
-                    Some(index) => used[index] = true,
-                    None if self.incomplete || repeats.iter().any(is_counted) => {}
-                    None => unknown.push((scalar.place, name.to_owned())),
-                }
-            }
-        });
-        for (place, name) in unknown {
-            let diagnostic = Diagnostic::new(place, format!("no axis of the matrix defines the variable `{name}`"));
-            let help = suggestion(&name, names.iter().copied());
-            found.push(
-                diagnostic.help(
-                    help.unwrap_or_else(|| "define it below `matrix:`, or write `$$` for a dollar sign".to_owned()),
-                ),
-            );
-        }
-        self.check_circles(found);
-        for axis in self.axes.iter().filter(|axis| axis.variables().is_empty() && !decisive.contains(&axis.name)) {
-            let message = format!("the axis `{}` defines no variable, and no `when:` names it", axis.name);
-            found.push(Diagnostic::new(axis.place, message));
-        }
-        let owners = self.axes.iter().flat_map(|axis| axis.variables().iter().map(move |variable| (axis, variable)));
-        for ((axis, variable), used) in owners.zip(used) {
-            if !used && !decisive.contains(&axis.name) {
-                found.push(
-                    Diagnostic::new(variable.place, format!("the variable `{}` is never used", variable.name)).help(
-                        format!(
-                            "its variants would all be the same; write `${}` where its value belongs",
-                            variable.name
-                        ),
-                    ),
-                );
-            }
-        }
-    }
-
-    /// Each `when: AXIS=VARIANT` has a meaning. Gives the axes.
-    fn check_conditions(&self, root: &Node, found: &mut Vec<Diagnostic>) -> Vec<String> {
-        let mut decisive = Vec::new();
-        self.conditions(root, &mut |condition, node| {
-            decisive.push(condition.axis.to_owned());
-            let Some(axis) = self.axes.iter().find(|axis| axis.name == condition.axis) else {
-                if !self.incomplete {
-                    let message = format!("the matrix has no axis `{}`", condition.axis);
-                    let help = suggestion(condition.axis, self.axes.iter().map(|axis| axis.name.as_str()));
-                    let diagnostic = Diagnostic::new(node.place, message);
-                    found.push(match help {
-                        Some(help) => diagnostic.help(help),
-                        None => diagnostic,
-                    });
-                }
-                return;
-            };
-            if !axis.variants.iter().any(|variant| axis.is(variant, condition.variant)) {
-                let message = format!("the axis `{}` has no variant `{}`", axis.name, condition.variant);
-                let labels = axis.variants.iter().map(|variant| axis.short(variant));
-                let help = suggestion(condition.variant, labels.collect::<Vec<_>>()).unwrap_or_default();
-                found.push(Diagnostic::new(node.place, message).help(help));
-            }
-        });
-        decisive
-    }
-
-    /// No variable stands for itself, by whatever detour.
-    fn check_circles(&self, found: &mut Vec<Diagnostic>) {
-        let variants = || self.axes.iter().flat_map(|axis| &axis.variants);
-        for variable in self.axes.iter().flat_map(Axis::variables) {
-            let mut reached: Vec<&str> = vec![&variable.name];
-            let mut next = 0;
-            while let Some(name) = reached.get(next).copied() {
-                next += 1;
-                for same in variants().flat_map(|variant| &variant.variables).filter(|other| other.name == name) {
-                    for name in references(&same.raw).iter().filter_map(|it| it.name) {
-                        if name == variable.name {
-                            let message = format!("the variable `{}` contains itself", variable.name);
-                            found.push(Diagnostic::new(variable.place, message));
-                            return;
-                        }
-                        if !reached.contains(&name) {
-                            reached.push(name);
-                        }
-                    }
-                }
-            }
-        }
     }
 
     /// Calls `visit` with each condition about a variant.
@@ -298,9 +138,10 @@ impl Matrix {
         let mut left = MOST_TEXT;
         let mut variants = Vec::new();
         for chosen in &combinations {
-            let variant = self.fill_in(chosen, root, text, left).ok_or_else(|| {
+            let variables = resolved(chosen)?;
+            let variant = self.fill_in(chosen, &variables, root, text, left).ok_or_else(|| {
                 let message = format!("the variants of the matrix are too large: more than {MOST_TEXT} bytes");
-                Diagnostic::of_file(message).help("fewer variants, or fewer uses of long values")
+                Diagnostic::of_file(message).help("reduce the number of variants or the use of long values")
             })?;
             left -= variant.text.len();
             variants.push(variant);
@@ -309,11 +150,17 @@ impl Matrix {
     }
 
     /// `None` if the text would be longer than `most`.
-    fn fill_in(&self, chosen: &[&AxisVariant], root: &Node, text: &str, most: usize) -> Option<Variant> {
-        let variables = resolved(chosen)?;
+    fn fill_in(
+        &self,
+        chosen: &[&AxisVariant],
+        variables: &[Variable],
+        root: &Node,
+        text: &str,
+        most: usize,
+    ) -> Option<Variant> {
         let mut scalars = Vec::new();
         self.scalars(root, &mut |scalar| scalars.push((scalar.range.clone(), scalar.plain)));
-        let mut edits = edits(text, &scalars, &variables);
+        let mut edits = edits(text, &scalars, variables);
         // What a variant decides is decided in its text: a recording has nothing else.
         self.conditions(root, &mut |condition, node| {
             let axis = self.axes.iter().zip(chosen).find(|(axis, _)| axis.name == condition.axis);
@@ -327,8 +174,8 @@ impl Matrix {
     }
 }
 
-/// The variables of a combination, those in their values filled in. `None` if one becomes too long.
-fn resolved(chosen: &[&AxisVariant]) -> Option<Vec<Variable>> {
+/// The variables of a combination, those in their values filled in. An error if one becomes too long.
+fn resolved(chosen: &[&AxisVariant]) -> Result<Vec<Variable>, Diagnostic> {
     let mut open: Vec<Variable> = chosen.iter().flat_map(|variant| &variant.variables).cloned().collect();
     let mut done: Vec<Variable> = Vec::new();
     // None contains itself, so each round has one that needs nothing but those that are done.
@@ -337,17 +184,26 @@ fn resolved(chosen: &[&AxisVariant]) -> Option<Vec<Variable>> {
         let is_ready = |it: &Variable| references(&it.raw).iter().all(|reference| reference.name.is_none_or(is_done));
         let ready: Vec<Variable> = open.extract_if(.., |variable| is_ready(variable)).collect();
         if ready.is_empty() {
-            return None;
+            break;
         }
         for mut variable in ready {
+            let too_long = || {
+                let message = format!("the value of the variable `{}` is too long", variable.name);
+                let help = format!("at most {LONGEST_VALUE} bytes, with the variables in it filled in");
+                Diagnostic::new(variable.place, message).help(help)
+            };
+            let raw = applied(&variable.raw, &edits(&variable.raw, &variable.scalars, &done), LONGEST_VALUE);
+            let raw = raw.ok_or_else(too_long)?;
             if let Some(text) = &mut variable.text {
-                *text = applied(text, &edits(text, &[(0..text.len(), false)], &done), LONGEST_VALUE)?;
+                let filled = applied(text, &edits(text, &[(0..text.len(), false)], &done), LONGEST_VALUE);
+                // Without its quotes, it is no longer.
+                *text = filled.unwrap_or_else(|| raw.clone());
             }
-            variable.raw = applied(&variable.raw, &edits(&variable.raw, &variable.scalars, &done), LONGEST_VALUE)?;
+            variable.raw = raw;
             done.push(variable);
         }
     }
-    Some(done)
+    Ok(done)
 }
 
 /// What is filled in for the variables in these scalars of a text.
@@ -389,170 +245,6 @@ struct Scalar {
     place: Place,
     range: Range<usize>,
     plain: bool,
-}
-
-impl Axis {
-    /// What a condition calls a variant: of an axis in list form, the variant `checksum-1` of `checksum` is `1`.
-    fn short<'a>(&self, variant: &'a AxisVariant) -> &'a str {
-        let below = variant.label.strip_prefix(&self.name).and_then(|rest| rest.strip_prefix('-'));
-        below.filter(|_| self.in_list_form).unwrap_or(&variant.label)
-    }
-
-    fn is(&self, variant: &AxisVariant, word: &str) -> bool {
-        self.short(variant) == word
-    }
-
-    /// Those of the first variant; the others have the same.
-    fn variables(&self) -> &[Variable] {
-        self.variants.first().map_or(&[], |variant| &variant.variables)
-    }
-}
-
-fn read_axis(entry: &Entry, text: &str, found: &mut Vec<Diagnostic>) -> Option<Axis> {
-    let before = found.len();
-    let variants: Vec<AxisVariant> = match &entry.value.value {
-        Value::List(_) if check_name(&entry.key, entry.place, found).is_none() => Vec::new(),
-        Value::List(items) => items.iter().filter_map(|item| list_variant(entry, item, text, found)).collect(),
-        Value::Map(entries) => entries.iter().filter_map(|variant| map_variant(variant, text, found)).collect(),
-        Value::Scalar { .. } => Vec::new(),
-    };
-    let in_list_form = matches!(entry.value.value, Value::List(_));
-    let axis = Axis { name: entry.key.clone(), in_list_form, place: entry.place, variants };
-    if found.len() > before {
-        return None;
-    }
-    if axis.variants.is_empty() {
-        let message = format!("the axis `{}` has no variants", entry.key);
-        found.push(Diagnostic::new(entry.place, message).help("a list of values, or a map from labels to variables"));
-        return None;
-    }
-    same_variables(&axis, &entry.key, found);
-    Some(axis)
-}
-
-/// All variants of an axis define the same variables.
-fn same_variables(axis: &Axis, name: &str, found: &mut Vec<Diagnostic>) {
-    let Some((first, others)) = axis.variants.split_first() else { return };
-    let has = |variant: &AxisVariant, name: &str| variant.variables.iter().any(|it| it.name == name);
-    for other in others {
-        let missing = first.variables.iter().filter(|it| !has(other, &it.name)).map(|it| (other, first, it));
-        let extra = other.variables.iter().filter(|it| !has(first, &it.name)).map(|it| (first, other, it));
-        for (lacks, defines, variable) in missing.chain(extra) {
-            let message = format!("the variants of the axis `{name}` define different variables");
-            found.push(
-                Diagnostic::new(lacks.place, message)
-                    .label(format!("does not define `{}`", variable.name))
-                    .context(variable.place, format!("`{}` does", defines.label)),
-            );
-        }
-    }
-}
-
-/// A value of an axis in list form: the variable is named like the axis.
-fn list_variant(axis: &Entry, item: &Node, text: &str, found: &mut Vec<Diagnostic>) -> Option<AxisVariant> {
-    let variable = variable(&axis.key, item.place, item, text, found)?;
-    let written = variable.text.clone().unwrap_or_else(|| variable.raw.clone());
-    let words: Vec<&str> = written.split(|c: char| !is_label(c)).filter(|word| !word.is_empty()).collect();
-    Some(AxisVariant {
-        label: format!("{}-{}", axis.key, words.join("-")),
-        place: item.place,
-        variables: vec![variable],
-    })
-}
-
-/// A variant of an axis in map form.
-fn map_variant(entry: &Entry, text: &str, found: &mut Vec<Diagnostic>) -> Option<AxisVariant> {
-    if entry.key.is_empty() || entry.key.len() > 32 || !entry.key.chars().all(is_label) {
-        found.push(
-            Diagnostic::new(entry.place, format!("`{}` can't be the label of a variant", entry.key))
-                .help("letters, digits, `_`, `.` and `-`; at most 32"),
-        );
-        return None;
-    }
-    let Value::Map(entries) = &entry.value.value else {
-        found.push(
-            Diagnostic::new(entry.value.place, format!("the variant `{}` must be a map of variables", entry.key))
-                .help("like `ipv4: { server: 10.0.1.1 }`"),
-        );
-        return None;
-    };
-    let variables = entries
-        .iter()
-        .filter_map(|it| {
-            check_name(&it.key, it.place, found)?;
-            variable(&it.key, it.place, &it.value, text, found)
-        })
-        .collect();
-    Some(AxisVariant { label: entry.key.clone(), place: entry.place, variables })
-}
-
-fn is_label(c: char) -> bool {
-    c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-')
-}
-
-fn check_name(name: &str, place: Place, found: &mut Vec<Diagnostic>) -> Option<()> {
-    let fine = is_variable_name(name);
-    if !fine {
-        let diagnostic = Diagnostic::new(place, format!("`{name}` can't be the name of a variable"));
-        found.push(diagnostic.help(VARIABLE_NAME));
-    }
-    fine.then_some(())
-}
-
-fn variable(name: &str, place: Place, value: &Node, text: &str, found: &mut Vec<Diagnostic>) -> Option<Variable> {
-    let raw = text.get(value.range.clone()).unwrap_or_default().to_owned();
-    let meant = match &value.value {
-        Value::Scalar { text, .. } => Some(text.clone()),
-        Value::List(items) if items.iter().all(|item| item.text().is_some()) => None,
-        _ => {
-            found.push(Diagnostic::new(value.place, "the value of a variable is a scalar or a list of scalars"));
-            return None;
-        }
-    };
-    let odd = |c: char| c.is_control() || c == '\\';
-    if value.is_absent()
-        || raw.len() > LONGEST_VALUE
-        || raw.contains(odd)
-        || meant.as_ref().is_some_and(|meant| meant.contains(['"', '\'']))
-    {
-        let message = format!("the variable `{name}` has a value that can't be filled in");
-        found.push(
-            Diagnostic::new(value.place, message)
-                .help(format!("one line of at most {LONGEST_VALUE} bytes, without quotes within, or `\\`")),
-        );
-        return None;
-    }
-    let scalars = match &value.value {
-        Value::List(items) => items.as_slice(),
-        Value::Scalar { .. } | Value::Map(_) => std::slice::from_ref(value),
-    };
-    let start = value.range.start;
-    let within = |scalar: &Node| scalar.range.start.saturating_sub(start)..scalar.range.end.saturating_sub(start);
-    let is_plain = |scalar: &Node| matches!(scalar.value, Value::Scalar { plain: true, .. });
-    let scalars = scalars.iter().map(|scalar| (within(scalar), is_plain(scalar))).collect();
-    Some(Variable { name: name.to_owned(), place, raw, scalars, text: meant })
-}
-
-/// The variable of a `repeat` step, which is filled in when the steps are read.
-struct RepeatVariable<'a> {
-    name: &'a str,
-    place: Place,
-    block: Range<usize>,
-}
-
-fn repeat_variables<'a>(node: &'a Node, into: &mut Vec<RepeatVariable<'a>>) {
-    for entry in node.entries() {
-        let variable = entry.value.get("variable").filter(|_| entry.key == "repeat");
-        if let Some((place, name)) = variable.and_then(|variable| Some((variable.place, variable.text()?))) {
-            into.push(RepeatVariable { name, place, block: entry.value.range.clone() });
-        }
-        repeat_variables(&entry.value, into);
-    }
-    if let Value::List(items) = &node.value {
-        for item in items {
-            repeat_variables(item, into);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -602,6 +294,18 @@ mod tests {
         let filled: Vec<_> = variants.iter().map(|it| it.text.split_once("\na: ").unwrap().1).collect();
         assert_eq!(filled[0], "10.0.1.2\nb: [10.0.1.2, \"10.0.1.3\"]\nc: 10.0.1.2\nc: 10.0.1\n");
         assert_eq!(filled[3], "\"dead:beef::2\"\nb: [\"dead:beef::2\"]\nd: xd\nc: \"dead:beef:\"\n");
+    }
+
+    #[test]
+    fn a_value_that_becomes_too_long_is_named() {
+        let long = "x".repeat(200);
+        let text = format!("matrix: {{ a: {{ one: {{ b: {long}, c: $b-$b }} }} }}\nv: $c\n");
+        let mut found = Vec::new();
+        let root = parse(0, &text, &mut found).unwrap();
+        let error = Matrix::read(&root, &text, &mut found).variants(&root, &text).unwrap_err();
+        assert_eq!(found, []);
+        assert_eq!(error.message(), "the value of the variable `c` is too long");
+        assert_eq!(error.place().map(|place| place.line), Some(1));
     }
 
     #[test]

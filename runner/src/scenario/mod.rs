@@ -130,8 +130,8 @@ fn too_long(steps: &[Step]) -> Option<Diagnostic> {
         sum > LONGEST_RUN
     })?;
     let (sum, most) = (text::duration(sum), text::duration(LONGEST_RUN));
-    let message = format!("up to this step the quiet periods take {sum}; a run may take {most}");
-    Some(Diagnostic::new(step.place, message).help("split the scenario, or let it be quiet for a shorter time"))
+    let message = format!("the quiet periods up to this step take {sum}; a run may take at most {most}");
+    Some(Diagnostic::new(step.place, message).help("split the scenario, or shorten the quiet periods"))
 }
 
 /// Where a topology comes from.
@@ -225,20 +225,21 @@ impl Reading<'_> {
 
     /// What the scenario is on kernels that lack these features.
     fn form(&self, parts: read::Parts, asked: &BTreeSet<Feature>, lacking: BTreeSet<Feature>) -> Scenario {
-        let snapshot_by = parts.snapshot_by.into_iter().collect();
+        let read::Parts { frame, world, steps, expect } = parts;
+        let snapshot_by = frame.snapshot_by.into_iter().collect();
         Scenario {
             file: self.path.to_owned(),
             variant: self.label.map(str::to_owned),
-            title: parts.title,
-            about: parts.about,
-            see: parts.see,
-            requires: parts.requires,
+            title: frame.title,
+            about: frame.about,
+            see: frame.see,
+            requires: frame.requires,
             gates: Gates { asked: asked.clone(), lacking, snapshot_by, forms: Vec::new() },
-            left_out: parts.left_out,
-            alone: parts.alone,
-            world: parts.world,
-            steps: parts.steps,
-            expect: parts.expect,
+            left_out: frame.left_out,
+            alone: frame.alone,
+            world,
+            steps,
+            expect,
             sources: self.sources.clone(),
         }
     }

@@ -7,9 +7,15 @@
 //! * `maybe TYPE = "key", "meaning"`: an [`Option`].
 //! * `or(DEFAULT) TYPE = "key", "meaning"`: the default stands for a missing key.
 //! * `group TYPE`: several keys that make one value ([`Group`]).
+//! * `later TYPE`: no key; its default, until a check fills it in.
+//!
+//! A new kind of value is a row of `scalars!`, or a [`part!`]. Checks that need more than one record stay by hand.
+
+use std::marker::PhantomData;
 
 use super::grammar::{Key, Kind, Shape};
-use super::read::{At, Read};
+use super::model::Place;
+use super::read::{At, Read, all};
 use super::scalar::Parsed;
 use super::yaml::Node;
 
@@ -42,6 +48,32 @@ impl<S: Scalar> Part for S {
     }
 }
 
+/// A list of such values.
+#[derive(Debug)]
+pub struct List<P>(PhantomData<P>);
+
+impl<P: Part> Part for List<P> {
+    type Value = Vec<P::Value>;
+    const SHAPE: Shape = Shape::List(&P::SHAPE);
+
+    fn read(at: &At<'_>, node: &Node) -> Read<Vec<P::Value>> {
+        all(at.list(node)?.iter().map(|item| P::read(at, item)))
+    }
+}
+
+/// A value with its place.
+#[derive(Debug)]
+pub struct Placed<P>(PhantomData<P>);
+
+impl<P: Part> Part for Placed<P> {
+    type Value = (P::Value, Place);
+    const SHAPE: Shape = P::SHAPE;
+
+    fn read(at: &At<'_>, node: &Node) -> Read<(P::Value, Place)> {
+        Ok((P::read(at, node)?, node.place))
+    }
+}
+
 /// Several keys that make one value. What they say together is checked where it is read.
 pub trait Group {
     /// What they become.
@@ -51,7 +83,7 @@ pub trait Group {
     /// Keys of which exactly one must be there.
     const ONE_OF: &[Key] = &[];
     /// Reads them.
-    fn read(at: &At<'_>) -> Read<Self::Value>;
+    fn from_keys(at: &At<'_>) -> Read<Self::Value>;
 }
 
 /// How many keys these are.
@@ -93,79 +125,148 @@ pub(in crate::scenario) use keys;
 
 /// One field of a record.
 macro_rules! field {
-    (@type group $part:ident) => { <$part as $crate::scenario::record::Group>::Value };
-    (@type maybe $part:ident) => { Option<<$part as $crate::scenario::record::Part>::Value> };
-    (@type $mode:ident $(($default:expr))? $part:ident) => { <$part as $crate::scenario::record::Part>::Value };
-    (@keys group $part:ident) => { <$part as $crate::scenario::record::Group>::KEYS };
-    (@keys need $part:ident, $key:literal, $doc:literal) => {
+    (@type group $part:path) => { <$part as $crate::scenario::record::Group>::Value };
+    (@type later $type:path) => { $type };
+    (@type maybe $part:path) => { Option<<$part as $crate::scenario::record::Part>::Value> };
+    (@type $mode:ident $(($default:expr))? $part:path) => { <$part as $crate::scenario::record::Part>::Value };
+    (@keys group $part:path) => { <$part as $crate::scenario::record::Group>::KEYS };
+    (@keys later $type:path) => { &[] };
+    (@keys need $part:path, $key:literal, $doc:literal) => {
         &[$crate::scenario::grammar::Key::of::<$part>($key, $doc).required()]
     };
-    (@keys $mode:ident $(($default:expr))? $part:ident, $key:literal, $doc:literal) => {
+    (@keys $mode:ident $(($default:expr))? $part:path, $key:literal, $doc:literal) => {
         &[$crate::scenario::grammar::Key::of::<$part>($key, $doc)]
     };
-    (@one_of group $part:ident) => { <$part as $crate::scenario::record::Group>::ONE_OF };
-    (@one_of $mode:ident $(($default:expr))? $part:ident, $key:literal) => { &[] };
-    (@read $at:ident group $part:ident) => { <$part as $crate::scenario::record::Group>::read($at) };
-    (@read $at:ident need $part:ident, $key:literal) => { $at.need::<$part>($key) };
-    (@read $at:ident maybe $part:ident, $key:literal) => { $at.maybe::<$part>($key) };
-    (@read $at:ident or($default:expr) $part:ident, $key:literal) => {
+    (@one_of group $part:path) => { <$part as $crate::scenario::record::Group>::ONE_OF };
+    (@one_of $mode:ident $(($default:expr))? $part:path $(, $key:literal)?) => { &[] };
+    (@read $at:ident group $part:path) => { <$part as $crate::scenario::record::Group>::from_keys($at) };
+    (@read $at:ident later $type:path) => { Ok::<$type, $crate::scenario::read::Reported>(<$type>::default()) };
+    (@read $at:ident need $part:path, $key:literal) => { $at.need::<$part>($key) };
+    (@read $at:ident maybe $part:path, $key:literal) => { $at.maybe::<$part>($key) };
+    (@read $at:ident or($default:expr) $part:path, $key:literal) => {
         $at.maybe::<$part>($key).map(|value| value.unwrap_or($default))
     };
 }
 pub(in crate::scenario) use field;
 
 /// A record that is a struct: its fields, its keys, and how it is read.
+///
+/// * `NAME as "schema_name", "what it is"` can be the value of a key ([`Part`]); without, it is a [`Group`] of keys.
+/// * `then CHECK` is a function that has the last word.
+/// * `for TYPE` reads into a struct that is declared elsewhere.
 macro_rules! record {
+    (@read $name:ident, $model:ident, [$($word:literal, $what:literal)?], [$($check:ident)?],
+        $( $field:ident: $mode:ident $(($default:expr))? $part:path $(= $key:literal, $doc:literal)?; )*
+    ) => {
+        impl $crate::scenario::record::Group for $name {
+            type Value = $model;
+            const KEYS: &[$crate::scenario::grammar::Key] = $crate::scenario::record::keys!($(
+                $crate::scenario::record::field!(@keys $mode $(($default))? $part $(, $key, $doc)?)
+            ),*);
+            const ONE_OF: &[$crate::scenario::grammar::Key] = $crate::scenario::record::keys!($(
+                $crate::scenario::record::field!(@one_of $mode $(($default))? $part $(, $key)?)
+            ),*);
+
+            fn from_keys(at: &$crate::scenario::read::At<'_>) -> $crate::scenario::read::Read<$model> {
+                $( let $field = $crate::scenario::record::field!(@read at $mode $(($default))? $part $(, $key)?); )*
+                Ok($model { $($field: $field?),* })$(.and_then(|value| $check(at, value)))?
+            }
+        }
+
+        $(
+            impl $name {
+                pub(in crate::scenario) const RECORD: &'static $crate::scenario::grammar::Record = {
+                    static RECORD: $crate::scenario::grammar::Record = $crate::scenario::grammar::Record {
+                        name: $word,
+                        what: $what,
+                        keys: <$name as $crate::scenario::record::Group>::KEYS,
+                        one_of: <$name as $crate::scenario::record::Group>::ONE_OF,
+                        never: &[],
+                    };
+                    &RECORD
+                };
+            }
+
+            impl $crate::scenario::record::Part for $name {
+                type Value = $model;
+                const SHAPE: $crate::scenario::grammar::Shape = $crate::scenario::grammar::Shape::Record(Self::RECORD);
+
+                fn read(
+                    at: &$crate::scenario::read::At<'_>,
+                    node: &$crate::scenario::yaml::Node,
+                ) -> $crate::scenario::read::Read<$model> {
+                    at.record(node, Self::RECORD, <Self as $crate::scenario::record::Group>::from_keys)
+                }
+            }
+        )?
+    };
     (
-        $(#[doc = $about:literal])+
-        $name:ident {
-            $( $field:ident: $mode:ident $(($default:expr))? $part:ident $(= $key:literal, $doc:literal)?; )*
+        $(#[$about:meta])+
+        $name:ident $(as $word:literal, $what:literal)? $(then $check:ident)? for $model:ident {
+            $( $field:ident: $mode:ident $(($default:expr))? $part:path $(= $key:literal, $doc:literal)?; )*
         }
     ) => {
-        $(#[doc = $about])+
-        #[derive(Debug, Clone, PartialEq, Eq)]
+        $(#[$about])+
+        pub enum $name {}
+
+        $crate::scenario::record::record! {
+            @read $name, $model, [$($word, $what)?], [$($check)?],
+            $( $field: $mode $(($default))? $part $(= $key, $doc)?; )*
+        }
+    };
+    (
+        $(#[$about:meta])+
+        $name:ident $(as $word:literal, $what:literal)? $(then $check:ident)? {
+            $(
+                $(#[doc = $more:literal])*
+                $field:ident: $mode:ident $(($default:expr))? $part:path $(= $key:literal, $doc:literal)?;
+            )*
+        }
+    ) => {
+        $(#[$about])+
+        #[derive(Debug, Clone)]
         pub struct $name {
             $(
                 #[doc = concat!("`", stringify!($field), "`. ", $($doc)?)]
+                $(#[doc = $more])*
                 pub $field: $crate::scenario::record::field!(@type $mode $(($default))? $part),
             )*
         }
 
-        impl $crate::scenario::record::Group for $name {
-            type Value = Self;
-            const KEYS: &[$crate::scenario::grammar::Key] = $crate::scenario::record::keys!($(
-                $crate::scenario::record::field!(@keys $mode $(($default))? $part $(, $key, $doc)?)
-            ),*);
-
-            fn read(at: &$crate::scenario::read::At<'_>) -> $crate::scenario::read::Read<Self> {
-                $( let $field = $crate::scenario::record::field!(@read at $mode $(($default))? $part $(, $key)?); )*
-                Ok(Self { $($field: $field?),* })
-            }
+        $crate::scenario::record::record! {
+            @read $name, $name, [$($word, $what)?], [$($check)?],
+            $( $field: $mode $(($default))? $part $(= $key, $doc)?; )*
         }
     };
 }
 pub(in crate::scenario) use record;
 
-/// Records of which one is chosen by its word: an enum, its words as keys, and how each is read.
+/// Values of which one is chosen by its word: an enum, its words as keys, and how each is read. After its words, a
+/// variant has its fields, or `(RECORD)`; or `=> PART;` if its value is no record. What stands behind `and` has no words.
 macro_rules! choice {
     (
-        $(#[doc = $about:literal])+
-        $name:ident {
+        $(#[$about:meta])+
+        $name:ident $(as $own:literal, $what_it_is:literal)? {
             $(
-                $variant:ident = $($a:ident $word:literal $meaning:literal),+;
-                $( ($inner:ty) )?
+                $(#[doc = $more:literal])*
+                $variant:ident = $($a:ident $word:literal $meaning:literal $(as $record:literal, $what:literal)?),+;
+                $( => $value:path; )?
+                $( ($inner:path) )?
                 $( {
-                    $( $field:ident: $mode:ident $(($default:expr))? $part:ident $(= $key:literal, $doc:literal)?; )*
+                    $( $field:ident: $mode:ident $(($default:expr))? $part:path $(= $key:literal, $doc:literal)?; )*
                 } )?
             )*
         }
+        $( and { $($other:tt)* } )?
     ) => {
-        $(#[doc = $about])+
+        $(#[$about])+
         #[derive(Debug, Clone)]
         pub enum $name {
             $(
                 #[doc = concat!($($meaning, " "),+)]
+                $(#[doc = $more])*
                 $variant
+                $( (<$value as $crate::scenario::record::Part>::Value) )?
                 $( ($inner) )?
                 $( {
                     $(
@@ -174,13 +275,16 @@ macro_rules! choice {
                     )*
                 } )?,
             )*
+            $( $($other)* )?
         }
 
         impl $name {
             /// Its words, each with the keys that it takes.
             pub(in crate::scenario) const KEYS: &[$crate::scenario::grammar::Key] = $crate::scenario::record::keys!($(
-                $crate::scenario::record::choice!(@words [$($a $word $meaning),+]
-                    $( <$inner as $crate::scenario::record::Group>::KEYS, &[] )?
+                $crate::scenario::record::choice!(@words [$($a $word $meaning [$($record $what)?]),+]
+                    $( $value )?
+                    $( <$inner as $crate::scenario::record::Group>::KEYS,
+                        <$inner as $crate::scenario::record::Group>::ONE_OF )?
                     $( $crate::scenario::record::keys!($(
                         $crate::scenario::record::field!(@keys $mode $(($default))? $part $(, $key, $doc)?)
                     ),*), $crate::scenario::record::keys!($(
@@ -190,29 +294,68 @@ macro_rules! choice {
             ),*);
 
             /// Reads what that word says.
-            pub(in crate::scenario) fn read(
+            pub(in crate::scenario) fn chosen(
                 at: &$crate::scenario::read::At<'_>,
+                word: &str,
+                node: &$crate::scenario::yaml::Node,
             ) -> $crate::scenario::read::Read<Self> {
-                $( if matches!(at.word, $($word)|+) {
-                    $( return <$inner as $crate::scenario::record::Group>::read(at).map(Self::$variant); )?
-                    $(
+                $( if matches!(word, $($word)|+) {
+                    $( return <$value as $crate::scenario::record::Part>::read(at, node).map(Self::$variant); )?
+                    $( return at.chosen(Self::KEYS, word, node, |at| {
+                        <$inner as $crate::scenario::record::Group>::from_keys(at).map(Self::$variant)
+                    }); )?
+                    $( return at.chosen(Self::KEYS, word, node, |at| {
                         $( let $field = $crate::scenario::record::field!(
                             @read at $mode $(($default))? $part $(, $key)?); )*
-                        return Ok(Self::$variant { $($field: $field?),* });
-                    )?
+                        Ok(Self::$variant { $($field: $field?),* })
+                    }); )?
                 } )*
-                Err(at.reader.error(at.fields.place(), format!("`{}` is not an operation", at.word)))
+                Err(at.reader.error(node.place, format!("unknown key `{word}`")))
             }
         }
+
+        $(
+            impl $name {
+                pub(in crate::scenario) const RECORD: &'static $crate::scenario::grammar::Record = {
+                    static RECORD: $crate::scenario::grammar::Record = $crate::scenario::grammar::Record {
+                        name: $own,
+                        what: $what_it_is,
+                        keys: &[],
+                        one_of: $name::KEYS,
+                        never: &[],
+                    };
+                    &RECORD
+                };
+            }
+
+            impl $crate::scenario::record::Part for $name {
+                type Value = Self;
+                const SHAPE: $crate::scenario::grammar::Shape = $crate::scenario::grammar::Shape::Record(Self::RECORD);
+
+                fn read(
+                    at: &$crate::scenario::read::At<'_>,
+                    node: &$crate::scenario::yaml::Node,
+                ) -> $crate::scenario::read::Read<Self> {
+                    at.record(node, Self::RECORD, |at| {
+                        let chosen = at.reader.choice(at.fields)?;
+                        $name::chosen(at, &chosen.key, &chosen.value)
+                    })
+                }
+            }
+        )?
     };
-    (@words [$($a:ident $word:literal $meaning:literal),+] $keys:expr, $one_of:expr) => {
+    (@words [$($a:ident $word:literal $meaning:literal []),+] $value:path) => {
+        &[$( $crate::scenario::grammar::Key::of::<$value>($word, $meaning) ),+]
+    };
+    (@words [$($a:ident $word:literal $meaning:literal [$($name:literal $what:literal)?]),+] $keys:expr, $one_of:expr) => {
         &[$(
             $crate::scenario::grammar::Key::new(
                 $word,
                 $crate::scenario::grammar::Shape::Record({
                     static RECORD: $crate::scenario::grammar::Record = $crate::scenario::grammar::Record {
-                        name: $word,
-                        what: concat!(stringify!($a), " `", $word, "` step"),
+                        name: $crate::scenario::record::choice!(@or $word $(, $name)?),
+                        what: $crate::scenario::record::choice!(
+                            @or (concat!(stringify!($a), " `", $word, "` step")) $(, $what)?),
                         keys: $keys,
                         one_of: $one_of,
                         never: &[],
@@ -223,8 +366,56 @@ macro_rules! choice {
             )
         ),+]
     };
+    (@or $usual:expr) => { $usual };
+    (@or $usual:expr, $other:literal) => { $other };
 }
 pub(in crate::scenario) use choice;
+
+/// The value of one key, with its shape and its reader.
+macro_rules! part {
+    ($(#[doc = $doc:literal])+ $name:ident: $value:ty = $shape:expr, $read:expr) => {
+        $(#[doc = $doc])+
+        pub enum $name {}
+
+        impl $crate::scenario::record::Part for $name {
+            type Value = $value;
+            const SHAPE: $crate::scenario::grammar::Shape = $shape;
+
+            fn read(
+                at: &$crate::scenario::read::At<'_>,
+                node: &$crate::scenario::yaml::Node,
+            ) -> $crate::scenario::read::Read<$value> {
+                type Reader = fn(
+                    &$crate::scenario::read::At<'_>,
+                    &$crate::scenario::yaml::Node,
+                ) -> $crate::scenario::read::Read<$value>;
+                let read: Reader = $read;
+                read(at, node)
+            }
+        }
+    };
+}
+pub(in crate::scenario) use part;
+
+/// Several keys that make one value, with their reader.
+macro_rules! group {
+    ($(#[doc = $doc:literal])+ $name:ident: $value:ty = $keys:expr $(; one of $one_of:expr)?, $read:expr) => {
+        $(#[doc = $doc])+
+        pub enum $name {}
+
+        impl $crate::scenario::record::Group for $name {
+            type Value = $value;
+            const KEYS: &[$crate::scenario::grammar::Key] = $keys;
+            $(const ONE_OF: &[$crate::scenario::grammar::Key] = $one_of;)?
+
+            fn from_keys(at: &$crate::scenario::read::At<'_>) -> $crate::scenario::read::Read<$value> {
+                let read: fn(&$crate::scenario::read::At<'_>) -> $crate::scenario::read::Read<$value> = $read;
+                read(at)
+            }
+        }
+    };
+}
+pub(in crate::scenario) use group;
 
 /// An enum of words: each variant once, with its word.
 macro_rules! words {

@@ -130,7 +130,7 @@ pub fn fix(file: &Path, text: &str) -> Rewritten {
 
 /// All changes, in the order of the text.
 fn changes(root: &mut Node, text: &str) -> Vec<Change> {
-    let record = if is_list_of_kernels(root) { &KERNELS } else { &SCENARIO };
+    let record = if is_list_of_kernels(root) { KERNELS } else { &SCENARIO };
     let mut walk = Walk { text, changes: Vec::new() };
     walk.node(root, &[Shape::Record(record)]);
     walk.changes

@@ -11,6 +11,7 @@ use super::grammar::{FILTER_OPTIONS, Kind};
 use super::model::{Address, Range};
 use super::nearest::suggestion;
 use super::record::Scalar;
+use super::variable::variable_name;
 use crate::mptcp::EndpointFlags;
 
 /// The longest deadline.
@@ -67,7 +68,7 @@ pub fn line(text: &str) -> Parsed<String> {
     }
     let length = text.chars().count();
     if length > 200 {
-        return Err(Problem::new(format!("the text is too long: {length} characters, 200 are allowed")));
+        return Err(Problem::new(format!("the text has {length} characters; at most 200 are allowed")));
     }
     Ok(text.to_owned())
 }
@@ -81,34 +82,32 @@ pub fn switch(text: &str) -> Parsed<bool> {
     }
 }
 
-/// A whole number of that range, in decimal or with `0x` in hexadecimal.
-pub fn integer(min: u64, max: u64) -> impl Fn(&str) -> Parsed<u64> {
+/// A whole number of that range, in decimal or with `0x` in hexadecimal. The type must have room for it.
+pub fn integer<T: TryFrom<u64>>(min: u64, max: u64) -> impl Fn(&str) -> Parsed<T> {
     move |text| {
         let value = match text.strip_prefix("0x") {
             Some(digits) => u64::from_str_radix(digits, 16),
             None => text.parse(),
         };
+        let out_of_range = || Problem::new(format!("{text} is out of range: {min} to {max}"));
         match value {
-            Ok(value) if (min..=max).contains(&value) => Ok(value),
-            Ok(value) => Err(Problem::new(format!("{value} is out of range: {min} to {max}"))),
-            Err(_) if text.parse::<i128>().is_ok() => {
-                Err(Problem::new(format!("{text} is out of range: {min} to {max}")))
-            }
-            Err(_) => Err(Problem::not(text, "a whole number")),
+            Ok(value) if (min..=max).contains(&value) => T::try_from(value).map_err(|_| out_of_range()),
+            Err(_) if text.parse::<i128>().is_err() => Err(Problem::not(text, "a whole number")),
+            Ok(_) | Err(_) => Err(out_of_range()),
         }
     }
 }
 
 /// 0 to 255.
 pub fn octet(text: &str) -> Parsed<u8> {
-    integer(0, 255)(text).map(|value| u8::try_from(value).unwrap_or(u8::MAX))
+    integer(0, 255)(text)
 }
 
 /// An endpoint's id: 1 to 255.
 pub fn endpoint_id(text: &str) -> Parsed<u8> {
-    integer(1, 255)(text).map(|value| u8::try_from(value).unwrap_or(u8::MAX)).map_err(|problem| {
+    integer(1, 255)(text).map_err(|problem| {
         if text == "0" {
-            problem.help("id 0 is the address of the first subflow; leave `id` out to let the kernel choose")
+            problem.help("id 0 is the address of the initial subflow; omit `id` to let the kernel choose")
         } else {
             problem
         }
@@ -117,13 +116,12 @@ pub fn endpoint_id(text: &str) -> Parsed<u8> {
 
 /// A 32-bit number.
 pub fn number(text: &str) -> Parsed<u32> {
-    integer(0, u64::from(u32::MAX))(text).map(|value| u32::try_from(value).unwrap_or(u32::MAX))
+    integer(0, u64::from(u32::MAX))(text)
 }
 
 /// A TCP port: 1 to 65535.
 pub fn port(text: &str) -> Parsed<u16> {
     integer(1, 65535)(text)
-        .map(|value| u16::try_from(value).unwrap_or(u16::MAX))
         .map_err(|problem| Problem { message: problem.message.replace("a whole number", "a port"), ..problem })
 }
 
@@ -229,7 +227,7 @@ pub fn size(text: &str) -> Parsed<u64> {
     };
     match number.checked_mul(1 << shift) {
         Some(bytes) if bytes <= LARGEST => Ok(bytes),
-        _ => Err(Problem::new(format!("`{text}` is too much")).help("at most 1 GiB")),
+        _ => Err(Problem::new(format!("`{text}` is too large")).help("at most 1 GiB")),
     }
 }
 
@@ -334,7 +332,7 @@ pub fn counter(text: &str) -> Parsed<String> {
     let insensitive = |group: &&&str| text.to_lowercase().starts_with(&group.to_lowercase());
     Err(match COUNTER_GROUPS.iter().find(insensitive) {
         Some(group) => problem.help(format!("did you mean `{group}{}`?", text.get(group.len()..).unwrap_or_default())),
-        None => problem.help(format!("it begins with one of {}", COUNTER_GROUPS.join(", "))),
+        None => problem.help(format!("counter names begin with one of {}", COUNTER_GROUPS.join(", "))),
     })
 }
 
@@ -393,35 +391,89 @@ macro_rules! scalars {
     };
 }
 
+/// Whole numbers, each with its type and its range.
+macro_rules! numbers {
+    ($( $(#[doc = $doc:literal])+ $name:ident: $value:ty = $min:literal to $max:expr; )*) => {
+        scalars! { $( $(#[doc = $doc])+ $name: $value = Kind::Integer($min, $max), integer($min, $max); )* }
+    };
+}
+
+numbers! {
+    /// An octet.
+    Octet: u8 = 0 to 255;
+    /// A 32-bit number.
+    Number: u32 = 0 to 0xffff_ffff;
+    /// The same, from 1.
+    Ordinal: u32 = 1 to 0xffff_ffff;
+    /// The number of a packet, or how many there must be at least.
+    FromOne: u64 = 1 to u64::MAX;
+    /// How many times something must have been seen.
+    Times: usize = 1 to 1_000_000;
+    /// A number of bytes of a packet, from 1.
+    Bytes: u16 = 1 to 65535;
+    /// The place of a byte in a payload.
+    Offset: u32 = 0 to 65535;
+    /// The size of a part of a payload.
+    PartSize: u32 = 1 to 65535;
+    /// How many segments become one.
+    Segments: u32 = 2 to 64;
+    /// An MTU.
+    Mtu: u32 = 68 to 65535;
+    /// The seed of what is left to chance.
+    Seed: u64 = 0 to u64::MAX;
+    /// Bytes that may arrive damaged.
+    Damage: u64 = 0 to 1 << 30;
+    /// A number of a `repeat` step.
+    Round: u64 = 0 to 65535;
+    /// The memory of a machine in MiB.
+    Memory: u64 = 64 to 1 << 20;
+    /// Processors of a machine.
+    Processors: u64 = 1 to 255;
+}
+
 scalars! {
     /// One line of text.
     Line: String = Kind::Line, line;
+    /// Any text.
+    Text: String = Kind::Text, text;
     /// `true` or `false`.
     Switch: bool = Kind::Switch, switch;
-    /// 0 to 255.
-    Octet: u8 = Kind::Integer(0, 255), octet;
-    /// A 32-bit number.
-    Number: u32 = Kind::Integer(0, 0xffff_ffff), number;
-    /// The same, from 1.
-    Ordinal: u32 = Kind::Integer(1, 0xffff_ffff), ordinal;
-    /// A number of bytes of a packet, from 1.
-    Bytes: u16 = Kind::Integer(1, 65535), |text| integer(1, 65535)(text).map(|bytes| u16::try_from(bytes).unwrap_or(u16::MAX));
+    /// The id of an endpoint.
+    EndpointId: u8 = Kind::Integer(1, 255), endpoint_id;
     /// A TCP port.
     Port: u16 = Kind::Port, port;
     /// An IP address.
     Ip: IpAddr = Kind::Address, address;
+    /// The same; a v4-mapped one becomes an IPv4 address.
+    CanonicalIp: IpAddr = Kind::Address, |text| address(text).map(|address| address.to_canonical());
     /// An address with its prefix length, that an interface can have.
     HostAddress: Address = Kind::AddressPrefix, host_address;
     /// The name of something in a scenario.
     Name: String = Kind::Name, name;
+    /// The name of an interface.
+    DeviceName: String = Kind::Device, device;
+    /// The name of a variable.
+    VariableName: String = Kind::Variable, variable_name;
     /// The name of a sysctl.
     Sysctl: String = Kind::Sysctl, sysctl;
+    /// The name of a counter.
+    Counter: String = Kind::Counter, counter;
+    /// A duration.
+    Time: Duration = Kind::Duration, duration;
+    /// A number of bytes.
+    Size: u64 = Kind::Size, size;
+    /// Bits per second.
+    Rate: u64 = Kind::Rate, rate;
+    /// The same, in bytes.
+    Pace: u64 = Kind::Rate, |text| rate(text).map(|bits| bits / 8);
+    /// A share, from 0 to 1.
+    Share: f64 = Kind::Percent, percent;
+    /// A range of numbers.
+    Count: Range = Kind::Count, count;
+    /// The symbol of an errno.
+    Symbol: String = Kind::Errno, |text| errno(text).map(|(symbol, _)| symbol);
     /// The subtype (RFC 8684 section 8.2) of an MPTCP option, by its word; `None`: any option.
     Subtype: Option<u8> = Kind::Word(&FILTER_OPTIONS), subtype;
-}
-
-fn ordinal(text: &str) -> Parsed<u32> {
-    integer(1, u64::from(u32::MAX))(text).map(|value| u32::try_from(value).unwrap_or(u32::MAX))
 }
 
 fn subtype(text: &str) -> Parsed<Option<u8>> {

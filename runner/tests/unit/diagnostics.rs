@@ -274,7 +274,7 @@ fn quiet_periods_that_no_run_has_time_for_are_refused() {
         std::fs::write(&path, format!("{head}{}", "  - quiet: 10 min\n".repeat(steps))).expect("a file");
         scenario::load(&path).err().map(|all| all.iter().map(|one| one.message().to_owned()).collect::<Vec<_>>())
     };
-    let message = "up to this step the quiet periods take 2400 s; a run may take 1800 s";
+    let message = "the quiet periods up to this step take 2400 s; a run may take at most 1800 s";
     assert_eq!(diagnostics(9_000), Some(vec![message.to_owned()]));
     assert_eq!(diagnostics(3), None);
 }

@@ -303,6 +303,7 @@ pub(super) fn connect_plan() -> ConnectPlan {
         source: None,
         protocol: SocketProtocol::Mptcp,
         outcome: ConnectionOutcome::Mptcp,
+        server_protocol: None,
         implicit_listener: None,
         handshake: true,
         deadline: DEADLINE,

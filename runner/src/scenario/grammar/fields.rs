@@ -15,16 +15,15 @@ pub(super) const fn count<T: Table>(fields: &[Field<T>], on: u32, never: bool) -
     count
 }
 
-/// These keys, `N` of them, between others.
+/// These keys, then others: `N` of them.
 pub(super) const fn keys<T: Table, const N: usize>(
-    first: &[Key],
     fields: &[Field<T>],
     on: u32,
     never: bool,
     last: &[Key],
 ) -> [Key; N] {
     let mut keys = [Key::NONE; N];
-    let mut count = put(&mut keys, 0, first);
+    let mut count = 0;
     let (mut field, mut key) = (0, 0);
     while field < fields.len() {
         if takes(fields, field, key, on, never) {
@@ -34,17 +33,12 @@ pub(super) const fn keys<T: Table, const N: usize>(
         }
         (field, key) = after(fields, field, key);
     }
-    put(&mut keys, count, last);
-    keys
-}
-
-const fn put<const N: usize>(keys: &mut [Key; N], at: usize, others: &[Key]) -> usize {
     let mut index = 0;
-    while index < others.len() {
-        keys[at + index] = others[index];
+    while index < last.len() {
+        keys[count + index] = last[index];
         index += 1;
     }
-    at + index
+    keys
 }
 
 /// What a field takes, in the grammar's words.
@@ -83,7 +77,7 @@ const fn takes<T: Table>(fields: &[Field<T>], field: usize, key: usize, on: u32,
     true
 }
 
-const fn same(one: &str, other: &str) -> bool {
+pub(super) const fn same(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     let mut index = 0;
     while index < one.len() && index < other.len() && one[index] == other[index] {

@@ -3,28 +3,19 @@
 
 mod expect;
 mod fields;
-mod kernels;
 mod path;
 mod step;
 mod world;
 
 pub use expect::{
-    ALTERNATIVE, CHOICE, EVENT_ITEM, EVENT_LIST, EXPECT, FILTER_OPTIONS, SUBFLOW, WIRE_ITEM, event_record, wire_record,
+    EVENT_ITEM, EVENT_KEYS, EVENT_LIST, EVENTS, FILTER_OPTIONS, SIDE_ENDPOINTS, SIDE_INFO, SIDE_SUBFLOWS, SUBFLOW,
+    SUBFLOW_KEYS, WIRE_OPTIONS,
 };
-pub use kernels::{KERNEL, KERNELS, KVM};
-pub use path::{
-    ACTION, BURST, CHANCE, CONDITIONS, EXPECT_PATH, FLAG_WORDS, FORGED_ADD_ADDR, INJECT, JITTER, NAT, OPTION_WORDS,
-    PATH, PATH_RULE, PLAIN_ACTIONS, QUEUE, REORDER, REWRITE, RULE_OPTION, TOTALS, WAIT_RULE, WAYS,
-};
-pub use step::{
-    OPERATIONS, QUIET, REPEAT, STEP, WAIT_COUNTER, WAIT_ENDPOINT, WAIT_EVENT, WAIT_SUBFLOW, WAIT_TRANSFERRED,
-    WAIT_WIRE, step_record,
-};
-pub use world::{
-    CONNECTION_ENDPOINT, END, ENDPOINT, ENDPOINT_KEYS, LIMITS, LINK, NAMESPACE, ROUTE, ROUTE_KEYS, SCENARIO, SNAPSHOT,
-    TOPOLOGY,
-};
+pub use path::{PATH, RULE_OPTION, TOTALS};
+pub use step::{CONDITIONS_OF_WAIT, REPEAT, STEP};
+pub use world::{SCENARIO, TOPOLOGY};
 
+use super::model::KernelList;
 use super::record::Part;
 
 /// What stands at some place of a file.
@@ -74,6 +65,11 @@ impl Record {
     pub fn key(&self, name: &str) -> Option<&'static Key> {
         self.all_keys().find(|key| key.name == name)
     }
+
+    /// The record that is the value of the key of that name.
+    pub fn chosen(&self, name: &str) -> Option<&'static Record> {
+        self.key(name).and_then(Key::record)
+    }
 }
 
 /// A key of a [`Record`].
@@ -95,6 +91,14 @@ impl Key {
 
     pub const fn new(name: &'static str, shape: Shape, doc: &'static str) -> Self {
         Self { name, shape, required: false, doc }
+    }
+
+    /// The record that is its value.
+    pub fn record(&self) -> Option<&'static Record> {
+        match self.shape {
+            Shape::Record(record) => Some(record),
+            Shape::Scalar(_) | Shape::List(_) | Shape::Some(_) | Shape::Table(..) | Shape::Either(_) => None,
+        }
     }
 
     /// A key that takes such a value.
@@ -172,24 +176,30 @@ pub enum Kind {
     Word(&'static [&'static str]),
 }
 
+/// The key of that name, which must be there.
+pub const fn key_of(keys: &[Key], name: &str) -> Key {
+    let mut index = 0;
+    while index + 1 < keys.len() && !fields::same(keys[index].name, name) {
+        index += 1;
+    }
+    keys[index]
+}
+
+/// A file with a list of kernels.
+pub static KERNELS: &Record = KernelList::RECORD;
+
+/// The words for `kvm:`.
+pub const KVM: [&str; 3] = ["auto", "true", "false"];
+
 pub const fn scalar(name: &'static str, kind: Kind, doc: &'static str) -> Key {
     Key::new(name, Shape::Scalar(kind), doc)
 }
 
-// Keys that occur in many places.
+// Keys that occur in several places.
 pub const IN: Key = scalar("in", Kind::Name, "The namespace.").required();
-const ON: Key = scalar("connection", Kind::Name, "The connection.").required();
-pub const ID: Key = scalar("id", Kind::Integer(0, 255), "The address id.");
 pub const PORT: Key = scalar("port", Kind::Port, "The port.");
 pub const ADDRESS: Key = scalar("address", Kind::Address, "The address.");
-pub const DEV: Key = scalar("dev", Kind::Device, "The interface.");
-pub const FLAGS: Key = Key::new(
-    "flags",
-    Shape::List(&Shape::Scalar(Kind::Flag)),
-    "Words of ip-mptcp(8): signal, subflow, backup, fullmesh, implicit, laminar; or a number like `raw 0x40`.",
-);
-const DEADLINE: Key = scalar("timeout", Kind::Duration, "The longest it may take; at most 10 minutes.");
-const COUNT: Key = scalar("count", Kind::Count, "How many; 1 unless said otherwise.");
+const COUNT: Key = scalar("count", Kind::Count, "How many; 1 by default.");
 
 #[cfg(test)]
 mod tests {
@@ -225,7 +235,7 @@ mod tests {
         let mut seen = BTreeMap::new();
         walk(&Shape::Record(&SCENARIO), &mut seen);
         walk(&Shape::Record(&TOPOLOGY), &mut seen);
-        walk(&Shape::Record(&KERNELS), &mut seen);
+        walk(&Shape::Record(KERNELS), &mut seen);
         assert!(seen.len() > 50, "{}", seen.len());
     }
 }

@@ -30,7 +30,7 @@ pub struct Expectation {
     pub bytes: Vec<BytesExpectation>,
     /// MPTCP options on the wire.
     pub wire: Vec<WireExpectation>,
-    /// What paths did.
+    /// Matches of rules, and totals of each direction.
     pub paths: Vec<PathExpectation>,
     /// Alternatives. An alternative has none itself.
     pub either: Vec<Choice>,

@@ -1,14 +1,18 @@
 //! A list of kernels: what `mptcplab matrix` compares.
 
-use std::path::PathBuf;
+use super::super::read::kernels::{ImageFile, Kvm, ListedKernels, ModulesFolder, ScenarioPath, not_empty};
+use super::super::record::{List, record};
+use super::super::scalar::{Line, Memory, Processors};
 
-/// Kernels, and the scenarios that are to be run on each of them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelList {
-    /// Scenario files and folders, as seen from the current folder.
-    pub paths: Vec<PathBuf>,
-    /// In the order of the list.
-    pub kernels: Vec<ListedKernel>,
+record! {
+    /// Kernels, and the scenarios that are to be run on each of them.
+    #[derive(PartialEq, Eq)]
+    KernelList as "kernels", "a list of kernels" then not_empty {
+        /// As seen from the current folder.
+        paths: need List<ScenarioPath> = "paths", "Scenario files and folders, as seen from the file's own folder.";
+        kernels: need ListedKernels = "kernels",
+            "The kernels: `running` for the one that runs here, or a map with `image:`.";
+    }
 }
 
 /// A kernel with the name that it has in tables.
@@ -29,21 +33,17 @@ pub enum WhichKernel {
     Image(Machine),
 }
 
-/// A kernel image, and the virtual machine that it is run in. What isn't given is up to `mptcplab vm`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Machine {
-    /// The file.
-    pub image: PathBuf,
-    /// The folder with its modules.
-    pub modules: Option<PathBuf>,
-    /// Modules that are to be loaded, besides those that scenarios need.
-    pub load: Vec<String>,
-    /// Further arguments for the kernel.
-    pub append: Option<String>,
-    /// MiB.
-    pub memory: Option<u64>,
-    /// How many processors.
-    pub cpus: Option<u64>,
-    /// `auto`, `on` or `off`, as `--kvm` takes it.
-    pub kvm: Option<&'static str>,
+record! {
+    /// A kernel image, and the virtual machine that it is run in. What isn't given is up to `mptcplab vm`.
+    #[derive(PartialEq, Eq, Default)]
+    Machine {
+        image: need ImageFile = "image", "The kernel's image, as seen from the file's own folder.";
+        modules: maybe ModulesFolder = "modules", "The folder with its modules, as seen from the file's own folder.";
+        load: or(Vec::new()) List<Line> = "load", "Modules to load, besides those that are needed.";
+        append: maybe Line = "append", "Additional arguments for the kernel.";
+        memory: maybe Memory = "memory", "The machine's memory in MiB.";
+        cpus: maybe Processors = "cpus", "How many processors the machine has.";
+        /// `auto`, `on` or `off`, as `--kvm` takes it.
+        kvm: maybe Kvm = "kvm", "Whether the processor's virtualisation is used.";
+    }
 }

@@ -25,9 +25,10 @@ pub use path::{
 };
 pub use snapshot::{LeftOut, SnapshotSection};
 pub use step::{
-    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ListenPlan, SocketProtocol, Step, TransferPlan,
-    expected_transfer_error,
+    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ListenPlan, QuietPlan, SocketProtocol, Step,
+    TransferPlan, expected_transfer_error,
 };
+pub(in crate::scenario) use step::{LONG, PORT};
 pub use time::LONGEST_RUN;
 pub use world::{Address, Link, LinkEnd, Namespace, Route, World};
 
@@ -56,7 +57,7 @@ pub struct Scenario {
     pub alone: bool,
     /// Namespaces and links.
     pub world: World,
-    /// What is done, in order.
+    /// The steps, in order.
     pub steps: Vec<Step>,
     /// What must be observed in the whole run.
     pub expect: Expectation,

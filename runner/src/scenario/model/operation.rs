@@ -3,16 +3,16 @@
 
 use std::net::IpAddr;
 
-use super::super::read::operation::{
-    Announced, Asked, Device, EndpointKeys, Flags, Id0Address, IsUp, Namespace, RouteKeys, Token, Which,
-};
+use super::super::read::operation::{Announced, Asked, Id0Address, IsUp, NewFlags, Token, Which};
+use super::super::read::part::{Device, Namespace};
+use super::super::read::world::{EndpointKeys, RouteKeys};
 use super::super::record::{choice, record, words};
 use super::super::scalar::{Bytes, HostAddress, Ip, Line, Name, Number, Octet, Ordinal, Port, Subtype, Switch, Sysctl};
 
 /// Which endpoints an operation is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WhichEndpoints {
-    /// By id; id 0 goes with the address of the first subflow.
+    /// By id; id 0 goes with the address of the initial subflow.
     Id {
         /// 0 to 255.
         id: u8,
@@ -53,7 +53,7 @@ pub enum TokenChoice {
 
 choice! {
     /// A change of the configuration. What the kernel accepts is read back and compared.
-    Operation {
+    Operation as "operation", "an operation" {
         AddEndpoint = an "add_endpoint" "`ip mptcp endpoint add`"; {
             namespace: group Namespace;
             endpoint: group EndpointKeys;
@@ -65,8 +65,8 @@ choice! {
         ChangeEndpoint = a "change_endpoint" "`ip mptcp endpoint change`"; {
             namespace: group Namespace;
             which: group Which;
-            change: need Flags = "to",
-                "The new flags. The kernel overwrites both each time: what is not named here is cleared.";
+            change: need NewFlags = "to",
+                "The new flags. The kernel overwrites both: a flag that is not named is cleared.";
         }
         FlushEndpoints = a "flush_endpoints" "`ip mptcp endpoint flush`"; {
             namespace: group Namespace;
@@ -110,7 +110,7 @@ choice! {
             token: group Token;
             endpoint: group Announced;
         }
-        RemoveAddress = a "remove_address" "Userspace path manager: withdraws one."; {
+        RemoveAddress = a "remove_address" "Userspace path manager: removes an address."; {
             namespace: group Namespace;
             token: group Token;
             id: need Octet = "id", "The address id.";
@@ -121,24 +121,24 @@ choice! {
             endpoint: group Id0Address;
             remote: need Ip = "remote", "The peer's address.";
             remote_port: maybe Port = "remote_port",
-                "The peer's port; the server's port of the first subflow unless given.";
+                "The peer's port; by default, the server's port of the initial subflow.";
         }
         DestroySubflow = a "destroy_subflow" "Userspace path manager: closes a subflow."; {
             namespace: group Namespace;
             token: group Token;
             local: need Ip = "local", "The local address, as this side sees it.";
-            local_port: maybe Port = "local_port", "The local port; looked up in the subflow set unless given.";
+            local_port: maybe Port = "local_port", "The local port; by default, that of the matching subflow.";
             remote: need Ip = "remote", "The remote address, as this side sees it.";
-            remote_port: maybe Port = "remote_port", "The remote port; looked up in the subflow set unless given.";
+            remote_port: maybe Port = "remote_port", "The remote port; by default, that of the matching subflow.";
         }
-        SetSubflowBackup = a "set_subflow_backup" "Userspace path manager: asks for (no) backup by MP_PRIO."; {
+        SetSubflowBackup = a "set_subflow_backup" "Userspace path manager: sends MP_PRIO."; {
             namespace: group Namespace;
             token: group Token;
             local: need Ip = "local", "The local address, as this side sees it.";
             remote: need Ip = "remote", "The remote address, as this side sees it.";
-            backup: need Switch = "backup", "Whether the peer is asked to use it as a backup only.";
+            backup: need Switch = "backup", "Whether the peer shall use it as a backup only.";
         }
-        GetEndpoint = a "get_endpoint" "Asks for one endpoint, which must be there."; {
+        GetEndpoint = a "get_endpoint" "Queries one endpoint, which must exist."; {
             namespace: group Namespace;
             token: group Asked;
             id: need Octet = "id", "The address id.";
@@ -161,12 +161,12 @@ record! {
         to: maybe Ip = "to", "Only segments to this address.";
         device: maybe Device = "device", "Only segments through this interface.";
         option: maybe Subtype = "option", "Only segments with this MPTCP option.";
-        min_payload: maybe Bytes = "min_payload", "Only segments with at least so many payload bytes.";
+        min_payload: maybe Bytes = "min_payload", "Only segments with at least this number of payload bytes.";
         nth: maybe Ordinal = "nth", "Only the n-th segment that matches all of the above.";
         action: need FilterAction = "action",
             "drop; reject_icmp (port unreachable); reject_reset (TCP reset); corrupt (inverts a payload byte); \
              strip_mptcp (removes MPTCP options).";
-        may_be_unused: or(false) Switch = "may_be_unused", "It is no error if no segment ever matches.";
+        may_be_unused: or(false) Switch = "may_be_unused", "Never matching is not an error.";
     }
 }
 

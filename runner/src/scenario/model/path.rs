@@ -4,7 +4,12 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::{Place, Range, WirePattern};
+use super::super::read::part::{EndOfLink, PathLink, SendingEnd};
+use super::super::read::path::conditions::{NewConditions, has_room};
+use super::super::read::path::rule::{AnyOption, FlagWords, OptionLike};
+use super::super::record::{record, words};
+use super::super::scalar::{CanonicalIp, Count, Number, Port, Size, Time};
+use super::Place;
 use crate::wire::TcpFlags;
 
 /// What becomes of packets on one link.
@@ -57,36 +62,40 @@ impl Conditions {
     }
 }
 
-/// How the delay varies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Jitter {
-    /// Uniform: from delay - range to delay + range; never below 0. Normal: the standard deviation, cut off at three of
-    /// them. Pareto: the mean of what is added to the delay (shape 3), cut off at ten of them.
-    pub range: Duration,
-    /// How.
-    pub distribution: Distribution,
+record! {
+    /// How the delay varies.
+    #[derive(Copy, PartialEq, Eq)]
+    Jitter as "jitter", "a jitter" {
+        /// From delay - range to delay + range, never below 0; the normal distribution is cut off at three standard
+        /// deviations, the Pareto distribution (shape 3) at ten means.
+        range: need Time = "range",
+            "uniform: the largest deviation, up or down. normal: the standard deviation. pareto: the mean of the added delay.";
+        distribution: or(Distribution::Uniform) Distribution = "distribution", "uniform by default.";
+    }
 }
 
-/// A distribution of chance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Distribution {
-    /// Each value within the range alike.
-    #[default]
-    Uniform,
-    /// The bell.
-    Normal,
-    /// Mostly small, with a long tail.
-    Pareto,
+words! {
+    /// A distribution of chance.
+    #[derive(Default)]
+    Distribution {
+        /// Each value within the range alike.
+        #[default]
+        Uniform = "uniform",
+        /// The bell.
+        Normal = "normal",
+        /// Mostly small, with a long tail.
+        Pareto = "pareto",
+    }
 }
 
-/// How much may wait until the packets before it are through. The packet that is just being sent doesn't wait, so a
-/// queue of 0 still lets packets through. Without any limit nothing is dropped; without a rate nothing waits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Queue {
-    /// In packets.
-    pub packets: Option<u32>,
-    /// In bytes of IP packets.
-    pub bytes: Option<u64>,
+record! {
+    /// How much may wait until the packets before it are through. The packet that is just being sent doesn't wait, so a
+    /// queue of 0 still lets packets through. Without any limit nothing is dropped; without a rate nothing waits.
+    #[derive(Copy, PartialEq, Eq, Default)]
+    Queue as "queue", "a queue" then has_room {
+        packets: maybe Number = "packets", "Maximum number of packets.";
+        bytes: maybe Size = "bytes", "Maximum number of bytes.";
+    }
 }
 
 /// Which packets of a direction something happens to. Packets are counted from 1 when they enter the path, since the
@@ -113,7 +122,7 @@ pub enum Chance {
 pub struct Reorder {
     /// Which.
     pub which: Chance,
-    /// For how long, besides the delay.
+    /// For how long, in addition to the delay.
     pub by: Duration,
 }
 
@@ -132,32 +141,28 @@ pub struct PathRule {
     pub may_be_unused: bool,
 }
 
-/// Which TCP segments a rule is about. All that is given must hold; the default is any segment.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct PacketPattern {
-    /// The end of the link that sends them (0 or 1); `None`: both.
-    pub direction: Option<usize>,
-    /// The source address.
-    pub from: Option<IpAddr>,
-    /// The destination address.
-    pub to: Option<IpAddr>,
-    /// The source port.
-    pub from_port: Option<u16>,
-    /// The destination port.
-    pub to_port: Option<u16>,
-    /// All of these flags are set.
-    pub flags: TcpFlags,
-    /// None of these flags is set.
-    pub without: TcpFlags,
-    /// The length of the payload in bytes.
-    pub payload: Option<Range>,
-    /// It carries an option like this; the sender of the pattern is not looked at.
-    pub option: Option<WirePattern>,
-    /// It carries some MPTCP option.
-    pub any_option: bool,
-    /// Only these of all that match so far, counted from 1 since the rule was installed. A segment that the action has
-    /// nothing to do to (no such option to strip, no payload to corrupt or split) doesn't match.
-    pub nth: Option<Range>,
+record! {
+    /// Which TCP segments a rule is about. All that is given must hold; the default is any segment.
+    #[derive(PartialEq, Default)]
+    PacketPattern {
+        /// 0 or 1.
+        direction: maybe SendingEnd = "from", "Only segments that this end of the link sends.";
+        from: maybe CanonicalIp = "source", "Only segments from this address.";
+        to: maybe CanonicalIp = "destination", "Only segments to this address.";
+        from_port: maybe Port = "source_port", "Only segments from this port.";
+        to_port: maybe Port = "destination_port", "Only segments to this port.";
+        flags: or(TcpFlags::empty()) FlagWords = "flags",
+            "Only segments with all of these TCP flags: syn, ack, fin, rst, psh.";
+        without: or(TcpFlags::empty()) FlagWords = "without", "Only segments with none of these TCP flags.";
+        payload: maybe Count = "payload", "Only segments with this number of payload bytes.";
+        /// The sender of the pattern is not looked at.
+        option: group OptionLike;
+        /// It carries some MPTCP option.
+        any_option: group AnyOption;
+        /// Since the rule was installed. A segment that the action has nothing to do to (no such option to strip, no
+        /// payload to corrupt or split) doesn't match.
+        nth: maybe Count = "nth", "Only these of the matching segments, counted from 1.";
+    }
 }
 
 /// What a rule does. Checksums and lengths are right afterwards; what an MPTCP checksum covers is not repaired.
@@ -275,13 +280,13 @@ pub enum Injected {
     },
 }
 
-/// A change of a path during the run. What is not given stays as it is.
-#[derive(Debug, Clone, PartialEq)]
-pub struct PathChange {
-    /// The link.
-    pub link: String,
-    /// The namespace at the end that sends, if only that direction changes.
-    pub from: Option<String>,
-    /// The new conditions of each direction, complete; `None`: as before.
-    pub conditions: [Option<Conditions>; 2],
+record! {
+    /// A change of a path during the run. What is not given stays as it is.
+    #[derive(PartialEq)]
+    PathChange {
+        link: need PathLink = "link", "The link; it must have a path.";
+        from: maybe EndOfLink = "from", "Only the direction in which this end of the link sends; both unless given.";
+        /// The new conditions of each direction, complete; `None`: as before.
+        conditions: group NewConditions;
+    }
 }

@@ -1,14 +1,18 @@
 //! What a scenario says about its snapshot.
 
-use std::collections::BTreeSet;
+use super::super::read::snapshot::Sections;
+use super::super::record::record;
+use super::super::scalar::Line;
 
-/// Sections of the snapshot that a scenario leaves out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
-    /// Some, never all.
-    pub sections: BTreeSet<SnapshotSection>,
-    /// Why they can't be the same in each run: one line.
-    pub because: String,
+record! {
+    /// Sections of the snapshot that a scenario leaves out.
+    #[derive(PartialEq, Eq)]
+    LeftOut as "snapshot", "`snapshot`" {
+        /// Some, never all.
+        sections: need Sections = "without",
+            "Sections that the snapshot leaves out because they differ from run to run.";
+        because: need Line = "because", "Why they differ; the snapshot file repeats it.";
+    }
 }
 
 /// The sections of a snapshot, in their order.

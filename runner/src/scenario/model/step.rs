@@ -1,13 +1,25 @@
-//! What a scenario does.
+//! What a scenario does. The main type is [`Action`].
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
-use crate::mptcp::EndpointFlags;
-use crate::mptcp::Side;
+use super::super::read::connection::{FromClient, FromServer, Target};
+use super::super::read::part::{
+    Connection, Flags, HoldingRule, InstalledRule, Live, LiveMptcp, Namespace, NamespaceName, OneSide, PathLink,
+};
+use super::super::read::path::rule::RuleKeys;
+use super::super::read::step::{Checked, Refused, long_enough};
+use super::super::read::wait::{Conditions, EventNamespace, EventSeen, Moved, OptionSent, SubflowLike};
+use super::super::record::{choice, record, words};
+use super::super::scalar::{Counter, Damage, FromOne, Ip, Line, Name, Pace, Port, Switch, Symbol, Time, Times};
+use super::{Operation, PathChange, Place};
 
-use super::super::record::words;
-use super::{EventPattern, Expectation, Operation, PathChange, PathRule, Place, SubflowPattern};
+/// The port of listeners and connections unless given: that of an alternative web server.
+pub(in crate::scenario) const PORT: u16 = 8080;
+
+/// Timeouts that are not given.
+const SHORT: Duration = Duration::from_secs(5);
+pub(in crate::scenario) const LONG: Duration = Duration::from_secs(10);
 
 /// One step with its place.
 #[derive(Debug, Clone)]
@@ -18,92 +30,64 @@ pub struct Step {
     pub action: Action,
 }
 
-/// What a step does.
-#[derive(Debug, Clone)]
-pub enum Action {
-    /// Opens a listening socket.
-    Listen(ListenPlan),
-    /// Closes it.
-    StopListening {
-        /// The namespace.
-        namespace: String,
-        /// Its port.
-        port: u16,
-        /// Its address, if there are several on that port.
-        address: Option<IpAddr>,
-    },
-    /// Opens a connection.
-    Connect(ConnectPlan),
-    /// Sends bytes through a connection and compares what arrives.
-    Transfer(TransferPlan),
-    /// Waits until a background transfer of the connection is done, and compares.
-    FinishTransfer {
-        /// The connection.
-        connection: String,
-        /// The longest it may take.
-        deadline: Duration,
-    },
-    /// Waits for a condition.
-    Wait {
-        /// All of them must hold.
-        conditions: Vec<Condition>,
-        /// The longest it may take.
-        deadline: Duration,
-    },
-    /// Nothing may be observed (no event, no segment) for so long.
-    Quiet {
-        /// The period.
-        period: Duration,
-        /// The longest it may take to get there.
-        deadline: Duration,
-    },
-    /// Closes a connection.
-    Close {
-        /// The connection.
-        connection: String,
-        /// Who begins.
-        by: Side,
-        /// How.
-        how: CloseHow,
-        /// The longest it may take.
-        deadline: Duration,
-    },
-    /// Takes the state of the world, and compares it with an expectation when the run is judged.
-    Check(Box<Expectation>),
-    /// Changes the conditions of a path.
-    SetPath(PathChange),
-    /// Installs a rule on a path, behind those that are there.
-    AddRule {
-        /// The link.
-        link: String,
-        /// The rule.
-        rule: PathRule,
-    },
-    /// Removes a rule from a path. What it holds is dropped.
-    RemoveRule {
-        /// The link.
-        link: String,
-        /// Its name.
-        rule: String,
-    },
-    /// Lets go what a `hold` rule of a path holds, in order. What it matches from now on is held again.
-    Release {
-        /// The link.
-        link: String,
-        /// Its name.
-        rule: String,
-    },
-    /// Changes the configuration.
-    Do(Operation),
-    /// An operation that the kernel must refuse.
-    ExpectError {
-        /// The symbolic errno, like `EINVAL`.
-        error: String,
-        /// A part of the kernel's own words.
-        message: Option<String>,
-        /// The operation.
-        operation: Operation,
-    },
+choice! {
+    /// What a step does. A `repeat` step becomes the steps that it stands for.
+    Action {
+        Listen = a "listen" "Opens a listening socket."; (ListenPlan)
+        StopListening = a "stop_listening" "Closes a listening socket."; {
+            namespace: group Namespace;
+            port: or(PORT) Port = "port", "The port; 8080 by default.";
+            address: maybe Ip = "address", "Its address, if several listen on that port.";
+        }
+        Connect = a "connect" "Opens a connection, and a listener unless a `listen` step has opened one on that port."; (ConnectPlan)
+        Transfer = a "transfer" "Sends bytes through a connection, and compares what arrives."; (TransferPlan)
+        FinishTransfer = a "finish_transfer" "Waits for the end of a background transfer, and compares."; {
+            connection: need Connection = "connection", "The connection.";
+            deadline: or(LONG) Time = "timeout", "Maximum duration; 10 s by default.";
+        }
+        Wait = a "wait" "Waits until all of these conditions hold."; {
+            conditions: group Conditions;
+            deadline: or(SHORT) Time = "timeout", "Maximum duration; 5 s by default.";
+        }
+        Close = a "close" "Closes a connection."; {
+            connection: need Live = "connection", "The connection.";
+            by: need OneSide = "by", "Who begins.";
+            how: or(CloseHow::Graceful) CloseHow = "how",
+                "graceful (the default): close() when all is read, then the other side. abrupt: close() with unread \
+                 data, so that MP_FASTCLOSE is sent. half: shutdown() of the sending direction only.";
+            deadline: or(LONG) Time = "timeout", "Maximum duration; 10 s by default.";
+        }
+        Check = a "check" "Compares the current state with the same keys as `expect`."; => Checked;
+        ExpectError = an "expect_error" "An operation that the kernel must refuse."; {
+            error: need Symbol = "error", "The errno that the kernel must answer with.";
+            message: maybe Line = "message", "Part of the kernel's message (extended ACK).";
+            operation: need Refused = "do", "The operation.";
+        }
+        SetPath = a "set_path" "Changes the conditions of a path. Conditions that are not named stay."; (PathChange)
+        AddRule = an "add_rule" "Installs a rule on a path, after its other rules."; {
+            link: need PathLink = "link", "The link; it must have a path.";
+            rule: group RuleKeys;
+        }
+        RemoveRule = a "remove_rule" "Removes a rule from a path. Segments that it holds are dropped."; {
+            link: need PathLink = "link", "The link; it must have a path.";
+            rule: need InstalledRule = "name", "The name of the rule.";
+        }
+        Release = a "release" "Releases the segments that a `hold` rule holds. Later matches are held again."; {
+            link: need PathLink = "link", "The link; it must have a path.";
+            rule: need HoldingRule = "name", "The name of the rule.";
+        }
+    }
+    and {
+        /// Nothing may be observed (no event, no segment) for so long.
+        Quiet {
+            /// The period.
+            period: Duration,
+            /// The longest it may take to get there.
+            deadline: Duration,
+        },
+        /// Changes the configuration.
+        Do(Operation),
+    }
 }
 
 words! {
@@ -118,42 +102,38 @@ words! {
     }
 }
 
-/// A listening socket.
-#[derive(Debug, Clone)]
-pub struct ListenPlan {
-    /// The namespace.
-    pub namespace: String,
-    /// The address: `::`, `0.0.0.0` or one of the namespace.
-    pub address: IpAddr,
-    /// The port, host byte order.
-    pub port: u16,
-    /// MPTCP or TCP.
-    pub protocol: SocketProtocol,
+record! {
+    /// A listening socket.
+    ListenPlan {
+        namespace: group Namespace;
+        address: or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) Ip = "address",
+            "The address to listen on; `::` (all addresses) by default.";
+        port: or(PORT) Port = "port", "The port; 8080 by default.";
+        protocol: or(SocketProtocol::Mptcp) SocketProtocol = "protocol",
+            "The client's socket: mptcp (the default) or tcp.";
+    }
 }
 
-/// A connection to open.
-#[derive(Debug, Clone)]
-pub struct ConnectPlan {
-    /// Its name, unique in the scenario.
-    pub name: String,
-    /// The client's namespace.
-    pub from: String,
-    /// The server's namespace.
-    pub to: String,
-    /// The server's address and port.
-    pub address: SocketAddr,
-    /// Bind to this before connecting.
-    pub source: Option<IpAddr>,
-    /// What the client's socket is.
-    pub protocol: SocketProtocol,
-    /// What must come of it.
-    pub outcome: ConnectionOutcome,
-    /// A listener opened for this connection because none of the scenario's is there; `None` if one is.
-    pub implicit_listener: Option<ListenPlan>,
-    /// Whether a byte goes each way before the step ends: without it the client isn't fully established.
-    pub handshake: bool,
-    /// The longest it may take.
-    pub deadline: Duration,
+record! {
+    /// A connection to open.
+    ConnectPlan {
+        name: need Name = "name", "The name of the connection for everything after it.";
+        from: need NamespaceName = "from", "The client's namespace.";
+        to: need NamespaceName = "to", "The server's namespace.";
+        address: group Target;
+        source: maybe Ip = "source", "The address that the client binds to; by default, the kernel chooses.";
+        protocol: or(SocketProtocol::Mptcp) SocketProtocol = "protocol",
+            "The client's socket: mptcp (the default) or tcp.";
+        server_protocol: maybe SocketProtocol = "server_protocol", "The socket of the listener that this step opens: mptcp (the default) or tcp.";
+        outcome: or(ConnectionOutcome::Mptcp) ConnectionOutcome = "outcome",
+            "The expected outcome: mptcp (the default), tcp (a connection without MPTCP), or an errno of connect().";
+        handshake: or(true) Switch = "handshake",
+            "Whether the step exchanges a byte in each direction (the default). Without it, the client is not yet \
+             fully established and opens no subflows.";
+        deadline: or(SHORT) Time = "timeout", "Maximum duration; 5 s by default.";
+        /// A listener opened for this connection because none of the scenario's is there; `None` if one is.
+        implicit_listener: later Option<ListenPlan>;
+    }
 }
 
 /// What must come of a connect.
@@ -167,25 +147,29 @@ pub enum ConnectionOutcome {
     Error(String),
 }
 
-/// Bytes to send.
-#[derive(Debug, Clone)]
-pub struct TransferPlan {
-    /// The connection.
-    pub connection: String,
-    /// Bytes from client to server.
-    pub from_client: u64,
-    /// Bytes from server to client.
-    pub from_server: u64,
-    /// Bytes per second and direction; `None`: as fast as it goes.
-    pub pace: Option<u64>,
-    /// The step ends at once; a `finish_transfer` step (or the close) waits for the end.
-    pub background: bool,
-    /// So many bytes may arrive damaged (a middlebox corrupts them on purpose).
-    pub tolerate_corrupt: u64,
-    /// The errno that a call of the applications must fail with before all bytes have arrived; `None`: all must arrive.
-    pub error: Option<String>,
-    /// The longest it may take.
-    pub deadline: Duration,
+record! {
+    /// Bytes to send.
+    TransferPlan {
+        connection: need Live = "connection", "The connection.";
+        from_client: group FromClient;
+        from_server: group FromServer;
+        pace: maybe Pace = "pace", "The rate in each direction; unlimited by default.";
+        background: or(false) Switch = "background",
+            "The step ends at once. A `finish_transfer` step waits for the end of the transfer, or `close: { how: abrupt }` cuts it off.";
+        tolerate_corrupt: or(0) Damage = "tolerate_corrupt", "Maximum number of bytes that may arrive damaged.";
+        error: maybe Symbol = "outcome",
+            "The errno with which read() or write() must fail before all bytes have arrived; by default, all bytes \
+             must arrive.";
+        deadline: or(LONG) Time = "timeout", "Maximum duration; 10 s by default.";
+    }
+}
+
+record! {
+    /// The long form of a quiet period.
+    QuietPlan as "quiet", "a `quiet` step" then long_enough {
+        period: need Time = "period", "How long nothing may be observed.";
+        deadline: or(LONG) Time = "timeout", "Maximum duration of the step; 10 s by default.";
+    }
 }
 
 /// The errno that the transfer must fail with whose end this step waits for.
@@ -230,80 +214,58 @@ words! {
     }
 }
 
-/// What a wait waits for.
-#[derive(Debug, Clone)]
-pub enum Condition {
-    /// The n-th event that matches.
-    Event {
-        /// The namespace.
-        namespace: String,
-        /// What it must look like.
-        pattern: EventPattern,
-        /// How many of them since the start of the run.
-        count: usize,
-    },
-    /// A counter of a namespace has moved by at least so much since the start of the run (or is at least that, if
-    /// it is a gauge).
-    Counter {
-        /// The namespace.
-        namespace: String,
-        /// Its nstat name.
-        name: String,
-        /// At least.
-        at_least: u64,
-    },
-    /// Both sides have exactly so many established subflows, the first one included.
-    Subflows {
-        /// The connection.
-        connection: String,
-        /// How many.
-        count: usize,
-    },
-    /// One side has a subflow like this.
-    Subflow {
-        /// The connection.
-        connection: String,
-        /// The side.
-        side: Side,
-        /// What it must look like.
-        pattern: SubflowPattern,
-        /// `false`: has none.
-        present: bool,
-    },
-    /// A namespace has an endpoint with this address.
-    Endpoint {
-        /// The namespace.
-        namespace: String,
-        /// The address.
-        address: IpAddr,
-        /// Which flags it must have, exactly; `None`: any.
-        flags: Option<EndpointFlags>,
-        /// `false`: has none.
-        present: bool,
-    },
-    /// A rule of a path has matched at least so often since it was installed.
-    Rule {
-        /// The link.
-        link: String,
-        /// Its name.
-        rule: String,
-        /// At least.
-        matched: u64,
-    },
-    /// A running transfer has delivered so many bytes.
-    Transferred {
-        /// The connection.
-        connection: String,
-        /// Whose bytes.
-        sender: Side,
-        /// At least.
-        bytes: u64,
-    },
-    /// A segment with an MPTCP option like this was sent by a namespace, so many times.
-    Wire {
-        /// What it must look like.
-        pattern: super::WirePattern,
-        /// How many since the start of the run.
-        count: usize,
-    },
+choice! {
+    /// What a wait waits for.
+    Condition {
+        Event = an "event" "An event was seen, since the start of the run." as "wait_event", "an event to wait for"; {
+            namespace: group EventNamespace;
+            pattern: group EventSeen;
+            count: or(1) Times = "count", "How many; 1 by default.";
+        }
+        Counter = a "counter" "A counter has increased since the start of the run."
+            as "wait_counter", "a counter to wait for"; {
+            namespace: group Namespace;
+            name: need Counter = "name", "Its name, as nstat has it.";
+            at_least: need FromOne = "at_least", "Minimum increase; for a gauge, its minimum value.";
+        }
+        Subflow = a "subflow" "One side has, or has not, a subflow like this."
+            as "wait_subflow", "a subflow to wait for"; {
+            connection: need LiveMptcp = "connection", "The connection.";
+            side: need OneSide = "side", "Whose subflow.";
+            present: or(true) Switch = "present", "Whether it exists (the default), or `false`: none does.";
+            pattern: group SubflowLike;
+        }
+        Endpoint = an "endpoint" "A namespace has, or has not, an endpoint with this address."
+            as "wait_endpoint", "an endpoint to wait for"; {
+            namespace: group Namespace;
+            address: need Ip = "address", "The address.";
+            flags: maybe Flags = "flags", "Its exact flags; any by default.";
+            present: or(true) Switch = "present", "Whether it exists (the default), or `false`: none does.";
+        }
+        Transferred = a "transferred" "A background transfer has delivered a number of bytes."
+            as "wait_transferred", "a transfer to wait for"; {
+            connection: need Live = "connection", "The connection.";
+            sender: need OneSide = "by", "Who sends.";
+            bytes: need Moved = "bytes", "How many bytes have arrived.";
+        }
+        Wire = a "wire" "An MPTCP option was sent, since the start of the run."
+            as "wait_wire", "an MPTCP option to wait for"; {
+            pattern: group OptionSent;
+            count: or(1) Times = "count", "How many segments carried it; 1 by default.";
+        }
+        Rule = a "rule" "A rule of a path has matched." as "wait_rule", "a rule to wait for"; {
+            link: need PathLink = "link", "The link; it must have a path.";
+            rule: need InstalledRule = "name", "The name of the rule.";
+            matched: or(1) FromOne = "matched", "Minimum number of segments since it was installed; 1 by default.";
+        }
+    }
+    and {
+        /// Both sides have exactly this number of established subflows, including the initial one.
+        Subflows {
+            /// The connection.
+            connection: String,
+            /// How many.
+            count: usize,
+        },
+    }
 }

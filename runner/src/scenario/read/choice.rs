@@ -2,36 +2,39 @@
 
 use std::ops::RangeInclusive;
 
-use super::super::grammar;
+use super::super::grammar::Shape;
 use super::super::model::{Alternative, Choice, Expectation, PathCount, WirePattern};
-use super::super::scalar;
-use super::super::yaml::Node;
-use super::scope::Scope;
-use super::{Read, Reader, all, expect};
+use super::super::record::{part, record};
+use super::super::scalar::Line;
+use super::expect::Sections;
+use super::part::Here;
+use super::{At, Read, all};
 use crate::mptcp::MptcpInfo;
 use crate::mptcp::Side;
 
-/// Reads the choices of an expectation.
-pub(super) fn read(reader: &Reader, node: &Node, scope: &Scope) -> Read<Vec<Choice>> {
-    all(reader.list(node, "`either`")?.iter().map(|item| choice(reader, item, scope)))
+record! {
+    /// Alternatives.
+    ChoiceKeys as "choice", "a choice" then can_fail for Choice {
+        place: group Here;
+        because: need Line = "because", "Why each of the alternatives is right.";
+        alternatives: need Alternatives = "of", "The alternatives, two at least.";
+    }
 }
 
-fn choice(reader: &Reader, node: &Node, scope: &Scope) -> Read<Choice> {
-    let fields = reader.record(node, &grammar::CHOICE)?;
-    let because = fields.need("because", scalar::line);
-    let alternatives = fields.need_node("of").and_then(|of| {
-        all(reader.list(of, "`of`")?.iter().map(|item| {
-            let expectation = expect::read_as(reader, item, scope, &grammar::ALTERNATIVE)?;
-            Ok(Alternative { place: item.place, expectation })
-        }))
-    });
-    let choice = Choice { place: node.place, because: because?, alternatives: alternatives? };
+part! {
+    /// Expectations without choices of their own.
+    Alternatives: Vec<Alternative> = Shape::Some(&Shape::List(&Sections::SHAPE)), |at, node| {
+        all(at.list(node)?.iter().map(|item| Ok(Alternative { place: item.place, expectation: Sections::read(at, item)? })))
+    }
+}
+
+fn can_fail(at: &At<'_>, choice: Choice) -> Read<Choice> {
     if choice.alternatives.is_empty() {
-        return Err(reader.error(node.place, "no alternative is left"));
+        return Err(at.reader.error(choice.place, "expected an alternative"));
     }
     if holds_always(&choice.alternatives) {
-        let message = "one of these alternatives holds whatever happens: together they leave out no number";
-        return Err(reader.error(node.place, message));
+        let message = "these alternatives cover every number, so one of them always holds";
+        return Err(at.reader.error(choice.place, message));
     }
     Ok(choice)
 }

@@ -3,48 +3,86 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar::Record;
+use super::super::grammar::{ADDRESS, Kind, PORT as PORT_KEY, scalar as key};
 use super::super::model::{
-    Action, CloseHow, ConnectPlan, ConnectionOutcome, ListenPlan, Place, SocketProtocol, TransferPlan,
+    Action, CloseHow, ConnectPlan, ConnectionOutcome, ListenPlan, PORT, Place, SocketProtocol, TransferPlan,
 };
-use super::super::record::Scalar as _;
-use super::super::scalar::{self, Parsed, Problem};
+use super::super::record::{Scalar, group};
+use super::super::scalar::{self, Ip, Parsed, Problem, Size};
 use super::super::yaml::Node;
 use super::scope::{ConnectionDetails, KnownConnection, KnownListener, KnownTransfer, Scope};
-use super::step::{LONG, SHORT};
-use super::{Fields, Read, Reader};
+use super::{At, Fields, Read, Reader, Reported};
 use crate::mptcp::Side;
 
-/// The port of listeners and connections unless given: that of an alternative web server.
-const PORT: u16 = 8080;
+impl Scalar for ConnectionOutcome {
+    type Value = Self;
+    const KIND: Kind = Kind::Outcome;
 
-fn outcome(text: &str) -> Parsed<ConnectionOutcome> {
-    match text {
-        "mptcp" => Ok(ConnectionOutcome::Mptcp),
-        "tcp" => Ok(ConnectionOutcome::Tcp),
-        _ => match scalar::errno(text) {
-            Ok((symbol, _)) => Ok(ConnectionOutcome::Error(symbol)),
-            Err(problem) => Err(Problem {
-                message: format!("unknown outcome `{text}`; expected `mptcp`, `tcp`, or the symbol of an errno"),
-                help: problem.help,
-            }),
-        },
+    fn parse(text: &str) -> Parsed<Self> {
+        match text {
+            "mptcp" => Ok(Self::Mptcp),
+            "tcp" => Ok(Self::Tcp),
+            _ => match scalar::errno(text) {
+                Ok((symbol, _)) => Ok(Self::Error(symbol)),
+                Err(problem) => Err(Problem {
+                    message: format!("unknown outcome `{text}`; expected `mptcp`, `tcp`, or the symbol of an errno"),
+                    help: problem.help,
+                }),
+            },
+        }
     }
 }
 
-/// Reads a `listen` step.
-pub(super) fn listen(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<ListenPlan> {
-    let namespace = fields.need_node("in").and_then(|node| scope.namespace(reader, node));
-    let address = fields.or("address", IpAddr::V6(Ipv6Addr::UNSPECIFIED), scalar::address);
-    let port = fields.or("port", PORT, scalar::port);
-    let protocol = fields.or("protocol", SocketProtocol::Mptcp, SocketProtocol::parse);
-    let plan = ListenPlan { namespace: namespace?, address: address?, port: port?, protocol: protocol? };
-    if !plan.address.is_unspecified() && !scope.has_address(&plan.namespace, plan.address) {
-        let message = format!("`{}` does not have the address {}", plan.namespace, plan.address);
-        return Err(reader.report(
-            Diagnostic::new(fields.place_of("address"), message)
-                .help(format!("it has {}", scope.addresses_of(&plan.namespace))),
-        ));
+group! {
+    /// The address and port of the server.
+    Target: SocketAddr = &[
+        ADDRESS.doc("The server's address.").required(),
+        PORT_KEY.doc("The server's port; 8080 by default."),
+    ],
+    |at| {
+        let (address, port) = (at.need::<Ip>("address"), at.maybe::<scalar::Port>("port"));
+        Ok(SocketAddr::new(address?, port?.unwrap_or(PORT)))
+    }
+}
+
+group! {
+    /// The bytes that the client sends.
+    FromClient: u64 = &[
+        key("each_way", Kind::Size, "Bytes in each direction, simultaneously."),
+        key("from_client", Kind::Size, "Bytes from the client to the server."),
+    ],
+    |at| Ok(amounts(at)?.0)
+}
+
+group! {
+    /// The bytes that the server sends.
+    FromServer: u64 = &[key("from_server", Kind::Size, "Bytes from the server to the client.")], |at| Ok(amounts(at)?.1)
+}
+
+/// The bytes from the client, and those from the server.
+fn amounts(at: &At<'_>) -> Read<(u64, u64)> {
+    let [each_way, from_client, from_server] =
+        ["each_way", "from_client", "from_server"].map(|key| at.maybe::<Size>(key));
+    let (from_client, from_server) = match (each_way?, from_client?, from_server?) {
+        (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
+            let message = "`transfer` takes either `each_way` or `from_client` and `from_server`, not both";
+            return Err(at.reader.error(at.fields.place_of("each_way"), message));
+        }
+        (Some(bytes), None, None) => (bytes, bytes),
+        (None, client, server) => (client.unwrap_or(0), server.unwrap_or(0)),
+    };
+    if from_client == 0 && from_server == 0 {
+        let diagnostic = Diagnostic::new(at.fields.place(), "expected a number of bytes to transfer");
+        return Err(at.reader.report(diagnostic.help("like `each_way: 64 KiB`")));
+    }
+    Ok((from_client, from_server))
+}
+
+/// What a step listens on is free, and taken from then on.
+pub(super) fn listen(fields: &Fields<'_>, plan: &ListenPlan, scope: &mut Scope) -> Read<()> {
+    let reader = fields.reader;
+    if !plan.address.is_unspecified() {
+        check_own(fields, scope, "address", &plan.namespace, plan.address)?;
     }
     let same = |known: &&KnownListener| {
         (known.namespace == plan.namespace && known.port == plan.port)
@@ -56,8 +94,8 @@ pub(super) fn listen(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) ->
                 .context(known.place, if known.implicit { "this step listens on it" } else { "since this step" }),
         ));
     }
-    remember(scope, &plan, fields.place(), false);
-    Ok(plan)
+    remember(scope, plan, fields.place(), false);
+    Ok(())
 }
 
 fn remember(scope: &mut Scope, plan: &ListenPlan, place: Place, implicit: bool) {
@@ -71,123 +109,98 @@ fn remember(scope: &mut Scope, plan: &ListenPlan, place: Place, implicit: bool) 
     });
 }
 
-/// Reads a `stop_listening` step.
-pub(super) fn stop_listening(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<Action> {
-    let namespace = fields.need_node("in").and_then(|node| scope.namespace(reader, node));
-    let port = fields.or("port", PORT, scalar::port);
-    let address = fields.optional("address", scalar::address);
-    let (namespace, port, address) = (namespace?, port?, address?);
+/// Something listens there, and nothing from then on.
+pub(super) fn stop_listening(
+    fields: &Fields<'_>,
+    namespace: &str,
+    (port, address): (u16, Option<IpAddr>),
+    scope: &mut Scope,
+) -> Read<()> {
     let is_meant = |known: &KnownListener| {
         known.namespace == namespace && known.port == port && address.is_none_or(|address| address == known.address)
     };
     match scope.listeners.iter().filter(|known| is_meant(known)).count() {
         1 => scope.listeners.retain(|known| !is_meant(known)),
         0 => {
-            let message = format!("nothing of this scenario listens on port {port} of `{namespace}` at this point");
-            return Err(reader.error(fields.place(), message));
+            let message = format!("no socket listens on port {port} of `{namespace}` at this point");
+            return Err(fields.reader.error(fields.place(), message));
         }
         _ => {
-            return Err(reader.report(
+            return Err(fields.reader.report(
                 Diagnostic::new(fields.place(), format!("several sockets listen on port {port} of `{namespace}`"))
-                    .help("`address:` says which is meant"),
+                    .help("add `address:` to name one"),
             ));
         }
     }
-    Ok(Action::StopListening { namespace, port, address })
+    Ok(())
 }
 
-/// Reads a `connect` step. Its name is known afterwards even if something is wrong with the step.
-pub(super) fn connect(reader: &Reader, node: &Node, record: &'static Record, scope: &mut Scope) -> Read<ConnectPlan> {
-    let plan = reader.record(node, record).and_then(|fields| connect_plan(reader, &fields, scope));
-    let Some(name_node) = node.get("name") else { return plan.map(|(plan, _)| plan) };
-    let Some(name) = name_node.text() else { return plan.map(|(plan, _)| plan) };
+/// Checks a `connect` step. Its name is known afterwards even if something is wrong with the step.
+pub(super) fn connect(fields: &Fields<'_>, action: Read<Action>, scope: &mut Scope) -> Read<Action> {
+    let plan = match action {
+        Ok(Action::Connect(plan)) => connect_plan(fields, plan, scope),
+        other => other.and_then(|_| Err(fields.reader.error(fields.place(), "a `connect` step is expected"))),
+    };
+    let name = fields.node.get("name").and_then(|node| Some((node.place, node.text()?)));
+    let Some((place, name)) = name else { return plan.map(|(plan, _)| Action::Connect(plan)) };
     if let Some(other) = scope.connections.get(name) {
-        return Err(reader.report(
-            Diagnostic::new(name_node.place, format!("two connections are called `{name}`"))
-                .context(other.place, "the other one"),
-        ));
+        let diagnostic = Diagnostic::new(place, format!("two connections are called `{name}`"));
+        return Err(fields.reader.report(diagnostic.context(other.place, "the other one")));
     }
     let details = plan.as_ref().ok().map(|(_, details)| details.clone());
-    let (name, place) = (name.to_owned(), name_node.place);
-    let known = KnownConnection { name: name.clone(), place, details, closed: None, background: None };
-    scope.connections.insert(name, known);
-    plan.map(|(plan, _)| plan)
+    let known = KnownConnection { name: name.to_owned(), place, details, closed: None, background: None };
+    scope.connections.insert(name.to_owned(), known);
+    plan.map(|(plan, _)| Action::Connect(plan))
 }
 
-fn connect_plan(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<(ConnectPlan, ConnectionDetails)> {
-    let name = fields.need("name", scalar::name);
-    let from = fields.need_node("from").and_then(|node| scope.namespace(reader, node));
-    let to = fields.need_node("to").and_then(|node| scope.namespace(reader, node));
-    let address = fields.need("address", scalar::address);
-    let port = fields.or("port", PORT, scalar::port);
-    let source = fields.optional("source", scalar::address);
-    let client_protocol = fields.or("protocol", SocketProtocol::Mptcp, SocketProtocol::parse);
-    let server_protocol = fields.optional("server_protocol", SocketProtocol::parse);
-    let outcome = fields.or("outcome", ConnectionOutcome::Mptcp, outcome);
-    let handshake = fields.or("handshake", true, scalar::switch);
-    let deadline = fields.or("timeout", SHORT, scalar::duration);
-
-    let (from, to, outcome, source) = (from?, to?, outcome?, source?);
-    let target = SocketAddr::new(address?, port?);
-    check_addresses(reader, fields, scope, (&from, source), (&to, target.ip()), &outcome)?;
-    let server_protocol = server_protocol?;
-    let (implicit_listener, server_protocol) = match &outcome {
-        ConnectionOutcome::Error(_) => (None, server_protocol.unwrap_or_default()),
-        _ => listener_for(reader, fields, scope, &to, target, server_protocol)?,
+fn connect_plan(
+    fields: &Fields<'_>,
+    mut plan: ConnectPlan,
+    scope: &mut Scope,
+) -> Read<(ConnectPlan, ConnectionDetails)> {
+    check_addresses(fields, scope, &plan)?;
+    let server_protocol = match &plan.outcome {
+        ConnectionOutcome::Error(_) => plan.server_protocol.unwrap_or_default(),
+        ConnectionOutcome::Mptcp | ConnectionOutcome::Tcp => {
+            let (listener, protocol) = listener_for(fields, scope, &plan)?;
+            plan.implicit_listener = listener;
+            protocol
+        }
     };
-    let client_protocol = client_protocol?;
-    check_outcome(reader, fields, client_protocol, server_protocol, &outcome)?;
+    check_outcome(fields, plan.protocol, server_protocol, &plan.outcome)?;
     let details = ConnectionDetails {
-        client: from.clone(),
-        server: to.clone(),
-        client_protocol,
+        client: plan.from.clone(),
+        server: plan.to.clone(),
+        client_protocol: plan.protocol,
         server_protocol,
-        outcome: outcome.clone(),
-    };
-    let plan = ConnectPlan {
-        name: name?,
-        from,
-        to,
-        address: target,
-        source,
-        protocol: client_protocol,
-        outcome,
-        implicit_listener,
-        handshake: handshake?,
-        deadline: deadline?,
+        outcome: plan.outcome.clone(),
     };
     Ok((plan, details))
 }
 
 /// The target belongs to the server, the source to the client; unless the kernel is expected to refuse.
-fn check_addresses(
-    reader: &Reader,
-    fields: &Fields<'_>,
-    scope: &Scope,
-    (from, source): (&str, Option<IpAddr>),
-    (to, target): (&str, IpAddr),
-    outcome: &ConnectionOutcome,
-) -> Read<()> {
-    if matches!(outcome, ConnectionOutcome::Error(_)) {
+fn check_addresses(fields: &Fields<'_>, scope: &Scope, plan: &ConnectPlan) -> Read<()> {
+    if matches!(plan.outcome, ConnectionOutcome::Error(_)) {
         return Ok(());
     }
-    let own = |key: &str, namespace: &str, address: IpAddr| {
-        if scope.has_address(namespace, address) {
-            return Ok(());
-        }
-        Err(reader.report(
-            Diagnostic::new(fields.place_of(key), format!("`{namespace}` does not have the address {address}"))
-                .help(format!("it has {}", scope.addresses_of(namespace))),
-        ))
-    };
-    let target = own("address", to, target);
-    let source = source.map_or(Ok(()), |source| own("source", from, source));
+    let target = check_own(fields, scope, "address", &plan.to, plan.address.ip());
+    let source = plan.source.map_or(Ok(()), |source| check_own(fields, scope, "source", &plan.from, source));
     target.and(source)
+}
+
+/// The namespace has the address that this key says.
+fn check_own(fields: &Fields<'_>, scope: &Scope, key: &str, namespace: &str, address: IpAddr) -> Read<()> {
+    if scope.has_address(namespace, address) {
+        return Ok(());
+    }
+    Err(fields.reader.report(
+        Diagnostic::new(fields.place_of(key), format!("`{namespace}` does not have the address {address}"))
+            .help(format!("it has {}", scope.addresses_of(namespace))),
+    ))
 }
 
 /// With a plain TCP socket on one side, there can't be MPTCP.
 fn check_outcome(
-    reader: &Reader,
     fields: &Fields<'_>,
     client: SocketProtocol,
     server: SocketProtocol,
@@ -197,7 +210,7 @@ fn check_outcome(
         return Ok(());
     }
     let side = if client == SocketProtocol::Tcp { "client" } else { "server" };
-    Err(reader.report(
+    Err(fields.reader.report(
         Diagnostic::new(fields.place(), format!("the {side}'s socket is plain TCP, so the outcome can't be `mptcp`"))
             .help("`outcome: tcp` expects a connection without MPTCP"),
     ))
@@ -205,129 +218,88 @@ fn check_outcome(
 
 /// The listener that must be opened for a connection, if there is none yet, and what the server's socket is.
 fn listener_for(
-    reader: &Reader,
     fields: &Fields<'_>,
     scope: &mut Scope,
-    to: &str,
-    target: SocketAddr,
-    wanted: Option<SocketProtocol>,
+    plan: &ConnectPlan,
 ) -> Read<(Option<ListenPlan>, SocketProtocol)> {
-    let on_port = |known: &&KnownListener| known.namespace == to && known.port == target.port();
+    let ConnectPlan { to, address: target, server_protocol: wanted, .. } = plan;
+    let reader = fields.reader;
+    let on_port = |known: &&KnownListener| known.namespace == *to && known.port == target.port();
     let Some(known) = scope.listeners.iter().find(on_port) else {
         let is_ipv4 = target.is_ipv4();
         let address = if is_ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let protocol = wanted.unwrap_or_default();
-        let plan = ListenPlan { namespace: to.to_owned(), address, port: target.port(), protocol };
+        let plan = ListenPlan { namespace: to.clone(), address, port: target.port(), protocol };
         remember(scope, &plan, fields.place(), true);
         return Ok((Some(plan), protocol));
     };
     if wanted.is_some_and(|wanted| wanted != known.protocol) {
         return Err(reader.report(
-            Diagnostic::new(fields.place_of("server_protocol"), "the socket that listens on this port is another one")
-                .context(known.place, "opened here"),
+            Diagnostic::new(
+                fields.place_of("server_protocol"),
+                "the socket that listens on this port has another protocol",
+            )
+            .context(known.place, "opened here"),
         ));
     }
     if known.implicit && known.address.is_ipv4() && !target.ip().to_canonical().is_ipv4() {
         return Err(reader.report(
-            Diagnostic::new(fields.place_of("address"), "the socket that listens on this port takes IPv4 only")
+            Diagnostic::new(fields.place_of("address"), "the socket that listens on this port accepts IPv4 only")
                 .context(known.place, "opened here, for an IPv4 address")
-                .help(format!("open one for both with a step before: `listen: {{ in: {to}, address: \"::\" }}`")),
+                .help(format!("open one for both families first: `listen: {{ in: {to}, address: \"::\" }}`")),
         ));
     }
     Ok((None, known.protocol))
 }
 
-/// Reads a `transfer` step.
-pub(super) fn transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<TransferPlan> {
-    let on = fields.need_node("connection");
-    let connection = on.and_then(|node| {
-        let known = scope.connection(reader, node)?;
-        known.live(reader, node.place)?;
-        Ok((known.name.clone(), known.background, known.place))
-    });
-    let each_way = fields.optional("each_way", scalar::size);
-    let from_client = fields.optional("from_client", scalar::size);
-    let from_server = fields.optional("from_server", scalar::size);
-    let pace = fields.optional("pace", scalar::rate);
-    let background = fields.or("background", false, scalar::switch);
-    let tolerate_corrupt = fields.or("tolerate_corrupt", 0, scalar::integer(0, 1 << 30));
-    let error = fields.optional("outcome", |text| scalar::errno(text).map(|(symbol, _)| symbol));
-    let deadline = fields.or("timeout", LONG, scalar::duration);
-    let (from_client, from_server) = match (each_way?, from_client?, from_server?) {
-        (Some(_), Some(_), _) | (Some(_), _, Some(_)) => {
-            let message =
-                "`each_way` says it for both directions, so `from_client` and `from_server` can't stand beside";
-            return Err(reader.error(fields.place_of("each_way"), message));
-        }
-        (Some(bytes), None, None) => (bytes, bytes),
-        (None, client, server) => (client.unwrap_or(0), server.unwrap_or(0)),
-    };
-    if from_client == 0 && from_server == 0 {
-        return Err(
-            reader.report(Diagnostic::new(fields.place(), "nothing is transferred").help("like `each_way: 64 KiB`"))
-        );
-    }
-    let (connection, running, made) = connection?;
-    if running.is_some() {
-        return Err(reader.report(
-            Diagnostic::new(fields.place(), format!("a background transfer of `{connection}` is still running"))
-                .context(made, "this connection")
-                .help("a `finish_transfer` step waits for its end"),
-        ));
-    }
+/// No other transfer is running; this one is from then on, if it is in the background.
+pub(super) fn transfer(fields: &Fields<'_>, plan: &TransferPlan, scope: &mut Scope) -> Read<()> {
+    let TransferPlan { connection, from_client, from_server, .. } = plan;
     for side in [Side::Client, Side::Server] {
-        scope.awaited.remove(&super::wait::transferred_key(&connection, side));
+        scope.awaited.remove(&super::wait::transferred_key(connection, side));
     }
-    let (background, error) = (background?, error?);
-    let must_fail = error.is_some();
-    if background && let Some(known) = scope.connections.get_mut(&connection) {
-        known.background = Some(KnownTransfer { place: fields.place(), from_client, from_server, must_fail });
-    }
-    Ok(TransferPlan {
-        connection,
-        from_client,
-        from_server,
-        pace: pace?.map(|bits| bits / 8),
-        background,
-        tolerate_corrupt: tolerate_corrupt?,
-        error,
-        deadline: deadline?,
-    })
-}
-
-/// Reads a `finish_transfer` step.
-pub(super) fn finish_transfer(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<Action> {
-    let deadline = fields.or("timeout", LONG, scalar::duration);
-    let node = fields.need_node("connection")?;
-    let name = scope.connection(reader, node)?.name.clone();
-    let known = scope.connections.get_mut(&name);
-    if known.and_then(|known| known.background.take()).is_none() {
-        return Err(reader.report(
-            Diagnostic::new(node.place, format!("no background transfer of `{name}` is running"))
-                .help("`transfer: { …, background: true }` starts one"),
+    let Some(known) = scope.connections.get_mut(connection) else { return Ok(()) };
+    if known.background.is_some() {
+        return Err(fields.reader.report(
+            Diagnostic::new(fields.place(), format!("a background transfer of `{connection}` is still running"))
+                .context(known.place, "this connection")
+                .help("wait for its end with a `finish_transfer` step first"),
         ));
     }
-    Ok(Action::FinishTransfer { connection: name, deadline: deadline? })
+    known.background = plan.background.then(|| KnownTransfer {
+        place: fields.place(),
+        from_client: *from_client,
+        from_server: *from_server,
+        must_fail: plan.error.is_some(),
+    });
+    Ok(())
 }
 
-/// Reads a `close` step.
-pub(super) fn close(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<Action> {
-    let how = fields.or("how", CloseHow::Graceful, CloseHow::parse);
-    let deadline = fields.or("timeout", LONG, scalar::duration);
-    let node = fields.need_node("connection")?;
-    let by = fields.need_node("by");
-    let known = scope.connection(reader, node)?;
-    known.live(reader, node.place)?;
-    let (name, by) = (known.name.clone(), by.and_then(|node| side(reader, known, node))?);
-    let how = how?;
-    check_background(reader, fields.place(), known, by, how)?;
-    if how != CloseHow::HalfClose
-        && let Some(known) = scope.connections.get_mut(&name)
-    {
+/// A background transfer of the connection is running; it isn't from then on.
+pub(super) fn finish_transfer(fields: &Fields<'_>, connection: &str, scope: &mut Scope) -> Read<()> {
+    let known = scope.connections.get_mut(connection);
+    match known.and_then(|known| known.background.take()) {
+        Some(_) => Ok(()),
+        None => Err(none_is_running(fields, connection)),
+    }
+}
+
+/// Notes that no background transfer is running.
+pub(super) fn none_is_running(fields: &Fields<'_>, connection: &str) -> Reported {
+    let message = format!("no background transfer of `{connection}` is running");
+    let diagnostic = Diagnostic::new(fields.place_of("connection"), message);
+    fields.reader.report(diagnostic.help("start one with `transfer: { …, background: true }`"))
+}
+
+/// The connection can be closed like this; it is closed from then on.
+pub(super) fn close(fields: &Fields<'_>, connection: &str, by: Side, how: CloseHow, scope: &mut Scope) -> Read<()> {
+    let Some(known) = scope.connections.get_mut(connection) else { return Ok(()) };
+    check_background(fields.reader, fields.place(), known, by, how)?;
+    if how != CloseHow::HalfClose {
         known.closed = Some(fields.place());
         known.background = None;
     }
-    Ok(Action::Close { connection: name, by, how, deadline: deadline? })
+    Ok(())
 }
 
 /// A close() while a transfer is running in the background. A graceful one comes after all bytes; an abrupt one may cut
@@ -336,7 +308,7 @@ fn check_background(reader: &Reader, place: Place, known: &KnownConnection, by: 
     let Some(transfer) = known.background else { return Ok(()) };
     let message = match how {
         CloseHow::Abrupt if transfer.must_fail => {
-            format!("nothing waits for the outcome of the background transfer of `{}`", known.name)
+            format!("no step checks the outcome of the background transfer of `{}`", known.name)
         }
         CloseHow::Abrupt => return Ok(()),
         CloseHow::HalfClose if transfer.from(by) == 0 => return Ok(()),
@@ -348,7 +320,7 @@ fn check_background(reader: &Reader, place: Place, known: &KnownConnection, by: 
     } else {
         "wait for its end with a `finish_transfer` step, or cut it off with `how: abrupt`"
     };
-    Err(reader.report(Diagnostic::new(place, message).context(transfer.place, "it was started here").help(help)))
+    Err(reader.report(Diagnostic::new(place, message).context(transfer.place, "started here").help(help)))
 }
 
 /// Each background transfer must have been waited for or cut off: what it came to would be known to nobody.

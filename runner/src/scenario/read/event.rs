@@ -31,7 +31,7 @@ pub(super) fn event_pattern(
     namespace: Option<&str>,
     scope: &Scope,
 ) -> Read<(EventPattern, Option<Place>)> {
-    let (Some(kind), Some(record)) = (EventKind::from_word(&entry.key), grammar::event_record(&entry.key)) else {
+    let (Some(kind), Some(record)) = (EventKind::from_word(&entry.key), grammar::EVENT_ITEM.chosen(&entry.key)) else {
         return Err(reader.error(entry.place, format!("`{}` is not a kind of event", entry.key)));
     };
     let fields = reader.record(&entry.value, record)?;
@@ -134,7 +134,7 @@ pub(super) fn subflow_pattern(
     let neither = local == Some(false) && remote == Some(false);
     if (backup == Some(false) && both) || (backup == Some(true) && neither) {
         return Err(reader.report(
-            Diagnostic::new(fields.place_of("backup"), "no subflow is like that")
+            Diagnostic::new(fields.place_of("backup"), "no subflow can match: the fields contradict each other")
                 .help("`backup` is on if `backup_local` or `backup_remote` is"),
         ));
     }
@@ -143,7 +143,7 @@ pub(super) fn subflow_pattern(
 
 /// Reads the fields of an MPTCP option; the sender is left empty.
 pub(super) fn wire_pattern(reader: &Reader, entry: &Entry) -> Read<WirePattern> {
-    let Some(record) = grammar::wire_record(&entry.key) else {
+    let Some(record) = grammar::RULE_OPTION.chosen(&entry.key) else {
         return Err(reader.error(entry.place, format!("`{}` is not an MPTCP option", entry.key)));
     };
     let fields = reader.record(&entry.value, record)?;

@@ -1,19 +1,24 @@
 //! Expectations: of the whole run, or of a `check` step.
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar::{self, Record};
+use super::super::grammar::{self, EVENTS, Key, Kind, SIDE_ENDPOINTS, SIDE_INFO, SIDE_SUBFLOWS, Shape, WIRE_OPTIONS};
 use super::super::model::{
-    BytesExpectation, CounterExpectation, EndpointsExpectation, EventExpectation, EventItem, Expectation,
-    InfoExpectation, LimitsExpectation, Place, Range, SubflowsExpectation, WireExpectation, WirePattern,
+    BytesExpectation, Choice, CounterExpectation, EndpointsExpectation, EventExpectation, EventItem, Expectation,
+    InfoExpectation, LimitsExpectation, PathExpectation, Place, Range, SubflowsExpectation, WireExpectation,
+    WirePattern,
 };
 use super::super::nearest::suggestion;
+use super::super::record::{List, Part as _, group, part, record};
 use super::super::scalar;
 use super::super::yaml::{Entry, Node, Value};
+use super::choice::ChoiceKeys;
 use super::event::{event_namespace, event_pattern, subflow_pattern, wire_pattern};
+use super::part::{Here, NamespaceName};
+use super::path::PathCounts;
 use super::scope::{KnownConnection, Scope, unknown};
-use super::world::{flags, limits};
-use super::{Read, Reader, all, choice, info_field};
-use crate::mptcp::{Endpoint, EndpointFlags, EventKind, MptcpInfo, Side};
+use super::world::{ConnectionEndpoint, EndpointKeys, LimitKeys};
+use super::{At, Read, Reader, all, info_field};
+use crate::mptcp::{EventKind, MptcpInfo, Side};
 
 /// The most branches of an `any_order`: each event is tried with each of them.
 const MOST_BRANCHES: usize = 1_000;
@@ -21,52 +26,151 @@ const MOST_BRANCHES: usize = 1_000;
 /// How deep `any_order` may be nested.
 const DEEPEST: usize = 4;
 
-/// Reads an expectation.
-pub(super) fn read(reader: &Reader, node: &Node, scope: &Scope) -> Read<Expectation> {
-    let expectation = read_as(reader, node, scope, &grammar::EXPECT);
-    let either = node.get("either").filter(|node| !node.is_absent());
-    let either = either.map_or(Ok(Vec::new()), |node| choice::read(reader, node, scope));
-    Ok(Expectation { either: either?, ..expectation? })
+record! {
+    /// The whole run, or a `check` step.
+    Whole as "expect", "an expectation" {
+        sections: group Sections;
+        either: or(Vec::new()) List<ChoiceKeys> = "either",
+            "Choices: of the alternatives of each, one must hold entirely.";
+    }
 }
 
-/// Reads the sections of an expectation that has the keys of this record.
-pub(super) fn read_as(reader: &Reader, node: &Node, scope: &Scope, record: &'static Record) -> Read<Expectation> {
-    let fields = reader.record(node, record)?;
-    let mut expectation = Expectation::default();
-    let events = table(reader, fields.get("events"), |entry| events(reader, entry, scope));
-    let counters = table(reader, fields.get("counters"), |entry| counters(reader, entry, scope, &mut expectation));
-    let subflows = table(reader, fields.get("subflows"), |entry| subflows(reader, entry, scope));
-    let info = table(reader, fields.get("info"), |entry| info(reader, entry, scope));
-    let endpoints = table(reader, fields.get("endpoints"), |entry| {
-        let namespace = scope.known_namespace(reader, &entry.key, entry.place);
-        endpoints(reader, &entry.value, namespace, None, entry.place, scope)
-    });
-    let of_connections =
-        table(reader, fields.get("connection_endpoints"), |entry| connection_endpoints(reader, entry, scope));
-    let limits = table(reader, fields.get("limits"), |entry| limits_of(reader, entry, scope));
-    let bytes = table(reader, fields.get("bytes"), |entry| bytes(reader, entry, scope));
-    let paths = table(reader, fields.get("paths"), |entry| super::path::expect(reader, entry, scope));
-    let wire = match fields.get("wire") {
-        Some(node) => all(reader.list(node, "`wire`")?.iter().map(|item| wire(reader, item, scope))),
-        None => Ok(Vec::new()),
-    };
-    expectation.events = events?;
-    expectation.counters = counters?.into_iter().flatten().collect();
-    expectation.subflows = subflows?.into_iter().flatten().collect();
-    expectation.info = info?.into_iter().flatten().collect();
-    expectation.endpoints = endpoints?;
-    expectation.endpoints.extend(of_connections?.into_iter().flatten());
-    expectation.limits = limits?;
-    expectation.bytes = bytes?.into_iter().flatten().collect();
-    expectation.wire = wire?;
-    expectation.paths = paths?.into_iter().flatten().collect();
-    Ok(expectation)
+record! {
+    /// One of several alternatives, or the whole without any.
+    Sections as "alternative", "an alternative" for Expectation {
+        events: or(Vec::new()) Events = "events", "The events of a namespace: all of them, in order.";
+        counters: group Counters;
+        other_counters_zero: group OtherCounters;
+        subflows: or(Vec::new()) Subflows = "subflows",
+            "The subflows of a connection: all of them, in any order. At the end: as they were before the close.";
+        info: or(Vec::new()) Info = "info", "Fields of `struct mptcp_info`.";
+        endpoints: group Endpoints;
+        limits: or(Vec::new()) LimitsOf = "limits", "The limits of a namespace.";
+        bytes: or(Vec::new()) BytesOf = "bytes", "How many bytes a namespace sent through a link, including headers.";
+        wire: or(Vec::new()) List<WireItem> = "wire", "MPTCP options that a namespace sent.";
+        paths: or(Vec::new()) Paths = "paths", "Matches of rules, and totals of each direction.";
+        either: later Vec<Choice>;
+    }
 }
 
-/// Each entry of a section that may be missing.
-fn table<T>(reader: &Reader, node: Option<&Node>, read: impl FnMut(&Entry) -> Read<T>) -> Read<Vec<T>> {
-    let Some(node) = node else { return Ok(Vec::new()) };
-    all(reader.table(node, "this part of an expectation")?.iter().map(read))
+record! {
+    /// An MPTCP option on the wire.
+    WireItem as "wire_item", "an MPTCP option" for WireExpectation {
+        place: group Here;
+        pattern: group OptionBy;
+        range: or(1..=1) SomeCount = "count", "How many segments carry it, including retransmissions; 1 by default.";
+    }
+}
+
+part! {
+    /// Everything that is expected.
+    Expected: Expectation = Whole::SHAPE, |at, node| {
+        let Whole { sections, either } = Whole::read(at, node)?;
+        Ok(Expectation { either, ..sections })
+    }
+}
+
+part! {
+    /// A range that leaves out some number.
+    SomeCount: Range = Shape::Scalar(Kind::Count), |at, node| at.reader.range(node, u64::MAX)
+}
+
+group! {
+    /// An MPTCP option with its sender.
+    OptionBy: WirePattern = &[Key::of::<NamespaceName>("by", "The namespace that sends it.").required()];
+    one of &WIRE_OPTIONS, |at| {
+        let sender = at.need::<NamespaceName>("by");
+        let pattern = wire_pattern(at.reader, at.reader.choice(at.fields)?);
+        Ok(WirePattern { sender: sender?, ..pattern? })
+    }
+}
+
+part! {
+    /// Events by namespace.
+    Events: Vec<EventExpectation> = Shape::Table("namespace", Kind::Name, &EVENTS),
+    |at, node| at.table(node, |entry| events(at.reader, entry, at.scope))
+}
+
+const COUNTERS: Shape = Shape::Table(
+    "namespace, or several joined with `+`",
+    Kind::Names,
+    &Shape::Table("counter", Kind::Counters, &Shape::Scalar(Kind::Count)),
+);
+
+group! {
+    /// Counters by namespace.
+    Counters: Vec<CounterExpectation> = &[Key::new(
+        "counters",
+        COUNTERS,
+        "Changes of counters since the start of the run. `others: 0`: no other MPTcpExt counter changed.",
+    )],
+    |at| Ok(counters(at)?.0)
+}
+
+group! {
+    /// Namespaces of which no other counter moves.
+    OtherCounters: Named = &[], |at| Ok(counters(at)?.1)
+}
+
+part! {
+    /// Subflows by connection.
+    Subflows: Vec<SubflowsExpectation> = Shape::Table("connection", Kind::Name, &SIDE_SUBFLOWS),
+    |at, node| Ok(at.table(node, |entry| subflows(at.reader, entry, at.scope))?.concat())
+}
+
+part! {
+    /// `MPTCP_INFO` by connection.
+    Info: Vec<InfoExpectation> = Shape::Table("connection", Kind::Name, &SIDE_INFO),
+    |at, node| Ok(at.table(node, |entry| info(at.reader, entry, at.scope))?.concat())
+}
+
+group! {
+    /// Endpoints by namespace, and by connection.
+    Endpoints: Vec<EndpointsExpectation> = &[
+        Key::new(
+            "endpoints",
+            Shape::Table("namespace", Kind::Name, &Shape::List(&EndpointKeys::SHAPE)),
+            "The endpoints of a namespace: all of them, in any order.",
+        ),
+        Key::new(
+            "connection_endpoints",
+            Shape::Table("connection", Kind::Name, &SIDE_ENDPOINTS),
+            "The addresses that a userspace path manager has for a connection: all of them, in any order.",
+        ),
+    ],
+    |at| {
+        let own = at.fields.get("endpoints").map_or(Ok(Vec::new()), |node| at.table(node, |entry| {
+            let namespace = at.scope.known_namespace(at.reader, &entry.key, entry.place);
+            endpoints(at, entry, namespace, None)
+        }));
+        let of_connections = at.fields.get("connection_endpoints").map_or(Ok(Vec::new()), |node| {
+            at.table(node, |entry| connection_endpoints(at, entry))
+        });
+        Ok(own?.into_iter().chain(of_connections?.into_iter().flatten()).collect())
+    }
+}
+
+part! {
+    /// Limits by namespace.
+    LimitsOf: Vec<LimitsExpectation> = Shape::Table("namespace", Kind::Name, &LimitKeys::SHAPE),
+    |at, node| at.table(node, |entry| {
+        let namespace = at.scope.known_namespace(at.reader, &entry.key, entry.place);
+        let LimitKeys { subflows, add_addr_accepted } = LimitKeys::read(at, &entry.value)?;
+        Ok(LimitsExpectation { namespace: namespace?, place: entry.place, subflows, add_addr_accepted })
+    })
+}
+
+part! {
+    /// Bytes by link.
+    BytesOf: Vec<BytesExpectation> =
+        Shape::Table("link", Kind::Name, &Shape::Table("namespace", Kind::Name, &Shape::Scalar(Kind::Count))),
+    |at, node| Ok(at.table(node, |entry| bytes(at.reader, entry, at.scope))?.concat())
+}
+
+part! {
+    /// What paths did, by link.
+    Paths: Vec<PathExpectation> = Shape::Table("link", Kind::Name, &PathCounts::SHAPE),
+    |at, node| Ok(at.table(node, |entry| super::path::expect(at, entry))?.concat())
 }
 
 fn events(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<EventExpectation> {
@@ -85,7 +189,7 @@ fn events(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<EventExpectatio
     let items = reader.list(list, "the events of a namespace")?;
     if items.is_empty() && !complete {
         return Err(reader.report(
-            Diagnostic::new(list.place, "an empty partial list says nothing")
+            Diagnostic::new(list.place, "an empty partial list can't fail")
                 .help("without `partial: true`, an empty list says that there are no events at all"),
         ));
     }
@@ -136,10 +240,10 @@ impl Items<'_> {
     /// An item that no event need match says nothing.
     fn check_count(&self, count: &Range, place: Place) -> Read<()> {
         if *count.end() == 0 {
-            let help = "in a complete list, what isn't listed must not happen: leave the item out";
-            let other = "without `partial: true`, what isn't listed must not happen";
+            let help = "remove the item: in a complete list, other events must not occur";
+            let other = "without `partial: true`, other events must not occur";
             return Err(self.reader.report(
-                Diagnostic::new(place, "an item with `count: 0` matches nothing").help(if self.complete {
+                Diagnostic::new(place, "an item with `count: 0` matches no event").help(if self.complete {
                     help
                 } else {
                     other
@@ -147,7 +251,7 @@ impl Items<'_> {
             ));
         }
         if !self.complete && *count.start() == 0 {
-            return Err(self.reader.error(place, "in a partial list, an event that may be missing says nothing"));
+            return Err(self.reader.error(place, "in a partial list, an optional event can't fail"));
         }
         Ok(())
     }
@@ -155,7 +259,7 @@ impl Items<'_> {
     fn any_order(&self, entry: &Entry, place: Place, depth: usize) -> Read<EventItem> {
         let branches = self.reader.list(&entry.value, "`any_order`")?;
         if branches.is_empty() {
-            return Err(self.reader.error(entry.place, "`any_order` has nothing in it"));
+            return Err(self.reader.error(entry.place, "`any_order` is empty"));
         }
         if branches.len() > MOST_BRANCHES {
             let message = format!("`any_order` has too many branches: {}, at most {MOST_BRANCHES}", branches.len());
@@ -166,9 +270,7 @@ impl Items<'_> {
             return Err(self.reader.error(entry.place, format!("`any_order` is nested deeper than {DEEPEST} times")));
         }
         let branches = all(branches.iter().map(|branch| match &branch.value {
-            Value::List(items) if items.is_empty() => {
-                Err(self.reader.error(branch.place, "this branch has nothing in it"))
-            }
+            Value::List(items) if items.is_empty() => Err(self.reader.error(branch.place, "this branch is empty")),
             Value::List(items) => all(items.iter().map(|item| self.item(item, depth + 1))),
             _ => self.item(branch, depth + 1).map(|item| vec![item]),
         }))?;
@@ -176,12 +278,21 @@ impl Items<'_> {
     }
 }
 
-fn counters(
-    reader: &Reader,
-    entry: &Entry,
-    scope: &Scope,
-    expectation: &mut Expectation,
-) -> Read<Vec<CounterExpectation>> {
+/// Namespaces, with where each is named.
+type Named = Vec<(String, Place)>;
+
+/// Counters, and namespaces of which no other counter moves.
+fn counters(at: &At<'_>) -> Read<(Vec<CounterExpectation>, Named)> {
+    let mut others = Vec::new();
+    let counters = at
+        .fields
+        .get("counters")
+        .map_or(Ok(Vec::new()), |node| at.table(node, |entry| counters_of(at, entry, &mut others)));
+    Ok((counters?.concat(), others))
+}
+
+fn counters_of(at: &At<'_>, entry: &Entry, others: &mut Named) -> Read<Vec<CounterExpectation>> {
+    let At { reader, scope, .. } = at;
     let names = entry.key.split('+').map(str::trim);
     let namespaces = all(names.map(|name| scope.known_namespace(reader, name, entry.place)));
     let values = all(reader.table(&entry.value, "the counters of a namespace")?.iter().map(|counter| {
@@ -189,8 +300,8 @@ fn counters(
             return match reader.scalar(&counter.value, scalar::count)? {
                 zero if zero == (0..=0) => Ok((None, counter.place, zero)),
                 _ => Err(reader.report(
-                    Diagnostic::new(counter.value.place, "`others` can only be 0")
-                        .help("`others: 0` says that no MPTcpExt counter moved besides those that are listed"),
+                    Diagnostic::new(counter.value.place, "`others` must be 0")
+                        .help("`others: 0` means that no other MPTcpExt counter changed"),
                 )),
             };
         }
@@ -204,14 +315,14 @@ fn counters(
         };
         match name? {
             (name, Some(less)) if name == less => {
-                Err(reader.error(counter.place, "a counter less itself is 0 whatever happens"))
+                Err(reader.error(counter.place, "a counter minus itself is always 0"))
             }
             name => Ok((Some(name), counter.place, range?)),
         }
     }));
     let (namespaces, values) = (namespaces?, values?);
     if (1..namespaces.len()).any(|index| namespaces[..index].contains(&namespaces[index])) {
-        return Err(reader.error(entry.place, "a namespace is in the sum twice"));
+        return Err(reader.error(entry.place, "the sum contains a namespace twice"));
     }
     let mut counters = Vec::new();
     for (name, place, range) in values {
@@ -219,7 +330,7 @@ fn counters(
             counters.push(CounterExpectation { namespaces: namespaces.clone(), place, name, less, range });
         } else {
             let zero = namespaces.iter().map(|namespace| (namespace.clone(), place));
-            expectation.other_counters_zero.extend(zero);
+            others.extend(zero);
         }
     }
     Ok(counters)
@@ -265,7 +376,7 @@ fn info(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<InfoExpectati
     let of_sides = all(sides(reader, entry, known)?.into_iter().map(|(side, entry)| {
         if details.is_some_and(|details| details.protocol(side) == super::super::model::SocketProtocol::Tcp) {
             return Err(reader.report(
-                Diagnostic::new(entry.place, "the socket of this side is plain TCP: it has no MPTCP_INFO")
+                Diagnostic::new(entry.place, "the socket of this side is plain TCP, without MPTCP_INFO")
                     .context(known.place, "this connection"),
             ));
         }
@@ -283,44 +394,31 @@ fn info(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<InfoExpectati
 
 /// The endpoints of a dump: in it, implicit ones may be.
 fn endpoints(
-    reader: &Reader,
-    node: &Node,
+    at: &At<'_>,
+    entry: &Entry,
     namespace: Read<String>,
     connection: Option<String>,
-    place: Place,
-    scope: &Scope,
 ) -> Read<EndpointsExpectation> {
-    let items = reader.list(node, "the endpoints of a namespace")?;
-    let endpoints = all(items.iter().map(|item| {
-        let record = if connection.is_some() { &grammar::CONNECTION_ENDPOINT } else { &grammar::ENDPOINT };
-        let fields = reader.record(item, record)?;
-        let address = fields.need("address", scalar::address);
-        let port = fields.optional("port", scalar::port);
-        let id = fields.optional("id", if connection.is_some() { scalar::octet } else { scalar::endpoint_id });
-        let dev = fields.get("dev").map(|node| scope.device(reader, &namespace, node)).transpose();
-        let flags = fields.get("flags").map_or(Ok(EndpointFlags::empty()), |node| flags(reader, node));
-        Ok(Endpoint { address: address?, port: port?, id: id?, flags: flags?, dev: dev? })
+    // Nothing is asked of the kernel.
+    let of_it = At { namespace: namespace.clone().into(), refusal: true, ..At::new(at.fields, at.scope) };
+    let items = at.reader.list(&entry.value, "the endpoints of a namespace")?;
+    let endpoints = all(items.iter().map(|item| match connection {
+        Some(_) => ConnectionEndpoint::read(&of_it, item),
+        None => EndpointKeys::read(&of_it, item),
     }));
-    Ok(EndpointsExpectation { namespace: namespace?, connection, place, endpoints: endpoints? })
+    Ok(EndpointsExpectation { namespace: namespace?, connection, place: entry.place, endpoints: endpoints? })
 }
 
-fn connection_endpoints(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<EndpointsExpectation>> {
-    let known = scope.known_connection(reader, &entry.key, entry.place)?;
-    known.live_mptcp(reader, entry.place)?;
-    let sides = sides(reader, entry, known)?;
+fn connection_endpoints(at: &At<'_>, entry: &Entry) -> Read<Vec<EndpointsExpectation>> {
+    let known = at.scope.known_connection(at.reader, &entry.key, entry.place)?;
+    known.live_mptcp(at.reader, entry.place)?;
+    let sides = sides(at.reader, entry, known)?;
     let of_sides = sides.into_iter().filter_map(|(side, entry)| {
         // If the connection's step has errors, its namespaces are unknown, and an error has been noted there.
         let namespace = namespace_of(known, side)?.to_owned();
-        Some(endpoints(reader, &entry.value, Ok(namespace), Some(known.name.clone()), entry.place, scope))
+        Some(endpoints(at, entry, Ok(namespace), Some(known.name.clone())))
     });
     all(of_sides)
-}
-
-fn limits_of(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<LimitsExpectation> {
-    let namespace = scope.known_namespace(reader, &entry.key, entry.place);
-    let limits = reader.record(&entry.value, &grammar::LIMITS).and_then(|fields| limits(reader, &fields));
-    let (namespace, (subflows, add_addr_accepted)) = (namespace?, limits?);
-    Ok(LimitsExpectation { namespace, place: entry.place, subflows, add_addr_accepted })
 }
 
 fn bytes(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<BytesExpectation>> {
@@ -340,12 +438,4 @@ fn bytes(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<BytesExpecta
         }
         Ok(BytesExpectation { link: link.clone(), sent_by: end.key.clone(), place: end.place, range: range? })
     }))
-}
-
-fn wire(reader: &Reader, node: &Node, scope: &Scope) -> Read<WireExpectation> {
-    let fields = reader.record(node, &grammar::WIRE_ITEM)?;
-    let sender = fields.need_node("by").and_then(|node| scope.namespace(reader, node));
-    let range = fields.get("count").map_or(Ok(1..=1), |node| reader.range(node, u64::MAX));
-    let pattern = wire_pattern(reader, reader.choice(&fields)?);
-    Ok(WireExpectation { place: node.place, pattern: WirePattern { sender: sender?, ..pattern? }, range: range? })
 }

@@ -78,7 +78,7 @@ pub fn asked(reader: &Reader, root: &Node) -> Read<BTreeSet<Feature>> {
     // Only listener events may be there: they are asked for by themselves.
     asked.retain(|feature| !required.contains(feature));
     if asked.len() > MOST_FEATURES {
-        let message = format!("so much depends on {} features: at most {MOST_FEATURES} are allowed", asked.len());
+        let message = format!("the scenario depends on {} features; at most {MOST_FEATURES} are allowed", asked.len());
         return Err(reader.error(root.place, message));
     }
     Ok(asked)
@@ -86,9 +86,9 @@ pub fn asked(reader: &Reader, root: &Node) -> Read<BTreeSet<Feature>> {
 
 fn always_there(feature: &Feature) -> String {
     if *feature == Feature::Mptcp {
-        return "`mptcp` decides nothing: on a kernel without it, no scenario is run".to_owned();
+        return "`mptcp` can't be a condition: on kernels without it, no scenario runs".to_owned();
     }
-    format!("`{}` is required: where it is missing the scenario is skipped", feature.word())
+    format!("`{}` can't be a condition: `requires:` skips the scenario without it", feature.word())
 }
 
 /// What can be read of a list of features; its errors are noted by whoever reads it.
@@ -117,7 +117,7 @@ fn ask(
             }
             if let Some(outer) = given.iter().find(|outer| outer.feature == condition.feature) {
                 let always = if outer.there == condition.there { "always" } else { "never" };
-                let message = format!("within a condition on `{}`, this one {always} holds", outer.feature.word());
+                let message = format!("inside a condition on `{}`, this one {always} holds", outer.feature.word());
                 return Err(reader.error(when.place, message));
             }
             asked.insert(condition.feature.clone());
@@ -157,7 +157,8 @@ fn check_choice(reader: &Reader, node: &Node) -> Read<()> {
     }
     match node.get(ELSE) {
         Some(other) if is.says_the_same(other) => {
-            let diagnostic = Diagnostic::new(other.place, "this decides nothing: it is the same in `is:` and `else:`");
+            let diagnostic =
+                Diagnostic::new(other.place, "the condition has no effect: `is:` and `else:` are the same");
             Err(reader.report(diagnostic.context(is.place, "the same")))
         }
         _ => Ok(()),
@@ -183,7 +184,7 @@ fn conditions(reader: &Reader, node: &Node) -> Read<Vec<Condition>> {
         Value::Scalar { .. } | Value::Map(_) => vec![reader.scalar(node, condition)?],
     };
     if conditions.is_empty() || conditions.iter().any(|one| conditions.contains(&one.opposite())) {
-        return Err(reader.error(node.place, "this decides nothing: it holds on no kernel, or on each"));
+        return Err(reader.error(node.place, "the condition has no effect: it holds on no kernel or on all"));
     }
     Ok(conditions)
 }

@@ -5,70 +5,91 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar::{self, KVM};
+use super::super::grammar::{KVM, Kind, Shape};
 use super::super::model::{KernelList, ListedKernel, Machine, Place, WhichKernel};
-use super::super::scalar::{self, Parsed, Problem};
+use super::super::record::{Group as _, Part as _, Placed, part, record};
+use super::super::scalar::{self, Line, Parsed, Problem};
 use super::super::yaml::{Node, Value};
-use super::{Fields, Read, Reader, all, lines};
+use super::scope::Scope;
+use super::{At, Read, Reader, all};
 
 /// The word for the kernel that runs here.
 const RUNNING: &str = "running";
 
+record! {
+    /// A kernel of the list.
+    KernelKeys as "kernel", "a kernel" {
+        name: need Placed<Line> = "name", "What it is called in tables.";
+        machine: group Machine;
+    }
+}
+
+part! {
+    /// A file or folder with scenarios.
+    ScenarioPath: PathBuf = Shape::Scalar(Kind::Line), |at, node| file(at, node, |_| true, "file or folder")
+}
+
+part! {
+    /// The image of a kernel.
+    ImageFile: PathBuf = Shape::Scalar(Kind::Line), |at, node| file(at, node, fs::Metadata::is_file, "file")
+}
+
+part! {
+    /// The folder with its modules.
+    ModulesFolder: PathBuf = Shape::Scalar(Kind::Line), |at, node| file(at, node, fs::Metadata::is_dir, "folder")
+}
+
+part! {
+    /// What `--kvm` takes.
+    Kvm: &'static str = Shape::Scalar(Kind::Word(&KVM)), |at, node| {
+        at.reader.scalar(node, scalar::word(&KVM)).map(|word| match word {
+            "true" => "on",
+            "false" => "off",
+            other => other,
+        })
+    }
+}
+
+part! {
+    /// Kernels, no two with the same name.
+    ListedKernels: Vec<ListedKernel> = Shape::List(&Shape::Either(&[
+        Shape::Scalar(Kind::Word(&[RUNNING])),
+        KernelKeys::SHAPE,
+    ])), |at, node| {
+        let kernels = all(at.list(node)?.iter().map(|item| kernel(at, item)))?;
+        distinct(at.reader, &kernels)?;
+        Ok(kernels.into_iter().map(|(_, kernel)| kernel).collect())
+    }
+}
+
 /// Reads a list of kernels. What it names must be there; `folder` is where relative paths begin.
 pub fn kernels(reader: &Reader, root: &Node, folder: &Path) -> Read<KernelList> {
-    let fields = reader.record(root, &grammar::KERNELS)?;
-    let paths = lines(&fields, "paths", |text| path(folder, text, |_| true, "file or folder"));
-    let items = fields.need_node("kernels").and_then(|node| reader.list(node, "`kernels`"));
-    let kernels = items.and_then(|items| all(items.iter().map(|item| kernel(reader, item, folder))));
-    let (paths, kernels) = (paths?, kernels?);
-    for (key, empty) in [("paths", paths.is_empty()), ("kernels", kernels.is_empty())] {
+    let fields = reader.record(root, KernelList::RECORD)?;
+    KernelList::from_keys(&At::new(&fields, &Scope { folder: folder.to_owned(), ..Scope::default() }))
+}
+
+/// Something can be run.
+pub fn not_empty(at: &At<'_>, list: KernelList) -> Read<KernelList> {
+    for (key, empty) in [("paths", list.paths.is_empty()), ("kernels", list.kernels.is_empty())] {
         if empty {
-            return Err(
-                reader.error(fields.place_of(key), format!("`{key}:` is an empty list: there is nothing to run"))
-            );
+            let message = format!("`{key}:` is an empty list; there is nothing to run");
+            return Err(at.reader.error(at.fields.place_of(key), message));
         }
     }
-    distinct(reader, &kernels)?;
-    Ok(KernelList { paths, kernels: kernels.into_iter().map(|(_, kernel)| kernel).collect() })
+    Ok(list)
 }
 
-fn kernel(reader: &Reader, node: &Node, folder: &Path) -> Read<(Place, ListedKernel)> {
+fn kernel(at: &At<'_>, node: &Node) -> Read<(Place, ListedKernel)> {
     if let Value::Scalar { .. } = node.value {
-        let word = reader.scalar(node, scalar::word(&[RUNNING]))?;
+        let word = at.reader.scalar(node, scalar::word(&[RUNNING]))?;
         return Ok((node.place, ListedKernel { name: word.to_owned(), kernel: WhichKernel::Running }));
     }
-    let fields = reader.record(node, &grammar::KERNEL)?;
-    let name = fields.need("name", scalar::line);
-    let machine = machine(&fields, folder);
-    Ok((fields.place_of("name"), ListedKernel { name: name?, kernel: WhichKernel::Image(machine?) }))
+    let KernelKeys { name: (name, place), machine } = KernelKeys::read(at, node)?;
+    Ok((place, ListedKernel { name, kernel: WhichKernel::Image(machine) }))
 }
 
-fn machine(fields: &Fields<'_>, folder: &Path) -> Read<Machine> {
-    let image = fields.need("image", |text| path(folder, text, fs::Metadata::is_file, "file"));
-    let modules = fields.optional("modules", |text| path(folder, text, fs::Metadata::is_dir, "folder"));
-    let load = lines(fields, "load", scalar::line);
-    let append = fields.optional("append", scalar::line);
-    let memory = fields.optional("memory", scalar::integer(64, 1 << 20));
-    let cpus = fields.optional("cpus", scalar::integer(1, 255));
-    let kvm = fields.optional("kvm", |text| scalar::word(&KVM)(text).map(for_the_command_line));
-    Ok(Machine {
-        image: image?,
-        modules: modules?,
-        load: load?,
-        append: append?,
-        memory: memory?,
-        cpus: cpus?,
-        kvm: kvm?,
-    })
-}
-
-/// What `--kvm` calls it.
-fn for_the_command_line(kvm: &'static str) -> &'static str {
-    match kvm {
-        "true" => "on",
-        "false" => "off",
-        other => other,
-    }
+fn file(at: &At<'_>, node: &Node, fits: fn(&fs::Metadata) -> bool, what: &str) -> Read<PathBuf> {
+    at.reader.scalar(node, |text| path(&at.scope.folder, text, fits, what))
 }
 
 /// Something that must be there: as seen from the current folder, if it is below it.

@@ -3,21 +3,22 @@
 //! A function that can't make its part of the model gives [`Reported`], which only the reader makes, and only when it
 //! has noted an error: nothing can be dropped in silence.
 
-mod choice;
-mod connection;
+pub mod choice;
+pub mod connection;
 mod event;
-mod expect;
+pub mod expect;
 mod gate;
-mod kernels;
+pub mod kernels;
 pub mod operation;
-mod path;
-mod repeat;
+pub mod part;
+pub mod path;
+pub mod repeat;
 mod scope;
-mod snapshot;
-mod step;
+pub mod snapshot;
+pub mod step;
 mod vacuous;
-mod wait;
-mod world;
+pub mod wait;
+pub mod world;
 
 pub use gate::{PARTS, asked, settled};
 pub use kernels::kernels;
@@ -26,13 +27,16 @@ pub use vacuous::{check as check_that_it_says_something, check_whole};
 use std::cell::{OnceCell, RefCell};
 
 use super::diagnostic::Diagnostic;
-use super::grammar::{self, Key, Record};
+use super::grammar::{self, Key, Kind, Record, Shape};
 use super::model::{Expectation, Feature, LeftOut, Place, Range, Step, World};
 use super::nearest::{nearest, suggestion};
-use super::record::Part;
-use super::scalar::{self, Parsed, Problem};
+use super::record::{Group as _, List, Part, part, record};
+use super::scalar::{self, Line, Parsed, Problem, Switch, Text};
 use super::yaml::{Entry, Node, Value};
 use crate::mptcp::{INFO_FIELDS, MptcpInfo};
+use expect::Expected;
+use path::KnownPath;
+use scope::{KnownConnection, Scope};
 
 /// The most steps of a scenario.
 const MOST_STEPS: usize = 40_000;
@@ -146,7 +150,7 @@ impl Reader {
     }
 
     /// The one entry of a record's choice. None, or several, is an error.
-    fn choice<'a>(&self, fields: &Fields<'a>) -> Read<&'a Entry> {
+    pub fn choice<'a>(&self, fields: &Fields<'a>) -> Read<&'a Entry> {
         let record = fields.record;
         let is_choice = |entry: &&Entry| record.one_of.iter().any(|key| key.name == entry.key);
         let mut chosen = fields.node.entries().iter().filter(is_choice);
@@ -205,7 +209,7 @@ impl Reader {
     fn range(&self, node: &Node, most: u64) -> Read<Range> {
         let range = self.scalar(node, scalar::count)?;
         if *range.start() == 0 && *range.end() >= most {
-            let diagnostic = Diagnostic::new(node.place, "any number is in this range: it says nothing");
+            let diagnostic = Diagnostic::new(node.place, "this range contains every number, so it can't fail");
             return Err(self.report(match most {
                 u64::MAX => diagnostic,
                 most => diagnostic.help(format!("the value is never greater than {most}")),
@@ -240,13 +244,18 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
+    /// Those of a record that has been looked at.
+    fn again(reader: &'a Reader, node: &'a Node, record: &'static Record) -> Self {
+        Self { reader, node, record }
+    }
+
     pub fn place(&self) -> Place {
         self.node.place
     }
 
-    /// The value of a key, if it has one.
+    /// The value of a key, if the record has one.
     fn get(&self, key: &str) -> Option<&'a Node> {
-        debug_assert!(self.record.key(key).is_some(), "{} has no key {key}", self.record.name);
+        self.record.key(key)?;
         self.node.get(key).filter(|value| !value.is_absent())
     }
 
@@ -266,10 +275,6 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn need<T>(&self, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<T> {
-        self.reader.scalar(self.need_node(key)?, parse)
-    }
-
     fn optional<T>(&self, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<Option<T>> {
         self.get(key).map(|node| self.reader.scalar(node, parse)).transpose()
     }
@@ -283,24 +288,48 @@ impl<'a> Fields<'a> {
 pub struct At<'a> {
     pub reader: &'a Reader,
     pub fields: &'a Fields<'a>,
-    pub scope: &'a scope::Scope,
+    pub scope: &'a Scope,
     /// The word that chose the record.
     pub word: &'a str,
     /// The kernel is expected to refuse it.
     pub refusal: bool,
     /// What `in` says, once it has been looked at.
     namespace: OnceCell<Read<String>>,
+    /// What `connection` says, likewise.
+    connection: OnceCell<Read<&'a KnownConnection>>,
+    /// What `link` says, likewise.
+    path: OnceCell<Read<&'a KnownPath>>,
 }
 
 impl<'a> At<'a> {
-    fn new(fields: &'a Fields<'a>, scope: &'a scope::Scope, word: &'a str, refusal: bool) -> Self {
-        Self { reader: fields.reader, fields, scope, word, refusal, namespace: OnceCell::new() }
+    fn new(fields: &'a Fields<'a>, scope: &'a Scope) -> Self {
+        let (namespace, connection, path) = (OnceCell::new(), OnceCell::new(), OnceCell::new());
+        let word = fields.record.name;
+        Self { reader: fields.reader, fields, scope, word, refusal: false, namespace, connection, path }
+    }
+
+    /// A record in it. What is said of a namespace or a path, is said of all that is in it.
+    fn within<'b>(&'b self, fields: &'b Fields<'b>, word: &'b str) -> At<'b> {
+        let path = self.path.get().map_or_else(OnceCell::new, |path| OnceCell::from(*path));
+        At { word, refusal: self.refusal, namespace: self.namespace.clone(), path, ..At::new(fields, self.scope) }
     }
 
     /// The namespace that `in` names.
     pub fn namespace(&self) -> &Read<String> {
         let namespace = || self.fields.need_node("in").and_then(|node| self.scope.namespace(self.reader, node));
         self.namespace.get_or_init(namespace)
+    }
+
+    /// The connection that `connection` names.
+    fn connection(&self) -> Read<&'a KnownConnection> {
+        let connection =
+            || self.fields.need_node("connection").and_then(|node| self.scope.connection(self.reader, node));
+        *self.connection.get_or_init(connection)
+    }
+
+    /// The path that `link` names.
+    fn path(&self) -> Read<&'a KnownPath> {
+        *self.path.get_or_init(|| path::path_of(self.fields, self.scope))
     }
 
     /// The value of a key that must be there.
@@ -312,6 +341,43 @@ impl<'a> At<'a> {
     pub fn maybe<P: Part>(&self, key: &str) -> Read<Option<P::Value>> {
         self.fields.get(key).map(|node| P::read(self, node)).transpose()
     }
+
+    /// A value that is a list.
+    pub fn list<'n>(&self, node: &'n Node) -> Read<&'n [Node]> {
+        self.reader.list(node, &format!("`{}`", self.key_of(node)))
+    }
+
+    /// A value that is a map from names.
+    pub fn table<T>(&self, node: &Node, read: impl FnMut(&Entry) -> Read<T>) -> Read<Vec<T>> {
+        all(self.reader.table(node, &format!("`{}`", self.key_of(node)))?.iter().map(read))
+    }
+
+    /// The key that has this value.
+    fn key_of(&self, node: &Node) -> &str {
+        let entry = self.fields.node.entries().iter().find(|entry| std::ptr::eq(&raw const entry.value, node));
+        entry.map_or(self.word, |entry| &entry.key)
+    }
+
+    /// A value that is a record.
+    pub fn record<T>(&self, node: &Node, record: &'static Record, read: impl Fn(&At<'_>) -> Read<T>) -> Read<T> {
+        let fields = self.reader.record(node, record)?;
+        read(&self.within(&fields, record.name))
+    }
+
+    /// A value that is the record of that word.
+    pub fn chosen<T>(
+        &self,
+        keys: &'static [Key],
+        word: &str,
+        node: &Node,
+        read: impl Fn(&At<'_>) -> Read<T>,
+    ) -> Read<T> {
+        let Some(record) = keys.iter().find(|key| key.name == word).and_then(Key::record) else {
+            return Err(self.reader.error(node.place, format!("unknown key `{word}`")));
+        };
+        let fields = self.reader.record(node, record)?;
+        read(&self.within(&fields, word))
+    }
 }
 
 /// A sentence of the grammar's tables as a part of another one.
@@ -322,7 +388,7 @@ fn in_passing(doc: &str) -> String {
 }
 
 /// Everything of a list or table that could be read; an error if anything could not.
-fn all<T>(parts: impl IntoIterator<Item = Read<T>>) -> Read<Vec<T>> {
+pub fn all<T>(parts: impl IntoIterator<Item = Read<T>>) -> Read<Vec<T>> {
     let mut good = Vec::new();
     let mut bad = None;
     for part in parts {
@@ -334,16 +400,36 @@ fn all<T>(parts: impl IntoIterator<Item = Read<T>>) -> Read<Vec<T>> {
     bad.map_or(Ok(good), Err)
 }
 
+record! {
+    /// What a scenario is, and what it needs.
+    Frame {
+        title: need Line = "title", "What happens, in one line.";
+        about: need Text = "about", "The lesson: what happens, and why.";
+        see: or(Vec::new()) List<Line> = "see", "Further reading: man pages, RFC sections.";
+        requires: or(Vec::new()) List<FeatureWord> = "requires",
+            "Features that the kernel must have; without them, the scenario is skipped. Each is probed.";
+        snapshot_by: or(Vec::new()) List<DecidingFeature> = "snapshot_by",
+            "Features whose absence changes the snapshot only: kernels without one have their own snapshot, \
+             `NAME~no-FEATURE.snap`.";
+        left_out: maybe LeftOut = "snapshot", "What the snapshot leaves out, and why.";
+        alone: or(false) Switch = "exclusive", "Run while no other scenario runs.";
+    }
+}
+
+part! {
+    /// Something that can be probed.
+    FeatureWord: Feature = Shape::Scalar(Kind::Feature), |at, node| at.reader.scalar(node, feature)
+}
+
+part! {
+    /// The same, of what decides something.
+    DecidingFeature: Feature = Shape::Scalar(Kind::Deciding), |at, node| at.reader.scalar(node, feature)
+}
+
 /// What a scenario file says, sources and names apart.
 #[derive(Debug)]
 pub struct Parts {
-    pub title: String,
-    pub about: String,
-    pub see: Vec<String>,
-    pub requires: Vec<Feature>,
-    pub alone: bool,
-    pub snapshot_by: Vec<Feature>,
-    pub left_out: Option<LeftOut>,
+    pub frame: Frame,
     pub world: World,
     pub steps: Vec<Step>,
     pub expect: Expectation,
@@ -353,13 +439,7 @@ pub struct Parts {
 /// was noted elsewhere, and what would be in it is not missed again.
 pub fn scenario(reader: &Reader, root: &Node, topology: Option<&Node>, topology_missing: bool) -> Read<Parts> {
     let fields = reader.record(root, &grammar::SCENARIO)?;
-    let title = fields.need("title", scalar::line);
-    let about = fields.need("about", scalar::text);
-    let see = lines(&fields, "see", scalar::line);
-    let requires = lines(&fields, "requires", feature);
-    let snapshot_by = lines(&fields, "snapshot_by", feature);
-    let left_out = fields.get("snapshot").map(|node| snapshot::read(reader, node)).transpose();
-    let alone = fields.or("exclusive", false, scalar::switch);
+    let frame = Frame::from_keys(&At::new(&fields, &Scope::default()));
     if fields.get("topology").is_some_and(|node| node.text().is_none()) {
         reader.error(fields.place_of("topology"), "`topology` is the name of a topology");
     }
@@ -369,21 +449,10 @@ pub fn scenario(reader: &Reader, root: &Node, topology: Option<&Node>, topology_
         None => Ok(Vec::new()),
     };
     let expect = match fields.get("expect") {
-        Some(node) => expect::read(reader, node, &scope.at_the_end()),
+        Some(node) => Expected::read(&At::new(&fields, &scope.at_the_end()), node),
         None => Ok(Expectation::default()),
     };
-    Ok(Parts {
-        title: title?,
-        about: about?,
-        see: see?,
-        requires: requires?,
-        alone: alone?,
-        snapshot_by: snapshot_by?,
-        left_out: left_out?,
-        world: world?,
-        steps: steps?,
-        expect: expect?,
-    })
+    Ok(Parts { frame: frame?, world: world?, steps: steps?, expect: expect? })
 }
 
 fn read_steps(reader: &Reader, node: &Node, scope: &mut scope::Scope) -> Read<Vec<Step>> {
@@ -412,12 +481,6 @@ fn instead(record: &str, key: &str) -> Option<String> {
     None
 }
 
-fn lines<T>(fields: &Fields<'_>, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<Vec<T>> {
-    let Some(node) = fields.get(key) else { return Ok(Vec::new()) };
-    let items = fields.reader.list(node, &format!("`{key}`"))?;
-    all(items.iter().map(|item| fields.reader.scalar(item, &parse)))
-}
-
 /// A field of `struct mptcp_info` (`include/uapi/linux/mptcp.h`) that isn't read.
 const UNREAD_INFO: &str = "endp_fullmesh_max";
 
@@ -427,7 +490,7 @@ fn info_field(text: &str) -> Parsed<String> {
         return Ok(text.to_owned());
     }
     if text == UNREAD_INFO {
-        let message = format!("`{text}` of `struct mptcp_info` can't be expected: mptcplab does not read it");
+        let message = format!("`{text}` of `struct mptcp_info` can't be expected: mptcplab doesn't decode it");
         return Err(Problem { message, help: None });
     }
     let help = suggestion(text, INFO_FIELDS.iter().map(|(name, ..)| *name));

@@ -1,18 +1,19 @@
 //! Paths: what links do to packets, as the world declares it and as steps change it.
 
-mod conditions;
-mod rule;
+pub mod conditions;
+pub mod rule;
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar::{self, Record};
-use super::super::model::{
-    Action, Condition, Conditions, Link, PathChange, PathCount, PathExpectation, PathPlan, PathRule, Place,
-};
+use super::super::grammar::{self, Kind, Shape, TOTALS};
+use super::super::model::{Conditions, Link, PathChange, PathCount, PathExpectation, PathPlan, PathRule, Place};
 use super::super::nearest::suggestion;
-use super::super::scalar;
+use super::super::record::{Part as _, Scalar as _, part, record};
+use super::super::scalar::{self, Seed};
 use super::super::yaml::{Entry, Node};
 use super::scope::{Scope, unknown};
-use super::{Fields, Read, Reader, Reported, all};
+use super::{At, Fields, Read, Reader, Reported, all};
+use conditions::Changes;
+use rule::RuleKeys;
 
 /// What is known of a path at some point of a scenario.
 #[derive(Debug, Clone)]
@@ -70,29 +71,23 @@ fn declare(
 ) -> Read<()> {
     let index = known_path(reader, entry, links, scope)?;
     let fields = reader.record(&entry.value, &grammar::PATH)?;
-    let seed = fields.optional("seed", scalar::integer(0, u64::MAX));
+    let seed = fields.optional("seed", Seed::parse);
     let both = match fields.get("both") {
-        Some(node) => reader.record(node, &grammar::CONDITIONS).and_then(|both| {
-            let path = scope.paths.get(index).ok_or(Reported(()))?;
-            conditions::each(reader, &both, path, &[0, 1])
-        }),
-        None => Ok([None, None]),
+        Some(node) => conditions(reader, node, index, &[0, 1], scope),
+        None => Ok(()),
     };
-    if let (Ok(both), Some(path)) = (&both, scope.paths.get_mut(index)) {
-        path.take(both);
-    }
     let each = from(reader, &fields, index, scope);
     let rules = match fields.get("rules") {
         Some(node) => reader.list(node, "`rules`").and_then(|items| {
             all(items.iter().map(|item| {
-                let fields = reader.record(item, &grammar::PATH_RULE)?;
-                let rule = rule::read(reader, &fields, scope.paths.get(index), scope)?;
-                install(reader, scope, index, rule)
+                let rule = RuleKeys::read(&on_path(&fields, index, scope)?, item)?;
+                install(reader, scope, &entry.key, &rule)?;
+                Ok(rule)
             }))
         }),
         None => Ok(Vec::new()),
     };
-    let (seed, _, (), rules) = (seed?, both?, each?, rules?);
+    let (seed, (), (), rules) = (seed?, both?, each?, rules?);
     let path = scope.paths.get(index).ok_or(Reported(()))?;
     match plans.iter_mut().find(|plan| plan.link == entry.key) {
         Some(plan) => {
@@ -115,14 +110,25 @@ fn declare(
 fn from(reader: &Reader, fields: &Fields<'_>, index: usize, scope: &mut Scope) -> Read<()> {
     let Some(node) = fields.get("from") else { return Ok(()) };
     all(reader.table(node, "`from`")?.iter().map(|entry| {
-        let path = scope.paths.get_mut(index).ok_or(Reported(()))?;
-        let direction = direction(reader, path, &entry.key, entry.place);
-        let fields = reader.record(&entry.value, &grammar::CONDITIONS)?;
-        let new = conditions::each(reader, &fields, path, &[direction?])?;
-        path.take(&new);
-        Ok(())
+        let path = scope.paths.get(index).ok_or(Reported(()))?;
+        let direction = direction(reader, path, &entry.key, entry.place)?;
+        conditions(reader, &entry.value, index, &[direction], scope)
     }))
     .map(|_| ())
+}
+
+/// The conditions of these directions, which hold from now on.
+fn conditions(reader: &Reader, node: &Node, index: usize, directions: &[usize], scope: &mut Scope) -> Read<()> {
+    let fields = reader.record(node, Changes::RECORD)?;
+    let new = conditions::each(&on_path(&fields, index, scope)?, directions, false)?;
+    scope.paths.get_mut(index).ok_or(Reported(()))?.take(&new);
+    Ok(())
+}
+
+/// A record about a path of the world.
+fn on_path<'a>(fields: &'a Fields<'a>, index: usize, scope: &'a Scope) -> Read<At<'a>> {
+    let path = scope.paths.get(index).ok_or(Reported(()))?;
+    Ok(At { path: Ok(path).into(), ..At::new(fields, scope) })
 }
 
 /// The path of a declaration; it is noted in the scope if it is new.
@@ -174,7 +180,7 @@ impl KnownPath {
 }
 
 /// Which end of the link a namespace is at.
-fn direction(reader: &Reader, path: &KnownPath, namespace: &str, place: Place) -> Read<usize> {
+pub(super) fn direction(reader: &Reader, path: &KnownPath, namespace: &str, place: Place) -> Read<usize> {
     path.ends.iter().position(|end| end == namespace).ok_or_else(|| {
         let message = format!("the link `{}` has no end in `{namespace}`", path.link);
         unknown(reader, place, message, suggestion(namespace, path.ends.iter().map(String::as_str)))
@@ -182,15 +188,15 @@ fn direction(reader: &Reader, path: &KnownPath, namespace: &str, place: Place) -
 }
 
 /// The path that a step or a condition is about.
-fn path_of(reader: &Reader, fields: &Fields<'_>, scope: &Scope) -> Read<usize> {
+pub(super) fn path_of<'a>(fields: &Fields<'_>, scope: &'a Scope) -> Read<&'a KnownPath> {
     let node = fields.need_node("link")?;
-    let name = reader.scalar(node, |text| Ok(text.to_owned()))?;
-    path_named(reader, &name, node.place, scope)
+    let name = fields.reader.scalar(node, |text| Ok(text.to_owned()))?;
+    path_named(fields.reader, &name, node.place, scope)
 }
 
-fn path_named(reader: &Reader, name: &str, place: Place, scope: &Scope) -> Read<usize> {
-    if let Some(index) = scope.paths.iter().position(|path| path.link == name) {
-        return Ok(index);
+fn path_named<'a>(reader: &Reader, name: &str, place: Place, scope: &'a Scope) -> Read<&'a KnownPath> {
+    if let Some(path) = scope.paths.iter().find(|path| path.link == name) {
+        return Ok(path);
     }
     if scope.names_are_missing {
         return Err(Reported(()));
@@ -206,8 +212,8 @@ fn path_named(reader: &Reader, name: &str, place: Place, scope: &Scope) -> Read<
 }
 
 /// Notes that a rule is installed.
-fn install(reader: &Reader, scope: &mut Scope, index: usize, rule: PathRule) -> Read<PathRule> {
-    let path = scope.paths.get_mut(index).ok_or(Reported(()))?;
+pub(super) fn install(reader: &Reader, scope: &mut Scope, link: &str, rule: &PathRule) -> Read<()> {
+    let path = scope.paths.iter_mut().find(|path| path.link == link).ok_or(Reported(()))?;
     if let Some(known) = path.rules.iter().find(|known| known.name == rule.name) {
         let message = format!("the path of `{}` has a rule `{}` already", path.link, rule.name);
         return Err(reader.report(Diagnostic::new(rule.place, message).context(known.place, "installed here")));
@@ -217,145 +223,99 @@ fn install(reader: &Reader, scope: &mut Scope, index: usize, rule: PathRule) -> 
     if !path.names.contains(&rule.name) {
         path.names.push(rule.name.clone());
     }
-    scope.awaited.remove(&super::wait::rule_key(&path.link, &rule.name));
-    Ok(rule)
+    scope.awaited.remove(&super::wait::rule_key(link, &rule.name));
+    Ok(())
 }
 
-/// Reads a step about a path.
-pub(super) fn step(reader: &Reader, name: &str, fields: &Fields<'_>, scope: &mut Scope) -> Read<Action> {
-    match name {
-        "set_path" => set_path(reader, fields, scope).map(Action::SetPath),
-        "add_rule" => {
-            let index = path_of(reader, fields, scope);
-            let path = index.ok().and_then(|index| scope.paths.get(index));
-            let rule = rule::read(reader, fields, path, scope)?;
-            let index = index?;
-            let rule = install(reader, scope, index, rule)?;
-            let link = scope.paths.get(index).ok_or(Reported(()))?.link.clone();
-            Ok(Action::AddRule { link, rule })
-        }
-        "remove_rule" => {
-            let (index, at) = installed(reader, fields, scope)?;
-            let path = scope.paths.get_mut(index).ok_or(Reported(()))?;
-            let rule = path.rules.remove(at).name;
-            Ok(Action::RemoveRule { link: path.link.clone(), rule })
-        }
-        _ => {
-            let (index, at) = installed(reader, fields, scope)?;
-            let path = scope.paths.get(index).ok_or(Reported(()))?;
-            let rule = path.rules.get(at).ok_or(Reported(()))?;
-            if !rule.holds {
-                let message = format!("the rule `{}` holds nothing", rule.name);
-                return Err(reader.report(
-                    Diagnostic::new(fields.place_of("name"), message).context(rule.place, "its action is not `hold`"),
-                ));
-            }
-            Ok(Action::Release { link: path.link.clone(), rule: rule.name.clone() })
-        }
+/// Notes that a rule is gone.
+pub(super) fn remove(link: &str, rule: &str, scope: &mut Scope) {
+    for path in scope.paths.iter_mut().filter(|path| path.link == link) {
+        path.rules.retain(|known| known.name != rule);
     }
 }
 
-fn set_path(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<PathChange> {
-    let clear = fields.or("clear", false, scalar::switch);
-    let index = path_of(reader, fields, scope)?;
-    let path = scope.paths.get_mut(index).ok_or(Reported(()))?;
-    let directions = match fields.get("from") {
-        Some(node) => vec![
-            reader
-                .scalar(node, |text| Ok(text.to_owned()))
-                .and_then(|namespace| direction(reader, path, &namespace, node.place))?,
-        ],
-        None => vec![0, 1],
-    };
-    let clear = clear?;
-    let changes = fields.node.entries().iter().any(|entry| grammar::CONDITIONS.key(&entry.key).is_some());
-    if !changes && !clear {
-        return Err(reader.report(
-            Diagnostic::new(fields.place(), "no change is given")
-                .help("`delay:`, `loss:` and so on; or `clear: true`: the path passes everything on as it is"),
-        ));
+/// Notes that the conditions of a path are other ones.
+pub(super) fn change(change: &PathChange, scope: &mut Scope) {
+    for path in scope.paths.iter_mut().filter(|path| path.link == change.link) {
+        path.take(&change.conditions);
     }
-    if clear {
-        for direction in &directions {
-            if let Some(conditions) = path.conditions.get_mut(*direction) {
-                *conditions = Conditions::default();
-            }
+}
+
+/// The rule of that name that is installed on the path at this point.
+pub(super) fn installed<'a>(at: &At<'a>, node: &Node) -> Read<&'a KnownRule> {
+    let (name, path) = (at.reader.scalar(node, scalar::line)?, at.path()?);
+    path.rules.iter().find(|rule| rule.name == name).ok_or_else(|| {
+        let message = format!("the path of `{}` has no rule `{name}` at this point", path.link);
+        let help = suggestion(&name, path.rules.iter().map(|rule| rule.name.as_str()));
+        unknown(at.reader, node.place, message, help)
+    })
+}
+
+/// Notes that the rule can't release anything.
+pub(super) fn holds_nothing(at: &At<'_>, rule: &KnownRule, place: Place) -> Reported {
+    let diagnostic = Diagnostic::new(place, format!("the rule `{}` holds nothing", rule.name));
+    at.reader.report(diagnostic.context(rule.place, "its action is not `hold`"))
+}
+
+record! {
+    /// What is expected of a path.
+    PathCounts as "expect_path", "what is expected of a path" {
+        rules: or(Vec::new()) RuleCounts = "rules", "How many segments each rule matched; only in the final `expect`.";
+        totals: or(Vec::new()) Totals = "from", "What happened to the packets that this end sent.";
+    }
+}
+
+part! {
+    /// How often rules matched.
+    RuleCounts: Vec<PathExpectation> = Shape::Table("rule", Kind::Line, &Shape::Scalar(Kind::Count)), |at, node| {
+        if !at.scope.ended {
+            return Err(at.reader.report(
+                Diagnostic::new(node.place, "matches of rules are known only at the end of the run")
+                    .help("move it to `expect`, or wait for it: `wait: { rule: { link: …, name: …, matched: 1 } }`"),
+            ));
         }
-    }
-    let conditions = conditions::each(reader, fields, path, &directions)?;
-    path.take(&conditions);
-    let from = fields.get("from").and_then(|node| node.text()).map(str::to_owned);
-    Ok(PathChange { link: path.link.clone(), from, conditions })
-}
-
-/// A rule that is installed at this point: the path, and which of its rules.
-fn installed(reader: &Reader, fields: &Fields<'_>, scope: &Scope) -> Read<(usize, usize)> {
-    let name = fields.need("name", scalar::line);
-    let index = path_of(reader, fields, scope)?;
-    let name = name?;
-    let path = scope.paths.get(index).ok_or(Reported(()))?;
-    if let Some(at) = path.rules.iter().position(|rule| rule.name == name) {
-        return Ok((index, at));
-    }
-    let message = format!("the path of `{}` has no rule `{name}` at this point", path.link);
-    let help = suggestion(&name, path.rules.iter().map(|rule| rule.name.as_str()));
-    Err(unknown(reader, fields.place_of("name"), message, help))
-}
-
-/// Reads a rule to wait for.
-pub(super) fn wait(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
-    let fields = reader.record(node, &grammar::WAIT_RULE)?;
-    let matched = fields.or("matched", 1, scalar::integer(1, u64::MAX));
-    let (index, at) = installed(reader, &fields, scope)?;
-    let path = scope.paths.get(index).ok_or(Reported(()))?;
-    let rule = path.rules.get(at).ok_or(Reported(()))?.name.clone();
-    Ok(Condition::Rule { link: path.link.clone(), rule, matched: matched? })
-}
-
-/// Reads what is expected of a path.
-pub(super) fn expect(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<PathExpectation>> {
-    let index = path_named(reader, &entry.key, entry.place, scope);
-    let fields = reader.record(&entry.value, &grammar::EXPECT_PATH)?;
-    let path = scope.paths.get(index?).ok_or(Reported(()))?;
-    let expectation = |place, what, range| PathExpectation { link: path.link.clone(), place, what, range };
-    let rules = match fields.get("rules") {
-        Some(node) if !scope.ended => Err(reader.report(
-            Diagnostic::new(node.place, "how often rules matched is known at the end only")
-                .help("expect it in `expect`; or wait for it: `wait: { rule: { link: …, name: …, matched: 1 } }`"),
-        )),
-        Some(node) => all(reader.table(node, "the rules of a path")?.iter().map(|rule| {
-            let range = reader.range(&rule.value, u64::MAX);
+        let path = at.path()?;
+        at.table(node, |rule| {
+            let range = at.reader.range(&rule.value, u64::MAX);
             if !path.names.contains(&rule.key) {
                 let message = format!("the path of `{}` never has a rule `{}`", path.link, rule.key);
                 let help = suggestion(&rule.key, path.names.iter().map(String::as_str));
-                return Err(unknown(reader, rule.place, message, help));
+                return Err(unknown(at.reader, rule.place, message, help));
             }
-            Ok(expectation(rule.place, PathCount::Rule(rule.key.clone()), range?))
-        })),
-        None => Ok(Vec::new()),
-    };
-    let totals = match fields.get("from") {
-        Some(node) => all(reader.table(node, "`from`")?.iter().map(|end| {
-            let direction = direction(reader, path, &end.key, end.place);
-            let totals = all(reader.table(&end.value, "the counts of a direction")?.iter().map(|total| {
-                let range = reader.range(&total.value, u64::MAX);
-                let field = reader.key(total, scalar::word(&grammar::TOTALS));
-                let what = PathCount::Total { sender: end.key.clone(), field: field?.to_owned() };
-                Ok(expectation(total.place, what, range?))
-            }));
-            direction.and(totals)
-        })),
-        None => Ok(Vec::new()),
-    };
-    let mut expectations = rules?;
-    expectations.extend(totals?.into_iter().flatten());
-    Ok(expectations)
+            let what = PathCount::Rule(rule.key.clone());
+            Ok(PathExpectation { link: path.link.clone(), place: rule.place, what, range: range? })
+        })
+    }
 }
 
-/// The record that the value of a key of a choice is.
-fn chosen_record(record: &'static Record, key: &str) -> Option<&'static Record> {
-    record.key(key).and_then(|key| match key.shape {
-        grammar::Shape::Record(record) => Some(record),
-        _ => None,
-    })
+part! {
+    /// What can be counted of a direction, by the namespace that sends.
+    Totals: Vec<PathExpectation> = Shape::Table(
+        "namespace",
+        Kind::Name,
+        &Shape::Table("count", Kind::Word(&TOTALS), &Shape::Scalar(Kind::Count)),
+    ),
+    |at, node| {
+        let path = at.path()?;
+        let ends = at.table(node, |end| {
+            let direction = direction(at.reader, path, &end.key, end.place);
+            let totals = all(at.reader.table(&end.value, "the counts of a direction")?.iter().map(|total| {
+                let range = at.reader.range(&total.value, u64::MAX);
+                let field = at.reader.key(total, scalar::word(&TOTALS));
+                let what = PathCount::Total { sender: end.key.clone(), field: field?.to_owned() };
+                Ok(PathExpectation { link: path.link.clone(), place: total.place, what, range: range? })
+            }));
+            direction.and(totals)
+        })?;
+        Ok(ends.concat())
+    }
+}
+
+/// Reads what is expected of a path.
+pub(super) fn expect(at: &At<'_>, entry: &Entry) -> Read<Vec<PathExpectation>> {
+    let path = path_named(at.reader, &entry.key, entry.place, at.scope);
+    let of_it = At { path: path.into(), ..At::new(at.fields, at.scope) };
+    let PathCounts { rules, totals } = PathCounts::read(&of_it, &entry.value)?;
+    path?;
+    Ok([rules, totals].concat())
 }

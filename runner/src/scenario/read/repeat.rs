@@ -1,13 +1,32 @@
 //! Steps that are taken again and again: a `repeat` step becomes the steps that it stands for.
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar;
+use super::super::grammar::REPEAT;
 use super::super::model::Step;
-use super::super::scalar;
+use super::super::record::{Group as _, record};
+use super::super::scalar::{Round, VariableName};
 use super::super::variable;
 use super::super::yaml::{Entry, Node, Value};
 use super::scope::Scope;
-use super::{Fields, MOST_STEPS, Read, Reader, Reported, all, step};
+use super::{At, MOST_STEPS, Read, Reader, Reported, all, step};
+
+record! {
+    /// The numbers of a `repeat` step.
+    Numbers then upwards {
+        variable: need VariableName = "variable", "Its name; `$name` in the steps is replaced by the number.";
+        from: need Round = "from", "The first number.";
+        to: need Round = "to", "The last number.";
+    }
+}
+
+/// The numbers grow.
+fn upwards(at: &At<'_>, numbers: Numbers) -> Read<Numbers> {
+    if numbers.from <= numbers.to {
+        return Ok(numbers);
+    }
+    let diagnostic = Diagnostic::new(at.fields.place_of("to"), "the last number is smaller than the first");
+    Err(at.reader.report(diagnostic.context(at.fields.place_of("from"), "the first")))
+}
 
 /// Reads a list of steps. `room` is how many the scenario may still have.
 pub(super) fn steps(reader: &Reader, items: &[Node], scope: &mut Scope, room: &mut usize) -> Read<Vec<Step>> {
@@ -26,27 +45,18 @@ fn too_many(reader: &Reader, node: &Node) -> Reported {
 }
 
 fn repeated(reader: &Reader, node: &Node, scope: &mut Scope, room: &mut usize) -> Read<Vec<Step>> {
-    let fields = reader.record(node, &grammar::REPEAT)?;
-    let name = fields.need("variable", variable::variable_name);
-    let (from, to) = (number(&fields, "from"), number(&fields, "to"));
+    let fields = reader.record(node, &REPEAT)?;
+    let numbers = Numbers::from_keys(&At::new(&fields, scope));
     let body = reader.list(fields.need_node("steps")?, "`steps`")?;
-    let (name, from, to) = (name?, from?, to?);
-    if from > to {
-        let diagnostic = Diagnostic::new(fields.place_of("to"), "the last number is less than the first");
-        return Err(reader.report(diagnostic.context(fields.place_of("from"), "the first")));
-    }
+    let Numbers { variable, from, to } = numbers?;
     let mut taken = Vec::new();
     for number in from..=to {
         let number = number.to_string();
-        let body: Vec<Node> = body.iter().map(|step| filled_in(step, &name, &number)).collect();
+        let body: Vec<Node> = body.iter().map(|step| filled_in(step, &variable, &number)).collect();
         // What is wrong with one round is wrong with the others, too.
         taken.extend(steps(reader, &body, scope, room)?);
     }
     Ok(taken)
-}
-
-fn number(fields: &Fields<'_>, key: &str) -> Read<u64> {
-    fields.need(key, scalar::integer(0, 65535))
 }
 
 /// The same tree with the number in the place of the variable.

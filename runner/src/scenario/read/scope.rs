@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
+use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
@@ -46,6 +47,8 @@ pub struct Scope {
     pub awaited: HashMap<String, (u64, Place)>,
     /// All steps are done.
     pub ended: bool,
+    /// Where relative paths of files begin.
+    pub folder: PathBuf,
 }
 
 /// A connection that a step has made.
@@ -237,7 +240,7 @@ impl KnownConnection {
         let details = self.live_or_closed(reader, place)?;
         if let Some(closed) = self.closed {
             return Err(reader.report(
-                Diagnostic::new(place, format!("the connection `{}` is closed by now", self.name))
+                Diagnostic::new(place, format!("the connection `{}` is already closed", self.name))
                     .context(closed, "closed here"),
             ));
         }

@@ -3,23 +3,22 @@
 use std::collections::BTreeSet;
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar;
-use super::super::model::{LeftOut, SnapshotSection};
+use super::super::grammar::{Kind, Shape};
+use super::super::model::SnapshotSection;
 use super::super::nearest::suggestion;
-use super::super::scalar::{self, Parsed, Problem};
+use super::super::record::part;
+use super::super::scalar::{Parsed, Problem};
 use super::super::yaml::Node;
-use super::{Read, Reader, all};
+use super::{At, Read, all};
 
-/// Reads which sections of the snapshot are left out.
-pub(super) fn read(reader: &Reader, node: &Node) -> Read<LeftOut> {
-    let fields = reader.record(node, &grammar::SNAPSHOT)?;
-    let because = fields.need("because", scalar::line);
-    let sections = fields.need_node("without").and_then(|node| sections(reader, node));
-    Ok(LeftOut { sections: sections?, because: because? })
+part! {
+    /// Sections of the snapshot: some, not all.
+    Sections: BTreeSet<SnapshotSection> =
+        Shape::List(&Shape::Scalar(Kind::Word(&SnapshotSection::WORDS))), sections
 }
 
-fn sections(reader: &Reader, node: &Node) -> Read<BTreeSet<SnapshotSection>> {
-    let items = reader.list(node, "`without`")?;
+fn sections(at: &At<'_>, node: &Node) -> Read<BTreeSet<SnapshotSection>> {
+    let (reader, items) = (at.reader, at.list(node)?);
     if items.is_empty() {
         let diagnostic = Diagnostic::new(node.place, "`without` names no section of the snapshot");
         return Err(reader.report(diagnostic.help(format!("name some of {}, or leave `snapshot` out", known()))));

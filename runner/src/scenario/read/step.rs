@@ -1,74 +1,97 @@
-//! Steps: each to its action. What a step changes is noted in the scope.
-
-use std::time::Duration;
+//! Steps: each to its action, as it is declared in [`Action`]. What a step changes is noted in the scope.
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar;
-use super::super::model::{Action, Step};
+use super::super::grammar::{Kind, STEP, Shape};
+use super::super::model::{Action, Expectation, LONG, Operation, QuietPlan, Step};
+use super::super::record::{Part as _, part};
 use super::super::scalar;
 use super::super::yaml::Node;
+use super::expect::Expected;
 use super::scope::Scope;
-use super::{Read, Reader, connection, expect, operation, path, wait};
+use super::{At, Fields, Read, Reader, connection, operation, path, wait};
 
-/// Deadlines that are not given.
-pub(super) const SHORT: Duration = Duration::from_secs(5);
-pub(super) const LONG: Duration = Duration::from_secs(10);
+part! {
+    /// What a `check` step expects.
+    Checked: Box<Expectation> = Expected::SHAPE, |at, node| Expected::read(at, node).map(Box::new)
+}
+
+part! {
+    /// The operation of an `expect_error` step.
+    Refused: Operation = Operation::SHAPE, |at, node| {
+        let operations = at.reader.record(node, Operation::RECORD)?;
+        let chosen = at.reader.choice(&operations)?;
+        operation::read(&At { refusal: true, ..at.within(&operations, "do") }, &chosen.key, &chosen.value)
+    }
+}
+
+part! {
+    /// A quiet period; alone, or with a timeout.
+    Quiet: QuietPlan = Shape::Either(&[Shape::Scalar(Kind::Duration), QuietPlan::SHAPE]), |at, node| {
+        if node.entries().is_empty() && node.text().is_some() {
+            return Ok(QuietPlan { period: at.reader.scalar(node, scalar::duration)?, deadline: LONG });
+        }
+        QuietPlan::read(at, node)
+    }
+}
+
+/// The timeout must not end before the quiet period.
+pub fn long_enough(at: &At<'_>, plan: QuietPlan) -> Read<QuietPlan> {
+    if plan.deadline >= plan.period {
+        return Ok(plan);
+    }
+    Err(at.reader.report(
+        Diagnostic::new(at.fields.place_of("timeout"), "the timeout is shorter than the quiet period")
+            .context(at.fields.place_of("period"), "the period"),
+    ))
+}
 
 /// Reads one step.
 pub(super) fn read(reader: &Reader, node: &Node, scope: &mut Scope) -> Read<Step> {
-    let chosen = reader.choice(&reader.record(node, &grammar::STEP)?)?;
-    let Some(record) = grammar::step_record(&chosen.key) else {
-        let action = quiet(reader, &chosen.value)?;
-        return Ok(Step { place: node.place, action });
+    let step = reader.record(node, &STEP)?;
+    let chosen = reader.choice(&step)?;
+    let (word, value) = (chosen.key.as_str(), &chosen.value);
+    let at = At::new(&step, scope);
+    let read = match word {
+        "quiet" => Quiet::read(&at, value).map(|QuietPlan { period, deadline }| Action::Quiet { period, deadline }),
+        _ if Action::KEYS.iter().any(|key| key.name == word) => Action::chosen(&at, word, value),
+        _ => operation::read(&at, word, value).map(Action::Do),
     };
-    if chosen.key == "check" {
-        let expectation = expect::read(reader, &chosen.value, scope)?;
-        return Ok(Step { place: node.place, action: Action::Check(Box::new(expectation)) });
-    }
-    if chosen.key == "connect" {
-        let plan = connection::connect(reader, &chosen.value, record, scope)?;
-        return Ok(Step { place: node.place, action: Action::Connect(plan) });
-    }
-    let fields = reader.record(&chosen.value, record)?;
-    let action = match chosen.key.as_str() {
-        "listen" => Action::Listen(connection::listen(reader, &fields, scope)?),
-        "stop_listening" => connection::stop_listening(reader, &fields, scope)?,
-        "transfer" => Action::Transfer(connection::transfer(reader, &fields, scope)?),
-        "finish_transfer" => connection::finish_transfer(reader, &fields, scope)?,
-        "close" => connection::close(reader, &fields, scope)?,
-        "wait" => wait::read(reader, &fields, scope)?,
-        "expect_error" => expect_error(reader, &fields, scope)?,
-        name @ ("set_path" | "add_rule" | "remove_rule" | "release") => path::step(reader, name, &fields, scope)?,
-        name => Action::Do(operation::read(reader, name, &fields, scope, false)?),
-    };
+    let record = STEP.chosen(word).unwrap_or(&STEP);
+    let fields = Fields::again(reader, value, record);
+    let action = if word == "connect" { connection::connect(&fields, read, scope)? } else { read? };
+    take(&fields, &action, scope)?;
     Ok(Step { place: node.place, action })
 }
 
-fn quiet(reader: &Reader, node: &Node) -> Read<Action> {
-    if node.entries().is_empty() && node.text().is_some() {
-        return Ok(Action::Quiet { period: reader.scalar(node, scalar::duration)?, deadline: LONG });
+/// What a step can't do at this point is an error. What it changes is noted.
+fn take(fields: &Fields<'_>, action: &Action, scope: &mut Scope) -> Read<()> {
+    match action {
+        Action::Listen(plan) => connection::listen(fields, plan, scope),
+        Action::StopListening { namespace, port, address } => {
+            connection::stop_listening(fields, namespace, (*port, *address), scope)
+        }
+        Action::Transfer(plan) => connection::transfer(fields, plan, scope),
+        Action::FinishTransfer { connection, .. } => connection::finish_transfer(fields, connection, scope),
+        Action::Wait { conditions, .. } => wait::check_news(fields, conditions, scope),
+        Action::Close { connection, by, how, .. } => connection::close(fields, connection, *by, *how, scope),
+        Action::SetPath(change) => {
+            path::change(change, scope);
+            Ok(())
+        }
+        Action::AddRule { link, rule } => path::install(fields.reader, scope, link, rule),
+        Action::RemoveRule { link, rule } => {
+            path::remove(link, rule, scope);
+            Ok(())
+        }
+        Action::Do(operation) => {
+            operation::take(operation, fields.place(), scope);
+            Ok(())
+        }
+        // A connection is noted even if something is wrong with its step.
+        Action::Connect(_)
+        | Action::Quiet { .. }
+        | Action::Check(_)
+        | Action::Release { .. }
+        | Action::ExpectError { .. } => Ok(()),
     }
-    let fields = reader.record(node, &grammar::QUIET)?;
-    let period = fields.need("period", scalar::duration);
-    let deadline = fields.or("timeout", LONG, scalar::duration);
-    let (period, deadline) = (period?, deadline?);
-    if deadline < period {
-        return Err(reader.report(
-            Diagnostic::new(fields.place_of("timeout"), "the timeout is shorter than the quiet period")
-                .context(fields.place_of("period"), "the period"),
-        ));
-    }
-    Ok(Action::Quiet { period, deadline })
-}
-
-fn expect_error(reader: &Reader, fields: &super::Fields<'_>, scope: &mut Scope) -> Read<Action> {
-    let error = fields.need("error", scalar::errno);
-    let message = fields.optional("message", scalar::line);
-    let operations = reader.record(fields.need_node("do")?, &grammar::OPERATIONS)?;
-    let chosen = reader.choice(&operations)?;
-    let Some(record) = grammar::step_record(&chosen.key) else {
-        return Err(reader.error(chosen.place, format!("`{}` is not an operation", chosen.key)));
-    };
-    let operation = operation::read(reader, &chosen.key, &reader.record(&chosen.value, record)?, scope, true);
-    Ok(Action::ExpectError { error: error?.0, message: message?, operation: operation? })
 }

@@ -35,20 +35,20 @@ pub fn check(reader: &Reader, root: &Node) {
 pub fn check_whole(root: &Node) -> Option<Diagnostic> {
     let is_empty = root.get("steps").is_none() && root.get("expect").is_none();
     is_empty.then(|| {
-        Diagnostic::new(root.place, "nothing is done and nothing is expected: this can't fail")
-            .help("`steps:` says what is done, `expect:` what must be observed")
+        Diagnostic::new(root.place, "the scenario has neither steps nor expectations, so it can't fail")
+            .help("add `steps:`, `expect:`, or both")
     })
 }
 
 fn check_steps(reader: &Reader, steps: &Node, message: &str) {
     let Value::List(items) = &steps.value else { return };
     if items.is_empty() {
-        reader.report(Diagnostic::new(steps.place, message).help("leave it out, or write a step"));
+        reader.report(Diagnostic::new(steps.place, message).help("add a step, or remove the key"));
     }
     for step in items.iter().flat_map(alternatives) {
         for repeated in step.get("repeat").into_iter().flat_map(alternatives) {
             for steps in repeated.get("steps").into_iter().flat_map(alternatives) {
-                check_steps(reader, steps, "there are no steps to repeat");
+                check_steps(reader, steps, "`repeat` has no steps");
             }
         }
         for expectation in step.get("check").into_iter().flat_map(alternatives) {
@@ -88,8 +88,8 @@ const MOST_ALTERNATIVES: usize = 20;
 fn check_choice(reader: &Reader, of: &Node) {
     let Value::List(items) = &of.value else { return };
     if items.len() < 2 {
-        let diagnostic = Diagnostic::new(of.place, "a choice needs two alternatives at least");
-        reader.report(diagnostic.help("what must hold in any case stands beside `either`"));
+        let diagnostic = Diagnostic::new(of.place, "a choice needs at least two alternatives");
+        reader.report(diagnostic.help("move what must always hold out of `either`"));
     }
     if items.len() > MOST_ALTERNATIVES {
         let message = format!("the choice has too many alternatives: {}, at most {MOST_ALTERNATIVES}", items.len());
@@ -106,7 +106,7 @@ fn check_choice(reader: &Reader, of: &Node) {
             says_no_more(weaker, alternative) && (*other < index || !says_no_more(alternative, weaker))
         });
         if let Some((_, weaker)) = others.next() {
-            let message = "this alternative changes nothing: whenever it holds, another one holds, too";
+            let message = "this alternative is redundant: whenever it holds, another one holds";
             reader.report(Diagnostic::new(alternative.place, message).context(weaker.place, "this one"));
         }
     }
@@ -151,7 +151,7 @@ fn check_section(reader: &Reader, node: &Node, depth: usize) {
         Value::Map(entries) => entries.is_empty(),
     };
     if is_empty {
-        reader.error(node.place, "nothing is expected here");
+        reader.error(node.place, "this part of the expectation is empty");
     }
     if let Some(depth) = depth.checked_sub(1) {
         for part in node.entries().iter().flat_map(|entry| alternatives(&entry.value)) {

@@ -1,28 +1,92 @@
 //! What a `wait` step waits for.
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar;
-use super::super::model::{Action, Condition, Place, WirePattern};
+use super::super::grammar::{self, EVENT_KEYS, Kind, SUBFLOW_KEYS, Shape, WIRE_OPTIONS};
+use super::super::model::{Condition, EventPattern, Place, SubflowPattern, WirePattern};
+use super::super::record::{group, part};
 use super::super::scalar;
 use super::super::yaml::Node;
 use super::event::{event_namespace, event_pattern, subflow_pattern, wire_pattern};
+use super::part::OneSide;
 use super::scope::Scope;
-use super::step::SHORT;
-use super::{Fields, Read, Reader, all, connection};
+use super::{At, Fields, Read, all, connection};
 use crate::mptcp::Side;
 
-/// Reads a `wait` step.
-pub(super) fn read(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope) -> Read<Action> {
-    let action = conditions(reader, fields, scope)?;
-    if let Action::Wait { conditions, .. } = &action {
-        check_news(reader, fields, scope, conditions)?;
+group! {
+    /// What a `wait` step waits for.
+    Conditions: Vec<Condition> = &grammar::CONDITIONS_OF_WAIT, conditions
+}
+
+group! {
+    /// A namespace of which events are recorded.
+    EventNamespace: String = &[grammar::IN], |at| {
+        let namespace = at.namespace().clone()?;
+        event_namespace(at.reader, at.scope, &namespace, at.fields.place_of("in"))?;
+        Ok(namespace)
     }
-    Ok(action)
+}
+
+group! {
+    /// An event like this.
+    EventSeen: EventPattern = &[]; one of &EVENT_KEYS, |at| {
+        let chosen = at.reader.choice(at.fields)?;
+        let (pattern, within) =
+            event_pattern(at.reader, chosen, at.namespace().as_deref().ok(), at.scope)?;
+        match within {
+            None => Ok(pattern),
+            Some(place) => Err(at.reader.report(
+                Diagnostic::new(place, "`count` belongs beside the event, not inside it")
+                    .help(format!("like `event: {{ in: server, {}: {{ … }}, count: 2 }}`", chosen.key)),
+            )),
+        }
+    }
+}
+
+group! {
+    /// A subflow like this, of `side` of `connection`.
+    SubflowLike: SubflowPattern = &SUBFLOW_KEYS, |at| {
+        let side = at.need::<OneSide>("side");
+        let namespace = match (at.connection(), side) {
+            (Ok(known), Ok(side)) => known.details.as_ref().map(|details| details.namespace(side)),
+            _ => None,
+        };
+        subflow_pattern(at.reader, at.fields, namespace, at.scope)
+    }
+}
+
+group! {
+    /// An MPTCP option like this, with its sender.
+    OptionSent: WirePattern = &[grammar::IN.doc("The namespace that sends it.")]; one of &WIRE_OPTIONS, |at| {
+        let pattern = wire_pattern(at.reader, at.reader.choice(at.fields)?);
+        Ok(WirePattern { sender: at.namespace().clone()?, ..pattern? })
+    }
+}
+
+part! {
+    /// How many bytes of a background transfer have arrived: more than none, and no more than it has.
+    Moved: u64 = Shape::Scalar(Kind::Size), |at, node| {
+        let bytes = at.reader.scalar(node, scalar::size)?;
+        if bytes == 0 {
+            let nothing = "a transfer has always delivered 0 bytes; expected more";
+            return Err(at.reader.error(node.place, nothing));
+        }
+        let known = at.connection()?;
+        known.live(at.reader, at.fields.place_of("connection"))?;
+        let Some(transfer) = known.background else {
+            return Err(connection::none_is_running(at.fields, &known.name));
+        };
+        let all = transfer.from(at.need::<OneSide>("by")?);
+        if bytes > all {
+            let message = format!("the transfer has only {all} bytes in this direction");
+            return Err(at.reader.error(node.place, message));
+        }
+        Ok(bytes)
+    }
 }
 
 /// What is counted since the start of the run never becomes less: when an earlier step has waited for it, nothing is
 /// left to wait for.
-fn check_news(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope, conditions: &[Condition]) -> Read<()> {
+pub(super) fn check_news(fields: &Fields<'_>, conditions: &[Condition], scope: &mut Scope) -> Read<()> {
     let counted: Vec<(String, u64)> = conditions.iter().filter_map(counted).collect();
     let known = |(what, count): &(String, u64)| match scope.awaited.get(what) {
         Some((seen, place)) if seen >= count => Some(*place),
@@ -32,10 +96,10 @@ fn check_news(reader: &Reader, fields: &Fields<'_>, scope: &mut Scope, condition
     if let Some(earlier) = known.first()
         && known.len() == conditions.len()
     {
-        return Err(reader.report(
-            Diagnostic::new(fields.place(), "an earlier step has waited for this: it holds already")
+        return Err(fields.reader.report(
+            Diagnostic::new(fields.place(), "this condition already holds: an earlier step has waited for it")
                 .context(*earlier, "here")
-                .help("it counts since the start of the run; say how many there must be by now"),
+                .help("the count starts at the beginning of the run; expect a larger one"),
         ));
     }
     for (what, count) in counted {
@@ -72,55 +136,47 @@ pub(super) fn rule_key(link: &str, rule: &str) -> String {
     format!("rule {link} {rule}")
 }
 
-fn conditions(reader: &Reader, fields: &Fields<'_>, scope: &Scope) -> Read<Action> {
-    let deadline = fields.or("timeout", SHORT, scalar::duration);
-    let mut conditions = Vec::new();
-    for entry in fields.node.entries() {
-        if entry.value.is_absent() {
-            continue;
+fn conditions(at: &At<'_>) -> Read<Vec<Condition>> {
+    let read = at.fields.node.entries().iter().filter(|entry| !entry.value.is_absent()).map(|entry| {
+        let (word, node) = (entry.key.as_str(), &entry.value);
+        match word {
+            "subflows" => subflow_counts(at, node),
+            "events" => each(at, "event", node),
+            "counters" => each(at, "counter", node),
+            _ if Condition::KEYS.iter().any(|key| key.name == word) => {
+                Condition::chosen(at, word, node).map(|condition| vec![condition])
+            }
+            _ => Ok(Vec::new()),
         }
-        let node = &entry.value;
-        match entry.key.as_str() {
-            "subflows" => conditions.push(subflow_counts(reader, node, scope)),
-            "event" => conditions.push(event(reader, node, scope).map(one)),
-            "events" => conditions.push(each(reader, node, "`events`", |item| event(reader, item, scope))),
-            "counter" => conditions.push(counter(reader, node, scope).map(one)),
-            "counters" => conditions.push(each(reader, node, "`counters`", |item| counter(reader, item, scope))),
-            "subflow" => conditions.push(subflow(reader, node, scope).map(one)),
-            "endpoint" => conditions.push(endpoint(reader, node, scope).map(one)),
-            "transferred" => conditions.push(transferred(reader, node, scope).map(one)),
-            "wire" => conditions.push(wire(reader, node, scope).map(one)),
-            "rule" => conditions.push(super::path::wait(reader, node, scope).map(one)),
-            _ => {}
-        }
+    });
+    let conditions: Vec<Condition> = all(read)?.into_iter().flatten().collect();
+    if conditions.is_empty() && at.fields.node.entries().iter().all(|entry| entry.key == "timeout") {
+        let words: Vec<_> = at.fields.record.keys.iter().map(|key| format!("`{}`", key.name)).collect();
+        return Err(at.reader.report(
+            Diagnostic::new(at.fields.place(), "expected a condition to wait for").help(format!(
+                "its keys are {}; `quiet: 50 ms` waits until nothing happens any more",
+                words.join(", ")
+            )),
+        ));
     }
-    let conditions: Vec<Condition> = all(conditions)?.into_iter().flatten().collect();
-    if conditions.is_empty() && fields.node.entries().iter().all(|entry| entry.key == "timeout") {
-        let words: Vec<_> = fields.record.keys.iter().map(|key| format!("`{}`", key.name)).collect();
-        return Err(reader.report(Diagnostic::new(fields.place(), "no condition to wait for").help(format!(
-            "its keys are {}; to wait until nothing happens any more there is `quiet: 50 ms`",
-            words.join(", ")
-        ))));
-    }
-    Ok(Action::Wait { conditions, deadline: deadline? })
+    Ok(conditions)
 }
 
-fn one(condition: Condition) -> Vec<Condition> {
-    vec![condition]
-}
-
-fn each(reader: &Reader, node: &Node, what: &str, read: impl Fn(&Node) -> Read<Condition>) -> Read<Vec<Condition>> {
-    let items = reader.list(node, what)?;
+/// Conditions of one kind.
+fn each(at: &At<'_>, word: &str, node: &Node) -> Read<Vec<Condition>> {
+    let items = at.list(node)?;
     if items.is_empty() {
-        return Err(reader.error(node.place, format!("{what} is empty: there is nothing to wait for")));
+        let message = format!("`{word}s` is empty; expected a condition to wait for");
+        return Err(at.reader.error(node.place, message));
     }
-    all(items.iter().map(read))
+    all(items.iter().map(|item| Condition::chosen(at, word, item)))
 }
 
-fn subflow_counts(reader: &Reader, node: &Node, scope: &Scope) -> Read<Vec<Condition>> {
+fn subflow_counts(at: &At<'_>, node: &Node) -> Read<Vec<Condition>> {
+    let At { reader, scope, .. } = at;
     let entries = reader.table(node, "`subflows`")?;
     if entries.is_empty() {
-        return Err(reader.error(node.place, "`subflows` is empty: there is nothing to wait for"));
+        return Err(reader.error(node.place, "`subflows` is empty; expected a condition to wait for"));
     }
     all(entries.iter().map(|entry| {
         let count = reader.scalar(&entry.value, scalar::octet);
@@ -128,96 +184,4 @@ fn subflow_counts(reader: &Reader, node: &Node, scope: &Scope) -> Read<Vec<Condi
         known.live_mptcp(reader, entry.place)?;
         Ok(Condition::Subflows { connection: known.name.clone(), count: usize::from(count?) })
     }))
-}
-
-fn event(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
-    let fields = reader.record(node, &grammar::WAIT_EVENT)?;
-    let namespace = fields.need_node("in").and_then(|node| {
-        let namespace = scope.namespace(reader, node)?;
-        event_namespace(reader, scope, &namespace, node.place)?;
-        Ok(namespace)
-    });
-    let count = times(&fields);
-    let chosen = reader.choice(&fields)?;
-    let (pattern, within) = event_pattern(reader, chosen, namespace.as_deref().ok(), scope)?;
-    if let Some(place) = within {
-        return Err(reader.report(
-            Diagnostic::new(place, "here `count` stands beside the event, not within it")
-                .help(format!("like `event: {{ in: server, {}: {{ … }}, count: 2 }}`", chosen.key)),
-        ));
-    }
-    Ok(Condition::Event { namespace: namespace?, pattern, count: count? })
-}
-
-/// How many times something must have been seen.
-fn times(fields: &Fields<'_>) -> Read<usize> {
-    fields.or("count", 1, scalar::integer(1, 1_000_000)).map(|count| usize::try_from(count).unwrap_or(usize::MAX))
-}
-
-fn counter(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
-    let fields = reader.record(node, &grammar::WAIT_COUNTER)?;
-    let namespace = fields.need_node("in").and_then(|node| scope.namespace(reader, node));
-    let name = fields.need("name", scalar::counter);
-    let at_least = fields.need("at_least", scalar::integer(1, u64::MAX));
-    Ok(Condition::Counter { namespace: namespace?, name: name?, at_least: at_least? })
-}
-
-fn subflow(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
-    let fields = reader.record(node, &grammar::WAIT_SUBFLOW)?;
-    let present = fields.or("present", true, scalar::switch);
-    let on = fields.need_node("connection").and_then(|node| {
-        let known = scope.connection(reader, node)?;
-        known.live_mptcp(reader, node.place)?;
-        Ok(known)
-    });
-    let side = fields.need_node("side").and_then(|node| connection::side(reader, on?, node));
-    let namespace = match (on, side) {
-        (Ok(known), Ok(side)) => known.details.as_ref().map(|details| details.namespace(side)),
-        _ => None,
-    };
-    let pattern = subflow_pattern(reader, &fields, namespace, scope);
-    Ok(Condition::Subflow { connection: on?.name.clone(), side: side?, pattern: pattern?, present: present? })
-}
-
-fn endpoint(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
-    let fields = reader.record(node, &grammar::WAIT_ENDPOINT)?;
-    let namespace = fields.need_node("in").and_then(|node| scope.namespace(reader, node));
-    let address = fields.need("address", scalar::address);
-    let present = fields.or("present", true, scalar::switch);
-    let flags = fields.get("flags").map(|node| super::world::flags(reader, node)).transpose();
-    Ok(Condition::Endpoint { namespace: namespace?, address: address?, flags: flags?, present: present? })
-}
-
-fn transferred(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
-    let fields = reader.record(node, &grammar::WAIT_TRANSFERRED)?;
-    let bytes = fields.need("bytes", scalar::size).and_then(|bytes| {
-        let nothing = "the transfer has 0 bytes from its start: there is nothing to wait for";
-        if bytes == 0 { Err(reader.error(fields.place_of("bytes"), nothing)) } else { Ok(bytes) }
-    });
-    let on = fields.need_node("connection")?;
-    let by = fields.need_node("by");
-    let known = scope.connection(reader, on)?;
-    known.live(reader, on.place)?;
-    let sender = by.and_then(|node| connection::side(reader, known, node))?;
-    let bytes = bytes?;
-    let Some(transfer) = known.background else {
-        return Err(reader.report(
-            Diagnostic::new(on.place, format!("no background transfer of `{}` is running", known.name))
-                .help("`transfer: { …, background: true }` starts one"),
-        ));
-    };
-    let all = transfer.from(sender);
-    if bytes > all {
-        let message = format!("that never happens: the transfer has {all} bytes in this direction");
-        return Err(reader.error(fields.place_of("bytes"), message));
-    }
-    Ok(Condition::Transferred { connection: known.name.clone(), sender, bytes })
-}
-
-fn wire(reader: &Reader, node: &Node, scope: &Scope) -> Read<Condition> {
-    let fields = reader.record(node, &grammar::WAIT_WIRE)?;
-    let sender = fields.need_node("in").and_then(|node| scope.namespace(reader, node));
-    let count = times(&fields);
-    let pattern = wire_pattern(reader, reader.choice(&fields)?);
-    Ok(Condition::Wire { pattern: WirePattern { sender: sender?, ..pattern? }, count: count? })
 }

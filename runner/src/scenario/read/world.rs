@@ -1,16 +1,164 @@
 //! Namespaces and links: those of the topology, then those of the scenario itself.
 
 use std::collections::{HashMap, HashSet};
+use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar;
+use super::super::grammar::{self, Kind, Shape};
 use super::super::model::{Address, Link, LinkEnd, Namespace, Place, Route, World};
-use super::super::scalar;
+use super::super::record::{Group as _, List, Part, Placed, part, record, words};
+use super::super::scalar::{self, DeviceName, EndpointId, HostAddress, Ip, Mtu, Number, Octet, Port, Rate, Switch};
 use super::super::yaml::{Entry, Node};
+use super::part::{Device, Flags};
 use super::scope::Scope;
-use super::{Fields, Read, Reader, Reported, all};
+use super::{At, Fields, Read, Reader, Reported, all};
 use crate::mptcp::{Endpoint, EndpointFlags, Limits};
+
+record! {
+    /// A link.
+    LinkKeys as "link", "a link" {
+        mtu: maybe Mtu = "mtu", "The MTU of both ends in bytes.";
+        rate: maybe Rate = "rate", "The rate of each direction (a token bucket).";
+        ends: need Ends = "ends", "Its two ends, by namespace.";
+    }
+}
+
+record! {
+    /// An end of a link.
+    EndKeys as "end", "the end of a link" {
+        device: maybe Placed<DeviceName> = "device", "The name of the interface; by default, that of the link.";
+        addresses: or(Vec::new()) Several<Placed<HostAddress>> = "addresses", "Its addresses, like 10.0.1.2/24.";
+    }
+}
+
+record! {
+    /// The configuration of a namespace.
+    NamespaceKeys as "namespace", "a namespace" {
+        limits: maybe LimitKeys = "limits", "Limits of the path manager; see ip-mptcp(8).";
+        endpoints: or(Vec::new()) Several<Placed<EndpointKeys>> = "endpoints", "Endpoints, added in this order.";
+        routes: or(Vec::new()) Several<Placed<RouteKeys>> = "routes", "Routes besides those of the links.";
+        sysctls: or(Vec::new()) Sysctls = "sysctls", "Sysctls of the namespace by name, set before anything else.";
+        path_manager: maybe PathManager = "path_manager",
+            "Who manages paths: the kernel (the default), or steps of the scenario.";
+        events: maybe Switch = "events",
+            "Whether events are recorded (the default). A listener changes what a userspace path manager's \
+             namespace does: without one, it refuses every MP_JOIN.";
+        forwarding: maybe Switch = "forwarding", "Forwards packets between its links.";
+    }
+}
+
+record! {
+    /// Limits; at least one of them.
+    LimitKeys as "limits", "limits" then some_limit {
+        subflows: maybe Number = "subflows", "The most additional subflows of a connection; 2 by default.";
+        add_addr_accepted: maybe Number = "add_addr_accepted",
+            "The most ADD_ADDRs of a connection that may become subflows; 0 by default.";
+    }
+}
+
+record! {
+    /// An endpoint.
+    EndpointKeys as "endpoint", "an endpoint" then not_implicit for Endpoint {
+        address: need Ip = "address", "The address.";
+        flags: or(EndpointFlags::empty()) Flags = "flags",
+            "Words of ip-mptcp(8): signal, subflow, backup, fullmesh, implicit, laminar; or a number like `raw 0x40`.";
+        id: maybe EndpointId = "id", "The address id; by default, the kernel chooses it.";
+        port: maybe Port = "port", "The port of a signal endpoint; the kernel listens on it.";
+        dev: maybe Device = "dev", "The interface that subflows from it are bound to.";
+    }
+}
+
+record! {
+    /// An endpoint that a connection has. A userspace path manager's list has the address of the initial subflow, too,
+    /// with the id 0.
+    ConnectionEndpoint as "connection_endpoint", "an endpoint" for Endpoint {
+        address: need Ip = "address", "The address.";
+        flags: or(EndpointFlags::empty()) Flags = "flags",
+            "Words of ip-mptcp(8): signal, subflow, backup, fullmesh, implicit, laminar; or a number like `raw 0x40`.";
+        id: maybe Octet = "id", "The address id.";
+        port: maybe Port = "port", "The port of a signal endpoint; the kernel listens on it.";
+        dev: maybe Device = "dev", "The interface that subflows from it are bound to.";
+    }
+}
+
+record! {
+    /// A route.
+    RouteKeys as "route", "a route" then leads_somewhere for Route {
+        to: need Destination = "to", "The destination: `default`, or a prefix like 10.0.9.0/24.";
+        via: maybe Ip = "via", "The gateway.";
+        dev: maybe Device = "dev", "The interface.";
+        metric: maybe Number = "metric", "Of several routes, that with the lowest metric is used.";
+        source: maybe Ip = "source", "The preferred source address.";
+    }
+}
+
+words! {
+    /// Who manages paths.
+    PathManager {
+        /// The kernel.
+        Kernel = "kernel",
+        /// Steps of the scenario.
+        Userspace = "userspace",
+    }
+}
+
+/// A list with a sane number of items.
+#[derive(Debug)]
+pub struct Several<P>(PhantomData<P>);
+
+impl<P: Part> Part for Several<P> {
+    type Value = Vec<P::Value>;
+    const SHAPE: Shape = <List<P>>::SHAPE;
+
+    fn read(at: &At<'_>, node: &Node) -> Read<Vec<P::Value>> {
+        if at.list(node)?.len() > MOST_PARTS {
+            let message = format!("`{}` has too many items: at most {MOST_PARTS} are allowed", at.key_of(node));
+            return Err(at.reader.error(node.place, message));
+        }
+        <List<P>>::read(at, node)
+    }
+}
+
+part! {
+    /// The ends of a link with their namespaces.
+    Ends: Vec<(String, EndKeys, Place)> = Shape::Table("namespace", Kind::Name, &EndKeys::SHAPE), |at, node| {
+        at.table(node, |end| {
+            let (namespace, keys) = (at.reader.key(end, scalar::name), EndKeys::read(at, &end.value));
+            Ok((namespace?, keys?, end.place))
+        })
+    }
+}
+
+part! {
+    /// Sysctls with their values.
+    Sysctls: Vec<(String, String)> = Shape::Table("sysctl", Kind::Sysctl, &Shape::Scalar(Kind::Line)), |at, node| {
+        if node.entries().len() > MOST_PARTS {
+            let message = format!("`sysctls` has too many items: at most {MOST_PARTS} are allowed");
+            return Err(at.reader.error(node.place, message));
+        }
+        at.table(node, |entry| {
+            let (name, value) = (at.reader.key(entry, scalar::sysctl), at.reader.scalar(&entry.value, scalar::line));
+            Ok((name?, value?))
+        })
+    }
+}
+
+part! {
+    /// A destination. The other keys of the route tell the address family of `default`.
+    Destination: Address = Shape::Scalar(Kind::Destination), |at, node| {
+        if node.text() != Some("default") {
+            return at.reader.scalar(node, scalar::address_prefix);
+        }
+        let (via, source) = (at.maybe::<Ip>("via"), at.maybe::<Ip>("source"));
+        default_of(via?.or(source?)).ok_or_else(|| {
+            at.reader.report(
+                Diagnostic::new(node.place, "the address family of `default` is missing")
+                    .help("add `via:` or `source:`, or write `to: 0.0.0.0/0` or `to: \"::/0\"`"),
+            )
+        })
+    }
+}
 
 /// The most namespaces of a world.
 const MOST_NAMESPACES: usize = 64;
@@ -30,7 +178,7 @@ pub fn read(
     let topology = topology.map(|node| reader.record(node, &grammar::TOPOLOGY)).transpose();
     let files: Vec<Fields<'_>> = topology.iter().flatten().copied().chain([*scenario]).collect();
     declare(&files, &mut scope);
-    let links = read_links(reader, &files);
+    let links = read_links(reader, &files, &scope);
     if let Ok(links) = &links {
         scope.enter(links);
     }
@@ -79,7 +227,7 @@ fn declare(files: &[Fields<'_>], scope: &mut Scope) {
     }
 }
 
-fn read_links(reader: &Reader, files: &[Fields<'_>]) -> Read<Vec<Link>> {
+fn read_links(reader: &Reader, files: &[Fields<'_>], scope: &Scope) -> Read<Vec<Link>> {
     let mut links = Vec::new();
     for file in files {
         let Some(node) = file.get("links") else { continue };
@@ -88,7 +236,7 @@ fn read_links(reader: &Reader, files: &[Fields<'_>]) -> Read<Vec<Link>> {
             let message = format!("the world has too many links: {}, at most {MOST_LINKS} are allowed", entries.len());
             return Err(reader.error(node.place, message));
         }
-        links.extend(entries.iter().map(|entry| read_link(reader, entry)));
+        links.extend(entries.iter().map(|entry| read_link(reader, entry, scope)));
     }
     let links = all(links)?;
     check_ends(reader, &links)?;
@@ -98,57 +246,32 @@ fn read_links(reader: &Reader, files: &[Fields<'_>]) -> Read<Vec<Link>> {
 /// A link, and the places of its devices and addresses.
 type PlacedLink = (Link, Vec<(Place, Vec<Place>)>);
 
-fn read_link(reader: &Reader, entry: &Entry) -> Read<PlacedLink> {
+fn read_link(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<PlacedLink> {
     let name = reader.key(entry, scalar::name);
-    let fields = reader.record(&entry.value, &grammar::LINK)?;
-    let mtu = fields.optional("mtu", scalar::integer(68, 65535));
-    let rate = fields.optional("rate", scalar::rate);
-    let ends_node = fields.need_node("ends")?;
-    let entries = reader.table(ends_node, "`ends`")?;
-    if entries.len() != 2 {
-        let count = if entries.len() == 1 { "one end".to_owned() } else { format!("{} ends", entries.len()) };
+    let fields = reader.record(&entry.value, LinkKeys::RECORD)?;
+    let LinkKeys { mtu, rate, ends } = LinkKeys::from_keys(&At::new(&fields, scope))?;
+    if ends.len() != 2 {
+        let count = if ends.len() == 1 { "one end".to_owned() } else { format!("{} ends", ends.len()) };
         return Err(reader.report(
             Diagnostic::new(entry.place, format!("a link has two ends, and `{}` has {count}", entry.key))
                 .help("like `ends: { client: { addresses: [10.0.1.2/24] }, server: { addresses: [10.0.1.1/24] } }`"),
         ));
     }
-    let ends = all(entries.iter().map(|end| read_end(reader, end, &entry.key, entry.place)))?;
-    let Ok([(first, first_places), (second, second_places)]) = <[_; 2]>::try_from(ends) else {
+    let end = |(namespace, EndKeys { device, addresses }, place)| {
+        // Unless given, the interface is called like the link.
+        let (device, place) = match device {
+            Some(device) => device,
+            None => (reader.key(entry, scalar::device)?, place),
+        };
+        let (addresses, places) = addresses.into_iter().unzip();
+        Ok((LinkEnd { namespace, device, addresses }, (place, places)))
+    };
+    let Ok([(first, first_places), (second, second_places)]) = <[_; 2]>::try_from(all(ends.into_iter().map(end))?)
+    else {
         return Err(reader.error(entry.place, "a link has two ends"));
     };
-    let link = Link {
-        name: name?,
-        place: entry.place,
-        mtu: mtu?.and_then(|mtu| u32::try_from(mtu).ok()),
-        rate: rate?,
-        ends: [first, second],
-    };
+    let link = Link { name: name?, place: entry.place, mtu, rate, ends: [first, second] };
     Ok((link, vec![first_places, second_places]))
-}
-
-fn read_end(reader: &Reader, entry: &Entry, link: &str, link_place: Place) -> Read<(LinkEnd, (Place, Vec<Place>))> {
-    let namespace = reader.key(entry, scalar::name);
-    let fields = reader.record(&entry.value, &grammar::END)?;
-    let (device, place) = match fields.get("device") {
-        Some(node) => (reader.scalar(node, scalar::device), node.place),
-        None => (scalar::device(link).map_err(|problem| reader.problem(link_place, problem)), entry.place),
-    };
-    let items = match fields.get("addresses") {
-        Some(node) => parts(reader, node, "`addresses`")?,
-        None => &[],
-    };
-    let addresses = all(items.iter().map(|item| reader.scalar(item, scalar::host_address)));
-    let places = items.iter().map(|item| item.place).collect();
-    Ok((LinkEnd { namespace: namespace?, device: device?, addresses: addresses? }, (place, places)))
-}
-
-/// A list with a sane number of items.
-fn parts<'a>(reader: &Reader, node: &'a Node, what: &str) -> Read<&'a [Node]> {
-    let items = reader.list(node, what)?;
-    if items.len() > MOST_PARTS {
-        return Err(reader.error(node.place, format!("{what} has too many items: at most {MOST_PARTS} are allowed")));
-    }
-    Ok(items)
 }
 
 /// No link, no address and, in a namespace, no device may occur twice.
@@ -214,159 +337,88 @@ fn read_namespaces(reader: &Reader, files: &[Fields<'_>], scope: &mut Scope) -> 
 
 fn configure(reader: &Reader, entry: &Entry, namespaces: &mut [Namespace], scope: &mut Scope) -> Read<()> {
     let name = reader.key(entry, scalar::name).and_then(|name| scope.known_namespace(reader, &name, entry.place));
-    let fields = reader.record(&entry.value, &grammar::NAMESPACE)?;
-    let limits = fields.get("limits").map(|node| read_limits(reader, node)).transpose();
-    let endpoints = section(&fields, "endpoints", |item| {
-        Ok((endpoint(reader, &reader.record(item, &grammar::ENDPOINT)?, &name, scope, false)?, item.place))
-    });
-    let routes = section(&fields, "routes", |item| {
-        Ok((route(reader, &reader.record(item, &grammar::ROUTE)?, &name, scope)?, item.place))
-    });
-    let sysctls = fields.get("sysctls").map_or(Ok(Vec::new()), |node| read_sysctls(reader, node));
-    let path_manager = fields.optional("path_manager", scalar::word(&["kernel", "userspace"]));
-    let events = fields.optional("events", scalar::switch);
-    let forwarding = fields.optional("forwarding", scalar::switch);
-
-    let name = name?;
-    match events {
-        Ok(Some(false)) => drop(scope.silent.insert(name.clone(), fields.place_of("events"))),
-        Ok(Some(true)) => drop(scope.silent.remove(&name)),
-        _ => {}
+    let fields = reader.record(&entry.value, NamespaceKeys::RECORD)?;
+    let keys = NamespaceKeys::from_keys(&At { namespace: name.clone().into(), ..At::new(&fields, scope) });
+    let (name, keys) = (name?, keys?);
+    match keys.events {
+        Some(false) => drop(scope.silent.insert(name.clone(), fields.place_of("events"))),
+        Some(true) => drop(scope.silent.remove(&name)),
+        None => {}
     }
     let Some(namespace) = namespaces.iter_mut().find(|it| it.name == name) else {
         // Only if the topology that should have it is missing, which has been noted.
         return Err(Reported(()));
     };
     namespace.place = entry.place;
-    if let Some((subflows, add_addr_accepted)) = limits? {
+    if let Some(LimitKeys { subflows, add_addr_accepted }) = keys.limits {
         let so_far = namespace.limits.unwrap_or_default();
         namespace.limits = Some(Limits {
             subflows: subflows.unwrap_or(so_far.subflows),
             add_addr_accepted: add_addr_accepted.unwrap_or(so_far.add_addr_accepted),
         });
     }
-    namespace.endpoints.extend(endpoints?);
-    for (route, place) in routes? {
+    namespace.endpoints.extend(keys.endpoints);
+    for (route, place) in keys.routes {
         if let Some((_, other)) = scope.routes.iter().find(|((of, known), _)| *of == name && is_same(known, &route)) {
             return Err(reader.report(already_there(&name, &route, place, *other)));
         }
         scope.routes.push(((name.clone(), route.clone()), place));
         namespace.routes.push(route);
     }
-    for (sysctl, value) in sysctls? {
+    for (sysctl, value) in keys.sysctls {
         namespace.sysctls.retain(|(other, _)| *other != sysctl);
         namespace.sysctls.push((sysctl, value));
     }
-    if let Some(word) = path_manager? {
-        namespace.userspace_path_manager = word == "userspace";
+    if let Some(manager) = keys.path_manager {
+        namespace.userspace_path_manager = manager == PathManager::Userspace;
     }
-    namespace.events = events?.unwrap_or(namespace.events);
-    namespace.forwarding = forwarding?.unwrap_or(namespace.forwarding);
+    namespace.events = keys.events.unwrap_or(namespace.events);
+    namespace.forwarding = keys.forwarding.unwrap_or(namespace.forwarding);
     Ok(())
 }
 
-fn section<T>(fields: &Fields<'_>, key: &str, read: impl Fn(&Node) -> Read<T>) -> Read<Vec<T>> {
-    match fields.get(key) {
-        Some(node) => all(parts(fields.reader, node, &format!("`{key}`"))?.iter().map(read)),
-        None => Ok(Vec::new()),
-    }
-}
-
-fn read_sysctls(reader: &Reader, node: &Node) -> Read<Vec<(String, String)>> {
-    let entries = reader.table(node, "`sysctls`")?;
-    if entries.len() > MOST_PARTS {
-        return Err(reader.error(node.place, format!("too many sysctls: at most {MOST_PARTS} are allowed")));
-    }
-    all(entries.iter().map(|entry| {
-        let name = reader.key(entry, scalar::sysctl);
-        let value = reader.scalar(&entry.value, scalar::line);
-        Ok((name?, value?))
-    }))
-}
-
-/// Both limits; at least one must be given.
-fn read_limits(reader: &Reader, node: &Node) -> Read<(Option<u32>, Option<u32>)> {
-    limits(reader, &reader.record(node, &grammar::LIMITS)?)
-}
-
-/// The limits among the keys of a record; at least one must be given.
-pub(super) fn limits(reader: &Reader, fields: &Fields<'_>) -> Read<(Option<u32>, Option<u32>)> {
-    let subflows = fields.optional("subflows", scalar::number);
-    let accepted = fields.optional("add_addr_accepted", scalar::number);
-    match (subflows?, accepted?) {
-        (None, None) => Err(no_limit(reader, fields)),
+fn some_limit(at: &At<'_>, limits: LimitKeys) -> Read<LimitKeys> {
+    match limits {
+        LimitKeys { subflows: None, add_addr_accepted: None } => Err(no_limit(at.fields)),
         limits => Ok(limits),
     }
 }
 
 /// Notes that a record about limits has none.
-pub(super) fn no_limit(reader: &Reader, fields: &Fields<'_>) -> Reported {
-    let diagnostic = Diagnostic::new(fields.place(), "no limit is given");
-    reader.report(diagnostic.help("`subflows:`, `add_addr_accepted:`, or both"))
+pub(super) fn no_limit(fields: &Fields<'_>) -> Reported {
+    let diagnostic = Diagnostic::new(fields.place(), "expected a limit");
+    fields.reader.report(diagnostic.help("add `subflows:`, `add_addr_accepted:`, or both"))
 }
 
 /// The flags of a list, joined.
-pub(super) fn flags(reader: &Reader, node: &Node) -> Read<EndpointFlags> {
-    let items = reader.list(node, "`flags`")?;
-    let flags = all(items.iter().map(|item| reader.scalar(item, scalar::flag)))?;
+pub(super) fn flags(at: &At<'_>, node: &Node) -> Read<EndpointFlags> {
+    let flags = all(at.list(node)?.iter().map(|item| at.reader.scalar(item, scalar::flag)))?;
     Ok(flags.into_iter().fold(EndpointFlags::empty(), |all, flag| all | flag))
 }
 
-/// An endpoint. The kernel makes implicit ones itself and refuses to be asked for one, so the flag is an error unless
-/// a refusal is what is expected.
-pub(super) fn endpoint(
-    reader: &Reader,
-    fields: &Fields<'_>,
-    namespace: &Read<String>,
-    scope: &Scope,
-    refusal: bool,
-) -> Read<Endpoint> {
-    let address = fields.need("address", scalar::address);
-    let id = fields.optional("id", scalar::endpoint_id);
-    let port = fields.optional("port", scalar::port);
-    let dev = fields.get("dev").map(|node| scope.device(reader, namespace, node)).transpose();
-    let flags = fields.get("flags").map_or(Ok(EndpointFlags::empty()), |node| flags(reader, node));
-    if let Ok(flags) = flags
-        && flags.contains(EndpointFlags::IMPLICIT)
-        && !refusal
-    {
-        return Err(reader.report(
-            Diagnostic::new(fields.place_of("flags"), "an implicit endpoint can't be asked for")
-                .help("only the kernel makes them; to see it refuse, put the step into `expect_error`"),
-        ));
+/// The kernel makes implicit endpoints itself and refuses to be asked for one, so the flag is an error unless a refusal
+/// is what is expected.
+fn not_implicit(at: &At<'_>, endpoint: Endpoint) -> Read<Endpoint> {
+    if at.refusal || !endpoint.flags.contains(EndpointFlags::IMPLICIT) {
+        return Ok(endpoint);
     }
-    Ok(Endpoint { address: address?, port: port?, id: id?, flags: flags?, dev: dev? })
+    Err(at.reader.report(
+        Diagnostic::new(at.fields.place_of("flags"), "an implicit endpoint can't be added")
+            .help("only the kernel creates implicit endpoints; to expect its refusal, use `expect_error`"),
+    ))
 }
 
-/// A route.
-pub(super) fn route(reader: &Reader, fields: &Fields<'_>, namespace: &Read<String>, scope: &Scope) -> Read<Route> {
-    let via = fields.optional("via", scalar::address);
-    let source = fields.optional("source", scalar::address);
-    let metric = fields.optional("metric", scalar::number);
-    let dev = fields.get("dev").map(|node| scope.device(reader, namespace, node)).transpose();
-    let text = fields.need("to", |text| Ok(text.to_owned()))?;
-    let (via, source) = (via?, source?);
-    let to = if text == "default" {
-        default_of(via.or(source)).ok_or_else(|| {
-            reader.report(
-                Diagnostic::new(fields.place_of("to"), "the address family of `default` is missing")
-                    .help("`via:` or `source:` tells it; or write `to: 0.0.0.0/0` or `to: \"::/0\"`"),
-            )
-        })?
-    } else {
-        fields.need("to", scalar::address_prefix)?
-    };
-    let families = [Some(to.address), via, source].into_iter().flatten().map(|address| address.is_ipv4());
-    if families.clone().any(|is_ipv4| is_ipv4 != to.address.is_ipv4()) {
-        return Err(reader.error(fields.place(), "a route has one address family, this one mixes IPv4 and IPv6"));
+fn leads_somewhere(at: &At<'_>, route: Route) -> Read<Route> {
+    let families = [Some(route.to.address), route.via, route.source].into_iter().flatten().map(|it| it.is_ipv4());
+    if families.clone().any(|is_ipv4| is_ipv4 != route.to.address.is_ipv4()) {
+        let message = "the route mixes IPv4 and IPv6; expected one address family";
+        return Err(at.reader.error(at.fields.place(), message));
     }
-    let dev = dev?;
-    if via.is_none() && dev.is_none() {
-        return Err(
-            reader.report(Diagnostic::new(fields.place(), "the route leads nowhere").help("`via:`, `dev:`, or both"))
-        );
+    if route.via.is_none() && route.dev.is_none() {
+        let diagnostic = Diagnostic::new(at.fields.place(), "the route has no next hop");
+        return Err(at.reader.report(diagnostic.help("add `via:`, `dev:`, or both")));
     }
-    Ok(Route { to, via, dev, source, metric: metric? })
+    Ok(route)
 }
 
 /// Whether the kernel refuses the second of two routes with EEXIST: it tells routes in a table apart by destination and

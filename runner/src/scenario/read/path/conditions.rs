@@ -1,163 +1,210 @@
 //! The conditions of a path: delay, loss and so on.
 
-use std::time::Duration;
-
 use super::super::super::diagnostic::Diagnostic;
-use super::super::super::grammar;
+use super::super::super::grammar::{Key, Kind, Shape};
 use super::super::super::model::{Chance, Conditions, Distribution, Jitter, Queue, Reorder};
-use super::super::super::scalar;
-use super::super::super::yaml::{Node, Value};
-use super::super::{Fields, Read, Reader, Reported, all};
-use super::KnownPath;
+use super::super::super::record::{Group as _, choice, group, keys, part, record};
+use super::super::super::scalar::{self, FromOne, Rate, Share, Switch, Time};
+use super::super::super::yaml::Value;
+use super::super::{At, Read, Reported, all};
+use super::direction;
+
+record! {
+    /// What one direction does from now on; the rest stays as it is.
+    Changes as "conditions", "a direction of a path" {
+        delay: maybe Time = "delay", "One-way delay of each packet.";
+        jitter: maybe Varying = "jitter",
+            "How much the delay varies, up and down. Packets stay in order.";
+        rate: maybe Rate = "rate", "Rate at which packets are forwarded.";
+        queue: maybe Queue = "queue", "Capacity of the queue before the rate limit; packets beyond it are dropped.";
+        loss: maybe Which = "loss", "Which packets are lost.";
+        reorder: maybe Late = "reorder", "Which packets are delayed, so that others overtake them.";
+        duplicate: maybe Which = "duplicate", "Which packets are duplicated; the copy follows immediately.";
+        mtu: maybe SmallerMtu = "mtu", "Larger packets are refused with an ICMP error that carries this size.";
+    }
+}
+
+record! {
+    /// Which packets are held back.
+    ReorderKeys as "reorder", "a reordering" {
+        which: need Which = "which", "Which packets are held back.";
+        by: need Time = "by", "For how long, in addition to the delay.";
+    }
+}
+
+choice! {
+    /// The long form of a chance.
+    LongChance as "chance", "a chance" {
+        Nth = a "nth" "Exactly these packets of the direction, counted from 1 since the start of the run."; => Numbers;
+        Burst = a "burst" "In bursts." as "burst", "a burst"; {
+            enter: need Share = "enter", "Probability that a packet begins a burst.";
+            leave: need Share = "leave", "Probability that a packet of a burst ends it.";
+        }
+    }
+}
+
+part! {
+    /// How the delay varies, in short or in full.
+    Varying: Jitter = Shape::Either(&[Shape::Scalar(Kind::Duration), Jitter::SHAPE]), |at, node| {
+        if let Value::Map(_) = node.value {
+            return Jitter::read(at, node);
+        }
+        Ok(Jitter { range: at.reader.scalar(node, scalar::duration)?, distribution: Distribution::Uniform })
+    }
+}
+
+part! {
+    /// Which packets; `None`: none, which is what `0 %` means.
+    Which: Option<Chance> = Shape::Either(&[Shape::Scalar(Kind::Percent), LongChance::SHAPE]), |at, node| {
+        let Value::Map(entries) = &node.value else {
+            let share = at.reader.scalar(node, scalar::percent)?;
+            return Ok((share > 0.0).then_some(Chance::Probability(share)));
+        };
+        match LongChance::read(at, node)? {
+            LongChance::Nth(numbers) => Ok(Some(Chance::Nth(numbers))),
+            LongChance::Burst { enter, leave } => {
+                let burst = entries.first().map_or(node, |entry| &entry.value);
+                for (key, value, what) in
+                    [("enter", enter, "no burst ever begins"), ("leave", leave, "the first burst never ends")]
+                {
+                    if value == 0.0 {
+                        return Err(at.reader.error(burst.get(key).unwrap_or(burst).place, what));
+                    }
+                }
+                Ok(Some(Chance::Burst { enter, leave }))
+            }
+        }
+    }
+}
+
+part! {
+    /// Numbers of packets: one, or several that differ.
+    Numbers: Vec<u64> =
+        Shape::Either(&[Shape::Scalar(Kind::Integer(1, u64::MAX)), Shape::List(&Shape::Scalar(Kind::Integer(1, u64::MAX)))]),
+    |at, node| {
+        let mut numbers = match &node.value {
+            Value::List(items) if items.is_empty() => {
+                return Err(at.reader.error(node.place, "the list is empty; expected numbers of packets"));
+            }
+            Value::List(items) => all(items.iter().map(|item| FromOne::read(at, item)))?,
+            Value::Scalar { .. } | Value::Map(_) => vec![FromOne::read(at, node)?],
+        };
+        numbers.sort_unstable();
+        if numbers.windows(2).any(|pair| pair.first() == pair.last()) {
+            return Err(at.reader.error(node.place, "the list contains a packet twice"));
+        }
+        Ok(numbers)
+    }
+}
+
+part! {
+    /// Which packets come later; `None`: none.
+    Late: Option<Reorder> = ReorderKeys::SHAPE, |at, node| {
+        let ReorderKeys { which, by } = ReorderKeys::read(at, node)?;
+        Ok(which.map(|which| Reorder { which, by }))
+    }
+}
+
+part! {
+    /// An MTU that is smaller than that of the link.
+    SmallerMtu: u32 = Shape::Scalar(Kind::Integer(68, 65535)), |at, node| {
+        let (mtu, path) = (scalar::Mtu::read(at, node)?, at.path()?);
+        if mtu < path.link_mtu {
+            return Ok(mtu);
+        }
+        let message = format!("this MTU has no effect on `{}`: the link's own MTU is {}", path.link, path.link_mtu);
+        Err(at.reader.error(node.place, message))
+    }
+}
+
+group! {
+    /// The new conditions of the directions that a `set_path` step is about.
+    NewConditions: [Option<Conditions>; 2] = keys!(
+        &[Key::of::<Switch>("clear", "true: what was before is forgotten, only what this step says holds.")],
+        Changes::KEYS,
+    ),
+    |at| {
+        let clear = at.maybe::<Switch>("clear")?.unwrap_or(false);
+        let mut entries = at.fields.node.entries().iter();
+        if !clear && !entries.any(|entry| Changes::RECORD.key(&entry.key).is_some()) {
+            return Err(at.reader.report(
+                Diagnostic::new(at.fields.place(), "expected a change")
+                    .help("add `delay:`, `loss:` and so on, or `clear: true` to remove all conditions"),
+            ));
+        }
+        let directions = match at.fields.get("from").and_then(|node| Some((node.text()?, node.place))) {
+            Some((namespace, place)) => vec![direction(at.reader, at.path()?, namespace, place)?],
+            None => vec![0, 1],
+        };
+        each(at, &directions, clear)
+    }
+}
 
 /// The new conditions of these directions: what the fields name, and for the rest what holds by now.
-pub(super) fn each(
-    reader: &Reader,
-    fields: &Fields<'_>,
-    path: &KnownPath,
-    directions: &[usize],
-) -> Read<[Option<Conditions>; 2]> {
+pub(super) fn each(at: &At<'_>, directions: &[usize], clear: bool) -> Read<[Option<Conditions>; 2]> {
+    let (changes, path) = (Changes::from_keys(at)?, at.path()?);
     let mut new = [None, None];
     for direction in directions {
         let now = path.conditions.get(*direction).ok_or(Reported(()))?;
-        let changed = one(reader, fields, now, path)?;
+        let after = if clear { changes.over(&Conditions::default()) } else { changes.over(now) };
+        check(at, &after)?;
         if let Some(new) = new.get_mut(*direction) {
-            *new = Some(changed);
+            *new = Some(after);
         }
     }
     Ok(new)
 }
 
-fn one(reader: &Reader, fields: &Fields<'_>, now: &Conditions, path: &KnownPath) -> Read<Conditions> {
-    let delay = fields.optional("delay", scalar::duration);
-    let jitter = fields.get("jitter").map(|node| jitter(reader, node)).transpose();
-    let rate = fields.optional("rate", scalar::rate);
-    let queue = fields.get("queue").map(|node| queue(reader, node)).transpose();
-    let loss = fields.get("loss").map(|node| chance(reader, node)).transpose();
-    let reorder = fields.get("reorder").map(|node| reorder(reader, node)).transpose();
-    let duplicate = fields.get("duplicate").map(|node| chance(reader, node)).transpose();
-    let mtu = fields.optional("mtu", scalar::integer(68, 65535)).and_then(|mtu| match mtu {
-        Some(mtu) if mtu >= u64::from(path.link_mtu) => Err(reader.error(
-            fields.place_of("mtu"),
-            format!("no packet on `{}` is larger: the link's own MTU is {}", path.link, path.link_mtu),
-        )),
-        mtu => Ok(mtu.and_then(|mtu| u32::try_from(mtu).ok())),
-    });
-    let conditions = Conditions {
-        delay: delay?.unwrap_or(now.delay),
-        jitter: jitter?.or(now.jitter),
-        rate: rate?.or(now.rate),
-        queue: queue?.unwrap_or(now.queue),
-        loss: loss?.unwrap_or_else(|| now.loss.clone()),
-        reorder: reorder?.unwrap_or_else(|| now.reorder.clone()),
-        duplicate: duplicate?.unwrap_or_else(|| now.duplicate.clone()),
-        mtu: mtu?.or(now.mtu),
-    };
-    check(reader, fields, &conditions)?;
-    Ok(conditions)
+impl Changes {
+    /// What holds with these changes.
+    fn over(&self, now: &Conditions) -> Conditions {
+        Conditions {
+            delay: self.delay.unwrap_or(now.delay),
+            jitter: self.jitter.or(now.jitter),
+            rate: self.rate.or(now.rate),
+            queue: self.queue.unwrap_or(now.queue),
+            loss: self.loss.clone().unwrap_or_else(|| now.loss.clone()),
+            reorder: self.reorder.clone().unwrap_or_else(|| now.reorder.clone()),
+            duplicate: self.duplicate.clone().unwrap_or_else(|| now.duplicate.clone()),
+            mtu: self.mtu.or(now.mtu),
+        }
+    }
 }
 
 /// What the conditions say together.
-fn check(reader: &Reader, fields: &Fields<'_>, conditions: &Conditions) -> Read<()> {
+fn check(at: &At<'_>, conditions: &Conditions) -> Read<()> {
     if let Some(jitter) = conditions.jitter
         && jitter.distribution != Distribution::Pareto
         && jitter.range > conditions.delay
     {
-        return Err(reader.report(
+        return Err(at.reader.report(
             Diagnostic::new(
-                fields.place_of("jitter"),
-                "the delay varies by more than itself: no packet arrives before it was sent",
+                at.fields.place_of("jitter"),
+                "the jitter exceeds the delay, so packets would arrive before they were sent",
             )
-            .help("a `delay:` that is at least as long; or `distribution: pareto`, which only adds to it"),
+            .help("use a longer `delay:`, or `distribution: pareto`, which only adds to it"),
         ));
     }
     if conditions.queue != Queue::default() && conditions.rate.is_none() {
-        return Err(reader.report(
-            Diagnostic::new(fields.place_of("queue"), "nothing waits in this queue: the direction has no rate")
-                .help("`rate:` says how fast packets leave it"),
+        return Err(at.reader.report(
+            Diagnostic::new(at.fields.place_of("queue"), "the queue has no effect: the direction has no rate")
+                .help("add `rate:`"),
         ));
     }
     Ok(())
 }
 
-fn jitter(reader: &Reader, node: &Node) -> Read<Jitter> {
-    if !matches!(node.value, Value::Map(_)) {
-        let range = reader.scalar(node, scalar::duration)?;
-        return Ok(Jitter { range, distribution: Distribution::Uniform });
+/// A queue has a limit that a packet fits in.
+pub fn has_room(at: &At<'_>, queue: Queue) -> Read<Queue> {
+    if queue == Queue::default() && at.fields.node.entries().is_empty() {
+        let diagnostic = Diagnostic::new(at.fields.place(), "expected a limit of the queue");
+        return Err(at.reader.report(diagnostic.help("add `packets:`, `bytes:`, or both")));
     }
-    let fields = reader.record(node, &grammar::JITTER)?;
-    let range = fields.need("range", scalar::duration);
-    let word = fields.or("distribution", "uniform", scalar::word(&["uniform", "normal", "pareto"]));
-    let distribution = match word? {
-        "normal" => Distribution::Normal,
-        "pareto" => Distribution::Pareto,
-        _ => Distribution::Uniform,
-    };
-    Ok(Jitter { range: range?, distribution })
-}
-
-fn queue(reader: &Reader, node: &Node) -> Read<Queue> {
-    let fields = reader.record(node, &grammar::QUEUE)?;
-    let packets = fields.optional("packets", scalar::integer(0, u64::from(u32::MAX)));
-    let bytes = fields.optional("bytes", scalar::size);
-    let queue = Queue { packets: packets?.and_then(|packets| u32::try_from(packets).ok()), bytes: bytes? };
-    if queue == Queue::default() && fields.node.entries().is_empty() {
-        return Err(
-            reader.report(Diagnostic::new(node.place, "the queue has no limit").help("`packets:`, `bytes:`, or both"))
-        );
-    }
-    if let Some(bytes) = queue.bytes
-        && bytes < 1500
-    {
-        let message = format!("a queue of {bytes} bytes has no room for a packet of 1500");
-        return Err(reader.error(fields.place_of("bytes"), message));
-    }
-    Ok(queue)
-}
-
-/// Which packets; `None`: none, which is what `0 %` means.
-fn chance(reader: &Reader, node: &Node) -> Read<Option<Chance>> {
-    if !matches!(node.value, Value::Map(_)) {
-        let share = reader.scalar(node, scalar::percent)?;
-        return Ok((share > 0.0).then_some(Chance::Probability(share)));
-    }
-    let fields = reader.record(node, &grammar::CHANCE)?;
-    let chosen = reader.choice(&fields)?;
-    if chosen.key == "burst" {
-        return burst(reader, &chosen.value).map(Some);
-    }
-    let number = |node: &Node| reader.scalar(node, scalar::integer(1, u64::MAX));
-    let mut numbers = match &chosen.value.value {
-        Value::List(items) if items.is_empty() => {
-            return Err(reader.error(chosen.value.place, "there is no packet in this list"));
+    match queue.bytes {
+        Some(bytes) if bytes < 1500 => {
+            let message = format!("a queue of {bytes} bytes can't hold a packet of 1500 bytes");
+            Err(at.reader.error(at.fields.place_of("bytes"), message))
         }
-        Value::List(items) => all(items.iter().map(number))?,
-        _ => vec![number(&chosen.value)?],
-    };
-    numbers.sort_unstable();
-    if numbers.windows(2).any(|pair| pair.first() == pair.last()) {
-        return Err(reader.error(chosen.value.place, "a packet is in this list twice"));
+        _ => Ok(queue),
     }
-    Ok(Some(Chance::Nth(numbers)))
-}
-
-fn burst(reader: &Reader, node: &Node) -> Read<Chance> {
-    let fields = reader.record(node, &grammar::BURST)?;
-    let (enter, leave) = (fields.need("enter", scalar::percent), fields.need("leave", scalar::percent));
-    let (enter, leave) = (enter?, leave?);
-    for (key, value, what) in [("enter", enter, "no burst ever begins"), ("leave", leave, "the first burst never ends")]
-    {
-        if value == 0.0 {
-            return Err(reader.error(fields.place_of(key), what));
-        }
-    }
-    Ok(Chance::Burst { enter, leave })
-}
-
-fn reorder(reader: &Reader, node: &Node) -> Read<Option<Reorder>> {
-    let fields = reader.record(node, &grammar::REORDER)?;
-    let which = fields.need_node("which").and_then(|node| chance(reader, node));
-    let by: Read<Duration> = fields.need("by", scalar::duration);
-    let (which, by) = (which?, by?);
-    Ok(which.map(|which| Reorder { which, by }))
 }

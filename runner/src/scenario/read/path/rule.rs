@@ -1,200 +1,297 @@
 //! Middlebox rules. What no segment can ever be is an error where the file alone tells it.
 
 use super::super::super::diagnostic::Diagnostic;
-use super::super::super::grammar;
+use super::super::super::grammar::{Key, Kind, RULE_OPTION, Record, Shape, WIRE_OPTIONS, key_of};
 use super::super::super::model::{Injected, PacketPattern, PathRule, Range, Rewrite, RuleAction, WirePattern};
 use super::super::super::nearest::suggestion;
-use super::super::super::scalar::{self, Parsed, Problem};
-use super::super::super::yaml::{Entry, Node, Value};
+use super::super::super::record::{Group, choice, group, keys, part, record, words};
+use super::super::super::scalar::{
+    self, Ip, Line, Number, Octet, Offset, Ordinal, Parsed, PartSize, Port, Problem, Segments, Switch, Time,
+};
+use super::super::super::yaml::{Node, Value};
 use super::super::event::wire_pattern;
-use super::super::scope::Scope;
-use super::super::{Fields, Read, Reader, all};
-use super::{KnownPath, chosen_record, direction};
+use super::super::part::Here;
+use super::super::{At, Fields, Read, Reader, all};
 use crate::wire::TcpFlags;
 
-/// Reads a rule. Without a path, what depends on it is not looked at: an error was noted.
-pub(super) fn read(reader: &Reader, fields: &Fields<'_>, path: Option<&KnownPath>, scope: &Scope) -> Read<PathRule> {
-    let name = fields.need("name", scalar::line);
-    let may_be_unused = fields.or("may_be_unused", false, scalar::switch);
-    let matching = pattern(reader, fields, path);
-    let action = fields.need_node("action").and_then(|node| action(reader, node));
-    let (mut matching, action) = (matching?, action?);
-    possible(reader, fields, &matching)?;
-    suits(reader, fields, &matching, &action)?;
-    narrow(&mut matching, &action);
-    if let Some(path) = path {
-        not_from_the_other_end(reader, fields, &matching, path, scope)?;
+record! {
+    /// A rule of a path.
+    RuleKeys as "path_rule", "a rule" then sound for PathRule {
+        name: need Line = "name", "Its name, unique on the path.";
+        place: group Here;
+        matching: group PacketPattern;
+        action: need Action = "action", "What happens to them.";
+        may_be_unused: or(false) Switch = "may_be_unused", "Never matching is not an error.";
     }
-    Ok(PathRule { name: name?, place: fields.place(), matching, action, may_be_unused: may_be_unused? })
 }
 
-fn pattern(reader: &Reader, fields: &Fields<'_>, path: Option<&KnownPath>) -> Read<PacketPattern> {
-    let end = match (fields.get("from"), path) {
-        (Some(node), Some(path)) => reader
-            .scalar(node, |text| Ok(text.to_owned()))
-            .and_then(|namespace| direction(reader, path, &namespace, node.place))
-            .map(Some),
-        _ => Ok(None),
+choice! {
+    /// The long form of an action.
+    LongAction as "action", "an action" {
+        Delay = a "delay" "They are delayed; others overtake them."; => Time;
+        Corrupt = a "corrupt" "The payload byte at this offset is inverted, and the TCP checksum repaired."; => Offset;
+        Strip = a "strip" "This MPTCP option is replaced with NOPs."; => OptionWord;
+        Rewrite = a "rewrite" "A field of an MPTCP option is changed."; => Rewritten;
+        Nat = a "nat"
+            "The source address of their connection is translated, and so are its replies."
+            as "nat", "a `nat` action"; {
+            address: need Ip = "address", "The address that the far side sees.";
+            port: maybe Port = "port",
+                "The port that the far side sees for the first connection; later connections get the next ports. Kept by default.";
+        }
+        Inject = an "inject" "A forged segment is sent."; => Forged;
+        Split = a "split" "They are cut into segments with at most this number of payload bytes."; => PartSize;
+        Merge = a "merge" "This number of consecutive segments of a flow is merged into one."; => Segments;
+    }
+}
+
+choice! {
+    /// Forged segments.
+    Forged as "inject", "an `inject` action" {
+        Reset = a "reset" "A RST with a valid sequence number."; => Way;
+        Fin = a "fin" "A FIN."; => Way;
+        AddAddr = an "add_addr" "An ADD_ADDR whose HMAC is wrong." as "forged_add_addr", "a forged ADD_ADDR"; {
+            id: need Octet = "id", "The address id.";
+            address: need Ip = "address", "The address.";
+            port: maybe Port = "port", "The port.";
+            way: or(Way::Forward) Way = "way",
+                "forward (the default), or back to the sender of the matching segment.";
+        }
+    }
+}
+
+words! {
+    /// Where a forged segment goes.
+    Way {
+        /// On, with the one that matched.
+        Forward = "forward",
+        /// Back to its sender.
+        Back = "back",
+    }
+}
+
+words! {
+    /// Fields of a checksum or an HMAC.
+    Damaged {
+        /// It is wrong.
+        Damaged = "damaged",
+    }
+}
+
+record! {
+    /// What can be changed of MPTCP options; which of it, is in [`REWRITE`].
+    RewriteKeys for Rewrite {
+        option: group OptionName;
+        id: maybe Octet = "id", "The address id.";
+        backup: maybe Switch = "backup", "The B bit.";
+        address: maybe Ip = "address", "The address.";
+        port: maybe Port = "port", "The port.";
+        flags: maybe Octet = "flags", "The flags of the option, as a number.";
+        reason: maybe Octet = "reason", "The reason, RFC 8684 section 3.6.";
+        token: maybe Number = "token", "The token of the receiver.";
+        damage_hmac: or(false) IsDamaged = "hmac", "The HMAC becomes wrong.";
+        damage_checksum: or(false) IsDamaged = "checksum", "The checksum becomes wrong.";
+        data_sequence_offset: maybe Ordinal = "shift", "Added to the data sequence number.";
+    }
+}
+
+/// Some of these keys.
+const fn some<const N: usize>(words: [&str; N]) -> [Key; N] {
+    let mut keys = [Key::NONE; N];
+    let mut index = 0;
+    while index < N {
+        keys[index] = key_of(RewriteKeys::KEYS, words[index]);
+        index += 1;
+    }
+    keys
+}
+
+/// Options that can be rewritten, and what can be changed of them.
+macro_rules! rewrites {
+    ($( $($option:literal $doc:literal),+; $name:literal, $what:literal, $keys:expr; )*) => {
+        static REWRITE: Record = Record {
+            name: "rewrite",
+            what: "a `rewrite` action",
+            keys: &[],
+            one_of: keys!($(&{
+                static RECORD: Record = Record { name: $name, what: $what, keys: &some($keys), one_of: &[], never: &[] };
+                [$(Key::new($option, Shape::Record(&RECORD), $doc)),+]
+            }),*),
+            never: &[],
+        };
     };
-    let from = fields.optional("source", scalar::address);
-    let to = fields.optional("destination", scalar::address);
-    let from_port = fields.optional("source_port", scalar::port);
-    let to_port = fields.optional("destination_port", scalar::port);
-    let flags = flags(reader, fields, "flags");
-    let without = flags_without(reader, fields);
-    let payload = fields.optional("payload", scalar::count);
-    let nth = fields.optional("nth", scalar::count);
-    let option = fields.get("option").map(|node| option(reader, node)).transpose();
-    let option = option?;
-    Ok(PacketPattern {
-        direction: end?,
-        from: from?.map(|address| address.to_canonical()),
-        to: to?.map(|address| address.to_canonical()),
-        from_port: from_port?,
-        to_port: to_port?,
-        flags: flags?,
-        without: without?,
-        payload: payload?,
-        any_option: option == Some(None),
-        option: option.flatten(),
-        nth: nth?,
-    })
 }
 
-/// The option that is looked for; `None`: any.
-fn option(reader: &Reader, node: &Node) -> Read<Option<WirePattern>> {
-    if let Value::Map(_) = &node.value {
-        let fields = reader.record(node, &grammar::RULE_OPTION)?;
-        return wire_pattern(reader, reader.choice(&fields)?).map(Some);
-    }
-    let word = reader.scalar(node, scalar::word(&grammar::OPTION_WORDS))?;
-    Ok((word != "any").then(|| WirePattern::named(word)))
+rewrites! {
+    "mp_capable" "Fields of an MP_CAPABLE.";
+        "rewrite_mp_capable", "a rewritten MP_CAPABLE", ["flags"];
+    "mp_join_syn" "Fields of the MP_JOIN of a SYN.";
+        "rewrite_mp_join_syn", "a rewritten MP_JOIN SYN", ["id", "backup", "token"];
+    "mp_join_synack" "Fields of the MP_JOIN of a SYN-ACK.";
+        "rewrite_mp_join_synack", "a rewritten MP_JOIN SYN-ACK", ["id", "backup", "hmac"];
+    "mp_join_ack" "Fields of the MP_JOIN of the third segment.";
+        "rewrite_mp_join_ack", "a rewritten MP_JOIN ACK", ["hmac"];
+    "dss" "Fields of a DSS.", "data_fin" "Fields of a DSS with DATA_FIN.";
+        "rewrite_dss", "a rewritten DSS", ["checksum", "shift"];
+    "add_addr" "Fields of an ADD_ADDR.";
+        "rewrite_add_addr", "a rewritten ADD_ADDR", ["id", "address", "port", "hmac"];
+    "add_addr_echo" "Fields of its echo.";
+        "rewrite_echo", "a rewritten echo", ["id", "address", "port"];
+    "remove_addr" "Fields of a REMOVE_ADDR.";
+        "rewrite_remove_addr", "a rewritten REMOVE_ADDR", ["id"];
+    "mp_prio" "Fields of an MP_PRIO.";
+        "rewrite_mp_prio", "a rewritten MP_PRIO", ["backup"];
+    "mp_tcprst" "Fields of an MP_TCPRST.";
+        "rewrite_mp_tcprst", "a rewritten MP_TCPRST", ["flags", "reason"];
 }
 
-fn flags_without(reader: &Reader, fields: &Fields<'_>) -> Read<TcpFlags> {
-    flags(reader, fields, "without")
+group! {
+    /// The option of a record in [`REWRITE`].
+    OptionName: String = &[], |at| Ok(at.word.to_owned())
 }
 
-fn flags(reader: &Reader, fields: &Fields<'_>, key: &str) -> Read<TcpFlags> {
-    let Some(node) = fields.get(key) else { return Ok(TcpFlags::empty()) };
-    let items = reader.list(node, &format!("`{key}`"))?;
-    let flags = all(items.iter().map(|item| reader.scalar(item, scalar::word(&grammar::FLAG_WORDS))))?;
-    Ok(flags.into_iter().map(flag).fold(TcpFlags::empty(), |all, one| all | one))
+part! {
+    /// Something becomes wrong.
+    IsDamaged: bool = Damaged::SHAPE, |at, node| Damaged::read(at, node).map(|_| true)
 }
 
-fn flag(word: &str) -> TcpFlags {
-    match word {
-        "syn" => TcpFlags::SYN,
-        "ack" => TcpFlags::ACK,
-        "fin" => TcpFlags::FIN,
-        "rst" => TcpFlags::RST,
-        _ => TcpFlags::PSH,
+part! {
+    /// A changed field of an option.
+    Rewritten: Rewrite = Shape::Record(&REWRITE), |at, node| {
+        let fields = at.reader.record(node, &REWRITE)?;
+        let chosen = at.reader.choice(&fields)?;
+        at.chosen(REWRITE.one_of, &chosen.key, &chosen.value, |at| {
+            if at.fields.node.entries().is_empty() {
+                let known: Vec<_> = at.fields.record.keys.iter().map(|key| format!("`{}`", key.name)).collect();
+                return Err(at.reader.report(
+                    Diagnostic::new(chosen.place, "expected a field to rewrite")
+                        .help(format!("its fields are {}", known.join(", "))),
+                ));
+            }
+            RewriteKeys::from_keys(at)
+        })
     }
 }
+
+/// The words of options for rules: `any`, then those of `wire`.
+static OPTION_WORDS: [&str; 1 + WIRE_OPTIONS.len()] = {
+    let mut words = ["any"; 1 + WIRE_OPTIONS.len()];
+    let mut index = 0;
+    while index < WIRE_OPTIONS.len() {
+        words[index + 1] = WIRE_OPTIONS[index].name;
+        index += 1;
+    }
+    words
+};
+
+part! {
+    /// An MPTCP option by its word.
+    OptionWord: String = Shape::Scalar(Kind::Word(OPTION_WORDS.split_at(1).1)), |at, node| {
+        at.reader.scalar(node, scalar::word(OPTION_WORDS.split_at(1).1)).map(str::to_owned)
+    }
+}
+
+part! {
+    /// The option that is looked for; `None`: any.
+    SomeOption: Option<WirePattern> =
+        Shape::Either(&[Shape::Scalar(Kind::Word(&OPTION_WORDS)), Shape::Record(&RULE_OPTION)]), |at, node| {
+        if let Value::Map(_) = &node.value {
+            let fields = at.reader.record(node, &RULE_OPTION)?;
+            return wire_pattern(at.reader, at.reader.choice(&fields)?).map(Some);
+        }
+        let word = at.reader.scalar(node, scalar::word(&OPTION_WORDS))?;
+        Ok((word != "any").then(|| WirePattern::named(word)))
+    }
+}
+
+group! {
+    /// The option that segments must carry.
+    OptionLike: Option<WirePattern> =
+        &[Key::of::<SomeOption>("option", "Only segments with an MPTCP option like this, as in `wire`; or `any`.")],
+    |at| Ok(at.maybe::<SomeOption>("option")?.flatten())
+}
+
+group! {
+    /// Whether any option will do.
+    AnyOption: bool = &[], |at| Ok(at.fields.get("option").and_then(Node::text) == Some("any"))
+}
+
+/// The words of TCP flags.
+const FLAGS: [(&str, TcpFlags); 5] = [
+    ("syn", TcpFlags::SYN),
+    ("ack", TcpFlags::ACK),
+    ("fin", TcpFlags::FIN),
+    ("rst", TcpFlags::RST),
+    ("psh", TcpFlags::PSH),
+];
+const FLAG_WORDS: [&str; 5] = ["syn", "ack", "fin", "rst", "psh"];
+
+part! {
+    /// TCP flags.
+    FlagWords: TcpFlags = Shape::List(&Shape::Scalar(Kind::Word(&FLAG_WORDS))), |at, node| {
+        let words = all(at.list(node)?.iter().map(|item| at.reader.scalar(item, scalar::word(&FLAG_WORDS))))?;
+        let flags = FLAGS.iter().filter(|(word, _)| words.contains(word));
+        Ok(flags.fold(TcpFlags::empty(), |all, (_, flag)| all | *flag))
+    }
+}
+
+/// Actions that need nothing more than their word.
+const PLAIN_ACTIONS: [&str; 5] = ["drop", "duplicate", "hold", "corrupt", "strip_mptcp"];
 
 /// An action that is a word alone. All actions are named if it is none of them.
-fn plain_action(text: &str) -> Parsed<&'static str> {
-    if let Some(word) = grammar::PLAIN_ACTIONS.iter().find(|word| **word == text) {
-        return Ok(word);
-    }
-    if let Some(key) = grammar::ACTION.one_of.iter().find(|key| key.name == text) {
-        let message = format!("the action `{text}` needs a value");
-        return Err(Problem { message, help: Some(format!("write it as `{{ {text}: … }}`: {}", key.doc)) });
-    }
-    let long = grammar::ACTION.one_of.iter().map(|key| key.name);
-    let all = grammar::PLAIN_ACTIONS.iter().copied().chain(long.filter(|name| *name != "corrupt"));
-    Err(Problem { message: format!("there is no action `{text}`"), help: suggestion(text, all) })
-}
-
-fn action(reader: &Reader, node: &Node) -> Read<RuleAction> {
-    if !matches!(node.value, Value::Map(_)) {
-        return Ok(match reader.scalar(node, plain_action)? {
-            "duplicate" => RuleAction::Duplicate,
-            "hold" => RuleAction::Hold,
-            "corrupt" => RuleAction::Corrupt { offset: 0 },
-            "strip_mptcp" => RuleAction::Strip(None),
-            _ => RuleAction::Drop,
-        });
-    }
-    let fields = reader.record(node, &grammar::ACTION)?;
-    let chosen = reader.choice(&fields)?;
-    let value = &chosen.value;
-    let number = |min, max| {
-        reader.scalar(value, scalar::integer(min, max)).map(|number| u32::try_from(number).unwrap_or(u32::MAX))
-    };
-    match chosen.key.as_str() {
-        "delay" => reader.scalar(value, scalar::duration).map(RuleAction::Delay),
-        "corrupt" => Ok(RuleAction::Corrupt { offset: number(0, 65535)? }),
-        "strip" => {
-            let word = reader.scalar(value, scalar::word(grammar::OPTION_WORDS.split_at(1).1))?;
-            Ok(RuleAction::Strip(Some(word.to_owned())))
+fn plain_action(text: &str) -> Parsed<RuleAction> {
+    Ok(match text {
+        "drop" => RuleAction::Drop,
+        "duplicate" => RuleAction::Duplicate,
+        "hold" => RuleAction::Hold,
+        "corrupt" => RuleAction::Corrupt { offset: 0 },
+        "strip_mptcp" => RuleAction::Strip(None),
+        _ => {
+            if let Some(key) = LongAction::RECORD.key(text) {
+                let message = format!("the action `{text}` needs a value");
+                return Err(Problem { message, help: Some(format!("write it as `{{ {text}: … }}`: {}", key.doc)) });
+            }
+            let long = LongAction::KEYS.iter().map(|key| key.name).filter(|name| *name != "corrupt");
+            let help = suggestion(text, PLAIN_ACTIONS.iter().copied().chain(long));
+            return Err(Problem { message: format!("unknown action `{text}`"), help });
         }
-        "rewrite" => rewrite(reader, value).map(RuleAction::Rewrite),
-        "nat" => {
-            let fields = reader.record(value, &grammar::NAT)?;
-            let (address, port) = (fields.need("address", scalar::address), fields.optional("port", scalar::port));
-            Ok(RuleAction::Nat { address: address?, port: port? })
-        }
-        "inject" => inject(reader, value),
-        "split" => Ok(RuleAction::Split(number(1, 65535)?)),
-        _ => Ok(RuleAction::Merge(number(2, 64)?)),
-    }
-}
-
-fn inject(reader: &Reader, node: &Node) -> Read<RuleAction> {
-    let fields = reader.record(node, &grammar::INJECT)?;
-    let Entry { key, value, .. } = reader.choice(&fields)?;
-    if key == "add_addr" {
-        let fields = reader.record(value, &grammar::FORGED_ADD_ADDR)?;
-        let (id, address) = (fields.need("id", scalar::octet), fields.need("address", scalar::address));
-        let port = fields.optional("port", scalar::port);
-        let way = fields.or("way", "forward", scalar::word(&grammar::WAYS));
-        let what = Injected::AddAddr { id: id?, address: address?, port: port? };
-        return Ok(RuleAction::Inject { forward: way? == "forward", what });
-    }
-    let forward = reader.scalar(value, scalar::word(&grammar::WAYS))? == "forward";
-    let what = if key == "reset" { Injected::Reset } else { Injected::Fin };
-    Ok(RuleAction::Inject { forward, what })
-}
-
-fn rewrite(reader: &Reader, node: &Node) -> Read<Rewrite> {
-    let fields = reader.record(node, &grammar::REWRITE)?;
-    let chosen = reader.choice(&fields)?;
-    let Some(record) = chosen_record(&grammar::REWRITE, &chosen.key) else {
-        return Err(reader.error(chosen.place, format!("`{}` can't be rewritten", chosen.key)));
-    };
-    let fields = reader.record(&chosen.value, record)?;
-    if fields.node.entries().is_empty() {
-        let known: Vec<_> = record.keys.iter().map(|key| format!("`{}`", key.name)).collect();
-        return Err(reader.report(
-            Diagnostic::new(chosen.place, "no field to rewrite is given")
-                .help(format!("its fields are {}", known.join(", "))),
-        ));
-    }
-    let has = |key: &str| record.key(key).and_then(|key| fields.get(key.name));
-    let octet = |key: &str| has(key).map(|node| reader.scalar(node, scalar::octet)).transpose();
-    let number = |key: &str| has(key).map(|node| reader.scalar(node, scalar::number)).transpose();
-    let damaged =
-        |key: &str| has(key).map_or(Ok(false), |node| reader.scalar(node, scalar::word(&["damaged"])).map(|_| true));
-    let (id, flags, reason) = (octet("id"), octet("flags"), octet("reason"));
-    let (token, shift) = (number("token"), number("shift"));
-    let backup = has("backup").map(|node| reader.scalar(node, scalar::switch)).transpose();
-    let address = has("address").map(|node| reader.scalar(node, scalar::address)).transpose();
-    let port = has("port").map(|node| reader.scalar(node, scalar::port)).transpose();
-    let (hmac, checksum) = (damaged("hmac"), damaged("checksum"));
-    Ok(Rewrite {
-        option: chosen.key.clone(),
-        id: id?,
-        backup: backup?,
-        address: address?,
-        port: port?,
-        flags: flags?,
-        reason: reason?,
-        token: token?,
-        damage_hmac: hmac?,
-        damage_checksum: checksum?,
-        data_sequence_offset: shift?,
     })
+}
+
+part! {
+    /// What a rule does, in short or in full.
+    Action: RuleAction =
+        Shape::Either(&[Shape::Scalar(Kind::Word(&PLAIN_ACTIONS)), LongAction::SHAPE]), |at, node| {
+        if !matches!(node.value, Value::Map(_)) {
+            return at.reader.scalar(node, plain_action);
+        }
+        Ok(match LongAction::read(at, node)? {
+            LongAction::Delay(time) => RuleAction::Delay(time),
+            LongAction::Corrupt(offset) => RuleAction::Corrupt { offset },
+            LongAction::Strip(option) => RuleAction::Strip(Some(option)),
+            LongAction::Rewrite(rewrite) => RuleAction::Rewrite(rewrite),
+            LongAction::Nat { address, port } => RuleAction::Nat { address, port },
+            LongAction::Split(size) => RuleAction::Split(size),
+            LongAction::Merge(segments) => RuleAction::Merge(segments),
+            LongAction::Inject(forged) => {
+                let (way, what) = match forged {
+                    Forged::Reset(way) => (way, Injected::Reset),
+                    Forged::Fin(way) => (way, Injected::Fin),
+                    Forged::AddAddr { id, address, port, way } => (way, Injected::AddAddr { id, address, port }),
+                };
+                RuleAction::Inject { forward: way == Way::Forward, what }
+            }
+        })
+    }
+}
+
+/// What a rule says together makes sense.
+fn sound(at: &At<'_>, mut rule: PathRule) -> Read<PathRule> {
+    possible(at.reader, at.fields, &rule.matching)?;
+    suits(at.reader, at.fields, &rule.matching, &rule.action)?;
+    narrow(&mut rule.matching, &rule.action);
+    not_from_the_other_end(at, &rule.matching)?;
+    Ok(rule)
 }
 
 /// The TCP flags that a segment with that option has, and those that it hasn't; `None` where both can be.
@@ -308,19 +405,14 @@ fn narrow(pattern: &mut PacketPattern, action: &RuleAction) {
 }
 
 /// The source is not an address of the end that receives.
-fn not_from_the_other_end(
-    reader: &Reader,
-    fields: &Fields<'_>,
-    pattern: &PacketPattern,
-    path: &KnownPath,
-    scope: &Scope,
-) -> Read<()> {
+fn not_from_the_other_end(at: &At<'_>, pattern: &PacketPattern) -> Read<()> {
+    let (path, fields) = (at.path()?, at.fields);
     let (Some(from), Some(source)) = (pattern.direction, pattern.from) else { return Ok(()) };
     let (own, other) = (&path.ends[from.min(1)], &path.ends[1 - from.min(1)]);
-    let has = |namespace: &String| scope.addresses.contains(&(namespace.clone(), source));
-    if scope.world_is_known && has(other) && !has(own) {
+    let has = |namespace: &String| at.scope.addresses.contains(&(namespace.clone(), source));
+    if at.scope.world_is_known && has(other) && !has(own) {
         let message = format!("`{own}` sends nothing from {source}: the address is `{other}`'s");
-        return Err(reader.report(
+        return Err(at.reader.report(
             Diagnostic::new(fields.place_of("source"), message).context(fields.place_of("from"), "the end that sends"),
         ));
     }

@@ -1,0 +1,96 @@
+//! Values of keys that name something which must exist: namespaces, connections, links, rules.
+
+use super::super::grammar::{self, Kind, Shape};
+use super::super::model::Place;
+use super::super::record::{group, part};
+use super::connection;
+use super::path::{direction, installed};
+use crate::mptcp::{EndpointFlags, Side};
+
+group! {
+    /// Where a record is written.
+    Here: Place = &[], |at| Ok(at.fields.place())
+}
+
+group! {
+    /// The namespace that a record is about.
+    Namespace: String = &[grammar::IN], |at| at.namespace().clone()
+}
+
+part! {
+    /// A namespace.
+    NamespaceName: String = Shape::Scalar(Kind::Name), |at, node| at.scope.namespace(at.reader, node)
+}
+
+part! {
+    /// An interface of the namespace that a record is about.
+    Device: String = Shape::Scalar(Kind::Device), |at, node| at.scope.device(at.reader, at.namespace(), node)
+}
+
+part! {
+    /// The flags of an endpoint.
+    Flags: EndpointFlags = Shape::List(&Shape::Scalar(Kind::Flag)), super::world::flags
+}
+
+part! {
+    /// The connection that a record is about.
+    Connection: String = Shape::Scalar(Kind::Name), |at, _| Ok(at.connection()?.name.clone())
+}
+
+part! {
+    /// The same; it must be established now.
+    Live: String = Shape::Scalar(Kind::Name), |at, node| {
+        let known = at.connection()?;
+        known.live(at.reader, node.place)?;
+        Ok(known.name.clone())
+    }
+}
+
+part! {
+    /// The same; MPTCP must be used on it.
+    LiveMptcp: String = Shape::Scalar(Kind::Name), |at, node| {
+        let known = at.connection()?;
+        known.live_mptcp(at.reader, node.place)?;
+        Ok(known.name.clone())
+    }
+}
+
+part! {
+    /// A side of that connection.
+    OneSide: Side = Shape::Scalar(Kind::Side), |at, node| connection::side(at.reader, at.connection()?, node)
+}
+
+part! {
+    /// The link that a record is about; it has a path.
+    PathLink: String = Shape::Scalar(Kind::Name), |at, _| Ok(at.path()?.link.clone())
+}
+
+part! {
+    /// An end of that link, by its namespace.
+    EndOfLink: String = Shape::Scalar(Kind::Name), |at, node| {
+        let name = at.reader.scalar(node, |text| Ok(text.to_owned()))?;
+        direction(at.reader, at.path()?, &name, node.place)?;
+        Ok(name)
+    }
+}
+
+part! {
+    /// The same, by its number.
+    SendingEnd: usize = Shape::Scalar(Kind::Name), |at, node| {
+        let name = at.reader.scalar(node, |text| Ok(text.to_owned()))?;
+        direction(at.reader, at.path()?, &name, node.place)
+    }
+}
+
+part! {
+    /// A rule that is installed on that path.
+    InstalledRule: String = Shape::Scalar(Kind::Line), |at, node| Ok(installed(at, node)?.name.clone())
+}
+
+part! {
+    /// The same; it must be one that holds segments.
+    HoldingRule: String = Shape::Scalar(Kind::Line), |at, node| {
+        let rule = installed(at, node)?;
+        if rule.holds { Ok(rule.name.clone()) } else { Err(super::path::holds_nothing(at, rule, node.place)) }
+    }
+}
