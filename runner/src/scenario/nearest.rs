@@ -28,7 +28,7 @@ pub fn suggestion<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str> 
     match all.as_slice() {
         [] => None,
         _ if all.len() > 32 => None,
-        [only] => Some(format!("there is only {only}")),
+        [only] => Some(format!("expected {only}")),
         [first @ .., last] => Some(format!("expected {} or {last}", first.join(", "))),
     }
 }

@@ -9,7 +9,7 @@
 //! * `group TYPE`: several keys that make one value ([`Group`]).
 //! * `later TYPE`: no key; its default, until a check fills it in.
 //!
-//! A new kind of value is a row of `scalars!`, or a [`part!`]. Checks that need more than one record stay by hand.
+//! A new kind of value is a row of `scalars!`, or a `part!`. Checks that need more than one record stay by hand.
 
 use std::marker::PhantomData;
 
@@ -44,7 +44,7 @@ impl<S: Scalar> Part for S {
     const SHAPE: Shape = Shape::Scalar(S::KIND);
 
     fn read(at: &At<'_>, node: &Node) -> Read<S::Value> {
-        at.reader.scalar(node, S::parse)
+        at.reader.scalar(node, |text| S::parse(text).map_err(|problem| problem.of(at.key_of(node))))
     }
 }
 

@@ -20,6 +20,9 @@ const LONGEST: Duration = Duration::from_secs(600);
 /// The most bytes of a transfer.
 const LARGEST: u64 = 1 << 30;
 
+/// How it begins when a word is none of those that there are.
+const UNKNOWN: &str = "unknown value";
+
 /// Why a text can't be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -38,6 +41,14 @@ impl Problem {
     /// A sentence of its own.
     pub fn new(message: impl Into<String>) -> Self {
         Self { message: message.into(), help: None }
+    }
+
+    /// An unknown word is one of this key.
+    pub fn of(mut self, key: Option<&str>) -> Self {
+        if let (Some(key), true) = (key, self.message.starts_with(UNKNOWN)) {
+            self.message = format!("{} for `{key}`", self.message);
+        }
+        self
     }
 
     fn help(mut self, help: impl Into<String>) -> Self {
@@ -281,7 +292,7 @@ pub fn count(text: &str) -> Parsed<Range> {
     };
     let (least, most) = (parse(least)?, parse(most)?);
     if least > most {
-        return Err(Problem::new(format!("no number is in the range `{text}`"))
+        return Err(Problem::new(format!("the range `{text}` is empty"))
             .help(format!("the smaller one comes first: \"{most}..{least}\"")));
     }
     Ok(least..=most)
@@ -365,7 +376,7 @@ pub fn word(words: &'static [&'static str]) -> impl Fn(&str) -> Parsed<&'static 
 
 /// It is none of these words.
 pub fn unknown_word(text: &str, words: &[&str]) -> Problem {
-    let problem = Problem::new(format!("unknown value `{text}`"));
+    let problem = Problem::new(format!("{UNKNOWN} `{text}`"));
     match suggestion(text, words.iter().copied()) {
         Some(help) => problem.help(help),
         None => problem,

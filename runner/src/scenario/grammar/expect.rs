@@ -71,11 +71,11 @@ events! {
     "created" Created "a `created` event" "A connection with MPTCP exists.";
     "established" Established "an `established` event" "The connection is fully established: subflows can be added.";
     "closed" Closed "a `closed` event" "The application closed the connection.";
-    "announced" Announced "an `announced` event" "The peer announced an address (ADD_ADDR), retransmissions included.";
+    "announced" Announced "an `announced` event" "The peer announced an address (ADD_ADDR), including retransmissions.";
     "removed" Removed "a `removed` event" "The peer removed an address (REMOVE_ADDR).";
     "sub_established" SubEstablished "a `sub_established` event" "An additional subflow is established, as this side sees it.";
     "sub_closed" SubClosed "a `sub_closed` event" "A subflow was closed while the connection lives on.";
-    "sub_priority" SubPriority "a `sub_priority` event" "The peer asked for (no) backup (MP_PRIO).";
+    "sub_priority" SubPriority "a `sub_priority` event" "The peer changed the backup priority (MP_PRIO).";
     "listener_created" ListenerCreated "a `listener_created` event" "An MPTCP socket started to listen.";
     "listener_closed" ListenerClosed "a `listener_closed` event" "An MPTCP socket stopped listening.";
 }
@@ -133,7 +133,7 @@ pub const WIRE_OPTIONS: [Key; 14] = [
     option("add_addr", &WIRE_ADD_ADDR, "Announces an address, section 3.4.1."),
     option("add_addr_echo", &WIRE_ADD_ADDR, "Confirms its receipt."),
     option("remove_addr", &WIRE_REMOVE_ADDR, "Removes an address, section 3.4.2."),
-    option("mp_prio", &WIRE_MP_PRIO, "Asks for (no) backup, section 3.3.8."),
+    option("mp_prio", &WIRE_MP_PRIO, "Changes the backup priority, section 3.3.8."),
     option("mp_fail", &WIRE_PLAIN, "A checksum failed, section 3.7."),
     option("mp_fastclose", &WIRE_PLAIN, "Aborts the connection, section 3.5."),
     option("mp_tcprst", &WIRE_MP_TCPRST, "Why a subflow is reset, section 3.6."),

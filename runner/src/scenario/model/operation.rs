@@ -166,7 +166,7 @@ record! {
         action: need FilterAction = "action",
             "drop; reject_icmp (port unreachable); reject_reset (TCP reset); corrupt (inverts a payload byte); \
              strip_mptcp (removes MPTCP options).";
-        may_be_unused: or(false) Switch = "may_be_unused", "Never matching is not an error.";
+        may_be_unused: or(false) Switch = "may_be_unused", "true: no error if nothing matches.";
     }
 }
 

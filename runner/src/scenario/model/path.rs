@@ -285,7 +285,7 @@ record! {
     #[derive(PartialEq)]
     PathChange {
         link: need PathLink = "link", "The link; it must have a path.";
-        from: maybe EndOfLink = "from", "Only the direction in which this end of the link sends; both unless given.";
+        from: maybe EndOfLink = "from", "Only the direction in which this end of the link sends; both by default.";
         /// The new conditions of each direction, complete; `None`: as before.
         conditions: group NewConditions;
     }

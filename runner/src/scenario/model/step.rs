@@ -228,19 +228,19 @@ choice! {
             name: need Counter = "name", "Its name, as nstat has it.";
             at_least: need FromOne = "at_least", "Minimum increase; for a gauge, its minimum value.";
         }
-        Subflow = a "subflow" "One side has, or has not, a subflow like this."
+        Subflow = a "subflow" "One side has a matching subflow, or none."
             as "wait_subflow", "a subflow to wait for"; {
             connection: need LiveMptcp = "connection", "The connection.";
             side: need OneSide = "side", "Whose subflow.";
-            present: or(true) Switch = "present", "Whether it exists (the default), or `false`: none does.";
+            present: or(true) Switch = "present", "`false`: none exists; true by default.";
             pattern: group SubflowLike;
         }
-        Endpoint = an "endpoint" "A namespace has, or has not, an endpoint with this address."
+        Endpoint = an "endpoint" "A namespace has an endpoint with this address, or none."
             as "wait_endpoint", "an endpoint to wait for"; {
             namespace: group Namespace;
             address: need Ip = "address", "The address.";
             flags: maybe Flags = "flags", "Its exact flags; any by default.";
-            present: or(true) Switch = "present", "Whether it exists (the default), or `false`: none does.";
+            present: or(true) Switch = "present", "`false`: none exists; true by default.";
         }
         Transferred = a "transferred" "A background transfer has delivered a number of bytes."
             as "wait_transferred", "a transfer to wait for"; {

@@ -17,7 +17,7 @@ record! {
     ChoiceKeys as "choice", "a choice" then can_fail for Choice {
         place: group Here;
         because: need Line = "because", "Why each of the alternatives is right.";
-        alternatives: need Alternatives = "of", "The alternatives, two at least.";
+        alternatives: need Alternatives = "of", "At least two alternatives.";
     }
 }
 

@@ -316,7 +316,7 @@ fn check_background(reader: &Reader, place: Place, known: &KnownConnection, by: 
         CloseHow::Graceful => format!("a background transfer of `{}` is still running", known.name),
     };
     let help = if transfer.must_fail {
-        "wait for its end with a `finish_transfer` step before"
+        "wait for its end with a `finish_transfer` step first"
     } else {
         "wait for its end with a `finish_transfer` step, or cut it off with `how: abrupt`"
     };
@@ -327,7 +327,7 @@ fn check_background(reader: &Reader, place: Place, known: &KnownConnection, by: 
 pub(super) fn check_finished(reader: &Reader, scope: &Scope) -> Read<()> {
     let unfinished = |known: &KnownConnection| {
         let transfer = known.background?;
-        let message = format!("nothing waits for the end of this background transfer of `{}`", known.name);
+        let message = format!("no step waits for the end of this background transfer of `{}`", known.name);
         let name = &known.name;
         let cut_off = if transfer.must_fail {
             String::new()

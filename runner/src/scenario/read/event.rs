@@ -113,7 +113,7 @@ fn error_pattern(text: &str) -> Parsed<ErrorPattern> {
         _ => match scalar::errno(text) {
             Ok((symbol, number)) => Ok(ErrorPattern::Errno(symbol, number)),
             Err(problem) => Err(Problem {
-                message: format!("`{text}` is not an error: it is `none`, `any`, or the symbol of an errno"),
+                message: format!("unknown error `{text}`; expected `none`, `any`, or the symbol of an errno"),
                 help: problem.help,
             }),
         },

@@ -31,7 +31,7 @@ record! {
     Whole as "expect", "an expectation" {
         sections: group Sections;
         either: or(Vec::new()) List<ChoiceKeys> = "either",
-            "Choices: of the alternatives of each, one must hold entirely.";
+            "Choices; of each, one alternative must hold entirely.";
     }
 }
 

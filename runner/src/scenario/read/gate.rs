@@ -152,7 +152,7 @@ fn ask(
 fn check_choice(reader: &Reader, node: &Node) -> Read<()> {
     let Some(is) = node.get(IS) else { return Ok(()) };
     if let Some(other) = node.entries().iter().find(|entry| !is_word_of_choice(entry)) {
-        let message = format!("`{}` can't stand beside `when:` and `is:`", other.key);
+        let message = format!("`{}` can't be combined with `when:` and `is:`", other.key);
         return Err(reader.report(Diagnostic::new(other.place, message).help("only `else:` can")));
     }
     match node.get(ELSE) {

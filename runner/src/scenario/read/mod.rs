@@ -344,18 +344,23 @@ impl<'a> At<'a> {
 
     /// A value that is a list.
     pub fn list<'n>(&self, node: &'n Node) -> Read<&'n [Node]> {
-        self.reader.list(node, &format!("`{}`", self.key_of(node)))
+        self.reader.list(node, &self.named(node))
     }
 
     /// A value that is a map from names.
     pub fn table<T>(&self, node: &Node, read: impl FnMut(&Entry) -> Read<T>) -> Read<Vec<T>> {
-        all(self.reader.table(node, &format!("`{}`", self.key_of(node)))?.iter().map(read))
+        all(self.reader.table(node, &self.named(node))?.iter().map(read))
     }
 
     /// The key that has this value.
-    fn key_of(&self, node: &Node) -> &str {
+    pub fn key_of(&self, node: &Node) -> Option<&str> {
         let entry = self.fields.node.entries().iter().find(|entry| std::ptr::eq(&raw const entry.value, node));
-        entry.map_or(self.word, |entry| &entry.key)
+        entry.map(|entry| entry.key.as_str())
+    }
+
+    /// A value in messages, by its key.
+    fn named(&self, node: &Node) -> String {
+        format!("`{}`", self.key_of(node).unwrap_or(self.word))
     }
 
     /// A value that is a record.
@@ -508,7 +513,7 @@ fn feature(text: &str) -> Parsed<Feature> {
             let words =
                 Feature::PLAIN.iter().map(|(word, _)| *word).chain(["counter:NAME", "sysctl:NAME", "info:FIELD"]);
             let help = suggestion(text, words);
-            Err(Problem { message: format!("`{text}` is not a feature that can be probed"), help })
+            Err(Problem { message: format!("unknown feature `{text}`"), help })
         }
     }
 }

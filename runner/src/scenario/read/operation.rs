@@ -34,7 +34,7 @@ pub(super) fn read(at: &At<'_>, word: &str, node: &Node) -> Read<Operation> {
         Operation::AddFilter(Filter { namespace, name, .. }) => {
             if let Some((_, _, known)) = scope.filters.iter().find(|known| known.0 == *namespace && known.1 == *name) {
                 let diagnostic =
-                    Diagnostic::new(fields.place(), format!("`{namespace}` has a filter `{name}` already"));
+                    Diagnostic::new(fields.place(), format!("`{namespace}` already has a filter `{name}`"));
                 return Err(at.reader.report(diagnostic.context(*known, "installed here")));
             }
         }
@@ -117,7 +117,7 @@ group! {
 group! {
     /// The token of a question, which may be about the kernel's path manager.
     Asked: Option<TokenChoice> = &[
-        WHOSE[0].doc("Asks the userspace path manager's list of that connection."),
+        WHOSE[0].doc("Query the userspace path manager's list of that connection."),
         WHOSE[1].doc("The same with a token as a number, for wrong tokens."),
     ],
     token

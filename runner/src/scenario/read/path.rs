@@ -215,7 +215,7 @@ fn path_named<'a>(reader: &Reader, name: &str, place: Place, scope: &'a Scope) -
 pub(super) fn install(reader: &Reader, scope: &mut Scope, link: &str, rule: &PathRule) -> Read<()> {
     let path = scope.paths.iter_mut().find(|path| path.link == link).ok_or(Reported(()))?;
     if let Some(known) = path.rules.iter().find(|known| known.name == rule.name) {
-        let message = format!("the path of `{}` has a rule `{}` already", path.link, rule.name);
+        let message = format!("the path of `{}` already has a rule `{}`", path.link, rule.name);
         return Err(reader.report(Diagnostic::new(rule.place, message).context(known.place, "installed here")));
     }
     let holds = matches!(rule.action, super::super::model::RuleAction::Hold);
@@ -253,7 +253,7 @@ pub(super) fn installed<'a>(at: &At<'a>, node: &Node) -> Read<&'a KnownRule> {
 
 /// Notes that the rule can't release anything.
 pub(super) fn holds_nothing(at: &At<'_>, rule: &KnownRule, place: Place) -> Reported {
-    let diagnostic = Diagnostic::new(place, format!("the rule `{}` holds nothing", rule.name));
+    let diagnostic = Diagnostic::new(place, format!("the rule `{}` holds no segments", rule.name));
     at.reader.report(diagnostic.context(rule.place, "its action is not `hold`"))
 }
 

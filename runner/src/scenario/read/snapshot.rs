@@ -35,8 +35,8 @@ fn sections(at: &At<'_>, node: &Node) -> Read<BTreeSet<SnapshotSection>> {
     }))?;
     if sections.len() == SnapshotSection::ALL.len() {
         return Err(reader.report(
-            Diagnostic::new(node.place, "all sections of the snapshot are left out: it would compare nothing")
-                .help("leave in what is the same in each run; `--no-snapshot` judges by expectations alone"),
+            Diagnostic::new(node.place, "the snapshot leaves out all sections, so it would compare nothing")
+                .help("keep the sections that are the same in each run; `--no-snapshot` judges by expectations alone"),
         ));
     }
     Ok(sections.into_iter().collect())

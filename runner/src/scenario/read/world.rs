@@ -113,7 +113,7 @@ impl<P: Part> Part for Several<P> {
 
     fn read(at: &At<'_>, node: &Node) -> Read<Vec<P::Value>> {
         if at.list(node)?.len() > MOST_PARTS {
-            let message = format!("`{}` has too many items: at most {MOST_PARTS} are allowed", at.key_of(node));
+            let message = format!("{} has too many items: at most {MOST_PARTS} are allowed", at.named(node));
             return Err(at.reader.error(node.place, message));
         }
         <List<P>>::read(at, node)
@@ -153,7 +153,7 @@ part! {
         let (via, source) = (at.maybe::<Ip>("via"), at.maybe::<Ip>("source"));
         default_of(via?.or(source?)).ok_or_else(|| {
             at.reader.report(
-                Diagnostic::new(node.place, "the address family of `default` is missing")
+                Diagnostic::new(node.place, "expected the address family of `default`")
                     .help("add `via:` or `source:`, or write `to: 0.0.0.0/0` or `to: \"::/0\"`"),
             )
         })
@@ -192,7 +192,7 @@ pub fn read(
         if namespaces.is_empty() && scenario.get("topology").is_none() {
             return Err(reader.report(
                 Diagnostic::new(scenario.place(), "the scenario has no world")
-                    .help("`topology:` names one, `links:` and `namespaces:` describe one"),
+                    .help("add `topology:`, or `links:` and `namespaces:`"),
             ));
         }
         Ok(World { namespaces, links, paths })
@@ -441,7 +441,7 @@ fn already_there(namespace: &str, route: &Route, place: Place, other: Place) -> 
         Address { address, prefix } => format!("route to {address}/{prefix}"),
     };
     let metric = metric(route);
-    Diagnostic::new(place, format!("`{namespace}` has a {to} with metric {metric} already; the kernel takes only one"))
+    Diagnostic::new(place, format!("`{namespace}` already has a {to} with metric {metric}; the kernel takes only one"))
         .context(other, "this one")
         .help("give one of them another `metric:`; the route with the lowest metric is used")
 }

@@ -65,7 +65,7 @@ part! {
             LongChance::Burst { enter, leave } => {
                 let burst = entries.first().map_or(node, |entry| &entry.value);
                 for (key, value, what) in
-                    [("enter", enter, "no burst ever begins"), ("leave", leave, "the first burst never ends")]
+                    [("enter", enter, "no burst ever begins: expected more than 0 %"), ("leave", leave, "the first burst never ends: expected more than 0 %")]
                 {
                     if value == 0.0 {
                         return Err(at.reader.error(burst.get(key).unwrap_or(burst).place, what));
@@ -120,7 +120,7 @@ part! {
 group! {
     /// The new conditions of the directions that a `set_path` step is about.
     NewConditions: [Option<Conditions>; 2] = keys!(
-        &[Key::of::<Switch>("clear", "true: what was before is forgotten, only what this step says holds.")],
+        &[Key::of::<Switch>("clear", "true: conditions that this step does not name are removed.")],
         Changes::KEYS,
     ),
     |at| {

@@ -21,7 +21,7 @@ record! {
         place: group Here;
         matching: group PacketPattern;
         action: need Action = "action", "What happens to them.";
-        may_be_unused: or(false) Switch = "may_be_unused", "Never matching is not an error.";
+        may_be_unused: or(false) Switch = "may_be_unused", "true: no error if nothing matches.";
     }
 }
 
@@ -321,7 +321,7 @@ fn possible(reader: &Reader, fields: &Fields<'_>, pattern: &PacketPattern) -> Re
     if let (Some(from), Some(to)) = (pattern.from, pattern.to)
         && from.is_ipv4() != to.is_ipv4()
     {
-        return never("destination", "the source and the destination are of two address families".to_owned());
+        return never("destination", "`source` and `destination` have different address families".to_owned());
     }
     let Some(option) = &pattern.option else { return Ok(()) };
     let (with, without) = flags_of(&option.option);
@@ -346,10 +346,14 @@ fn suits(reader: &Reader, fields: &Fields<'_>, pattern: &PacketPattern, action: 
     match action {
         RuleAction::Nat { address, .. } => {
             if pattern.direction.is_none() {
-                return refuse("action", "the end behind the NAT is missing".to_owned(), "`from:` names it");
+                return refuse("action", "expected the end behind the NAT".to_owned(), "add `from:`");
             }
             if pattern.from.or(pattern.to).is_some_and(|own| own.is_ipv4() != address.is_ipv4()) {
-                return refuse("action", "a NAT keeps the address family".to_owned(), "an address of the same family");
+                return refuse(
+                    "action",
+                    "the NAT changes the address family".to_owned(),
+                    "use an address of the same family",
+                );
             }
         }
         RuleAction::Corrupt { offset } => {
@@ -362,8 +366,8 @@ fn suits(reader: &Reader, fields: &Fields<'_>, pattern: &PacketPattern, action: 
         RuleAction::Split(size) => {
             let most = pattern.payload.as_ref().map(|range| *range.end());
             if most.is_some_and(|most| most <= u64::from(*size)) {
-                let message = format!("such a segment has nothing to be cut off: it is to be cut after {size} bytes");
-                return refuse("payload", message, "a `payload:` that is larger");
+                let message = format!("no such segment has more than {size} payload bytes to split");
+                return refuse("payload", message, "increase `payload:`");
             }
         }
         RuleAction::Strip(Some(word)) | RuleAction::Rewrite(Rewrite { option: word, .. }) => {
