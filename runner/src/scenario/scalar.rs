@@ -303,11 +303,9 @@ pub fn errno(text: &str) -> Parsed<(String, i32)> {
     let known = (1..=133).map(|number| (format!("{:?}", Errno::from_raw(number)), number));
     let known: Vec<(String, i32)> = known.filter(|(symbol, _)| symbol != "UnknownErrno").collect();
     known.iter().find(|(symbol, _)| symbol == text).cloned().ok_or_else(|| {
-        let problem = Problem::not(text, "the symbol of an errno");
-        match suggestion(text, known.iter().map(|(symbol, _)| symbol.as_str())) {
-            Some(help) => problem.help(help),
-            None => problem.help("like ECONNREFUSED; see errno(3)"),
-        }
+        let near = suggestion(text, known.iter().map(|(symbol, _)| symbol.as_str()));
+        let help = near.unwrap_or_else(|| "like ECONNREFUSED; see errno(3)".to_owned());
+        Problem::not(text, "the symbol of an errno").help(help)
     })
 }
 
@@ -318,11 +316,7 @@ pub fn flag(text: &str) -> Parsed<EndpointFlags> {
     }
     EndpointFlags::from_word(text).ok_or_else(|| {
         let words = ["signal", "subflow", "backup", "fullmesh", "implicit", "laminar"];
-        let problem = Problem::not(text, "an endpoint flag");
-        match suggestion(text, words) {
-            Some(help) => problem.help(help),
-            None => problem,
-        }
+        Problem { help: suggestion(text, words), ..Problem::not(text, "an endpoint flag") }
     })
 }
 
@@ -376,11 +370,7 @@ pub fn word(words: &'static [&'static str]) -> impl Fn(&str) -> Parsed<&'static 
 
 /// It is none of these words.
 pub fn unknown_word(text: &str, words: &[&str]) -> Problem {
-    let problem = Problem::new(format!("{UNKNOWN} `{text}`"));
-    match suggestion(text, words.iter().copied()) {
-        Some(help) => problem.help(help),
-        None => problem,
-    }
+    Problem { message: format!("{UNKNOWN} `{text}`"), help: suggestion(text, words.iter().copied()) }
 }
 
 /// Scalars, each with its kind and its parser.

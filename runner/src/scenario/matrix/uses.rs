@@ -103,19 +103,15 @@ impl Matrix {
                 if !self.incomplete {
                     let message = format!("the matrix has no axis `{}`", condition.axis);
                     let help = suggestion(condition.axis, self.axes.iter().map(|axis| axis.name.as_str()));
-                    let diagnostic = Diagnostic::new(node.place, message);
-                    found.push(match help {
-                        Some(help) => diagnostic.help(help),
-                        None => diagnostic,
-                    });
+                    found.push(Diagnostic::new(node.place, message).maybe_help(help));
                 }
                 return;
             };
             if !axis.variants.iter().any(|variant| axis.is(variant, condition.variant)) {
                 let message = format!("the axis `{}` has no variant `{}`", axis.name, condition.variant);
                 let labels = axis.variants.iter().map(|variant| axis.short(variant));
-                let help = suggestion(condition.variant, labels.collect::<Vec<_>>()).unwrap_or_default();
-                found.push(Diagnostic::new(node.place, message).help(help));
+                let help = suggestion(condition.variant, labels.collect::<Vec<_>>());
+                found.push(Diagnostic::new(node.place, message).maybe_help(help));
             }
         });
         decisive

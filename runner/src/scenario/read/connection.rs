@@ -275,6 +275,20 @@ pub(super) fn transfer(fields: &Fields<'_>, plan: &TransferPlan, scope: &mut Sco
     Ok(())
 }
 
+/// What a step with errors changes all the same, so that no other error follows from them.
+pub(super) fn despite_errors(fields: &Fields<'_>, word: &str, scope: &mut Scope) {
+    let text = |key: &str| fields.node.get(key).and_then(Node::text);
+    let Some(known) = text("connection").and_then(|name| scope.connections.get_mut(name)) else { return };
+    match word {
+        "transfer" if text("background") == Some("true") => {
+            let (place, must_fail) = (fields.place(), text("outcome").is_some());
+            known.background = Some(KnownTransfer { place, from_client: u64::MAX, from_server: u64::MAX, must_fail });
+        }
+        "finish_transfer" | "close" => known.background = None,
+        _ => {}
+    }
+}
+
 /// A background transfer of the connection is running; it isn't from then on.
 pub(super) fn finish_transfer(fields: &Fields<'_>, connection: &str, scope: &mut Scope) -> Read<()> {
     let known = scope.connections.get_mut(connection);

@@ -181,8 +181,8 @@ fn events(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<EventExpectatio
     let (list, complete) = match &entry.value.value {
         Value::Map(_) => {
             let fields = reader.record(&entry.value, &grammar::EVENT_LIST)?;
-            let partial = fields.or("partial", false, scalar::switch);
-            (fields.need_node("list")?, !partial?)
+            let partial = fields.optional("partial", scalar::switch);
+            (fields.need_node("list")?, !partial?.unwrap_or(false))
         }
         _ => (&entry.value, true),
     };

@@ -89,11 +89,7 @@ impl Reader {
     }
 
     fn problem(&self, place: Place, problem: Problem) -> Reported {
-        let diagnostic = Diagnostic::new(place, problem.message);
-        self.report(match problem.help {
-            Some(help) => diagnostic.help(help),
-            None => diagnostic,
-        })
+        self.report(Diagnostic::new(place, problem.message).maybe_help(problem.help))
     }
 
     /// A map with fixed keys. Unknown, missing and contradictory keys are noted; what is there can be read all the same.
@@ -277,10 +273,6 @@ impl<'a> Fields<'a> {
 
     fn optional<T>(&self, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<Option<T>> {
         self.get(key).map(|node| self.reader.scalar(node, parse)).transpose()
-    }
-
-    fn or<T>(&self, key: &str, default: T, parse: impl Fn(&str) -> Parsed<T>) -> Read<T> {
-        Ok(self.optional(key, parse)?.unwrap_or(default))
     }
 }
 

@@ -301,9 +301,5 @@ impl KnownConnection {
 
 /// Notes an unknown name.
 pub fn unknown(reader: &Reader, place: Place, message: String, help: Option<String>) -> super::Reported {
-    let diagnostic = Diagnostic::new(place, message);
-    reader.report(match help {
-        Some(help) => diagnostic.help(help),
-        None => diagnostic,
-    })
+    reader.report(Diagnostic::new(place, message).maybe_help(help))
 }

@@ -58,6 +58,9 @@ pub(super) fn read(reader: &Reader, node: &Node, scope: &mut Scope) -> Read<Step
     };
     let record = STEP.chosen(word).unwrap_or(&STEP);
     let fields = Fields::again(reader, value, record);
+    if read.is_err() {
+        connection::despite_errors(&fields, word, scope);
+    }
     let action = if word == "connect" { connection::connect(&fields, read, scope)? } else { read? };
     take(&fields, &action, scope)?;
     Ok(Step { place: node.place, action })
