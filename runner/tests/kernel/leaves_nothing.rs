@@ -266,6 +266,8 @@ impl Counted {
     fn command(&self, inner: &Command) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--user", "--preserve-credentials", "--target", &self.holder.id().to_string()]);
+        // The tests may run under nohup(1): an ignored signal would stay ignored.
+        command.args(["env", "--default-signal=HUP"]);
         command.arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null());
         if let Some(folder) = inner.get_current_dir() {
             command.current_dir(folder);
@@ -300,13 +302,18 @@ impl Drop for Counted {
 }
 
 /// Waits until the program handles the signal.
-fn wait_for_handler(child: &Child, signal: Signal) -> Result<(), Failed> {
+fn wait_for_handler(child: &mut Child, signal: Signal) -> Result<(), Failed> {
     let deadline = Instant::now() + LONGEST;
     while Instant::now() < deadline {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;
         let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or("0");
         if u64::from_str_radix(caught.trim(), 16)? >> (signal as i32 - 1) & 1 == 1 {
             return Ok(());
+        }
+        if let Some(status) = child.try_wait()? {
+            let mut said = String::new();
+            child.stderr.take().unwrap().read_to_string(&mut said)?;
+            return Err(format!("the program ended before it handled the signal, {status}: {said}").into());
         }
     }
     Err("the program never handled the signal".into())
@@ -328,7 +335,7 @@ fn signals_leave_no_namespace() -> Outcome {
         counted.limit(100)?;
         let mut command = counted.command(&place.command());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
-        wait_for_handler(&child, which)?;
+        wait_for_handler(&mut child, which)?;
         // At once, while it probes what the kernel can do, and when the runs are on.
         wait_for_end(&mut child, Duration::from_millis(60) * (round / 3));
         let process = Pid::from_raw(i32::try_from(child.id())?);
