@@ -266,8 +266,9 @@ impl Counted {
     fn command(&self, inner: &Command) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["--user", "--preserve-credentials", "--target", &self.holder.id().to_string()]);
-        // The tests may run under nohup(1): an ignored signal would stay ignored.
-        command.args(["env", "--default-signal=HUP"]);
+        // The tests may run under nohup(1), or in the background of a shell, which ignores SIGINT: an ignored signal would
+        // stay ignored.
+        command.args(["env", "--default-signal"]);
         command.arg(inner.get_program()).args(inner.get_args()).stdin(Stdio::null());
         if let Some(folder) = inner.get_current_dir() {
             command.current_dir(folder);
