@@ -257,8 +257,10 @@ fn a_signal_before_the_first_run_gives_exit_code_130() {
     use nix::sys::signal::{Signal, kill};
     use std::io::Read as _;
     for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, Signal::SIGQUIT] {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_mptcplab"));
-        let mut child = command.arg("schema").stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        // Signals that are ignored where the tests run, as in the background of a shell, would stay ignored.
+        let mut command = Command::new("env");
+        command.args(["--default-signal", env!("CARGO_BIN_EXE_mptcplab"), "schema"]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
         // The schema is larger than a pipe takes: when the first byte is here, the program waits for us.
         child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
         kill(nix::unistd::Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
