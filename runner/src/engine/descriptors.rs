@@ -3,7 +3,7 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::scenario::model::{Action, CloseHow, Step};
+use crate::scenario::model::{Action, Step};
 
 /// What a run has open besides the sockets of its scenario, and the program besides the run: namespaces, captures, netlink
 /// sockets, threads, files.
@@ -35,9 +35,9 @@ fn most_sockets(steps: &[Step]) -> u64 {
         match &step.action {
             Action::Listen(_) => open += 1,
             Action::Connect(plan) => open += 2 + u64::from(plan.implicit_listener.is_some()),
-            Action::Close { how: CloseHow::Graceful | CloseHow::Abrupt, .. } => open = open.saturating_sub(2),
             Action::StopListening { .. } => open = open.saturating_sub(1),
-            Action::Close { how: CloseHow::HalfClose, .. }
+            Action::Close { .. } if step.action.closed_connection().is_some() => open = open.saturating_sub(2),
+            Action::Close { .. }
             | Action::Transfer(_)
             | Action::FinishTransfer { .. }
             | Action::Wait { .. }
@@ -62,6 +62,7 @@ mod tests {
     use super::*;
     use crate::plan::example;
     use crate::recording::Side;
+    use crate::scenario::model::CloseHow;
 
     #[test]
     fn what_is_closed_makes_room() {
@@ -70,13 +71,16 @@ mod tests {
         let listens = u64::from(matches!(&connect.action, Action::Connect(plan) if plan.implicit_listener.is_some()));
         let connect = connect.clone();
         let (connection, deadline) = ("main".to_owned(), Duration::from_secs(1));
-        let close = Action::Close { connection, by: Side::Client, how: CloseHow::Graceful, deadline };
-        let close = example::step(close);
+        let close = |how| Action::Close { connection: connection.clone(), by: Side::Client, how, deadline };
+        let [close, half] = [CloseHow::Graceful, CloseHow::HalfClose].map(|how| example::step(close(how)));
         scenario.steps = vec![connect.clone(); 1000];
         assert_eq!(most_sockets(&scenario.steps), (2 + listens) * 1000);
         scenario.steps = (0..1000).flat_map(|_| [connect.clone(), close.clone()]).collect();
         assert!(most_sockets(&scenario.steps) <= 2 + listens * 1000);
         assert!(check(&scenario.steps).is_ok());
+        // A half close leaves both sockets open.
+        scenario.steps = (0..1000).flat_map(|_| [connect.clone(), half.clone()]).collect();
+        assert_eq!(most_sockets(&scenario.steps), (2 + listens) * 1000);
     }
 
     #[test]

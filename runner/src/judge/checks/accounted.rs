@@ -7,9 +7,9 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::judge::canonical::{is_shown, is_timing};
-use crate::judge::names::Names;
+use crate::judge::names::{Names, side_namespace};
 use crate::judge::{Finding, FindingKind};
-use crate::recording::{Direction, Moment, Observation};
+use crate::recording::{Direction, Moment, Observation, Side};
 use crate::scenario::model::{Action, CounterExpectation, Expectation, FilterHook, Operation};
 use crate::wire::{MptcpOption, Segment};
 
@@ -159,13 +159,16 @@ impl Seen {
     }
 }
 
-/// How many sides of connections a namespace has that no step closes: each may be established at the end
-/// (`mptcp_set_state`, net/mptcp/protocol.c).
+/// How many sides of connections a namespace has that may be established at the end. A side that stops sending leaves
+/// ESTABLISHED or CLOSE_WAIT at once, and with them the gauge; after a half close, its peer stays in CLOSE_WAIT
+/// (`mptcp_close_state`, `mptcp_check_data_fin`, `mptcp_set_state`, net/mptcp/protocol.c).
 fn left_open(names: &Names<'_>, namespace: &str) -> u64 {
-    let steps = names.scenario().steps.iter();
-    let closed: BTreeSet<&str> =
-        steps.filter_map(|step| pick!(&step.action, Action::Close { connection, .. } => connection.as_str())).collect();
-    let open = names.recording().connections().filter(|connection| !closed.contains(connection.name.as_str()));
-    let sides = open.flat_map(|connection| [&connection.client, &connection.server]);
-    sides.filter(|side| *side == namespace).count() as u64
+    let open_on = |side: Side| {
+        let steps = names.scenario().steps.iter();
+        let stopped: BTreeSet<&str> = steps.filter_map(|step| step.action.stops_sending(side)).collect();
+        let connections = names.recording().connections();
+        let here = connections.filter(|connection| side_namespace(connection, side) == namespace);
+        here.filter(|connection| !stopped.contains(connection.name.as_str())).count() as u64
+    };
+    open_on(Side::Client).saturating_add(open_on(Side::Server))
 }

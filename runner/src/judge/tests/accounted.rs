@@ -2,11 +2,11 @@
 
 use crate::judge::FindingKind;
 use crate::mptcp::EventKind;
-use crate::recording::{Moment, Observation};
-use crate::scenario::model::{Action, CounterExpectation, Expectation, Filter, FilterHook, Operation, Range};
+use crate::recording::{Moment, Observation, Side};
+use crate::scenario::model::{Action, CloseHow, CounterExpectation, Expectation, Filter, FilterHook, Operation, Range};
 use crate::wire::{MptcpOption, TcpFlags};
 
-use super::fixture::{Run, add_addr, echo, flush, place};
+use super::fixture::{DEADLINE, Run, add_addr, echo, flush, place};
 use super::verdicts::filter;
 
 const CLIENT: &str = "10.0.1.2:40001";
@@ -90,6 +90,20 @@ fn a_gauge_must_end_as_it_began() {
     }
     assert_accounted(&moved(open.clone(), "client", gauge, 1));
     assert_unaccounted(&moved(open, "client", gauge, 2), gauge, "fewer connections were left open");
+}
+
+/// The side that stops sending leaves the gauge at once; its peer stays in it, until it stops, too.
+#[test]
+fn a_half_close_ends_the_side_that_does_it() {
+    let gauge = "MPTcpExtMPCurrEstab";
+    let half = |by| Action::Close { connection: "main".to_owned(), by, how: CloseHow::HalfClose, deadline: DEADLINE };
+    let mut run = Run::good();
+    run.scenario.steps.last_mut().unwrap().action = half(Side::Client);
+    assert_accounted(&moved(run.clone(), "server", gauge, 1));
+    assert_unaccounted(&moved(run.clone(), "server", gauge, 2), gauge, "fewer connections were left open");
+    assert_unaccounted(&moved(run.clone(), "client", gauge, 1), gauge, "no connection was left open");
+    run.step(half(Side::Server), |_| {});
+    assert_unaccounted(&moved(run, "server", gauge, 1), gauge, "no connection was left open");
 }
 
 /// Sent by the client: what it removes.

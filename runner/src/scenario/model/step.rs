@@ -13,6 +13,7 @@ use super::super::read::wait::{Conditions, EventNamespace, EventSeen, Moved, Opt
 use super::super::record::{choice, record, words};
 use super::super::scalar::{Counter, Damage, FromOne, Ip, Line, Name, Pace, Port, Switch, Symbol, Time, Times};
 use super::{Operation, PathChange, Place};
+use crate::mptcp::Side;
 
 /// The port of listeners and connections unless given: that of an alternative web server.
 pub(in crate::scenario) const PORT: u16 = 8080;
@@ -199,6 +200,18 @@ impl Action {
             Self::Transfer(plan) if plan.background => Some(plan),
             _ => None,
         }
+    }
+
+    /// The connection whose sockets it closes. A half close leaves both open.
+    pub fn closed_connection(&self) -> Option<&str> {
+        pick!(self, Self::Close { connection, how: CloseHow::Graceful | CloseHow::Abrupt, .. } => connection)
+    }
+
+    /// The connection on which this side stops sending: a half close stops one side, any other close both.
+    pub fn stops_sending(&self, side: Side) -> Option<&str> {
+        let half = pick!(self, Self::Close { connection, by, how: CloseHow::HalfClose, .. }
+            if *by == side => connection.as_str());
+        half.or_else(|| self.closed_connection())
     }
 }
 

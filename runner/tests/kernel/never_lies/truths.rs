@@ -75,11 +75,25 @@ steps:
   - delete_route: { in: client, to: 10.9.0.0/16, via: 10.0.1.1, metric: 5 }
 ";
 
-const TRUTHS: [(&str, &str); 4] = [
+/// One side of each connection stops sending: its peer stays established. With MPTCP, and after a fallback.
+const HALF_CLOSED: &str = "\
+title: Half closes, and no other close
+about: x
+topology: two-links
+namespaces: { client: {}, server: {} }
+steps:
+  - connect: { name: main, from: client, to: server, address: 10.0.1.1 }
+  - close: { connection: main, by: client, how: half }
+  - connect: { name: plain, from: client, to: server, address: 10.0.1.1, port: 9000, server_protocol: tcp, outcome: tcp }
+  - close: { connection: plain, by: server, how: half }
+";
+
+const TRUTHS: [(&str, &str); 5] = [
     ("truth::a_link_with_a_path_flaps_while_data_flow", FLAP),
     ("truth::an_endpoint_is_deleted_while_the_peer_joins_it", IMPLICIT),
     ("truth::an_abrupt_close_cuts_a_transfer_off", CUT_OFF),
     ("truth::one_of_two_routes_is_deleted", TWO_ROUTES),
+    ("truth::connections_are_half_closed", HALF_CLOSED),
 ];
 
 /// A firewall resets the only subflow in the middle of a transfer of this size and direction. The kernel keeps the
