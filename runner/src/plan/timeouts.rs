@@ -30,7 +30,7 @@ impl Plan {
     #[must_use]
     pub fn with_timeout_scale(mut self, factor: NonZeroU32) -> Self {
         for step in &mut self.steps {
-            stretch(&mut step.action, factor.get());
+            step.action.stretch(factor.get());
         }
         if factor > NonZeroU32::MIN {
             self.wait_for_echoes(factor);
@@ -63,58 +63,27 @@ pub fn step_limit(action: &Action, factor: u32) -> Duration {
     action.most_time().saturating_add(MARGIN.saturating_mul(factor))
 }
 
-fn stretch(action: &mut Action, factor: u32) {
-    match action {
-        Action::Wait { deadline, .. } | Action::FinishTransfer { deadline, .. } | Action::Close { deadline, .. } => {
-            *deadline = deadline.saturating_mul(factor);
-        }
-        Action::Quiet { period, deadline } => {
-            *period = period.saturating_mul(factor);
-            *deadline = deadline.saturating_mul(factor);
-        }
-        Action::Connect(plan) => plan.deadline = plan.deadline.saturating_mul(factor),
-        Action::Transfer(plan) => plan.deadline = plan.deadline.saturating_mul(factor),
-        Action::Listen(_)
-        | Action::StopListening { .. }
-        | Action::Check(_)
-        | Action::SetPath(_)
-        | Action::AddRule { .. }
-        | Action::RemoveRule { .. }
-        | Action::Release { .. }
-        | Action::ExpectError { .. }
-        | Action::Do(_) => {}
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::plan::{example, plan};
     use crate::scenario::model::Scenario;
 
-    /// Every duration of a plan's steps.
-    fn durations(plan: &Plan) -> Vec<Duration> {
-        let of_step = |action: &Action| match action {
-            Action::Wait { deadline, .. }
-            | Action::FinishTransfer { deadline, .. }
-            | Action::Close { deadline, .. } => {
-                vec![*deadline]
-            }
-            Action::Quiet { period, deadline } => vec![*period, *deadline],
-            Action::Connect(plan) => vec![plan.deadline],
-            Action::Transfer(plan) => vec![plan.deadline],
-            _ => Vec::new(),
-        };
-        plan.steps.iter().flat_map(|step| of_step(&step.action)).collect()
-    }
-
     #[test]
     fn everything_that_takes_time_may_take_more() {
-        let once = durations(&plan(&example::scenario()));
-        assert!(once.len() >= 3, "{once:?}");
-        let factor = NonZeroU32::new(3).unwrap();
-        let thrice = durations(&plan(&example::scenario()).with_timeout_scale(factor));
-        assert_eq!(thrice, once.iter().map(|duration| *duration * 3).collect::<Vec<_>>());
+        let seconds = Duration::from_secs;
+        let mut once = plan(&example::scenario());
+        let finish = Action::FinishTransfer { connection: "main".to_owned(), deadline: seconds(7) };
+        let quiet = Action::Quiet { period: seconds(2), deadline: seconds(20) };
+        once.steps.extend([finish, quiet].map(example::step));
+        let durations = |plan: &Plan| -> Vec<(Duration, Duration)> {
+            plan.steps.iter().map(|step| (step.action.least_time(), step.action.most_time())).collect()
+        };
+        // connect, wait, add_endpoint, transfer, close, finish_transfer, quiet
+        let expected = [(0, 5), (0, 5), (0, 0), (0, 10), (0, 5), (0, 7), (2, 20)];
+        assert_eq!(durations(&once), expected.map(|(least, most)| (seconds(least), seconds(most))));
+        let thrice = once.with_timeout_scale(NonZeroU32::new(3).unwrap());
+        assert_eq!(durations(&thrice), expected.map(|(least, most)| (seconds(3 * least), seconds(3 * most))));
     }
 
     #[test]
