@@ -74,6 +74,24 @@ impl<P: Part> Part for Placed<P> {
     }
 }
 
+/// A value that is read later, when what it depends on is known.
+#[derive(Debug)]
+pub struct Unread<P>(PhantomData<P>);
+
+impl<P: Part> Part for Unread<P> {
+    type Value = Node;
+    const SHAPE: Shape = P::SHAPE;
+
+    fn read(at: &At<'_>, node: &Node) -> Read<Node> {
+        unread(at, node)
+    }
+}
+
+/// A value that is read later, by its node.
+pub fn unread(_: &At<'_>, node: &Node) -> Read<Node> {
+    Ok(node.clone())
+}
+
 /// Several keys that make one value. What they say together is checked where it is read.
 pub trait Group {
     /// What they become.

@@ -23,7 +23,7 @@ fn records() -> BTreeMap<&'static str, &'static Record> {
         }
     }
     let mut found = BTreeMap::new();
-    for record in [&SCENARIO, &TOPOLOGY, KERNELS] {
+    for record in [&SCENARIO, TOPOLOGY, KERNELS] {
         walk(&Shape::Record(record), &mut found);
     }
     found

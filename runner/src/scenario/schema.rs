@@ -15,7 +15,7 @@ use super::scalar::COUNTER_GROUPS;
 pub fn json_schema() -> Value {
     let mut schema = Schema::default();
     let root = schema.record(&SCENARIO, Mode::Fixed);
-    for record in [&TOPOLOGY, KERNELS] {
+    for record in [TOPOLOGY, KERNELS] {
         schema.record(record, Mode::Fixed);
     }
     schema.definitions.sort_keys();

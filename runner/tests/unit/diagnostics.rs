@@ -85,6 +85,22 @@ fn each_topology_makes_a_world() {
     }
 }
 
+#[test]
+fn a_topology_is_read_as_a_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("topologies")).expect("a folder");
+    let topology = "title: [one, two]\nabout: ''\nlinks:\n  link1: { ends: { client: {}, server: {} } }\n";
+    std::fs::write(folder.path().join("topologies/bad.yaml"), topology).expect("a file");
+    let scenario = folder.path().join("scenario.yaml");
+    let text = "title: x\nabout: x\ntopology: bad\nexpect: { endpoints: { client: [], router: [] } }\n";
+    std::fs::write(&scenario, text).expect("a file");
+    let found = refused(&scenario).to_string();
+    let errors: Vec<&str> = found.lines().filter(|line| line.starts_with("error")).collect();
+    let expected =
+        ["error: there is no namespace `router`", "error: expected a single value", "error: the text is empty"];
+    assert_eq!(errors, expected, "{found}");
+}
+
 /// The model in words, each place on one line.
 fn model(scenario: &Scenario) -> String {
     let mut scenario = scenario.clone();

@@ -77,6 +77,15 @@ const fn takes<T: Table>(fields: &[Field<T>], field: usize, key: usize, on: u32,
     true
 }
 
+/// The place of a word in a list. A word that isn't in it doesn't compile.
+pub(super) const fn index(words: &[&str], word: &str) -> usize {
+    let mut index = 0;
+    while !same(words[index], word) {
+        index += 1;
+    }
+    index
+}
+
 pub(super) const fn same(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     let mut index = 0;

@@ -8,14 +8,15 @@ mod step;
 mod world;
 
 pub use expect::{
-    EVENT_ITEM, EVENT_KEYS, EVENT_LIST, EVENTS, FILTER_OPTIONS, SIDE_ENDPOINTS, SIDE_INFO, SIDE_SUBFLOWS, SUBFLOW,
-    SUBFLOW_KEYS, WIRE_OPTIONS,
+    EVENT, EVENT_ITEM, EVENT_KEYS, FILTER_OPTIONS, SIDE_ENDPOINTS, SIDE_INFO, SIDE_SUBFLOWS, SUBFLOW, SUBFLOW_KEYS,
+    WIRE_OPTIONS,
 };
-pub use path::{PATH, RULE_OPTION, TOTALS};
+pub use path::{RULE_OPTION, TOTALS};
 pub use step::{CONDITIONS_OF_WAIT, REPEAT, STEP};
-pub use world::{SCENARIO, TOPOLOGY};
+pub use world::SCENARIO;
 
 use super::model::KernelList;
+use super::read::world::TopologyKeys;
 use super::record::Part;
 
 /// What stands at some place of a file.
@@ -185,6 +186,9 @@ pub const fn key_of(keys: &[Key], name: &str) -> Key {
     keys[index]
 }
 
+/// A topology file.
+pub static TOPOLOGY: &Record = TopologyKeys::RECORD;
+
 /// A file with a list of kernels.
 pub static KERNELS: &Record = KernelList::RECORD;
 
@@ -234,7 +238,7 @@ mod tests {
     fn the_tables_are_sound() {
         let mut seen = BTreeMap::new();
         walk(&Shape::Record(&SCENARIO), &mut seen);
-        walk(&Shape::Record(&TOPOLOGY), &mut seen);
+        walk(&Shape::Record(TOPOLOGY), &mut seen);
         walk(&Shape::Record(KERNELS), &mut seen);
         assert!(seen.len() > 50, "{}", seen.len());
     }

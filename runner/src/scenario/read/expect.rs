@@ -1,7 +1,7 @@
 //! Expectations: of the whole run, or of a `check` step.
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar::{self, EVENTS, Key, Kind, SIDE_ENDPOINTS, SIDE_INFO, SIDE_SUBFLOWS, Shape, WIRE_OPTIONS};
+use super::super::grammar::{self, EVENT, Key, Kind, SIDE_ENDPOINTS, SIDE_INFO, SIDE_SUBFLOWS, Shape, WIRE_OPTIONS};
 use super::super::model::{
     BytesExpectation, Choice, CounterExpectation, EndpointsExpectation, EventExpectation, EventItem, Expectation,
     InfoExpectation, LimitsExpectation, PathExpectation, Place, Range, SubflowsExpectation, WireExpectation,
@@ -9,7 +9,7 @@ use super::super::model::{
 };
 use super::super::nearest::suggestion;
 use super::super::record::{List, Part as _, group, part, record};
-use super::super::scalar;
+use super::super::scalar::{self, Switch};
 use super::super::yaml::{Entry, Node, Value};
 use super::choice::ChoiceKeys;
 use super::event::{event_namespace, event_pattern, subflow_pattern, wire_pattern};
@@ -85,10 +85,24 @@ group! {
     }
 }
 
+record! {
+    /// The long form of an event list.
+    EventList as "event_list", "an event list" {
+        partial: or(false) Switch = "partial", "true: other events may occur in between.";
+        list: need EventItems = "list", "The events, in order.";
+    }
+}
+
+part! {
+    /// The items of an event list.
+    EventItems: Vec<Node> = Shape::List(&EVENT), |at, node| at.list(node).map(<[Node]>::to_vec)
+}
+
 part! {
     /// Events by namespace.
-    Events: Vec<EventExpectation> = Shape::Table("namespace", Kind::Name, &EVENTS),
-    |at, node| at.table(node, |entry| events(at.reader, entry, at.scope))
+    Events: Vec<EventExpectation> =
+        Shape::Table("namespace", Kind::Name, &Shape::Either(&[EventItems::SHAPE, EventList::SHAPE])),
+    |at, node| at.table(node, |entry| events(at, entry))
 }
 
 const COUNTERS: Shape = Shape::Table(
@@ -173,23 +187,22 @@ part! {
     |at, node| Ok(at.table(node, |entry| super::path::expect(at, entry))?.concat())
 }
 
-fn events(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<EventExpectation> {
+fn events(at: &At<'_>, entry: &Entry) -> Read<EventExpectation> {
+    let At { reader, scope, .. } = at;
     let namespace = scope.known_namespace(reader, &entry.key, entry.place).and_then(|namespace| {
         event_namespace(reader, scope, &namespace, entry.place)?;
         Ok(namespace)
     });
-    let (list, complete) = match &entry.value.value {
+    let (items, complete) = match &entry.value.value {
         Value::Map(_) => {
-            let fields = reader.record(&entry.value, &grammar::EVENT_LIST)?;
-            let partial = fields.optional("partial", scalar::switch);
-            (fields.need_node("list")?, !partial?.unwrap_or(false))
+            let EventList { partial, list } = EventList::read(at, &entry.value)?;
+            (list, !partial)
         }
-        _ => (&entry.value, true),
+        _ => (reader.list(&entry.value, "the events of a namespace")?.to_vec(), true),
     };
-    let items = reader.list(list, "the events of a namespace")?;
     if items.is_empty() && !complete {
         return Err(reader.report(
-            Diagnostic::new(list.place, "an empty partial list can't fail")
+            Diagnostic::new(entry.value.get("list").unwrap_or(&entry.value).place, "an empty partial list can't fail")
                 .help("without `partial: true`, an empty list says that there are no events at all"),
         ));
     }

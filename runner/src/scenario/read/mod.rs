@@ -270,10 +270,6 @@ impl<'a> Fields<'a> {
             None => Err(self.reader.error(self.node.place, format!("{} needs `{key}:`", self.record.what))),
         }
     }
-
-    fn optional<T>(&self, key: &str, parse: impl Fn(&str) -> Parsed<T>) -> Read<Option<T>> {
-        self.get(key).map(|node| self.reader.scalar(node, parse)).transpose()
-    }
 }
 
 /// A record that is read, by its declaration (see [`super::record`]).

@@ -4,13 +4,14 @@ pub mod conditions;
 pub mod rule;
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar::{self, Kind, Shape, TOTALS};
+use super::super::grammar::{Kind, Shape, TOTALS};
 use super::super::model::{Conditions, Link, PathChange, PathCount, PathExpectation, PathPlan, PathRule, Place};
 use super::super::nearest::suggestion;
-use super::super::record::{Part as _, Scalar as _, part, record};
+use super::super::record::{Group as _, List, Part as _, Unread, part, record};
 use super::super::scalar::{self, Seed};
 use super::super::yaml::{Entry, Node};
 use super::scope::{Scope, unknown};
+use super::world::WorldKeys;
 use super::{At, Fields, Read, Reader, Reported, all};
 use conditions::Changes;
 use rule::RuleKeys;
@@ -42,17 +43,35 @@ pub struct KnownRule {
 /// The MTU of a link that doesn't say any.
 const DEFAULT_MTU: u32 = 1500;
 
+record! {
+    /// A path, as a file declares it.
+    PathKeys as "path", "a path" {
+        seed: maybe Seed = "seed", "Seed of all random decisions on this path; 0 by default.";
+        both: maybe Unread<Changes> = "both", "What both directions do.";
+        from: or(Vec::new()) EachDirection = "from",
+            "What one direction does, by the namespace that sends; its keys override those of `both`.";
+        rules: or(Vec::new()) List<Unread<RuleKeys>> = "rules",
+            "Middlebox rules, in a row along the link: packets from the first end pass them in this order, packets from the \
+             second end in reverse. The conditions apply after them.";
+    }
+}
+
+part! {
+    /// Conditions by the end that sends.
+    EachDirection: Vec<Entry> = Shape::Table("namespace", Kind::Name, &Changes::SHAPE),
+    |at, node| at.table(node, |entry| Ok(entry.clone()))
+}
+
 /// Reads the paths of a world: those of the topology, then those of the scenario, which may add to them.
 pub(super) fn read(
     reader: &Reader,
-    files: &[Fields<'_>],
+    files: &[WorldKeys],
     links: &Read<Vec<Link>>,
     scope: &mut Scope,
 ) -> Read<Vec<PathPlan>> {
     let mut plans: Vec<PathPlan> = Vec::new();
     let mut result = Ok(());
-    for file in files {
-        let Some(node) = file.get("paths") else { continue };
+    for node in files.iter().filter_map(|file| file.paths.as_ref()) {
         for entry in reader.table(node, "`paths`")? {
             let path = declare(reader, entry, links, &mut plans, scope);
             result = result.and(path);
@@ -70,24 +89,20 @@ fn declare(
     scope: &mut Scope,
 ) -> Read<()> {
     let index = known_path(reader, entry, links, scope)?;
-    let fields = reader.record(&entry.value, &grammar::PATH)?;
-    let seed = fields.optional("seed", Seed::parse);
-    let both = match fields.get("both") {
-        Some(node) => conditions(reader, node, index, &[0, 1], scope),
-        None => Ok(()),
-    };
-    let each = from(reader, &fields, index, scope);
-    let rules = match fields.get("rules") {
-        Some(node) => reader.list(node, "`rules`").and_then(|items| {
-            all(items.iter().map(|item| {
-                let rule = RuleKeys::read(&on_path(&fields, index, scope)?, item)?;
-                install(reader, scope, &entry.key, &rule)?;
-                Ok(rule)
-            }))
-        }),
-        None => Ok(Vec::new()),
-    };
-    let (seed, (), (), rules) = (seed?, both?, each?, rules?);
+    let fields = reader.record(&entry.value, PathKeys::RECORD)?;
+    let PathKeys { seed, both, from, rules } = PathKeys::from_keys(&on_path(&fields, index, scope)?)?;
+    let both = both.map_or(Ok(()), |node| conditions(reader, &node, index, &[0, 1], scope));
+    let each = all(from.iter().map(|entry| {
+        let path = scope.paths.get(index).ok_or(Reported(()))?;
+        let direction = direction(reader, path, &entry.key, entry.place)?;
+        conditions(reader, &entry.value, index, &[direction], scope)
+    }));
+    let rules = all(rules.iter().map(|item| {
+        let rule = RuleKeys::read(&on_path(&fields, index, scope)?, item)?;
+        install(reader, scope, &entry.key, &rule)?;
+        Ok(rule)
+    }));
+    let ((), _, rules) = (both?, each?, rules?);
     let path = scope.paths.get(index).ok_or(Reported(()))?;
     match plans.iter_mut().find(|plan| plan.link == entry.key) {
         Some(plan) => {
@@ -104,17 +119,6 @@ fn declare(
         }),
     }
     Ok(())
-}
-
-/// The conditions of each direction by itself.
-fn from(reader: &Reader, fields: &Fields<'_>, index: usize, scope: &mut Scope) -> Read<()> {
-    let Some(node) = fields.get("from") else { return Ok(()) };
-    all(reader.table(node, "`from`")?.iter().map(|entry| {
-        let path = scope.paths.get(index).ok_or(Reported(()))?;
-        let direction = direction(reader, path, &entry.key, entry.place)?;
-        conditions(reader, &entry.value, index, &[direction], scope)
-    }))
-    .map(|_| ())
 }
 
 /// The conditions of these directions, which hold from now on.

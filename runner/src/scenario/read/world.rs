@@ -5,15 +5,53 @@ use std::marker::PhantomData;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar::{self, Kind, Shape};
+use super::super::grammar::{Kind, Shape};
 use super::super::model::{Address, Link, LinkEnd, Namespace, Place, Route, World};
-use super::super::record::{Group as _, List, Part, Placed, part, record, words};
-use super::super::scalar::{self, DeviceName, EndpointId, HostAddress, Ip, Mtu, Number, Octet, Port, Rate, Switch};
+use super::super::record::{Group as _, List, Part, Placed, part, record, unread, words};
+use super::super::scalar::{
+    self, DeviceName, EndpointId, HostAddress, Ip, Line, Mtu, Number, Octet, Port, Rate, Switch, Text,
+};
 use super::super::yaml::{Entry, Node};
 use super::part::{Device, Flags};
+use super::path::PathKeys;
 use super::scope::Scope;
 use super::{At, Fields, Read, Reader, Reported, all};
 use crate::mptcp::{Endpoint, EndpointFlags, Limits};
+
+record! {
+    /// A topology file.
+    #[expect(dead_code, reason = "its world is read by itself, whatever is wrong with the rest")]
+    TopologyKeys as "topology", "a topology" {
+        title: maybe Line = "title", "What the topology looks like, in one line.";
+        about: maybe Text = "about", "What the topology is for.";
+        world: group WorldKeys;
+    }
+}
+
+record! {
+    /// What a topology and a scenario say about the world.
+    WorldKeys {
+        links: maybe Links = "links", "veth pairs, by name.";
+        paths: maybe Paths = "paths", "What links do to packets, by link. Other links are plain veth pairs.";
+        namespaces: maybe Namespaces = "namespaces",
+            "Configuration of namespaces before the first step. Only namespaces with a configuration need to be listed.";
+    }
+}
+
+part! {
+    /// Links by name.
+    Links: Node = Shape::Table("link", Kind::Name, &LinkKeys::SHAPE), unread
+}
+
+part! {
+    /// Paths by link.
+    Paths: Node = Shape::Table("link", Kind::Name, &PathKeys::SHAPE), unread
+}
+
+part! {
+    /// Configuration by namespace.
+    Namespaces: Node = Shape::Table("namespace", Kind::Name, &NamespaceKeys::SHAPE), unread
+}
 
 record! {
     /// A link.
@@ -175,17 +213,21 @@ pub fn read(
     topology_missing: bool,
 ) -> (Read<World>, Scope) {
     let mut scope = Scope { names_are_missing: topology_missing, ..Scope::default() };
-    let topology = topology.map(|node| reader.record(node, &grammar::TOPOLOGY)).transpose();
-    let files: Vec<Fields<'_>> = topology.iter().flatten().copied().chain([*scenario]).collect();
+    let topology = topology.map(|node| reader.record(node, TopologyKeys::RECORD)).transpose();
+    let described = topology.as_ref().map_or(Err(Reported(())), |fields| {
+        fields.as_ref().map(|fields| TopologyKeys::from_keys(&At::new(fields, &scope))).transpose()
+    });
+    let files = topology.iter().flatten().chain([scenario]);
+    let files = all(files.map(|fields| WorldKeys::from_keys(&At::new(fields, &scope)))).unwrap_or_default();
     declare(&files, &mut scope);
     let links = read_links(reader, &files, &scope);
     if let Ok(links) = &links {
         scope.enter(links);
     }
-    let namespaces = read_namespaces(reader, &files, &mut scope);
+    let namespaces = read_namespaces(reader, scenario.place(), &files, &mut scope);
     let paths = super::path::read(reader, &files, &links, &mut scope);
     let world = (|| {
-        let (_, links, namespaces, paths) = (topology?, links?, namespaces?, paths?);
+        let (_, links, namespaces, paths) = (described?, links?, namespaces?, paths?);
         if topology_missing {
             return Err(Reported(()));
         }
@@ -200,25 +242,32 @@ pub fn read(
     (world, scope)
 }
 
+/// The entries of a map, if it is there and is one.
+fn entries(node: Option<&Node>) -> &[Entry] {
+    node.map_or(&[], Node::entries)
+}
+
+/// Links with the entries of their ends.
+fn ends(file: &WorldKeys) -> impl Iterator<Item = (&Entry, &[Entry])> {
+    entries(file.links.as_ref()).iter().map(|link| (link, entries(link.value.get("ends"))))
+}
+
 /// Collects the names, whatever else is wrong.
-fn declare(files: &[Fields<'_>], scope: &mut Scope) {
+fn declare(files: &[WorldKeys], scope: &mut Scope) {
     let mut seen = HashSet::new();
-    for file in files {
-        for link in file.get("links").map_or(&[][..], Node::entries) {
-            let ends = link.value.get("ends").map_or(&[][..], Node::entries);
-            for end in ends {
-                if seen.insert(&end.key) {
-                    scope.namespaces.push(end.key.clone());
-                }
+    for (link, ends) in files.iter().flat_map(ends) {
+        for end in ends {
+            if seen.insert(&end.key) {
+                scope.namespaces.push(end.key.clone());
             }
-            scope.links.push((link.key.clone(), ends.iter().map(|end| end.key.clone()).collect()));
         }
+        scope.links.push((link.key.clone(), ends.iter().map(|end| end.key.clone()).collect()));
     }
     // Without links, and in a topology, the configuration of a namespace declares it.
     let last = files.len().saturating_sub(1);
     for (index, file) in files.iter().enumerate() {
         if index < last || scope.namespaces.is_empty() {
-            for namespace in file.get("namespaces").map_or(&[][..], Node::entries) {
+            for namespace in entries(file.namespaces.as_ref()) {
                 if seen.insert(&namespace.key) {
                     scope.namespaces.push(namespace.key.clone());
                 }
@@ -227,10 +276,9 @@ fn declare(files: &[Fields<'_>], scope: &mut Scope) {
     }
 }
 
-fn read_links(reader: &Reader, files: &[Fields<'_>], scope: &Scope) -> Read<Vec<Link>> {
+fn read_links(reader: &Reader, files: &[WorldKeys], scope: &Scope) -> Read<Vec<Link>> {
     let mut links = Vec::new();
-    for file in files {
-        let Some(node) = file.get("links") else { continue };
+    for node in files.iter().filter_map(|file| file.links.as_ref()) {
         let entries = reader.table(node, "`links`")?;
         if links.len() + entries.len() > MOST_LINKS {
             let message = format!("the world has too many links: {}, at most {MOST_LINKS} are allowed", entries.len());
@@ -306,27 +354,24 @@ fn check_ends(reader: &Reader, links: &[PlacedLink]) -> Read<()> {
 }
 
 /// Merges what the files say about each namespace: later files override values and add to lists.
-fn read_namespaces(reader: &Reader, files: &[Fields<'_>], scope: &mut Scope) -> Read<Vec<Namespace>> {
+fn read_namespaces(reader: &Reader, place: Place, files: &[WorldKeys], scope: &mut Scope) -> Read<Vec<Namespace>> {
     if scope.namespaces.len() > MOST_NAMESPACES {
         let message = format!(
             "the world has too many namespaces: {}, at most {MOST_NAMESPACES} are allowed",
             scope.namespaces.len()
         );
-        let place = files.last().map_or_else(Place::default, Fields::place);
         return Err(reader.error(place, message));
     }
     let mut namespaces: Vec<Namespace> = scope.namespaces.iter().map(|name| Namespace::new(name)).collect();
     let mut result = Ok(());
     for file in files {
-        for link in file.get("links").map_or(&[][..], Node::entries) {
-            for end in link.value.get("ends").map_or(&[][..], Node::entries) {
-                let namespace = namespaces.iter_mut().find(|it| it.name == end.key && it.place == Place::default());
-                if let Some(namespace) = namespace {
-                    namespace.place = end.place;
-                }
+        for end in ends(file).flat_map(|(_, ends)| ends) {
+            let namespace = namespaces.iter_mut().find(|it| it.name == end.key && it.place == Place::default());
+            if let Some(namespace) = namespace {
+                namespace.place = end.place;
             }
         }
-        let Some(node) = file.get("namespaces") else { continue };
+        let Some(node) = &file.namespaces else { continue };
         for entry in reader.table(node, "`namespaces`")? {
             let configured = configure(reader, entry, &mut namespaces, scope);
             result = result.and(configured);
