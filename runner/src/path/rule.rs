@@ -14,7 +14,7 @@ use super::{Effect, Record};
 use crate::mptcp::canonical;
 use crate::nanos;
 use crate::recording::PathEffect;
-use crate::scenario::model::{Injected, PacketPattern, PathRule, RuleAction};
+use crate::scenario::model::{Injected, Injection, PacketPattern, PathRule, RuleAction};
 use crate::wire::Segment;
 
 /// A rule that is in force.
@@ -123,7 +123,7 @@ impl Rule {
             return Concern::None;
         }
         let concern = match &self.action {
-            RuleAction::Corrupt { offset } => edited(packet, |frame, layout| edit::corrupt(frame, layout, *offset)),
+            RuleAction::Corrupt(offset) => edited(packet, |frame, layout| edit::corrupt(frame, layout, *offset)),
             RuleAction::Strip(word) => edited(packet, |frame, layout| edit::strip(frame, layout, word.as_deref())),
             RuleAction::Rewrite(rewrite) => edited(packet, |frame, layout| edit::rewrite(frame, layout, rewrite)),
             action if can_act(action, segment) => Concern::Acts,
@@ -167,7 +167,7 @@ impl Rule {
                 Outcome::Stopped
             }
             RuleAction::Nat { .. } => self.open_binding(packet, record),
-            RuleAction::Inject { forward, what } => Outcome::Besides(packet, what.clone(), *forward),
+            RuleAction::Inject(Injection { forward, what }) => Outcome::Besides(packet, what.clone(), *forward),
             RuleAction::Split(size) => self.split(packet, *size, record),
             RuleAction::Merge(count) => self.merge(packet, segment, *count, record),
             // They are only edited.

@@ -24,7 +24,7 @@ mod words;
 
 pub use capture::DEFAULT_RING_BYTES;
 pub use order::plan;
-pub use path_words::{describe_conditions, describe_path, describe_rule};
+pub use path_words::{describe_conditions, describe_done, describe_path, describe_rule};
 pub use rings::{Frames, GSO_MAX_SIZE, Rings};
 pub use shell::shell;
 pub use timeouts::step_limit;

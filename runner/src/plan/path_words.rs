@@ -1,8 +1,8 @@
 //! Paths in words: their conditions, their rules, and the steps about them.
 
 use crate::scenario::model::{
-    Chance, Conditions, Distribution, Injected, Link, PacketPattern, PathChange, PathPlan, PathRule, Range, Rewrite,
-    RuleAction,
+    Chance, Conditions, Distribution, Injected, Injection, Link, PacketPattern, PathChange, PathPlan, PathRule, Range,
+    Rewrite, RuleAction,
 };
 use crate::text;
 use crate::wire::TcpFlags;
@@ -94,13 +94,32 @@ pub fn describe_rule(rule: &PathRule) -> String {
     format!("{}: {} {}", rule.name, describe_action(&rule.action), describe_pattern(&rule.matching))
 }
 
+/// What a rule did to a segment, by the word of its action in a recording.
+pub fn describe_done(action: &str) -> &str {
+    match action {
+        "drop" => "dropped",
+        "delay" => "delayed",
+        "duplicate" => "duplicated",
+        "hold" => "held",
+        "release" => "released",
+        "corrupt" => "corrupted",
+        "strip" => "stripped",
+        "rewrite" => "rewritten",
+        "nat" => "translated",
+        "inject" => "injected",
+        "split" => "split",
+        "merge" => "merged with others",
+        other => other,
+    }
+}
+
 fn describe_action(action: &RuleAction) -> String {
     match action {
         RuleAction::Drop => "drops".to_owned(),
         RuleAction::Delay(by) => format!("delays by {}", text::duration(*by)),
         RuleAction::Duplicate => "duplicates".to_owned(),
         RuleAction::Hold => "holds".to_owned(),
-        RuleAction::Corrupt { offset } => format!("corrupts payload byte {offset} of"),
+        RuleAction::Corrupt(offset) => format!("corrupts payload byte {offset} of"),
         RuleAction::Strip(None) => "strips the MPTCP options of".to_owned(),
         RuleAction::Strip(Some(option)) => format!("strips {option} of"),
         RuleAction::Rewrite(rewrite) => format!("rewrites {} of", describe_rewrite(rewrite)),
@@ -108,7 +127,7 @@ fn describe_action(action: &RuleAction) -> String {
             let port = port.map(|port| format!(" port {port}")).unwrap_or_default();
             format!("translates the source to {}{port} in", text::address(*address))
         }
-        RuleAction::Inject { forward, what } => {
+        RuleAction::Inject(Injection { forward, what }) => {
             let what = match what {
                 Injected::Reset => "a RST".to_owned(),
                 Injected::Fin => "a FIN".to_owned(),
@@ -181,6 +200,13 @@ mod tests {
 
     use super::*;
     use crate::scenario::model::{Jitter, Queue, Reorder};
+
+    #[test]
+    fn each_action_has_a_participle() {
+        let without: Vec<_> = RuleAction::words().filter(|word| describe_done(word) == *word).collect();
+        // The participle of `split` is `split`.
+        assert_eq!(without, ["split"]);
+    }
 
     #[test]
     fn conditions_are_told_completely() {

@@ -260,7 +260,8 @@ macro_rules! record {
 pub(in crate::scenario) use record;
 
 /// Values of which one is chosen by its word: an enum, its words as keys, and how each is read. After its words, a
-/// variant has its fields, or `(RECORD)`; or `=> PART;` if its value is no record. What stands behind `and` has no words.
+/// variant has its fields, or `(RECORD)`; or `=> PART;` if its value is no record. With none of these, the word alone is
+/// the value. What stands behind `and` has no words.
 macro_rules! choice {
     (
         $(#[$about:meta])+
@@ -310,6 +311,31 @@ macro_rules! choice {
                     ),*) )?
                 )
             ),*);
+
+            /// Words that are values by themselves.
+            #[allow(dead_code, reason = "not each choice has some")]
+            pub(in crate::scenario) const PLAIN: &[$crate::scenario::grammar::Key] = $crate::scenario::record::keys!($(
+                $crate::scenario::record::choice!(@plain [$($word $meaning),+]
+                    [$($value)?] [$($inner)?] [$($($field)*)?])
+            ),*);
+
+            /// What that word is by itself.
+            #[allow(dead_code, unused_variables, reason = "not each choice has such words")]
+            pub(in crate::scenario) fn plain(word: &str) -> Option<Self> {
+                $( $crate::scenario::record::choice!(@made word, $name::$variant, [$($word),+]
+                    [$($value)?] [$($inner)?] [$($($field)*)?]); )*
+                None
+            }
+
+            /// Its word, or the first of them; empty if it has none.
+            #[allow(unreachable_patterns, reason = "some choices have values without words")]
+            #[allow(dead_code, reason = "not each choice is asked")]
+            pub fn word(&self) -> &'static str {
+                match self {
+                    $( Self::$variant { .. } => $crate::scenario::record::choice!(@first $($word),+), )*
+                    _ => "",
+                }
+            }
 
             /// Reads what that word says.
             pub(in crate::scenario) fn chosen(
@@ -384,6 +410,18 @@ macro_rules! choice {
             )
         ),+]
     };
+    (@words [$($plain:tt)*]) => { &[] };
+    (@plain [$($word:literal $meaning:literal),+] [] [] []) => {
+        &[$( $crate::scenario::grammar::scalar($word, $crate::scenario::grammar::Kind::Line, $meaning) ),+]
+    };
+    (@plain $($other:tt)*) => { &[] };
+    (@made $text:ident, $made:expr, [$($word:literal),+] [] [] []) => {
+        if matches!($text, $($word)|+) {
+            return Some($made);
+        }
+    };
+    (@made $($other:tt)*) => {};
+    (@first $first:literal $(, $other:literal)*) => { $first };
     (@or $usual:expr) => { $usual };
     (@or $usual:expr, $other:literal) => { $other };
 }

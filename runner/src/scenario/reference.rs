@@ -7,6 +7,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use super::grammar::{KERNELS, Key, Kind, Record, SCENARIO, Shape, TOPOLOGY};
+use super::read::path::rule::PLAIN_ACTIONS;
+use crate::mptcp::{INFO_FIELDS, InfoField};
 
 /// All records that a file can have, by name.
 fn records() -> BTreeMap<&'static str, &'static Record> {
@@ -29,47 +31,77 @@ fn records() -> BTreeMap<&'static str, &'static Record> {
     found
 }
 
-/// The words that a key takes, if it takes some only.
-fn words(shape: &Shape) -> Option<String> {
+/// What a key takes, if that says more than its meaning does.
+fn takes(shape: &Shape) -> Option<String> {
+    let named = |names: &mut dyn Iterator<Item = &'static str>| {
+        names.map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+    };
     match shape {
-        Shape::Scalar(Kind::Word(words)) => {
-            Some(words.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", "))
-        }
+        Shape::Scalar(Kind::Word(words)) => Some(named(&mut words.iter().copied())),
         Shape::Scalar(Kind::Integer(0, u64::MAX)) => None,
         Shape::Scalar(Kind::Integer(least, u64::MAX)) => Some(format!("from {least}")),
         Shape::Scalar(Kind::Integer(least, most)) => Some(format!("{least} to {most}")),
-        Shape::List(inner) | Shape::Some(inner) => words(inner).map(|words| format!("a list of {words}")),
-        Shape::Scalar(_) | Shape::Record(_) | Shape::Table(..) | Shape::Either(_) => None,
+        Shape::Scalar(Kind::Duration) => Some("a duration".to_owned()),
+        Shape::Scalar(Kind::Size) => Some("a size".to_owned()),
+        Shape::Scalar(Kind::Rate) => Some("a rate".to_owned()),
+        Shape::Scalar(Kind::Percent) => Some("a share".to_owned()),
+        Shape::Scalar(Kind::Count) => Some("a count".to_owned()),
+        Shape::List(Shape::Record(_)) => None,
+        Shape::List(inner) | Shape::Some(inner) => takes(inner).map(|words| format!("a list of {words}")),
+        Shape::Either(shapes) => {
+            let each: Option<Vec<String>> = shapes.iter().map(takes).collect();
+            each.map(|each| each.join(", or "))
+        }
+        Shape::Record(record) if record.all_keys().count() <= 4 => {
+            Some(named(&mut record.all_keys().map(|key| key.name)))
+        }
+        Shape::Scalar(_) | Shape::Record(_) | Shape::Table(..) => None,
     }
 }
 
-/// The table of a record: its keys; or, where each is a record of its own, the keys of those.
+/// A table with these columns. A column in which nothing stands is left out.
+fn columns(heads: &[&str], rows: &[Vec<String>]) -> String {
+    let used: Vec<usize> = (0..heads.len()).filter(|column| rows.iter().any(|row| !row[*column].is_empty())).collect();
+    let line = |cells: Vec<&str>| format!("| {} |\n", cells.join(" | "));
+    let mut table = line(used.iter().map(|column| heads[*column]).collect());
+    let _ = writeln!(table, "|{}", "---|".repeat(used.len()));
+    table.extend(rows.iter().map(|row| line(used.iter().map(|column| row[*column].as_str()).collect())));
+    table
+}
+
+/// The table of a record: its keys; or, where one of many is chosen, the keys of each.
 fn table(record: &Record) -> String {
     let names = |keys: &[Key], required: bool| {
         keys.iter().filter(|key| key.required == required).map(|key| format!("`{}`", key.name)).collect::<Vec<_>>()
     };
-    let mut table = String::new();
-    if record.all_keys().all(|key| matches!(key.shape, Shape::Record(_))) {
-        table.push_str("| key | what it does | what it needs | what it may have |\n|---|---|---|---|\n");
-    } else {
-        table.push_str("| key | what it says |\n|---|---|\n");
-    }
-    for key in record.all_keys() {
-        let _ = match key.shape {
-            Shape::Record(inner) if table.starts_with("| key | what it does") => {
-                let mut needs = names(inner.keys, true);
-                needs.extend((!inner.one_of.is_empty()).then(|| names(inner.one_of, false).join(" or ")));
-                let may = names(inner.keys, false);
-                writeln!(table, "| `{}` | {} | {} | {} |", key.name, key.doc, needs.join(", "), may.join(", "))
-            }
-            _ => {
-                let words = words(&key.shape).map_or_else(String::new, |words| format!(" ({words})"));
-                let required = if key.required { " Required." } else { "" };
-                writeln!(table, "| `{}`{words} | {}{required} |", key.name, key.doc)
-            }
+    let is_choice = record.keys.is_empty() && record.one_of.iter().any(|key| key.record().is_some());
+    if !is_choice || record.name == "action" {
+        let plain = if record.name == "action" { &PLAIN_ACTIONS[..] } else { &[] };
+        let row = |key: &Key| {
+            let takes = takes(&key.shape).map_or_else(String::new, |words| format!(" ({words})"));
+            let required = if key.required { " Required." } else { "" };
+            vec![format!("`{}`{takes}", key.name), format!("{}{required}", key.doc)]
         };
+        let rows: Vec<_> = plain.iter().chain(record.all_keys()).map(row).collect();
+        return columns(&["key", "meaning"], &rows);
     }
-    table
+    let row = |key: &'static Key| {
+        let (mut needs, mut may) = (Vec::new(), Vec::new());
+        if let Some(inner) = key.record() {
+            needs = names(inner.keys, true);
+            needs.extend((!inner.one_of.is_empty()).then(|| names(inner.one_of, false).join(" or ")));
+            may = names(inner.keys, false);
+        }
+        vec![format!("`{}`", key.name), key.doc.to_owned(), needs.join(", "), may.join(", ")]
+    };
+    let rows: Vec<_> = record.one_of.iter().map(row).collect();
+    columns(&["key", "meaning", "required keys", "optional keys"], &rows)
+}
+
+/// The fields of `struct mptcp_info`.
+fn info() -> String {
+    let row = |(name, .., doc): &InfoField| vec![format!("`{name}`"), (*doc).to_owned()];
+    columns(&["field", "meaning"], &INFO_FIELDS.iter().map(row).collect::<Vec<_>>())
 }
 
 /// The text with each table as it must be.
@@ -86,8 +118,8 @@ fn with_tables(text: &str) -> String {
             made.push('\n');
         }
         if let Some(name) = line.strip_prefix("<!-- generated: begin ").and_then(|rest| rest.strip_suffix(" -->")) {
-            let record = records.get(name).unwrap_or_else(|| panic!("there is no record `{name}`"));
-            let _ = write!(made, "\n{}\n", table(record));
+            let record = || records.get(name).unwrap_or_else(|| panic!("there is no record `{name}`"));
+            let _ = write!(made, "\n{}\n", if name == "info" { info() } else { table(record()) });
             within = true;
         }
     }
@@ -100,7 +132,7 @@ fn the_reference_is_up_to_date() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios/README.md");
     let written = std::fs::read_to_string(&path).unwrap();
     let made = with_tables(&written);
-    assert!(made.matches("<!-- generated: begin ").count() >= 4);
+    assert!(made.matches("<!-- generated: begin ").count() >= 14);
     if std::env::var_os("MPTCPLAB_UPDATE").is_some() {
         std::fs::write(&path, made).unwrap();
         return;

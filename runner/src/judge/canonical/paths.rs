@@ -6,7 +6,7 @@
 
 use crate::judge::checks::paths::hits;
 use crate::judge::names::Names;
-use crate::scenario::model::{PathRule, RuleAction};
+use crate::scenario::model::PathRule;
 use crate::text;
 
 /// A line for each rule, in the order in which they were installed.
@@ -31,10 +31,9 @@ fn is_exact(rule: &PathRule) -> bool {
     if rule.matching.nth.as_ref().is_some_and(|nth| *nth.end() < u64::MAX) {
         return true;
     }
-    let loses = matches!(rule.action, RuleAction::Drop | RuleAction::Hold | RuleAction::Delay(_));
     match rule.matching.option.as_ref().map(|option| option.option.as_str()) {
         Some("remove_addr" | "mp_prio") => true,
-        Some("mp_join_syn" | "mp_join_synack") => !loses,
+        Some("mp_join_syn" | "mp_join_synack") => !rule.action.withholds(),
         _ => false,
     }
 }

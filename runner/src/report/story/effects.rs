@@ -1,5 +1,6 @@
 //! The effects of paths on a segment, in words.
 
+use crate::plan::describe_done;
 use crate::recording::{PathEffect, PathTotals};
 use crate::text;
 
@@ -36,28 +37,20 @@ fn effect_words(link: &str, effect: &PathEffect) -> String {
         PathEffect::Duplicated => return format!("duplicated on {link}"),
         PathEffect::Rule { rule, action, made } => (text::one_line(rule), action.as_str(), made),
     };
+    let done = text::one_line(describe_done(action));
     let by = format!("by rule “{rule}” of {link}");
     match action {
-        "drop" => format!("dropped {by}"),
-        "delay" => format!("delayed {by}"),
-        "duplicate" => format!("duplicated {by}"),
-        "hold" => format!("held {by}"),
-        "release" => format!("released {by}"),
-        "corrupt" => format!("corrupted {by}"),
-        "strip" => format!("stripped {by}"),
-        "rewrite" => format!("rewritten {by}"),
         "nat" => {
             let seen = made.first().map(|made| format!(", now seen as {}", text::socket(made.source)));
-            format!("translated {by}{}", seen.unwrap_or_default())
+            format!("{done} {by}{}", seen.unwrap_or_default())
         }
         "inject" => {
             let forged: Vec<String> =
                 made.iter().map(|made| format!("{} {}", segment_words(made), segment_path(made))).collect();
-            format!("{} injected {by}", forged.join(", "))
+            format!("{} {done} {by}", forged.join(", "))
         }
-        "split" => format!("split into {} {by}", text::count(made.len() as u64, "segment")),
-        "merge" => format!("merged with others {by}"),
-        other => format!("{} {by}", text::one_line(other)),
+        "split" => format!("{done} into {} {by}", text::count(made.len() as u64, "segment")),
+        _ => format!("{done} {by}"),
     }
 }
 

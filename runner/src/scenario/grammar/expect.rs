@@ -62,7 +62,7 @@ events! {
     a "closed" "The application closed the connection.";
     an "announced" "The peer announced an address (ADD_ADDR), including retransmissions.";
     a "removed" "The peer removed an address (REMOVE_ADDR).";
-    a "sub_established" "An additional subflow is established, as this side sees it.";
+    a "sub_established" "An additional subflow is established, as this side sees it; never the initial one.";
     a "sub_closed" "A subflow was closed while the connection lives on.";
     a "sub_priority" "The peer changed the backup priority (MP_PRIO).";
     a "listener_created" "An MPTCP socket started to listen.";

@@ -189,6 +189,17 @@ pub const fn key_of(keys: &[Key], name: &str) -> Key {
 /// A topology file.
 pub static TOPOLOGY: &Record = TopologyKeys::RECORD;
 
+/// The words of these keys.
+pub const fn names<const N: usize>(keys: &[Key]) -> [&'static str; N] {
+    let mut names = [""; N];
+    let mut index = 0;
+    while index < N {
+        names[index] = keys[index].name;
+        index += 1;
+    }
+    names
+}
+
 /// A file with a list of kernels.
 pub static KERNELS: &Record = KernelList::RECORD;
 

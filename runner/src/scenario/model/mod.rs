@@ -20,8 +20,8 @@ pub use gates::{Form, Gates};
 pub use kernels::{KernelList, ListedKernel, Machine, WhichKernel};
 pub use operation::{Filter, FilterAction, FilterHook, FlagChange, Operation, TokenChoice, WhichEndpoints};
 pub use path::{
-    Chance, Conditions, Distribution, Injected, Jitter, PacketPattern, PathChange, PathPlan, PathRule, Queue, Reorder,
-    Rewrite, RuleAction,
+    Chance, Conditions, Distribution, Injected, Injection, Jitter, PacketPattern, PathChange, PathPlan, PathRule,
+    Queue, Reorder, Rewrite, RuleAction,
 };
 pub use snapshot::{LeftOut, SnapshotSection};
 pub use step::{

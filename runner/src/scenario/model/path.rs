@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use super::super::read::part::{EndOfLink, PathLink, SendingEnd};
 use super::super::read::path::conditions::{NewConditions, has_room};
-use super::super::read::path::rule::{AnyOption, FlagWords, OptionLike};
-use super::super::record::{record, words};
-use super::super::scalar::{CanonicalIp, Count, Number, Port, Size, Time};
+use super::super::read::path::rule::{AnyOption, FlagWords, Forged, OneOption, OptionLike, Rewritten};
+use super::super::record::{choice, record, words};
+use super::super::scalar::{CanonicalIp, Count, Ip, Number, Offset, PartSize, Port, Segments, Size, Time};
 use super::Place;
 use crate::wire::TcpFlags;
 
@@ -161,75 +161,67 @@ record! {
         any_option: group AnyOption;
         /// Since the rule was installed. A segment that the action has nothing to do to (no such option to strip, no
         /// payload to corrupt or split) doesn't match.
-        nth: maybe Count = "nth", "Only these of the matching segments, counted from 1.";
+        nth: maybe Count = "nth", "Of all segments that match so far, only these, counted from 1.";
     }
 }
 
-/// What a rule does. Checksums and lengths are right afterwards; what an MPTCP checksum covers is not repaired.
-///
-/// Whatever goes on, at once or later, meets the rules behind this one as it is then.
-#[derive(Debug, Clone, PartialEq)]
-pub enum RuleAction {
-    /// Nothing comes through.
-    Drop,
-    /// It comes so much later. Others overtake it.
-    Delay(Duration),
-    /// It comes twice.
-    Duplicate,
-    /// It waits for a `release` step. What is never released is dropped at the end.
-    Hold,
-    /// One byte of the payload is inverted (the offset counts from the first one); the TCP checksum is repaired, so
-    /// only a DSS checksum can tell.
-    Corrupt {
-        /// Which byte.
-        offset: u32,
-    },
-    /// MPTCP options are replaced with NOPs: that of this word, as in `wire`; `None`: all of them.
-    Strip(Option<String>),
-    /// A field of an MPTCP option is changed.
-    Rewrite(Rewrite),
-    /// The source address becomes another one; what comes back is translated, too, and so are ICMP errors about it.
-    /// A segment that matches opens a binding for its connection, which then holds for all of its segments, whether they
-    /// match or not. On the link itself the path answers for the address (ARP, neighbour discovery). Only the segment
-    /// that opens a binding is recorded.
-    Nat {
-        /// The address that the far side sees.
-        address: IpAddr,
-        /// The port that the far side sees: the first connection gets it, the next ones those after it; `None`: the
-        /// port stays.
-        port: Option<u16>,
-    },
-    /// A segment is sent besides the one that matched, as if it came from the same sender.
-    Inject {
-        /// To the receiver of the segment that matched; `false`: back to its sender, as if its receiver had sent it.
-        forward: bool,
-        /// Which.
-        what: Injected,
-    },
-    /// It is cut into segments with at most so many bytes of payload, each with all options, as segmentation offload
-    /// does it: a DSS mapping covers all parts. SYN, RST and urgent segments stay whole.
-    Split(u32),
-    /// So many segments with payload, of one connection and direction, that follow each other become one, with the
-    /// options of the first: the mappings of the others are lost, unless it is the same one. They go on with less when
-    /// another segment of the connection comes, when the MTU of the link would be exceeded, or after 50 ms.
-    Merge(u32),
+choice! {
+    /// What a rule does. Checksums and lengths are right afterwards; what an MPTCP checksum covers is not repaired.
+    ///
+    /// Whatever goes on, at once or later, meets the rules behind this one as it is then.
+    #[derive(PartialEq)]
+    RuleAction as "action", "an action" {
+        Drop = a "drop" "Drops the segment.";
+        Delay = a "delay" "Delays the segment by this time; others overtake it."; => Time;
+        Duplicate = a "duplicate" "Duplicates the segment.";
+        /// What is never released is dropped at the end.
+        Hold = a "hold" "Holds the segment until a `release` step.";
+        /// The offset counts from the first byte of the payload.
+        Corrupt = a "corrupt"
+            "Inverts the payload byte at this offset, and repairs the TCP checksum, so that only a DSS checksum can tell.";
+            => Offset;
+        /// That of this word, as in `wire`; `None`: all of them.
+        Strip = a "strip" "Replaces this MPTCP option with NOPs."; => OneOption;
+        Rewrite = a "rewrite" "Changes fields of an MPTCP option."; => Rewritten;
+        /// ICMP errors about replies are translated, too. A segment that matches opens a binding for its connection, which
+        /// then holds for all of its segments, whether they match or not. On the link itself the path answers for the
+        /// address (ARP, neighbour discovery). Only the segment that opens a binding is recorded.
+        Nat = a "nat"
+            "Translates the source address of the connection, and its replies back. `from` says which end is behind the NAT."
+            as "nat", "a `nat` action"; {
+            address: need Ip = "address", "The address that the far side sees.";
+            port: maybe Port = "port",
+                "The port that the far side sees for the first connection; later connections get the next ports. Kept by default.";
+        }
+        Inject = an "inject" "Sends a forged segment besides, as if it came from the same sender."; => Forged;
+        /// Each part has all options, as segmentation offload does it: a DSS mapping covers all parts. SYN, RST and urgent
+        /// segments stay whole.
+        Split = a "split" "Cuts the segment into segments with at most this number of payload bytes."; => PartSize;
+        /// They have the options of the first: the mappings of the others are lost, unless it is the same one. They go on
+        /// with less when another segment of the connection comes, when the MTU of the link would be exceeded, or after
+        /// 50 ms.
+        Merge = a "merge" "Merges this number of consecutive segments of a flow into one."; => Segments;
+    }
 }
 
 impl RuleAction {
-    /// The word of the action, as recordings have it.
-    pub fn word(&self) -> &'static str {
+    /// All words of actions.
+    pub fn words() -> impl Iterator<Item = &'static str> {
+        Self::PLAIN.iter().chain(Self::KEYS).map(|key| key.name)
+    }
+
+    /// Whether the receiver misses the segment, for a while at least, so that the sender may retransmit it.
+    pub fn withholds(&self) -> bool {
         match self {
-            Self::Drop => "drop",
-            Self::Delay(_) => "delay",
-            Self::Duplicate => "duplicate",
-            Self::Hold => "hold",
-            Self::Corrupt { .. } => "corrupt",
-            Self::Strip(_) => "strip",
-            Self::Rewrite(_) => "rewrite",
-            Self::Nat { .. } => "nat",
-            Self::Inject { .. } => "inject",
-            Self::Split(_) => "split",
-            Self::Merge(_) => "merge",
+            Self::Drop | Self::Hold | Self::Delay(_) => true,
+            Self::Duplicate
+            | Self::Corrupt(_)
+            | Self::Strip(_)
+            | Self::Rewrite(_)
+            | Self::Nat { .. }
+            | Self::Inject(_)
+            | Self::Split(_)
+            | Self::Merge(_) => false,
         }
     }
 }
@@ -259,6 +251,15 @@ pub struct Rewrite {
     pub damage_checksum: bool,
     /// Added to the data sequence number of a DSS mapping.
     pub data_sequence_offset: Option<u32>,
+}
+
+/// A forged segment, and where it goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Injection {
+    /// To the receiver of the segment that matched; `false`: back to its sender, as if its receiver had sent it.
+    pub forward: bool,
+    /// Which.
+    pub what: Injected,
 }
 
 /// A segment that nobody sent.

@@ -116,7 +116,8 @@ group! {
     Counters: Vec<CounterExpectation> = &[Key::new(
         "counters",
         COUNTERS,
-        "Changes of counters since the start of the run. `others: 0`: no other MPTcpExt counter changed.",
+        "Changes of counters since the start of the run, by their `nstat` names. `a+b` is the sum of two namespaces, `A - B` \
+         one counter minus another. `others: 0`: no other MPTcpExt counter changed, except those that depend on timing.",
     )],
     |at| Ok(counters(at)?.0)
 }
@@ -144,12 +145,12 @@ group! {
         Key::new(
             "endpoints",
             Shape::Table("namespace", Kind::Name, &Shape::List(&EndpointKeys::SHAPE)),
-            "The endpoints of a namespace: all of them, in any order.",
+            "The endpoints of a namespace: all of them, in any order, with exactly these flags. An omitted `id` is not checked.",
         ),
         Key::new(
             "connection_endpoints",
             Shape::Table("connection", Kind::Name, &SIDE_ENDPOINTS),
-            "The addresses that a userspace path manager has for a connection: all of them, in any order.",
+            "The addresses that a userspace path manager has for a connection, by side: all of them, in any order.",
         ),
     ],
     |at| {

@@ -400,12 +400,13 @@ record! {
         about: need Text = "about", "The lesson: what happens, and why.";
         see: or(Vec::new()) List<Line> = "see", "Further reading: man pages, RFC sections.";
         requires: or(Vec::new()) List<FeatureWord> = "requires",
-            "Features that the kernel must have; without them, the scenario is skipped. Each is probed.";
+            "Required features; the scenario is skipped if the kernel lacks one. Each is probed.";
         snapshot_by: or(Vec::new()) List<DecidingFeature> = "snapshot_by",
             "Features whose absence changes the snapshot only: kernels without one have their own snapshot, \
              `NAME~no-FEATURE.snap`.";
         left_out: maybe LeftOut = "snapshot", "What the snapshot leaves out, and why.";
-        alone: or(false) Switch = "exclusive", "Run while no other scenario runs.";
+        alone: or(false) Switch = "exclusive",
+            "true: no other scenario runs at the same time. This one measures time, or others would change what the kernel does.";
     }
 }
 

@@ -76,7 +76,7 @@ record! {
         limits: maybe LimitKeys = "limits", "Limits of the path manager; see ip-mptcp(8).";
         endpoints: or(Vec::new()) Several<Placed<EndpointKeys>> = "endpoints", "Endpoints, added in this order.";
         routes: or(Vec::new()) Several<Placed<RouteKeys>> = "routes", "Routes besides those of the links.";
-        sysctls: or(Vec::new()) Sysctls = "sysctls", "Sysctls of the namespace by name, set before anything else.";
+        sysctls: or(Vec::new()) Sysctls = "sysctls", "Sysctls of the namespace by name (`net.`…), set before anything else.";
         path_manager: maybe PathManager = "path_manager",
             "Who manages paths: the kernel (the default), or steps of the scenario.";
         events: maybe Switch = "events",

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use mptcplab::scenario::model::{Injected, PacketPattern, Rewrite, RuleAction};
+use mptcplab::scenario::model::{Injected, Injection, PacketPattern, Rewrite, RuleAction};
 use serde_json::Value;
 
 use super::harness::{Arrived, Harness, MS, Seen, TIMESTAMPS, Tcp, any, ip};
@@ -42,9 +42,9 @@ fn word(action: &RuleAction) -> &'static str {
         RuleAction::Strip(Some(_)) => "strip",
         RuleAction::Rewrite(_) => "rewrite",
         RuleAction::Nat { .. } => "nat",
-        RuleAction::Inject { what: Injected::Reset, .. } => "inject reset",
-        RuleAction::Inject { what: Injected::Fin, .. } => "inject fin",
-        RuleAction::Inject { what: Injected::AddAddr { .. }, .. } => "inject add_addr",
+        RuleAction::Inject(Injection { what: Injected::Reset, .. }) => "inject reset",
+        RuleAction::Inject(Injection { what: Injected::Fin, .. }) => "inject fin",
+        RuleAction::Inject(Injection { what: Injected::AddAddr { .. }, .. }) => "inject add_addr",
         RuleAction::Split(_) => "split",
         RuleAction::Merge(_) => "merge",
     }
@@ -57,7 +57,7 @@ fn rows(ipv6: bool) -> Vec<(RuleAction, Vec<&'static str>)> {
     const SECOND: &str = "0 client > server PA 103 def BOTH";
     let no_backup = Rewrite { option: "mp_prio".into(), backup: Some(false), ..Rewrite::default() };
     let forged = Injected::AddAddr { id: 6, address: ip("10.9.9.9"), port: None };
-    let inject = |forward: bool, what: Injected| RuleAction::Inject { forward, what };
+    let inject = |forward: bool, what: Injected| RuleAction::Inject(Injection { forward, what });
     vec![
         (RuleAction::Drop, vec![]),
         (
@@ -67,7 +67,7 @@ fn rows(ipv6: bool) -> Vec<(RuleAction, Vec<&'static str>)> {
         (RuleAction::Duplicate, vec![FIRST, FIRST, SECOND, SECOND]),
         (RuleAction::Hold, vec!["70 client > server PA 100 abc BOTH", "70 client > server PA 103 def BOTH"]),
         (
-            RuleAction::Corrupt { offset: 1 },
+            RuleAction::Corrupt(1),
             vec!["0 client > server PA 100 a\\x9dc BOTH", "0 client > server PA 103 d\\x9af BOTH"],
         ),
         (RuleAction::Strip(None), vec!["0 client > server PA 100 abc NOPS", "0 client > server PA 103 def NOPS"]),

@@ -65,10 +65,10 @@ fn a_corrupted_byte_is_seen_by_the_dss_checksum_only() {
         let segment = Tcp::data(1, b"abc").option(&dss(Some(right))).six(ipv6);
         assert_eq!(dss_sum(&dss(Some(right)), b"abc"), 0);
         // `treated` has checked TCP's checksum.
-        let seen = treated(&RuleAction::Corrupt { offset: 1 }, &segment);
+        let seen = treated(&RuleAction::Corrupt(1), &segment);
         assert_eq!(seen.payload, [b'a', !b'b', b'c']);
         assert_ne!(dss_sum(&seen.mptcp()[0], &seen.payload), 0);
-        left_alone(RuleAction::Corrupt { offset: 3 }, &segment);
+        left_alone(RuleAction::Corrupt(3), &segment);
     }
 }
 

@@ -1,6 +1,6 @@
 //! Segments that nobody sent.
 
-use mptcplab::scenario::model::{Conditions, Injected, PacketPattern, RuleAction};
+use mptcplab::scenario::model::{Conditions, Injected, Injection, PacketPattern, RuleAction};
 use mptcplab::wire::{AddAddrBody, MptcpOption, TcpFlags};
 
 use super::harness::{Arrived, Harness, Seen, Tcp, any, ip, rule, with_option};
@@ -8,7 +8,7 @@ use super::harness::{Arrived, Harness, Seen, Tcp, any, ip, rule, with_option};
 /// Injects where the payload is `!`.
 fn injecting(forward: bool, what: Injected) -> Harness {
     let matching = PacketPattern { payload: Some(3..=3), ..any() };
-    Harness::with_rule(matching, RuleAction::Inject { forward, what })
+    Harness::with_rule(matching, RuleAction::Inject(Injection { forward, what }))
 }
 
 fn read(arrived: &[Arrived]) -> Vec<Seen> {
@@ -46,7 +46,7 @@ fn a_retransmission_does_not_mislead_it() {
 
 #[test]
 fn what_never_went_on_is_not_expected_any_further() {
-    let inject = RuleAction::Inject { forward: true, what: Injected::Reset };
+    let inject = RuleAction::Inject(Injection { forward: true, what: Injected::Reset });
     let matching = PacketPattern { payload: Some(3..=3), ..any() };
     let drop = rule("drop", matching.clone(), RuleAction::Drop);
     let mut harness = Harness::new(Default::default(), vec![rule("inject", matching, inject), drop]);
@@ -79,7 +79,7 @@ fn without_a_history_the_segment_itself_tells() {
 #[test]
 fn a_reset_answers_a_syn_as_a_closed_port_does() {
     let join = MptcpOption::MpJoinSyn { backup: false, address_id: 1, token: 2, nonce: 3 };
-    let action = RuleAction::Inject { forward: false, what: Injected::Reset };
+    let action = RuleAction::Inject(Injection { forward: false, what: Injected::Reset });
     let drop = rule("drop", with_option("mp_join_syn"), RuleAction::Drop);
     let mut harness = Harness::new(Default::default(), vec![rule("reset", with_option("mp_join_syn"), action), drop]);
     let [reset] = read(&harness.send(0, &Tcp::syn(u32::MAX).option(&join).frame(0))).try_into().unwrap();
@@ -119,7 +119,7 @@ fn an_announcement_is_forged_in_both_families() {
 fn what_is_injected_is_counted_and_spared() {
     let lossy =
         || Conditions { loss: Some(mptcplab::scenario::model::Chance::Probability(1.0)), ..Conditions::default() };
-    let action = RuleAction::Inject { forward: false, what: Injected::Reset };
+    let action = RuleAction::Inject(Injection { forward: false, what: Injected::Reset });
     let mut harness = Harness::new([lossy(), lossy()], vec![rule("reset", any(), action)]);
     let [reset] = read(&harness.send(0, &Tcp::data(110, b"abc").frame(0))).try_into().unwrap();
     assert_eq!((reset.to, reset.flags.as_str()), (0, "R"));

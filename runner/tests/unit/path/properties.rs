@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use mptcplab::scenario::model::{
-    Chance, Conditions, Distribution, Injected, Jitter, PacketPattern, PathRule, Queue, Reorder, Rewrite, RuleAction,
+    Chance, Conditions, Distribution, Injected, Injection, Jitter, PacketPattern, PathRule, Queue, Reorder, Rewrite,
+    RuleAction,
 };
 use mptcplab::wire::{MptcpOption, OPTION_WORDS};
 use proptest::prelude::*;
@@ -80,11 +81,11 @@ fn action() -> impl Strategy<Value = RuleAction> {
         (0_u64..20).prop_map(|delay| RuleAction::Delay(Duration::from_millis(delay))),
         Just(RuleAction::Duplicate),
         Just(RuleAction::Hold),
-        (0_u32..100).prop_map(|offset| RuleAction::Corrupt { offset }),
+        (0_u32..100).prop_map(|offset| RuleAction::Corrupt(offset)),
         prop::option::of(word()).prop_map(RuleAction::Strip),
         rewrite.prop_map(RuleAction::Rewrite),
         (address(), any::<Option<u16>>()).prop_map(|(address, port)| RuleAction::Nat { address, port }),
-        (any::<bool>(), injected).prop_map(|(forward, what)| RuleAction::Inject { forward, what }),
+        (any::<bool>(), injected).prop_map(|(forward, what)| RuleAction::Inject(Injection { forward, what })),
         (0_u32..500).prop_map(RuleAction::Split),
         (0_u32..4).prop_map(RuleAction::Merge),
     ]

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use mptcplab::scenario::model::{Conditions, Injected, PacketPattern, RuleAction};
+use mptcplab::scenario::model::{Conditions, Injected, Injection, PacketPattern, RuleAction};
 use mptcplab::wire::TcpFlags;
 use smoltcp::wire::{
     ArpOperation, ArpPacket, EthernetFrame, EthernetProtocol, Icmpv4Packet, Icmpv6Message, Icmpv6Packet, Ipv4Packet,
@@ -121,7 +121,7 @@ fn errors_about_translated_packets_come_back_to_who_sent_them() {
 #[test]
 fn resets_from_the_middle_reach_both_sides_of_it() {
     for (before, forward) in [(true, true), (true, false), (false, true), (false, false)] {
-        let inject = RuleAction::Inject { forward, what: Injected::Reset };
+        let inject = RuleAction::Inject(Injection { forward, what: Injected::Reset });
         let inject = rule("inject", PacketPattern { payload: Some(3..=3), ..any() }, inject);
         let translate = rule("nat", syns(), nat(false, Some(7000)));
         let mut harness =

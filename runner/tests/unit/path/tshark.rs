@@ -3,7 +3,7 @@
 use std::fs;
 use std::process::Command;
 
-use mptcplab::scenario::model::{Injected, Rewrite, RuleAction};
+use mptcplab::scenario::model::{Injected, Injection, Rewrite, RuleAction};
 use mptcplab::wire::MptcpOption;
 
 use super::edits::dss;
@@ -29,13 +29,13 @@ fn treated() -> Vec<Vec<u8>> {
     for ipv6 in [false, true] {
         let announcement = Injected::AddAddr { id: 3, address: address(ipv6), port: Some(5) };
         let actions = [
-            RuleAction::Corrupt { offset: 2 },
+            RuleAction::Corrupt(2),
             RuleAction::Strip(Some("mp_prio".into())),
             RuleAction::Rewrite(rewrite.clone()),
             RuleAction::Nat { address: address(ipv6), port: Some(7000) },
-            RuleAction::Inject { forward: true, what: Injected::Reset },
-            RuleAction::Inject { forward: false, what: Injected::Fin },
-            RuleAction::Inject { forward: true, what: announcement },
+            RuleAction::Inject(Injection { forward: true, what: Injected::Reset }),
+            RuleAction::Inject(Injection { forward: false, what: Injected::Fin }),
+            RuleAction::Inject(Injection { forward: true, what: announcement }),
             RuleAction::Split(400),
             RuleAction::Merge(2),
         ];

@@ -12,15 +12,15 @@ use super::direction;
 record! {
     /// What one direction does from now on; the rest stays as it is.
     Changes as "conditions", "a direction of a path" {
-        delay: maybe Time = "delay", "One-way delay of each packet.";
+        delay: maybe Time = "delay", "Each packet arrives this much later.";
         jitter: maybe Varying = "jitter",
-            "How much the delay varies, up and down. Packets stay in order.";
-        rate: maybe Rate = "rate", "Rate at which packets are forwarded.";
+            "How much the delay varies. Packets stay in order.";
+        rate: maybe Rate = "rate", "Packets leave at this rate.";
         queue: maybe Queue = "queue", "Capacity of the queue before the rate limit; packets beyond it are dropped.";
         loss: maybe Which = "loss", "Which packets are lost.";
-        reorder: maybe Late = "reorder", "Which packets are delayed, so that others overtake them.";
+        reorder: maybe Late = "reorder", "Which packets are delayed, and by how much, so that others overtake them.";
         duplicate: maybe Which = "duplicate", "Which packets are duplicated; the copy follows immediately.";
-        mtu: maybe SmallerMtu = "mtu", "Larger packets are refused with an ICMP error that carries this size.";
+        mtu: maybe SmallerMtu = "mtu", "Larger packets are refused with an ICMP message that tells the sender this MTU.";
     }
 }
 

@@ -1,13 +1,13 @@
 //! Middlebox rules. What no segment can ever be is an error where the file alone tells it.
 
 use super::super::super::diagnostic::Diagnostic;
-use super::super::super::grammar::{Key, Kind, RULE_OPTION, Record, Shape, WIRE_OPTIONS, key_of};
-use super::super::super::model::{Injected, PacketPattern, PathRule, Range, Rewrite, RuleAction, WirePattern};
-use super::super::super::nearest::suggestion;
-use super::super::super::record::{Group, choice, group, keys, part, record, words};
-use super::super::super::scalar::{
-    self, Ip, Line, Number, Octet, Offset, Ordinal, Parsed, PartSize, Port, Problem, Segments, Switch, Time,
+use super::super::super::grammar::{Key, Kind, RULE_OPTION, Record, Shape, WIRE_OPTIONS, key_of, names, scalar as key};
+use super::super::super::model::{
+    Injected, Injection, PacketPattern, PathRule, Range, Rewrite, RuleAction, WirePattern,
 };
+use super::super::super::nearest::suggestion;
+use super::super::super::record::{Group, choice, group, joined, keys, part, record, words};
+use super::super::super::scalar::{self, Ip, Line, Number, Octet, Ordinal, Parsed, Port, Problem, Switch};
 use super::super::super::yaml::{Node, Value};
 use super::super::event::wire_pattern;
 use super::super::part::Here;
@@ -26,28 +26,8 @@ record! {
 }
 
 choice! {
-    /// The long form of an action.
-    LongAction as "action", "an action" {
-        Delay = a "delay" "They are delayed; others overtake them."; => Time;
-        Corrupt = a "corrupt" "The payload byte at this offset is inverted, and the TCP checksum repaired."; => Offset;
-        Strip = a "strip" "This MPTCP option is replaced with NOPs."; => OptionWord;
-        Rewrite = a "rewrite" "A field of an MPTCP option is changed."; => Rewritten;
-        Nat = a "nat"
-            "The source address of their connection is translated, and so are its replies."
-            as "nat", "a `nat` action"; {
-            address: need Ip = "address", "The address that the far side sees.";
-            port: maybe Port = "port",
-                "The port that the far side sees for the first connection; later connections get the next ports. Kept by default.";
-        }
-        Inject = an "inject" "A forged segment is sent."; => Forged;
-        Split = a "split" "They are cut into segments with at most this number of payload bytes."; => PartSize;
-        Merge = a "merge" "This number of consecutive segments of a flow is merged into one."; => Segments;
-    }
-}
-
-choice! {
-    /// Forged segments.
-    Forged as "inject", "an `inject` action" {
+    /// Forged segments with their ways.
+    LongForged as "inject", "an `inject` action" {
         Reset = a "reset" "A RST with a valid sequence number."; => Way;
         Fin = a "fin" "A FIN."; => Way;
         AddAddr = an "add_addr" "An ADD_ADDR whose HMAC is wrong." as "forged_add_addr", "a forged ADD_ADDR"; {
@@ -174,21 +154,19 @@ part! {
 }
 
 /// The words of options for rules: `any`, then those of `wire`.
-static OPTION_WORDS: [&str; 1 + WIRE_OPTIONS.len()] = {
-    let mut words = ["any"; 1 + WIRE_OPTIONS.len()];
-    let mut index = 0;
-    while index < WIRE_OPTIONS.len() {
-        words[index + 1] = WIRE_OPTIONS[index].name;
-        index += 1;
-    }
-    words
-};
+static OPTION_WORDS: [&str; 1 + WIRE_OPTIONS.len()] =
+    names(&joined::<{ 1 + WIRE_OPTIONS.len() }>(&[&[key("any", Kind::Line, "Any of them.")], &WIRE_OPTIONS]));
 
 part! {
     /// An MPTCP option by its word.
     OptionWord: String = Shape::Scalar(Kind::Word(OPTION_WORDS.split_at(1).1)), |at, node| {
         at.reader.scalar(node, scalar::word(OPTION_WORDS.split_at(1).1)).map(str::to_owned)
     }
+}
+
+part! {
+    /// An option that is removed.
+    OneOption: Option<String> = OptionWord::SHAPE, |at, node| OptionWord::read(at, node).map(Some)
 }
 
 part! {
@@ -235,53 +213,56 @@ part! {
     }
 }
 
+part! {
+    /// A forged segment.
+    Forged: Injection = LongForged::SHAPE, |at, node| {
+        let (way, what) = match LongForged::read(at, node)? {
+            LongForged::Reset(way) => (way, Injected::Reset),
+            LongForged::Fin(way) => (way, Injected::Fin),
+            LongForged::AddAddr { id, address, port, way } => (way, Injected::AddAddr { id, address, port }),
+        };
+        Ok(Injection { forward: way == Way::Forward, what })
+    }
+}
+
+/// Short forms of actions with a value.
+const SHORT: [Key; 2] = [
+    key("corrupt", Kind::Line, "Inverts the first byte of the payload."),
+    key("strip_mptcp", Kind::Line, "Replaces all MPTCP options with NOPs."),
+];
+
 /// Actions that need nothing more than their word.
-const PLAIN_ACTIONS: [&str; 5] = ["drop", "duplicate", "hold", "corrupt", "strip_mptcp"];
+pub const PLAIN_ACTIONS: [Key; RuleAction::PLAIN.len() + 2] = joined(&[RuleAction::PLAIN, &SHORT]);
+static PLAIN_WORDS: [&str; PLAIN_ACTIONS.len()] = names(&PLAIN_ACTIONS);
 
 /// An action that is a word alone. All actions are named if it is none of them.
 fn plain_action(text: &str) -> Parsed<RuleAction> {
-    Ok(match text {
-        "drop" => RuleAction::Drop,
-        "duplicate" => RuleAction::Duplicate,
-        "hold" => RuleAction::Hold,
-        "corrupt" => RuleAction::Corrupt { offset: 0 },
-        "strip_mptcp" => RuleAction::Strip(None),
+    if let Some(action) = RuleAction::plain(text) {
+        return Ok(action);
+    }
+    match text {
+        "corrupt" => Ok(RuleAction::Corrupt(0)),
+        "strip_mptcp" => Ok(RuleAction::Strip(None)),
         _ => {
-            if let Some(key) = LongAction::RECORD.key(text) {
+            if let Some(key) = RuleAction::RECORD.key(text) {
                 let message = format!("the action `{text}` needs a value");
                 return Err(Problem { message, help: Some(format!("write it as `{{ {text}: … }}`: {}", key.doc)) });
             }
-            let long = LongAction::KEYS.iter().map(|key| key.name).filter(|name| *name != "corrupt");
-            let help = suggestion(text, PLAIN_ACTIONS.iter().copied().chain(long));
-            return Err(Problem { message: format!("unknown action `{text}`"), help });
+            let long = RuleAction::KEYS.iter().map(|key| key.name).filter(|name| *name != "corrupt");
+            let help = suggestion(text, PLAIN_WORDS.iter().copied().chain(long));
+            Err(Problem { message: format!("unknown action `{text}`"), help })
         }
-    })
+    }
 }
 
 part! {
     /// What a rule does, in short or in full.
     Action: RuleAction =
-        Shape::Either(&[Shape::Scalar(Kind::Word(&PLAIN_ACTIONS)), LongAction::SHAPE]), |at, node| {
-        if !matches!(node.value, Value::Map(_)) {
-            return at.reader.scalar(node, plain_action);
+        Shape::Either(&[Shape::Scalar(Kind::Word(&PLAIN_WORDS)), RuleAction::SHAPE]), |at, node| {
+        if let Value::Map(_) = node.value {
+            return RuleAction::read(at, node);
         }
-        Ok(match LongAction::read(at, node)? {
-            LongAction::Delay(time) => RuleAction::Delay(time),
-            LongAction::Corrupt(offset) => RuleAction::Corrupt { offset },
-            LongAction::Strip(option) => RuleAction::Strip(Some(option)),
-            LongAction::Rewrite(rewrite) => RuleAction::Rewrite(rewrite),
-            LongAction::Nat { address, port } => RuleAction::Nat { address, port },
-            LongAction::Split(size) => RuleAction::Split(size),
-            LongAction::Merge(segments) => RuleAction::Merge(segments),
-            LongAction::Inject(forged) => {
-                let (way, what) = match forged {
-                    Forged::Reset(way) => (way, Injected::Reset),
-                    Forged::Fin(way) => (way, Injected::Fin),
-                    Forged::AddAddr { id, address, port, way } => (way, Injected::AddAddr { id, address, port }),
-                };
-                RuleAction::Inject { forward: way == Way::Forward, what }
-            }
-        })
+        at.reader.scalar(node, plain_action)
     }
 }
 
@@ -356,7 +337,7 @@ fn suits(reader: &Reader, fields: &Fields<'_>, pattern: &PacketPattern, action: 
                 );
             }
         }
-        RuleAction::Corrupt { offset } => {
+        RuleAction::Corrupt(offset) => {
             let most = pattern.payload.as_ref().map(|range| *range.end());
             if most.is_some_and(|most| most <= u64::from(*offset)) {
                 let message = format!("no such segment has a payload byte at offset {offset}");
@@ -394,7 +375,7 @@ fn narrow(pattern: &mut PacketPattern, action: &RuleAction) {
         pattern.payload = Some((*range.start()).max(least)..=*range.end());
     };
     match action {
-        RuleAction::Corrupt { offset } => payload_from(u64::from(*offset) + 1),
+        RuleAction::Corrupt(offset) => payload_from(u64::from(*offset) + 1),
         RuleAction::Split(size) => payload_from(u64::from(*size) + 1),
         RuleAction::Merge(_) => payload_from(1),
         RuleAction::Strip(None) => pattern.any_option = pattern.option.is_none(),
