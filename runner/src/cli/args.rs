@@ -13,6 +13,7 @@ use clap_complete::Shell;
 use crate::judge::Snapshots;
 use crate::scenario::model::Feature;
 
+use super::reports::Requested;
 use super::select::Shard;
 
 const EXIT_CODES: &str = "\
@@ -142,15 +143,8 @@ pub(super) struct RunArgs {
     /// anything else. For example, all were skipped, or a scenario could not be set up or has no snapshot.
     #[arg(long, conflicts_with_all = ["update", "list", "dry_run"])]
     pub(super) bisect: bool,
-    /// Print the results as FORMAT
-    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Human)]
-    pub(super) format: Format,
-    /// Print one JSON object per run: short for `--format json`
-    #[arg(long, conflicts_with = "format")]
-    pub(super) json: bool,
-    /// Also write the results to FILE, as JUnit XML
-    #[arg(long, value_name = "FILE")]
-    pub(super) junit: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) reports: Requested,
     /// Write the evidence of each failed run to its own folder in FOLDER
     ///
     /// Evidence is the recording, the packets of each namespace (pcapng), the story, counters, sockets, endpoints, the
@@ -212,17 +206,6 @@ impl Cli {
     }
 }
 
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// Text for people
-    Human,
-    /// TAP 13, as the kernel's selftests print it
-    Tap,
-    /// One JSON object per run, each on a line
-    Json,
-}
-
 impl RunArgs {
     /// What happens to snapshots while scenarios run. An update waits for all runs of a scenario.
     pub(super) fn snapshots(&self) -> Snapshots {
@@ -232,11 +215,6 @@ impl RunArgs {
             Self { no_pending: true, .. } | Self { bisect: true, .. } => Snapshots::Compare,
             _ => Snapshots::Review,
         }
-    }
-
-    /// The output format, from `--format` or its short forms.
-    pub(super) fn format(&self) -> Format {
-        if self.json { Format::Json } else { self.format }
     }
 }
 

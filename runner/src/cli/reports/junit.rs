@@ -17,7 +17,7 @@ struct ToFile<'a> {
 
 /// The report, if it was requested.
 pub(super) fn report<'a>(args: &'a RunArgs) -> Option<Box<dyn Report<'a> + 'a>> {
-    let path = args.junit.as_deref()?;
+    let path = args.reports.junit.as_deref()?;
     Some(Box::new(ToFile { path, junit: Junit::default() }))
 }
 

@@ -1,6 +1,6 @@
 //! Reports on the results of runs: a list, of which each member is told of every run. Main type: [`Report`].
 //!
-//! A new report is a file here and a line in [`all`].
+//! A new report is a file here, its option in [`Requested`] and a line in [`all`].
 
 mod evidence;
 mod json;
@@ -14,11 +14,13 @@ mod terminal;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::{Args, ValueEnum};
+
 use crate::evidence::Case;
 use crate::report::{Printer, Totals};
 use crate::results::Store;
 
-use super::args::{Format, RunArgs};
+use super::args::RunArgs;
 
 pub(super) use row::Row;
 
@@ -93,6 +95,31 @@ pub(super) struct Scope {
     pub(super) one_file: bool,
 }
 
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// Text for people
+    Human,
+    /// TAP 13, as the kernel's selftests print it
+    Tap,
+    /// One JSON object per run, each on a line
+    Json,
+}
+
+/// The reports that the command line requests.
+#[derive(Debug, Args)]
+pub(super) struct Requested {
+    /// Print the results as FORMAT
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Human)]
+    pub(super) format: Format,
+    /// Print one JSON object per run: short for `--format json`
+    #[arg(long, conflicts_with = "format")]
+    pub(super) json: bool,
+    /// Also write the results to FILE, as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub(super) junit: Option<PathBuf>,
+}
+
 /// All requested reports. Those to files come before the one to standard output.
 pub(super) fn all<'a>(args: &'a RunArgs, scope: Scope, results: Option<Store>) -> Vec<Box<dyn Report<'a> + 'a>> {
     let mut reports: Vec<Box<dyn Report<'a> + 'a>> = Vec::new();
@@ -100,7 +127,7 @@ pub(super) fn all<'a>(args: &'a RunArgs, scope: Scope, results: Option<Store>) -
     reports.extend(record::report(args));
     reports.extend(results::report(results));
     reports.extend(junit::report(args));
-    reports.push(match args.format() {
+    reports.push(match if args.reports.json { Format::Json } else { args.reports.format } {
         Format::Human => terminal::report(args, scope),
         Format::Tap => tap::report(args, scope),
         Format::Json => json::report(),
