@@ -69,6 +69,34 @@ fn each_module_uses_only_what_is_below_it() {
 }
 
 #[test]
+fn only_modules_that_are_named_touch_the_kernel() {
+    let text = fs::read_to_string(Path::new(SOURCE).join("lib.rs")).unwrap();
+    let (_, named) = text.split_once("//! Only ").unwrap();
+    let (named, _) = named.split_once("touch the kernel").unwrap();
+    let mut found = Vec::new();
+    files(Path::new(SOURCE), &mut found);
+    let ways = [
+        "crate::sys::",
+        "rtnetlink::",
+        "genetlink::",
+        "netlink_sys::",
+        "socket2::",
+        "nix::sched",
+        "nix::sys::socket",
+        "nix::mount",
+    ];
+    // The command line enters the privileges, and blocks signals.
+    let exceptions = ["cli/backend.rs", "cli/interrupt.rs"];
+    for (file, text) in found.iter().filter(|(file, _)| !exceptions.contains(&file.as_str())) {
+        let module = file.split('/').next().unwrap_or_default().trim_end_matches(".rs");
+        let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+        let touches = ways.iter().find(|way| code.contains(&format!("use {way}")));
+        assert!(touches.is_none() || named.contains(&format!("[`{module}`]")), "{file} uses {touches:?}");
+    }
+    assert!(named.contains("[`engine`]") && !named.contains("[`judge`]"), "{named}");
+}
+
+#[test]
 fn what_a_text_uses_is_found() {
     let text = "use crate::judge::Finding;\n// crate::cli\nfn f() { crate::text::x(); }\n#[cfg(test)]\nmod tests {\n    use crate::vm;";
     assert_eq!(used(text).collect::<Vec<_>>(), ["judge", "text"]);

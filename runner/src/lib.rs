@@ -2,7 +2,8 @@
 //!
 //! Data flows one way: a scenario file is parsed into a [`scenario::model::Scenario`], planned into a
 //! [`plan::Plan`], run into a [`recording::Recording`], judged into a [`judge::Verdict`], and reported.
-//! Only [`netlink`], [`testbed`], [`traffic`], [`observe`], [`forward`], [`processors`] and [`engine`] touch the kernel.
+//! Only [`sys`], [`netlink`], [`observe`], [`traffic`], [`processors`], [`testbed`], [`forward`], [`engine`],
+//! [`instances`], [`session`] and [`vm`] touch the kernel's network; [`cli`] enters the privileges, and handles signals.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 

@@ -81,7 +81,7 @@ fn prepare(args: &RunArgs, backend: &dyn Backend, printer: &mut Printer) -> Resu
         scenarios.retain(|scenario| shard.has(scenario));
         if scenarios.is_empty() {
             // No error: there may be more machines than scenarios.
-            printer.note(&format!("none of {all} is in this shard"));
+            printer.note(&format!("none of {all} is in shard {shard}"));
         }
     }
     Ok((scenarios, bad))

@@ -29,6 +29,12 @@ impl FromStr for Shard {
     }
 }
 
+impl std::fmt::Display for Shard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.part + 1, self.of)
+    }
+}
+
 impl Shard {
     pub(super) fn has(self, scenario: &Scenario) -> bool {
         Digest::new().bytes(scenario.label().as_bytes()).number() % self.of == self.part

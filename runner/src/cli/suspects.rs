@@ -143,9 +143,9 @@ impl Suspects {
         let words = |Unassigned { headline, labels }: &Unassigned| {
             let names: Vec<&str> = labels.iter().map(String::as_str).collect();
             match names.as_slice() {
-                [one] => format!("{headline} (while {one} ran beside others; not reproduced by it alone)"),
+                [one] => format!("{headline} (while {one} and others ran; {one} alone doesn't reproduce it)"),
                 several => {
-                    format!("{headline} (while {} ran; not reproduced by any of them alone)", text::list(several))
+                    format!("{headline} (while {} ran; none of them alone reproduces it)", text::list(several))
                 }
             }
         };

@@ -114,7 +114,7 @@ fn a_report_of_a_run_that_was_cut_short_says_so() {
     let xml = std::fs::read_to_string(&file).unwrap();
     let document = roxmltree::Document::parse(&xml).unwrap();
     let error = document.descendants().find(|node| node.has_tag_name("error")).unwrap();
-    assert_eq!(error.attribute("message"), Some("stopped after the first failure: 1 run left out"));
+    assert_eq!(error.attribute("message"), Some("stopped after the first failure: 1 run not started"));
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn a_warning_that_no_scenario_shows_alone_fails_the_whole() {
     let files = ["a_beside.yaml", "b_once.yaml", "c_beside.yaml"];
     let (exit, out, err) = mptcplab_with(&together(3), &arguments, &files);
     assert_eq!(exit, Exit::Failed);
-    let said = format!("{WARNING} (while a_beside, b_once and c_beside ran; not reproduced by any of them alone)");
+    let said = format!("{WARNING} (while a_beside, b_once and c_beside ran; none of them alone reproduces it)");
     let err = blotted(&err);
     assert!(
         err.starts_with(&format!("error: the kernel reported a problem that belongs to no scenario: {said}\nhint: ")),
@@ -113,5 +113,5 @@ fn a_warning_ends_a_run_until_it_fails() {
     let arguments = ["--until-fail", "-j", "2", "FOLDER"];
     let (exit, _, err) = mptcplab_with(&backend, &arguments, &["a_beside.yaml", "b_once.yaml"]);
     assert_eq!(exit, Exit::Failed);
-    assert!(err.contains("not reproduced by any of them alone"), "{err}");
+    assert!(err.contains("none of them alone reproduces it"), "{err}");
 }

@@ -55,7 +55,7 @@ pub enum PrivilegeError {
 /// What forbids user namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
-    /// `kernel.apparmor_restrict_unprivileged_userns=1` (Ubuntu 23.10 and newer).
+    /// `kernel.apparmor_restrict_unprivileged_userns=1`, the default since Ubuntu 24.04 (23.10 has it, switched off).
     AppArmor,
     /// `kernel.unprivileged_userns_clone=0` (Debian, Arch's hardened kernel).
     UnprivilegedClone,

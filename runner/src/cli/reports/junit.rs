@@ -31,7 +31,7 @@ impl<'a> Report<'a> for ToFile<'a> {
         let mut junit = std::mem::take(&mut self.junit);
         if let Some(reason) = ending.cut_short() {
             let left_out = text::count(ending.totals.left_out as u64, "run");
-            junit.add_error("the whole", &format!("{reason}: {left_out} left out"));
+            junit.add_error("the whole", &format!("{reason}: {left_out} not started"));
         }
         for line in &ending.late_trouble {
             junit.add_error("the kernel's log", line);
