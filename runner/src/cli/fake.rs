@@ -71,7 +71,7 @@ impl Backend for Fake {
                 title: format!("the title of {name}"),
                 requires: if name.contains("skip") { vec![Feature::Laminar] } else { Vec::new() },
                 gates: Gates::default(),
-                alone: name.contains("alone"),
+                exclusive: name.contains("alone"),
                 steps: if name.contains("stepless") { Vec::new() } else { example::scenario().steps },
                 sources: vec![SourceText { name: name.clone(), text: format!("{}", name == self.changed) }],
                 ..example::scenario()

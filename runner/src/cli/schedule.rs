@@ -37,7 +37,7 @@ impl<'a> Schedule<'a> {
     /// `rounds`: the number of runs of each scenario; `None` for no end.
     pub(super) fn new(scenarios: &'a [Scenario], rounds: Option<usize>, workers: usize) -> Self {
         let (alone, mut ordered): (Vec<&Scenario>, Vec<&Scenario>) =
-            scenarios.iter().partition(|scenario| scenario.alone);
+            scenarios.iter().partition(|scenario| scenario.exclusive);
         let mut order: Vec<usize> = (0..ordered.len()).collect();
         // The longest ones start first, so that nothing waits for them in the end. The sort is stable.
         let estimates: Vec<Duration> = ordered.iter().map(|scenario| estimate(scenario)).collect();
@@ -139,10 +139,10 @@ mod tests {
     use crate::plan::example;
     use crate::scenario::model::{Place, Step};
 
-    fn named(name: &str, quiet: u64, alone: bool) -> Scenario {
+    fn named(name: &str, quiet: u64, exclusive: bool) -> Scenario {
         let action = Action::Quiet { period: Duration::from_millis(quiet), deadline: Duration::from_secs(5) };
         let steps = vec![Step { action, place: Place::default() }];
-        Scenario { file: name.into(), variant: None, alone, steps, ..example::scenario() }
+        Scenario { file: name.into(), variant: None, exclusive, steps, ..example::scenario() }
     }
 
     fn labels(batch: &Batch<'_>) -> Vec<String> {

@@ -16,7 +16,7 @@ use crate::netlink::diag::DiagSocket;
 use crate::netlink::events::{EventSocket, Received, Reception};
 use crate::netlink::nft::NftClient;
 use crate::netlink::pm::PmClient;
-use crate::observe::{Capture, CaptureSocket, Counters, KeptFrames};
+use crate::observe::{Capture, CaptureSocket, Counters, FrameCopies};
 use crate::recording::{LostWhat, Name, Observation};
 use crate::sys::readiness::watch;
 
@@ -104,7 +104,7 @@ pub struct NamespaceFrames {
     /// Its devices.
     pub devices: DeviceNames,
     /// The frames.
-    pub frames: KeptFrames,
+    pub frames: FrameCopies,
 }
 
 /// What listens to a namespace.
@@ -113,7 +113,7 @@ pub(super) struct Observers {
     devices: DeviceNames,
     events: Option<RefCell<EventSocket>>,
     capture: Capture,
-    frames: RefCell<KeptFrames>,
+    frames: RefCell<FrameCopies>,
     recorder: Rc<Recorder>,
 }
 

@@ -7,7 +7,7 @@ use crate::engine::{NamespaceFrames, Run};
 use crate::judge::{Finding, FindingKind, Verdict};
 use crate::mptcp::Limits;
 use crate::netlink::DeviceNames;
-use crate::observe::{CapturedFrame, KeptFrames, LogLine};
+use crate::observe::{CapturedFrame, FrameCopies, LogLine};
 use crate::plan::example;
 use crate::recording::{Direction, Entry, Header, Moment, Observation, Recording};
 
@@ -36,7 +36,7 @@ fn run() -> Run {
         Observation::Ended,
     ];
     let entries = (0_u64..).zip(observations).map(|(at, what)| Entry { at, what }).collect();
-    let mut frames = KeptFrames::default();
+    let mut frames = FrameCopies::default();
     for ifindex in [2, 3, 2] {
         frames.keep(&CapturedFrame {
             at_ns: 7,

@@ -1,4 +1,4 @@
-//! Frames that outlive the ring they were captured in: [`KeptFrames`].
+//! Frames that outlive the ring they were captured in: [`FrameCopies`].
 
 use serde::{Deserialize, Serialize};
 
@@ -11,16 +11,16 @@ const MOST_BYTES: usize = 2 * 1024 * 1024;
 
 /// Frames of one namespace, copied out of the ring, oldest first. When it is full, further frames are only counted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct KeptFrames {
+pub struct FrameCopies {
     #[serde(with = "hex")]
     bytes: Vec<u8>,
-    frames: Vec<Kept>,
+    frames: Vec<FrameCopy>,
     left_out: u64,
 }
 
 /// A frame without its bytes, and where they end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-struct Kept {
+struct FrameCopy {
     at_ns: u64,
     ifindex: u32,
     direction: Direction,
@@ -28,7 +28,7 @@ struct Kept {
     end: usize,
 }
 
-impl KeptFrames {
+impl FrameCopies {
     /// Keeps a copy of the frame, if there is room.
     pub fn keep(&mut self, frame: &CapturedFrame<'_>) {
         let end = self.bytes.len() + frame.bytes.len();
@@ -38,7 +38,7 @@ impl KeptFrames {
         }
         self.bytes.extend_from_slice(frame.bytes);
         let CapturedFrame { at_ns, ifindex, direction, original_length, .. } = *frame;
-        self.frames.push(Kept { at_ns, ifindex, direction, original_length, end });
+        self.frames.push(FrameCopy { at_ns, ifindex, direction, original_length, end });
     }
 
     /// The frames that were kept.
@@ -46,7 +46,7 @@ impl KeptFrames {
         self.frames.iter().scan(0, |start, kept| {
             let bytes = self.bytes.get(*start..kept.end).unwrap_or_default();
             *start = kept.end;
-            let Kept { at_ns, ifindex, direction, original_length, .. } = *kept;
+            let FrameCopy { at_ns, ifindex, direction, original_length, .. } = *kept;
             Some(CapturedFrame { at_ns, ifindex, direction, original_length, bytes })
         })
     }
@@ -84,7 +84,7 @@ mod tests {
     #[test]
     fn frames_come_back_as_they_were() {
         let frames = [frame(1, b"first"), frame(2, b""), frame(3, b"third")];
-        let mut kept = KeptFrames::default();
+        let mut kept = FrameCopies::default();
         for frame in &frames {
             kept.keep(frame);
         }
@@ -95,7 +95,7 @@ mod tests {
     #[test]
     fn the_room_is_bounded() {
         let large = vec![0; MOST_BYTES / 2 + 1];
-        let mut kept = KeptFrames::default();
+        let mut kept = FrameCopies::default();
         for at in 0..3 {
             kept.keep(&frame(at, &large));
         }

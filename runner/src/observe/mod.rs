@@ -1,5 +1,5 @@
 //! Observing a network namespace from outside the path manager: the segments on its interfaces ([`Capture`]), its
-//! counters ([`Counters`]), the state of our sockets ([`sockets`]) and the kernel log ([`KernelLog`]). [`KeptFrames`]
+//! counters ([`Counters`]), the state of our sockets ([`sockets`]) and the kernel log ([`KernelLog`]). [`FrameCopies`]
 //! holds captured frames after the capture, and [`pcapng`] writes them to a file for other tools.
 //!
 //! A thread inside a namespace opens what belongs to it, and can leave afterwards: the opened files and sockets stay
@@ -15,7 +15,7 @@ pub mod sockets;
 
 pub use capture::{Capture, CaptureError, CaptureSocket, CapturedFrame};
 pub use counters::{Counters, CountersError, delta, is_gauge};
-pub use kept::KeptFrames;
+pub use kept::FrameCopies;
 pub use kmsg::{KernelLog, KernelLogError, LogDrain, LogLine};
 
 /// An error in the kernel's words, with the symbol of its errno if it has one (`EPERM: Operation not permitted`).

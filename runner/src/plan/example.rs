@@ -84,7 +84,7 @@ pub(crate) fn scenario() -> Scenario {
         requires: Vec::new(),
         gates: Gates::default(),
         left_out: None,
-        alone: false,
+        exclusive: false,
         world: World { namespaces: vec![client, server], links: vec![wifi, cellular], paths: Vec::new() },
         steps: steps(),
         expect: Expectation::default(),

@@ -236,7 +236,7 @@ impl Reading<'_> {
             requires: frame.requires,
             gates: Gates { asked: asked.clone(), lacking, snapshot_by, forms: Vec::new() },
             left_out: frame.left_out,
-            alone: frame.alone,
+            exclusive: frame.exclusive,
             world,
             steps,
             expect,

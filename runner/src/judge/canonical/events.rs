@@ -48,7 +48,7 @@ type Key = (u8, usize, String, u8, String);
 /// The lines of a namespace.
 pub(super) fn lines(names: &Names<'_>, namespace: &str, barriers: &[usize]) -> Vec<String> {
     let events = events_of(names, namespace, usize::MAX);
-    let mut canon = Namer { names, namespace, seen: BTreeMap::new() };
+    let mut canon = EventNames { names, namespace, seen: BTreeMap::new() };
     let listeners = names.scenario().requires.contains(&Feature::ListenerEvents);
     let mut announced: BTreeSet<(Option<u32>, Option<u8>, String)> = BTreeSet::new();
     let mut items: Vec<Item<Thing, Key>> = Vec::new();
@@ -81,7 +81,7 @@ pub(super) fn lines(names: &Names<'_>, namespace: &str, barriers: &[usize]) -> V
     fold(blocks)
 }
 
-struct Namer<'n, 'a> {
+struct EventNames<'n, 'a> {
     names: &'n Names<'a>,
     namespace: &'n str,
     /// The subflows that a pair of addresses had, one after the other.
@@ -95,7 +95,7 @@ struct Seen {
     closed: bool,
 }
 
-impl Namer<'_, '_> {
+impl EventNames<'_, '_> {
     fn known(&self, port: Option<u16>) -> Option<u16> {
         port.filter(|port| self.names.is_known_port(*port))
     }

@@ -20,7 +20,7 @@ use crate::recording::{Observation, Recording};
 use crate::scenario::model::{Action, Expectation, Scenario};
 
 use super::names::Names;
-use super::reasons::{Known, reasons};
+use super::reasons::{Facts, reasons};
 use super::{Finding, FindingKind};
 use scope::Scope;
 use steps::Progress;
@@ -70,8 +70,8 @@ pub(super) fn findings(names: &Names<'_>) -> Vec<Finding> {
     let begun = recording.entries.iter().any(|entry| matches!(entry.what, Observation::StepStarted { .. }));
     if let Some(finding) = findings.iter_mut().find(|finding| begun && may_be_explained(finding.kind)) {
         let known = match failed_check {
-            Some(step) => Known::in_check(names, step),
-            None => Known::at_the_end(names, progress != Progress::Whole),
+            Some(step) => Facts::in_check(names, step),
+            None => Facts::at_the_end(names, progress != Progress::Whole),
         };
         finding.reasons = reasons(&known);
     }

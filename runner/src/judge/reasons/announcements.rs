@@ -10,14 +10,14 @@ use crate::recording::{Direction, Observation};
 use crate::scenario::model::Operation;
 use crate::wire::{MptcpOption, TcpFlags};
 
-use super::{Known, Reason, Sockets, Unused, counters};
+use super::{Facts, Reason, Sockets, Unused, counters};
 
 /// Counters of subflows that could not be opened (`__mptcp_subflow_connect`, net/mptcp/subflow.c).
 const REFUSALS: [&str; 3] =
     ["MPTcpExtMPJoinSynTxConnectErr", "MPTcpExtMPJoinSynTxBindErr", "MPTcpExtMPJoinSynTxCreatSkErr"];
 
 /// The announced addresses that no subflow was opened to.
-pub(super) fn unused(known: &Known<'_, '_>) -> Vec<Reason> {
+pub(super) fn unused(known: &Facts<'_, '_>) -> Vec<Reason> {
     let sockets = known.sockets().iter();
     let sockets: HashMap<(&str, &str), &Sockets<'_>> =
         sockets.map(|sockets| ((sockets.connection.name.as_str(), sockets.namespace()), sockets)).collect();
@@ -64,7 +64,7 @@ struct Used<'a> {
 }
 
 impl<'a> Used<'a> {
-    fn of(known: &Known<'_, 'a>) -> Self {
+    fn of(known: &Facts<'_, 'a>) -> Self {
         let mut used = Self::default();
         for what in known.observations() {
             if let Observation::Event { namespace, event } = what
@@ -99,7 +99,7 @@ struct Place {
 }
 
 impl Place {
-    fn of(known: &Known<'_, '_>, namespace: &str) -> Self {
+    fn of(known: &Facts<'_, '_>, namespace: &str) -> Self {
         let moved = counters::moved(known, namespace);
         let refused = REFUSALS.into_iter().find(|name| moved.contains_key(name));
         let fullmesh = known.operations().filter(|(_, operation)| makes_fullmesh(operation, namespace));

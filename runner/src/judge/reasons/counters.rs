@@ -7,7 +7,7 @@ use crate::judge::checks::is_gauge;
 use crate::recording::Moment;
 use crate::scenario::model::{Action, CounterExpectation, Expectation};
 
-use super::{Known, Reason};
+use super::{Facts, Reason};
 
 /// What the kernel counts, where the name alone doesn't say (net/mptcp/mib.h, and where they are incremented).
 const MEANINGS: [(&str, &str); 38] = [
@@ -89,7 +89,7 @@ const USUAL: [&str; 4] =
     ["MPTcpExtMPCapableSYNTX", "MPTcpExtMPCapableSYNRX", "MPTcpExtMPCapableSYNACKRX", "MPTcpExtMPCapableACKRX"];
 
 /// Counters that name an error and moved, unless the scenario mentions them.
-pub(super) fn errors(known: &Known<'_, '_>) -> Vec<Reason> {
+pub(super) fn errors(known: &Facts<'_, '_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
     for namespace in &known.names.scenario().world.namespaces {
         let moved = moved(known, &namespace.name);
@@ -107,7 +107,7 @@ pub(super) fn errors(known: &Known<'_, '_>) -> Vec<Reason> {
 }
 
 /// MPTCP counters that moved, name no error, and aren't mentioned.
-pub(super) fn unmentioned(known: &Known<'_, '_>) -> Vec<Reason> {
+pub(super) fn unmentioned(known: &Facts<'_, '_>) -> Vec<Reason> {
     let namespaces = known.names.scenario().world.namespaces.iter();
     let others = namespaces.filter_map(|namespace| {
         let moved = moved(known, &namespace.name).into_iter();
@@ -130,7 +130,7 @@ fn is_error(name: &str) -> bool {
 }
 
 /// By how much each counter of a namespace moved, those that didn't left out.
-pub(super) fn moved<'a>(known: &Known<'_, 'a>, namespace: &str) -> BTreeMap<&'a str, u64> {
+pub(super) fn moved<'a>(known: &Facts<'_, 'a>, namespace: &str) -> BTreeMap<&'a str, u64> {
     let recording = known.names.recording();
     let (Some(now), Some(start)) =
         (recording.counters(namespace, &known.moment), recording.counters(namespace, &Moment::Start))
@@ -147,7 +147,7 @@ pub(super) fn moved<'a>(known: &Known<'_, 'a>, namespace: &str) -> BTreeMap<&'a 
 }
 
 /// The scenario says something about it: it knows that it moves.
-fn is_mentioned(known: &Known<'_, '_>, namespace: &str, name: &str) -> bool {
+fn is_mentioned(known: &Facts<'_, '_>, namespace: &str, name: &str) -> bool {
     let scenario = known.names.scenario();
     let checks = scenario
         .steps

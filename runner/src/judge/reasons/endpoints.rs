@@ -6,10 +6,10 @@ use crate::mptcp::{Endpoint, EndpointFlags, canonical};
 use crate::recording::Observation;
 use crate::scenario::model::{Operation, WhichEndpoints};
 
-use super::{Idle, Known, Reason};
+use super::{Facts, Idle, Reason};
 
 /// The unused endpoints, as they were dumped.
-pub(super) fn idle(known: &Known<'_, '_>) -> Vec<Reason> {
+pub(super) fn idle(known: &Facts<'_, '_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
     for namespace in &known.names.scenario().world.namespaces {
         let name = namespace.name.as_str();
@@ -22,7 +22,7 @@ pub(super) fn idle(known: &Known<'_, '_>) -> Vec<Reason> {
     reasons
 }
 
-fn dump<'a>(known: &Known<'_, 'a>, wanted: &str) -> impl Iterator<Item = &'a Endpoint> + use<'a> {
+fn dump<'a>(known: &Facts<'_, 'a>, wanted: &str) -> impl Iterator<Item = &'a Endpoint> + use<'a> {
     let entries = known.names.recording().entries.iter().rev();
     let dump = entries.into_iter().find_map(|entry| {
         pick!(&entry.what, Observation::Endpoints { namespace, moment, endpoints }
@@ -32,7 +32,7 @@ fn dump<'a>(known: &Known<'_, 'a>, wanted: &str) -> impl Iterator<Item = &'a End
     all.filter(|endpoint| !endpoint.flags.contains(EndpointFlags::IMPLICIT))
 }
 
-fn why(known: &Known<'_, '_>, namespace: &str, endpoint: &Endpoint) -> Option<Idle> {
+fn why(known: &Facts<'_, '_>, namespace: &str, endpoint: &Endpoint) -> Option<Idle> {
     if let Some(sysctl) = known.userspace(namespace) {
         return Some(Idle::UserspacePathManager(sysctl));
     }
@@ -60,7 +60,7 @@ fn why(known: &Known<'_, '_>, namespace: &str, endpoint: &Endpoint) -> Option<Id
 }
 
 /// The address is that of the initial subflow of a connection of this namespace.
-fn is_initial(known: &Known<'_, '_>, namespace: &str, address: IpAddr) -> bool {
+fn is_initial(known: &Facts<'_, '_>, namespace: &str, address: IpAddr) -> bool {
     known.names.index().by_ends.values().flatten().any(|connection| {
         let ends = [(&connection.client, connection.client_address), (&connection.server, connection.server_address)];
         ends.iter().any(|(of, end)| *of == namespace && canonical(end.ip()) == canonical(address))
@@ -75,7 +75,7 @@ enum Arrival {
     Never,
 }
 
-fn arrival(known: &Known<'_, '_>, wanted: &str, address: IpAddr) -> Arrival {
+fn arrival(known: &Facts<'_, '_>, wanted: &str, address: IpAddr) -> Arrival {
     let address = canonical(address);
     let ends = known.names.scenario().world.links.iter().flat_map(|link| &link.ends);
     let mut own = ends.filter(|end| end.namespace == wanted).flat_map(|end| &end.addresses);
@@ -92,7 +92,7 @@ fn arrival(known: &Known<'_, '_>, wanted: &str, address: IpAddr) -> Arrival {
 }
 
 /// The step that added the endpoint; `None`: it was there from the start.
-fn added(known: &Known<'_, '_>, wanted: &str, endpoint: &Endpoint) -> Option<usize> {
+fn added(known: &Facts<'_, '_>, wanted: &str, endpoint: &Endpoint) -> Option<usize> {
     let same =
         |other: &Endpoint| canonical(other.address) == canonical(endpoint.address) && other.port == endpoint.port;
     let adds = known.operations().filter(|(_, operation)| {

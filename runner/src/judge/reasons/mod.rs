@@ -239,7 +239,7 @@ pub struct SynCounts {
 }
 
 /// What is known at a moment: the state that was taken then, and what was seen until then.
-pub(super) struct Known<'n, 'a> {
+pub(super) struct Facts<'n, 'a> {
     names: &'n Names<'a>,
     /// When counters, endpoints and limits were taken.
     moment: Moment,
@@ -255,7 +255,7 @@ pub(super) struct Known<'n, 'a> {
     all_sockets: OnceCell<Vec<Sockets<'a>>>,
 }
 
-impl<'n, 'a> Known<'n, 'a> {
+impl<'n, 'a> Facts<'n, 'a> {
     /// After the whole run, or after the step that cut it short.
     pub(super) fn at_the_end(names: &'n Names<'a>, cut_short: bool) -> Self {
         let until = names.recording().entries.len();
@@ -355,7 +355,7 @@ impl<'a> Sockets<'a> {
 }
 
 /// All that may explain a failure; what explains most comes first.
-pub(super) fn reasons(known: &Known<'_, '_>) -> Vec<Reason> {
+pub(super) fn reasons(known: &Facts<'_, '_>) -> Vec<Reason> {
     let mut reasons = disabled(known);
     reasons.extend(endpoints::idle(known));
     reasons.extend(announcements::unused(known));
@@ -370,7 +370,7 @@ pub(super) fn reasons(known: &Known<'_, '_>) -> Vec<Reason> {
     alike::folded(reasons)
 }
 
-fn disabled(known: &Known<'_, '_>) -> Vec<Reason> {
+fn disabled(known: &Facts<'_, '_>) -> Vec<Reason> {
     let namespaces = known.names.scenario().world.namespaces.iter();
     let off = namespaces.filter(|namespace| known.sysctl(&namespace.name, "net.mptcp.enabled") == Some("0"));
     off.map(|namespace| Reason::Disabled { namespace: namespace.name.clone() }).collect()

@@ -4,10 +4,10 @@ use indexmap::IndexMap;
 
 use crate::recording::{Name, Observation, PathEffect};
 
-use super::{Cause, Known, Reason};
+use super::{Cause, Facts, Reason};
 
 /// The paths that did anything but pass packets on.
-pub(super) fn effects(known: &Known<'_, '_>) -> Vec<Reason> {
+pub(super) fn effects(known: &Facts<'_, '_>) -> Vec<Reason> {
     let mut paths: IndexMap<&Name, IndexMap<Cause, u64>> = IndexMap::new();
     for what in known.observations() {
         let Observation::Path { link, what, .. } = what else { continue };

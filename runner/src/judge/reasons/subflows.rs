@@ -9,10 +9,10 @@ use crate::recording::{Direction, Name, Observation, canonical_socket};
 use crate::scenario::model::{Address, Operation};
 use crate::wire::TcpFlags;
 
-use super::{Known, Reason, SynCounts};
+use super::{Facts, Reason, SynCounts};
 
 /// The subflows that aren't established.
-pub(super) fn states(known: &Known<'_, '_>) -> Vec<Reason> {
+pub(super) fn states(known: &Facts<'_, '_>) -> Vec<Reason> {
     let mut reasons = Vec::new();
     let handshakes = Handshakes::of(known);
     for sockets in known.sockets() {
@@ -42,7 +42,7 @@ struct Handshakes<'a> {
 }
 
 impl<'a> Handshakes<'a> {
-    fn of(known: &Known<'_, 'a>) -> Self {
+    fn of(known: &Facts<'_, 'a>) -> Self {
         let mut found = Self { syns: HashMap::new(), answers: HashMap::new(), translates: known.translates() };
         for what in known.observations() {
             let Observation::Packet { namespace, device, direction, segment } = what else { continue };
@@ -56,7 +56,7 @@ impl<'a> Handshakes<'a> {
         found
     }
 
-    fn syns(&self, known: &Known<'_, '_>, wanted: &str, local: SocketAddr, remote: SocketAddr) -> SynCounts {
+    fn syns(&self, known: &Facts<'_, '_>, wanted: &str, local: SocketAddr, remote: SocketAddr) -> SynCounts {
         let (local, remote) = (canonical_socket(local), canonical_socket(remote));
         let peer = known.names.owner(remote.0).filter(|_| !self.translates);
         let mut syns = SynCounts { arrived: peer.map(|peer| (peer.to_owned(), 0)), ..SynCounts::default() };
@@ -86,7 +86,7 @@ impl<'a> Handshakes<'a> {
 }
 
 /// The limits of additional subflows that are reached. A userspace path manager has none.
-pub(super) fn limits(known: &Known<'_, '_>) -> Vec<Reason> {
+pub(super) fn limits(known: &Facts<'_, '_>) -> Vec<Reason> {
     let sockets = known.sockets().iter();
     let reached = sockets.filter_map(|sockets| {
         let info = sockets.info?;
@@ -103,7 +103,7 @@ pub(super) fn limits(known: &Known<'_, '_>) -> Vec<Reason> {
 
 /// Segments that left by another device than the one with their source address, unless their destination is directly
 /// reached by it: an answer to the second address of a peer, for example, whose link is the other one.
-pub(super) fn other_devices(known: &Known<'_, '_>) -> Vec<Reason> {
+pub(super) fn other_devices(known: &Facts<'_, '_>) -> Vec<Reason> {
     let addresses = addresses(known);
     let own = addresses.iter().map(|(namespace, device, own)| ((*namespace, canonical(own.address)), *device));
     let devices: BTreeMap<(&str, IpAddr), &str> = own.collect();
@@ -138,7 +138,7 @@ pub(super) fn other_devices(known: &Known<'_, '_>) -> Vec<Reason> {
 }
 
 /// The addresses of the namespaces' devices, with those that steps add: namespace, device, address.
-fn addresses<'a>(known: &Known<'_, 'a>) -> Vec<(&'a str, &'a str, Address)> {
+fn addresses<'a>(known: &Facts<'_, 'a>) -> Vec<(&'a str, &'a str, Address)> {
     let ends = known.names.scenario().world.links.iter().flat_map(|link| &link.ends);
     let first = ends.flat_map(|end| end.addresses.iter().map(|own| (&*end.namespace, &*end.device, *own)));
     let later = known.operations().filter_map(|(_, operation)| {

@@ -3,10 +3,10 @@
 use crate::recording::Observation;
 use crate::scenario::model::{Action, Operation};
 
-use super::{Known, Reason};
+use super::{Facts, Reason};
 
 /// Rules of paths that haven't matched.
-pub(super) fn rules(known: &Known<'_, '_>) -> Vec<Reason> {
+pub(super) fn rules(known: &Facts<'_, '_>) -> Vec<Reason> {
     if !known.cut_short {
         return Vec::new();
     }
@@ -21,7 +21,7 @@ pub(super) fn rules(known: &Known<'_, '_>) -> Vec<Reason> {
 }
 
 /// Filters that haven't matched.
-pub(super) fn filters(known: &Known<'_, '_>) -> Vec<Reason> {
+pub(super) fn filters(known: &Facts<'_, '_>) -> Vec<Reason> {
     if !known.cut_short {
         return Vec::new();
     }

@@ -52,7 +52,7 @@ impl Run {
             requires: Vec::new(),
             gates: Gates::default(),
             left_out: None,
-            alone: false,
+            exclusive: false,
             world: world(),
             steps: Vec::new(),
             expect: Expectation::default(),

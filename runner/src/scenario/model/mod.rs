@@ -54,7 +54,7 @@ pub struct Scenario {
     /// What its snapshot leaves out.
     pub left_out: Option<LeftOut>,
     /// Must not share the machine with other scenarios while it runs.
-    pub alone: bool,
+    pub exclusive: bool,
     /// Namespaces and links.
     pub world: World,
     /// The steps, in order.

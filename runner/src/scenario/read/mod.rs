@@ -405,7 +405,7 @@ record! {
             "Features whose absence changes the snapshot only: kernels without one have their own snapshot, \
              `NAME~no-FEATURE.snap`.";
         left_out: maybe LeftOut = "snapshot", "What the snapshot leaves out, and why.";
-        alone: or(false) Switch = "exclusive",
+        exclusive: or(false) Switch = "exclusive",
             "true: no other scenario runs at the same time. This one measures time, or others would change what the kernel does.";
     }
 }

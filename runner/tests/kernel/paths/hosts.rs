@@ -103,7 +103,7 @@ pub fn scenario(path: PathPlan) -> Scenario {
         requires: Vec::new(),
         gates: Gates::default(),
         left_out: None,
-        alone: false,
+        exclusive: false,
         world: World {
             namespaces: vec![Namespace::new("client"), Namespace::new("server")],
             links: vec![link("plain", "eth1", 1), link(LINK, "eth2", 2)],

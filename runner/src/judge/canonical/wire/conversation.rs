@@ -22,7 +22,7 @@ pub(super) struct Conversation<'a> {
     flows: Vec<Flow>,
     /// How many subflows have a label.
     labels: BTreeMap<String, usize>,
-    sides: BTreeMap<Side, Talk>,
+    sides: BTreeMap<Side, SideOptions>,
     received: BTreeMap<Side, Announcements>,
     with_checksum: bool,
     without_checksum: bool,
@@ -30,7 +30,7 @@ pub(super) struct Conversation<'a> {
 
 /// What one side said that belongs to the connection.
 #[derive(Default)]
-struct Talk {
+struct SideOptions {
     items: Vec<Item<Thing, (u8, String)>>,
     announcements: Announcements,
     last: BTreeMap<Thing, String>,

@@ -36,13 +36,13 @@ pub(super) struct Wire<'a> {
     conversations: Vec<Conversation<'a>>,
     by_name: BTreeMap<Option<&'a str>, usize>,
     /// Which subflow a pair of sockets, as (initiator, acceptor), belongs to.
-    flows: BTreeMap<(SocketAddr, SocketAddr), Known>,
+    flows: BTreeMap<(SocketAddr, SocketAddr), KnownFlow>,
     sent_again: BTreeMap<(&'a str, Repeated), u64>,
     received_again: BTreeMap<(&'a str, Repeated), u64>,
 }
 
 /// A subflow that was seen.
-struct Known {
+struct KnownFlow {
     conversation: usize,
     flow: usize,
     /// The sequence number of its SYN, if that was seen.
@@ -108,7 +108,7 @@ impl<'a> Wire<'a> {
         let (source, destination) = ends(segment);
         let forth = self.flows.get(&(source, destination)).map(|found| (found, true));
         let back = || self.flows.get(&(destination, source)).map(|found| (found, false));
-        let (Known { conversation, flow, .. }, from_initiator) = forth.or_else(back)?;
+        let (KnownFlow { conversation, flow, .. }, from_initiator) = forth.or_else(back)?;
         Some(Position { conversation: *conversation, flow: *flow, from_initiator })
     }
 
@@ -135,7 +135,7 @@ impl<'a> Wire<'a> {
             .get_mut(conversation)
             .map_or(0, |conversation| conversation.open(names, initiator, acceptor, initiator_side));
         let syn = is_syn(segment).then_some(segment.sequence);
-        self.flows.insert((initiator, acceptor), Known { conversation, flow, syn });
+        self.flows.insert((initiator, acceptor), KnownFlow { conversation, flow, syn });
         Position { conversation, flow, from_initiator }
     }
 
