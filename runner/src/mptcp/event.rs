@@ -84,6 +84,10 @@ attributes! {
     }
 }
 
+/// Attributes that the kernel has and that are deliberately not read, with the reason.
+#[cfg(test)]
+pub(super) const UNREAD_OF_EVENTS: &[(&str, &str)] = &[("event-attr timeout", "no kernel sends it")];
+
 /// One event, decoded. An attribute that the kernel did not send is `None`.
 ///
 /// Local and remote are as the namespace that emitted the event sees them (`saddr`/`sport` and `daddr`/`dport`).
