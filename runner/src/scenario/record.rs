@@ -88,6 +88,7 @@ impl<P: Part> Part for Unread<P> {
 }
 
 /// A value that is read later, by its node.
+#[expect(clippy::unnecessary_wraps, reason = "it stands where other readers do")]
 pub fn unread(_: &At<'_>, node: &Node) -> Read<Node> {
     Ok(node.clone())
 }

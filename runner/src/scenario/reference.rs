@@ -38,7 +38,7 @@ fn takes(shape: &Shape) -> Option<String> {
     };
     match shape {
         Shape::Scalar(Kind::Word(words)) => Some(named(&mut words.iter().copied())),
-        Shape::Scalar(Kind::Integer(0, u64::MAX)) => None,
+        Shape::Scalar(Kind::Integer(0, u64::MAX)) | Shape::List(Shape::Record(_)) => None,
         Shape::Scalar(Kind::Integer(least, u64::MAX)) => Some(format!("from {least}")),
         Shape::Scalar(Kind::Integer(least, most)) => Some(format!("{least} to {most}")),
         Shape::Scalar(Kind::Duration) => Some("a duration".to_owned()),
@@ -46,7 +46,6 @@ fn takes(shape: &Shape) -> Option<String> {
         Shape::Scalar(Kind::Rate) => Some("a rate".to_owned()),
         Shape::Scalar(Kind::Percent) => Some("a share".to_owned()),
         Shape::Scalar(Kind::Count) => Some("a count".to_owned()),
-        Shape::List(Shape::Record(_)) => None,
         Shape::List(inner) | Shape::Some(inner) => takes(inner).map(|words| format!("a list of {words}")),
         Shape::Either(shapes) => {
             let each: Option<Vec<String>> = shapes.iter().map(takes).collect();
