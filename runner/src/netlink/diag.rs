@@ -4,9 +4,9 @@
 //! `include/uapi/linux/inet_diag.h` and `include/uapi/linux/mptcp.h`; the answers come from `net/ipv4/inet_diag.c`,
 //! `net/ipv4/tcp_diag.c` and `net/mptcp/diag.c`.
 //!
-//! The kernel's own list of MPTCP sockets (`INET_DIAG_REQ_PROTOCOL` with 262) is not used: it shows the listener of
-//! an endpoint with a port as `0.0.0.0:0`, and needs `CONFIG_INET_MPTCP_DIAG`. The TCP socket inside each listener is
-//! listed with its true address, and with "mptcp" as its upper layer protocol.
+//! The kernel's own list of MPTCP sockets (`INET_DIAG_REQ_PROTOCOL` with 262) serves only [`DiagSocket::connections`]: it
+//! shows the listener of an endpoint with a port as `0.0.0.0:0`, and needs `CONFIG_INET_MPTCP_DIAG`. The TCP socket
+//! inside each listener is listed with its true address, and with "mptcp" as its upper layer protocol.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::Range;
@@ -19,7 +19,7 @@ use super::attribute::attributes;
 use super::exchange::{Exchange, RawMessage};
 use super::{Cause, DeviceNames, NetlinkError};
 use crate::mptcp::numbers::subflow_attribute;
-use crate::mptcp::{SubflowFlags, SubflowState};
+use crate::mptcp::{IPPROTO_MPTCP, SubflowFlags, SubflowState};
 
 /// `SOCK_DIAG_BY_FAMILY`
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
@@ -27,6 +27,8 @@ const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const SOCK_DESTROY: u16 = 21;
 /// `INET_DIAG_INFO`; the request names it as bit `1 << (INET_DIAG_INFO - 1)`.
 const INFO: u8 = 2;
+/// `INET_DIAG_REQ_PROTOCOL`: a protocol that doesn't fit into the 8 bits of the request.
+const REQ_PROTOCOL: u16 = 3;
 /// `INET_DIAG_ULP_INFO`, a nest.
 const ULP_INFO: u16 = 19;
 /// `INET_ULP_INFO_NAME`, text.
@@ -65,6 +67,19 @@ pub struct Listener {
     pub address: SocketAddr,
     /// It is an MPTCP listener: an application's, or that of an endpoint with a port.
     pub mptcp: bool,
+}
+
+/// An MPTCP socket that doesn't listen: a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MptcpSocket {
+    /// Its local address and port: those of the initial subflow.
+    pub local: SocketAddr,
+    /// Its remote address and port.
+    pub remote: SocketAddr,
+    /// Its state, numbered as a TCP state.
+    pub state: u8,
+    /// `struct mptcp_info`, as the kernel filled it in.
+    pub info: Vec<u8>,
 }
 
 /// Lists the sockets of one network namespace. Each call is one dump per address family, and takes microseconds.
@@ -125,6 +140,17 @@ impl DiagSocket {
         Ok(found)
     }
 
+    /// All MPTCP sockets that don't listen. They have `MPTCP_INFO` for any user (`mptcp_diag_get_info`,
+    /// net/mptcp/mptcp_diag.c).
+    ///
+    /// # Errors
+    /// The kernel's refusal: `ENOENT` where it is built without `CONFIG_INET_MPTCP_DIAG`.
+    pub fn connections(&self) -> Result<Vec<MptcpSocket>, NetlinkError> {
+        let protocol = u32::try_from(IPPROTO_MPTCP).unwrap_or_default().to_ne_bytes();
+        let attribute = [&8_u16.to_ne_bytes(), &REQ_PROTOCOL.to_ne_bytes(), protocol.as_slice()].concat();
+        self.dump_with("connections", SUBFLOWS, &attribute, |payload, _| decode_connection(payload))
+    }
+
     /// All listeners, MPTCP and plain TCP.
     ///
     /// # Errors
@@ -162,10 +188,23 @@ impl DiagSocket {
         states: u32,
         decode: impl Fn(&[u8], &DeviceNames) -> Result<Option<T>, DecodeError>,
     ) -> Result<Vec<T>, NetlinkError> {
+        self.dump_with(what, states, &[], decode)
+    }
+
+    /// The same, with attributes in the request.
+    fn dump_with<T>(
+        &self,
+        what: &str,
+        states: u32,
+        attributes: &[u8],
+        decode: impl Fn(&[u8], &DeviceNames) -> Result<Option<T>, DecodeError>,
+    ) -> Result<Vec<T>, NetlinkError> {
         let operation = || format!("list the {what} in {}", self.namespace);
         let mut found = Vec::new();
         for family in [AF_INET, AF_INET6] {
-            for message in self.exchange.dump(request(family, states)).map_err(|cause| cause.of(operation()))? {
+            let mut request = request(family, states);
+            request.payload.extend(attributes);
+            for message in self.exchange.dump(request).map_err(|cause| cause.of(operation()))? {
                 let decoded = decode(&message.payload, &self.devices)
                     .map_err(|error| Cause::Undecodable(error.to_string()).of(operation()))?;
                 found.extend(decoded);
@@ -299,6 +338,20 @@ pub fn decode_listener(payload: &[u8]) -> Result<Listener, DecodeError> {
     Ok(Listener { address: socket.local, mptcp: UpperLayer::of(&socket)?.is_mptcp })
 }
 
+/// Decodes one socket of a dump of MPTCP sockets. `None` without `MPTCP_INFO`.
+fn decode_connection(payload: &[u8]) -> Result<Option<MptcpSocket>, DecodeError> {
+    let socket = SocketMessage::parse(payload)?;
+    for attribute in attributes(socket.attributes) {
+        let attribute = attribute?;
+        if attribute.kind == u16::from(INFO) {
+            let info = attribute.value.to_vec();
+            let (local, remote, state) = (socket.local, socket.remote, socket.tcp_state);
+            return Ok(Some(MptcpSocket { local, remote, state, info }));
+        }
+    }
+    Ok(None)
+}
+
 /// Decodes one socket of a TCP dump: `struct inet_diag_msg` and its attributes. `None` if it is no subflow.
 ///
 /// # Errors
@@ -397,7 +450,7 @@ mod tests {
             if let Some(family) = bytes.first_mut() {
                 *family = if v6 { AF_INET6 } else { AF_INET };
             }
-            let _ = (decode_subflow(&bytes, &devices()), decode_listener(&bytes));
+            let _ = (decode_subflow(&bytes, &devices()), decode_listener(&bytes), decode_connection(&bytes));
         }
 
         #[test]

@@ -112,6 +112,13 @@ impl Printer {
         }
     }
 
+    /// Shows what was written so far. An error: nobody reads any more, or a result could not be written.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.err.flush();
+        self.out.flush();
+        if self.out.closed { Err(ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+    }
+
     /// Flushes, and tells whether each result was written.
     pub fn finish(&mut self) -> io::Result<()> {
         self.clear_status();

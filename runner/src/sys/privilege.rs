@@ -132,6 +132,12 @@ pub fn enter() -> Result<Privilege, PrivilegeError> {
     Ok(Privilege::UserNamespace)
 }
 
+/// Whether this process has `CAP_NET_ADMIN`, in whatever user namespace it is.
+pub fn may_administrate() -> bool {
+    let status = files::kernel::read_text("/proc/self/status").unwrap_or_default();
+    effective_capabilities(&status).is_some_and(|capabilities| capabilities & (1 << CAP_NET_ADMIN) != 0)
+}
+
 /// The effective capabilities as bits, from the text of `/proc/self/status`.
 fn effective_capabilities(status: &str) -> Option<u64> {
     let line = status.lines().find_map(|line| line.strip_prefix("CapEff:"))?;

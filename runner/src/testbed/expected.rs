@@ -270,11 +270,14 @@ mod tests {
                 gso_max_size: 16_000,
                 up: true,
                 running: true,
+                carrier: true,
                 rx_bytes: 0,
                 tx_bytes: 0,
                 tx_dropped: 0,
             }],
-            addresses: [ipv4, ipv6].map(|address| AddressState { index: 2, address, usable: true }).to_vec(),
+            addresses: [ipv4, ipv6]
+                .map(|address| AddressState { index: 2, address, usable: true, duplicate: false })
+                .to_vec(),
             neighbours: vec![NeighbourState { index: 2, neighbour: NEIGHBOUR }],
             routes: vec![
                 local(address("10.0.1.1", 32)),
@@ -316,7 +319,7 @@ mod tests {
             ("there is no route to 10.0.9.0/24", |actual| actual.routes[2].via = None),
             ("eth1 has the unexpected address fe80::1/64", |actual| {
                 let address = address("fe80::1", 64);
-                actual.addresses.push(AddressState { index: 2, address, usable: true });
+                actual.addresses.push(AddressState { index: 2, address, usable: true, duplicate: false });
             }),
         ];
         for (expected_text, damage) in cases {

@@ -1,10 +1,12 @@
 //! The client: sends requests, reads dumps.
 
+use std::net::IpAddr;
+
 use netlink_packet_core::{NetlinkDeserializable, NetlinkHeader, NetlinkSerializable};
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::neighbour::NeighbourMessage;
-use netlink_packet_route::route::RouteMessage;
+use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage};
 use netlink_packet_route::tc::TcMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
@@ -116,6 +118,52 @@ impl RouteClient {
         Ok(routes)
     }
 
+    /// The route that the kernel would take to `to`, from this source and by the interface with this index, as far as
+    /// they are given (`ip route get`). Any user may ask.
+    ///
+    /// IPv4 assumes any destination to be on the link if an interface is given and no route matches
+    /// (`ip_route_output_key_hash_rcu`, net/ipv4/route.c): `only_by_table` asks for the route in the table instead, so
+    /// that such a destination is refused.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's refusal: `ENETUNREACH` where no route matches, and what `unreachable`, `prohibit` and `blackhole`
+    /// routes say.
+    pub fn route_to(
+        &self,
+        to: IpAddr,
+        from: Option<IpAddr>,
+        interface: Option<u32>,
+        only_by_table: bool,
+    ) -> Result<RouteState, NetlinkError> {
+        let mut message = RouteMessage::default();
+        let bits = if to.is_ipv4() { 32 } else { 128 };
+        message.header.address_family = if to.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
+        message.header.destination_prefix_length = bits;
+        message.header.flags = RouteFlags::LookupTable;
+        if only_by_table {
+            message.header.flags |= RouteFlags::FibMatch;
+        }
+        message.attributes.push(RouteAttribute::Destination(route_address(to)));
+        if let Some(from) = from {
+            message.header.source_prefix_length = bits;
+            message.attributes.push(RouteAttribute::Source(route_address(from)));
+        }
+        message.attributes.extend(interface.map(RouteAttribute::Oif));
+        let operation = || format!("look up the route to {to} in {}", self.place);
+        let replies = self.exchange.ask(raw(&RouteNetlinkMessage::GetRoute(message)));
+        let replies = replies.map_err(|cause| cause.of(operation()))?;
+        for reply in &replies {
+            let decoded = decode(reply).map_err(|cause| cause.of(operation()))?;
+            if let RouteNetlinkMessage::NewRoute(route) = decoded
+                && let Some(route) = RouteState::from_message(&route)
+            {
+                return Ok(route);
+            }
+        }
+        Err(Cause::Undecodable("the reply contains no route".to_owned()).of(operation()))
+    }
+
     /// All queueing disciplines.
     pub fn queues(&self) -> Result<Vec<QueueState>, NetlinkError> {
         let request = RouteNetlinkMessage::GetQueueDiscipline(TcMessage::default());
@@ -143,6 +191,13 @@ impl RouteClient {
         let decoded = result.and_then(|replies| replies.iter().map(decode).collect::<Result<Vec<_>, Cause>>());
         let messages = decoded.map_err(|cause| cause.of(format!("{operation} of {}", self.place)))?;
         Ok(messages.into_iter().filter_map(pick).collect())
+    }
+}
+
+fn route_address(address: IpAddr) -> RouteAddress {
+    match address {
+        IpAddr::V4(address) => RouteAddress::Inet(address),
+        IpAddr::V6(address) => RouteAddress::Inet6(address),
     }
 }
 

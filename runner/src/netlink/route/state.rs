@@ -35,6 +35,8 @@ pub struct LinkState {
     /// carrier has both flags at once, but drops packets until `linkwatch_do_dev` (`net/core/link_watch.c`) has
     /// attached its queue. `lo` has no operational state; for it the flags count.
     pub running: bool,
+    /// It has a carrier (`IFF_LOWER_UP`), whatever its operational state.
+    pub carrier: bool,
     /// Bytes received.
     pub rx_bytes: u64,
     /// Bytes sent.
@@ -54,6 +56,7 @@ impl From<LinkMessage> for LinkState {
             gso_max_size: 0,
             up: flags.contains(LinkFlags::Up),
             running: false,
+            carrier: flags.contains(LinkFlags::LowerUp),
             rx_bytes: 0,
             tx_bytes: 0,
             tx_dropped: 0,
@@ -90,6 +93,8 @@ pub struct AddressState {
     pub address: Address,
     /// It is usable: neither `IFA_F_TENTATIVE` nor `IFA_F_DADFAILED`.
     pub usable: bool,
+    /// Another host has it: duplicate address detection failed (`IFA_F_DADFAILED`).
+    pub duplicate: bool,
 }
 
 impl AddressState {
@@ -115,6 +120,7 @@ impl AddressState {
             index: message.header.index,
             address: Address { address, prefix: message.header.prefix_len },
             usable: !flags.intersects(AddressFlags::Tentative | AddressFlags::Dadfailed),
+            duplicate: flags.contains(AddressFlags::Dadfailed),
         })
     }
 }
