@@ -3,7 +3,7 @@
 //! Data flows one way: a scenario file is parsed into a [`scenario::model::Scenario`], planned into a
 //! [`plan::Plan`], run into a [`recording::Recording`], judged into a [`judge::Verdict`], and reported.
 //! Only [`sys`], [`netlink`], [`observe`], [`traffic`], [`processors`], [`testbed`], [`forward`], [`engine`],
-//! [`instances`], [`session`] and [`vm`] touch the kernel's network; [`cli`] enters the privileges, and handles signals.
+//! [`instances`], [`session`], `here` and [`vm`] touch the kernel's network; [`cli`] enters the privileges, and handles signals.
 
 #![cfg_attr(not(test), deny(clippy::disallowed_methods))]
 
@@ -18,6 +18,7 @@ pub mod evidence;
 mod files;
 mod flight;
 pub mod forward;
+mod here;
 pub mod instances;
 pub mod judge;
 #[cfg(test)]

@@ -34,6 +34,13 @@ Exit codes:
     4  All scenarios were skipped on both
   130  Interrupted by a signal: Ctrl-C (SIGINT), SIGTERM, SIGHUP, …";
 
+const EXPLAIN_CODES: &str = "\
+Exit codes:
+    0  The reasons were printed
+    2  Usage error
+    3  The kernel could not be asked
+  130  Interrupted by a signal: Ctrl-C (SIGINT), SIGTERM, SIGHUP, …";
+
 /// A testbed and scenario runner for Multipath TCP
 ///
 /// Runs each scenario in its own network namespaces, and compares the kernel's behaviour with the scenario's
@@ -67,6 +74,9 @@ pub(super) enum Command {
     /// Judge stored recordings again
     #[command(after_help = EXIT_CODES)]
     Judge(JudgeArgs),
+    /// Explain why an MPTCP connection has no other subflows
+    #[command(after_help = EXPLAIN_CODES)]
+    Explain(ExplainArgs),
     /// Show which features this kernel and user have, and how to get missing ones
     Doctor,
     /// Print the JSON schema of scenario files
@@ -471,6 +481,28 @@ pub(super) struct JudgeArgs {
     pub(super) quiet: bool,
 }
 
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// A scenario or a recording
+    #[arg(value_name = "PATH", required_unless_present = "here", conflicts_with = "here")]
+    pub(super) path: Option<PathBuf>,
+    /// Explain the live connections of this network namespace
+    ///
+    /// Prints a table for each MPTCP connection: which subflows and announcements exist, which don't, why, and a
+    /// command that changes it. Without a connection, prints the faults of the configuration. Changes nothing. Works
+    /// for any user; before Linux 6.18, only root sees the subflows.
+    #[arg(long)]
+    pub(super) here: bool,
+    /// Keep printing path-manager events with their reasons, until Ctrl-C; only root may listen
+    ///
+    /// While a process listens, a userspace path manager accepts subflows and announcements.
+    #[arg(long, requires = "here", conflicts_with = "path")]
+    pub(super) follow: bool,
+    /// Print JSON: one object, then one line per event
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory as _;
@@ -516,6 +548,18 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn explain_needs_to_know_what() {
+        for wrong in [&["explain"][..], &["explain", "a.yaml", "--here"], &["explain", "a.yaml", "--follow"]] {
+            let error = Cli::try_parse_from([&["mptcplab"], wrong].concat()).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{wrong:?}");
+        }
+        let Some(Command::Explain(args)) = parse(&["explain", "--here", "--follow", "--json"]).command else {
+            panic!("not `explain`")
+        };
+        assert!(args.here && args.follow && args.json && args.path.is_none());
     }
 
     #[test]

@@ -14,6 +14,7 @@ mod doctor;
 mod elsewhere;
 mod exit;
 mod fix;
+mod here;
 mod interrupt;
 mod judge;
 mod limits;
@@ -87,6 +88,11 @@ fn execute(cli: Cli, backend: &dyn Backend, launcher: &dyn Launcher, printer: &m
         Some(Command::Matrix(args)) => matrix::execute(&args, backend, launcher, printer),
         Some(Command::Check(args)) => check::execute(&args, backend, printer),
         Some(Command::Judge(args)) => judge::execute(&args, backend, printer),
+        Some(Command::Explain(args)) if args.here => here::execute(&args, printer),
+        Some(Command::Explain(_)) => {
+            complain(printer, "`explain` takes `--here`");
+            Exit::Usage
+        }
         Some(Command::Doctor) => doctor::execute(backend, printer),
         Some(Command::Schema) => schema(backend, printer),
         Some(Command::Completions { shell }) => completions(shell, printer),
