@@ -9,6 +9,7 @@ mod against_iproute2;
 mod at_home;
 mod compare;
 mod dry_run;
+mod here;
 mod leaves_nothing;
 mod mass;
 mod netlink;
@@ -117,6 +118,7 @@ fn main() -> ExitCode {
         ("observe", observe::tests()),
         ("never_lies", never_lies::tests()),
         ("against_iproute2", against_iproute2::tests()),
+        ("here", here::tests()),
     ];
     failed = in_namespaces.into_iter().fold(failed, |failed, (name, tests)| !suite(&arguments, name, tests) | failed);
     assert_eq!(testbed::network(), network, "the tests changed the network that they were started in");
