@@ -1,7 +1,7 @@
 //! `mptcplab explain --here`: why the MPTCP connections of a host have the subflows that they have, and no others.
 //!
-//! [`collect`] reads the network namespace of the calling thread, `reasons` has pure functions of the `Host` that it
-//! returns, [`text`] and [`json`] render it all. [`Follower`] does the same for events as they
+//! [`collect()`] reads the network namespace of the calling thread, `reasons` has pure functions of the `Host` that it
+//! returns, [`text()`] and [`json()`] render it all. [`Follower`] does the same for events as they
 //! come.
 
 mod because;
