@@ -65,6 +65,9 @@ impl ArtifactDir {
             for frames in &run.frames {
                 let name = format!("{}.pcapng", text::file_name(&frames.namespace));
                 write(&folder, &name, |out| packets::write(frames, out))?;
+                let name = format!("{}.monitor", text::file_name(&frames.namespace));
+                let events = texts::monitor(&run.recording, &frames.namespace);
+                write(&folder, &name, |out| out.write_all(events.as_bytes()))?;
             }
         }
         Ok(folder.path().to_owned())

@@ -3,7 +3,7 @@
 //! An [`ArtifactDir`] contains such folders; a [`Case`] is what is known of a run. A folder has `failure.txt`,
 //! `story.txt`, `recording.jsonl` (for `mptcplab judge`), `canonical.txt` and its difference from the snapshot,
 //! `counters.txt`, `sockets.txt`, `endpoints.txt`, `kernel-log.txt`, `plan.sh`, `versions.txt`, and for each namespace
-//! a pcapng file with its packets. Files without content are left out.
+//! a pcapng file with its packets and a `.monitor` file with its events, for `mptcplab import`. Files without content are left out.
 
 mod artifact_dir;
 mod packets;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{ArtifactDir, Case};
 use crate::engine::{NamespaceFrames, Run};
 use crate::judge::{Finding, FindingKind, Verdict};
-use crate::mptcp::Limits;
+use crate::mptcp::{EventKind, Limits, PmEvent};
 use crate::netlink::DeviceNames;
 use crate::observe::{CapturedFrame, FrameCopies, LogLine};
 use crate::plan::example;
@@ -31,6 +31,10 @@ fn run() -> Run {
     let limits = Limits { subflows: 4, add_addr_accepted: 1 };
     let observations = [
         counters(Moment::Start, 3),
+        Observation::Event {
+            namespace: "client".to_owned(),
+            event: Box::new(PmEvent { token: Some(7), ..PmEvent::new(EventKind::Closed) }),
+        },
         counters(Moment::End, 5),
         Observation::Limits { namespace: "client".to_owned(), moment: Moment::End, limits },
         Observation::Ended,
@@ -89,6 +93,7 @@ fn a_case_is_a_folder_of_files() {
     );
     assert_eq!(read("kernel-log.txt"), "[   77.000123] eth1: link becomes ready\n");
     assert!(read("failure.txt").contains("subflows: 2 expected, 1 observed"));
+    assert_eq!(read("client.monitor"), "[          CLOSED] token=00000007\n");
     assert!(read("plan.sh").contains("ip netns add client"));
     assert!(read("versions.txt").starts_with("mptcplab "));
     assert!(!folder.join("sockets.txt").exists());

@@ -146,6 +146,14 @@ fn fields(structure: &impl serde::Serialize) -> String {
     }
 }
 
+/// The events of a namespace, as `ip mptcp monitor` prints them.
+pub(super) fn monitor(recording: &Recording, namespace: &str) -> String {
+    recording.events(namespace).fold(String::new(), |mut text, (_, event)| {
+        _ = writeln!(text, "{}", event.monitor_line());
+        text
+    })
+}
+
 /// Endpoints and limits.
 fn endpoints(recording: &Recording) -> String {
     let mut text = String::new();

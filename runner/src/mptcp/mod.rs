@@ -4,6 +4,7 @@
 mod endpoint;
 mod event;
 mod info;
+mod monitor;
 pub(crate) mod numbers;
 mod side;
 mod tcp_state;

@@ -77,6 +77,7 @@ fn a_failure_leaves_evidence() -> Result<(), Failed> {
         ("endpoints.txt", "10.0.4.1 id 1 signal"),
         ("kernel-log.txt", ""),
         ("plan.sh", "ip netns add client"),
+        ("client.monitor", "[  SF_ESTABLISHED] token="),
         ("versions.txt", "mptcplab"),
     ];
     for (name, content) in files {
