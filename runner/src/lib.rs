@@ -19,6 +19,7 @@ mod files;
 mod flight;
 pub mod forward;
 mod here;
+pub mod import;
 pub mod instances;
 pub mod judge;
 #[cfg(test)]

@@ -40,6 +40,12 @@ Exit codes:
     2  Usage error
     3  The kernel could not be asked
   130  Interrupted by a signal: Ctrl-C (SIGINT), SIGTERM, SIGHUP, …";
+const IMPORT_CODES: &str = "\
+Exit codes:
+    0  The draft was written
+    1  The draft was written, but part of the report could not be read
+    2  Usage error, or no draft: the report is unreadable, or says nothing about MPTCP
+    3  The draft could not be written";
 
 /// A testbed and scenario runner for Multipath TCP
 ///
@@ -71,6 +77,9 @@ pub(super) enum Command {
     Vm(Box<VmArgs>),
     /// Check scenario files for errors without running them
     Check(CheckArgs),
+    /// Draft a scenario from a field report: logs, captures, and the output of `ip mptcp` and `ss`
+    #[command(after_help = IMPORT_CODES)]
+    Import(ImportArgs),
     /// Judge stored recordings again
     #[command(after_help = EXIT_CODES)]
     Judge(JudgeArgs),
@@ -448,6 +457,25 @@ pub(super) struct CheckArgs {
     /// error. Topologies and lists of kernels are rewritten only if PATH names them.
     #[arg(long)]
     pub(super) fix: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// The report
+    ///
+    /// Its content tells its format: the text of `mptcp-get-debug`, the log of `ip mptcp monitor`, the output of
+    /// `ip mptcp endpoint show`, `ip mptcp limits show` or `ss -MOi`, several of these in one file, as text or JSON;
+    /// or a capture, pcap or pcapng.
+    #[arg(value_name = "FILE")]
+    pub(super) file: PathBuf,
+    /// Replace addresses and names of devices
+    ///
+    /// Equal addresses stay equal, those of one network (/24, /64) stay in one network, and the family stays.
+    #[arg(long)]
+    pub(super) anonymise: bool,
+    /// Write the draft to DRAFT, which must not exist yet [default: standard output]
+    #[arg(short, long, value_name = "DRAFT")]
+    pub(super) output: Option<PathBuf>,
 }
 
 #[expect(clippy::struct_excessive_bools, reason = "each one is an option of the command line")]

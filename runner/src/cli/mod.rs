@@ -15,6 +15,7 @@ mod elsewhere;
 mod exit;
 mod fix;
 mod here;
+mod import;
 mod interrupt;
 mod judge;
 mod limits;
@@ -87,6 +88,7 @@ fn execute(cli: Cli, backend: &dyn Backend, launcher: &dyn Launcher, printer: &m
         Some(Command::Compare(args)) => compare::execute(&args, backend, launcher, printer),
         Some(Command::Matrix(args)) => matrix::execute(&args, backend, launcher, printer),
         Some(Command::Check(args)) => check::execute(&args, backend, printer),
+        Some(Command::Import(args)) => import::execute(&args, printer),
         Some(Command::Judge(args)) => judge::execute(&args, backend, printer),
         Some(Command::Explain(args)) if args.here => here::execute(&args, printer),
         Some(Command::Explain(_)) => {

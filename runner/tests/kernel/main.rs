@@ -10,6 +10,7 @@ mod at_home;
 mod compare;
 mod dry_run;
 mod here;
+mod import;
 mod leaves_nothing;
 mod mass;
 mod netlink;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
         ("run", run::tests()),
         ("reasons", reasons::tests()),
         ("compare", compare::tests()),
+        ("import", import::tests()),
         ("seeds", seeds::tests()),
         ("mass", mass::tests()),
         ("leaves_nothing", leaves_nothing::tests()),

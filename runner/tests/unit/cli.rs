@@ -42,6 +42,46 @@ fn help_of_judge() {
 }
 
 #[test]
+fn help_of_import() {
+    insta::assert_snapshot!(stdout(&mptcplab(&["import", "--help"])));
+}
+
+#[test]
+fn a_draft_goes_to_standard_output_or_to_a_new_file() {
+    let report = "../fixtures/import/monitor-client.txt";
+    let output = mptcplab(&["import", report]);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(stdout(&output).starts_with("# A draft of a scenario") && stdout(&output).ends_with("}\n"));
+    let said = stderr(&output);
+    assert!(said.contains("1 connection with 4 additional subflows\nnot determined by the report:\n  "), "{said}");
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let draft = folder.path().join("draft.yaml");
+    let draft = draft.to_str().expect("UTF-8");
+    let written = mptcplab(&["import", report, "-o", draft]);
+    assert_eq!((written.status.code(), stdout(&written)), (Some(0), String::new()));
+    assert_eq!(std::fs::read_to_string(draft).expect("the draft"), stdout(&output));
+    let again = mptcplab(&["import", report, "-o", draft]);
+    assert_eq!(again.status.code(), Some(3));
+    assert!(stderr(&again).contains("it exists already"), "{}", stderr(&again));
+    assert_eq!(mptcplab(&["check", draft]).status.code(), Some(0));
+}
+
+#[test]
+fn a_report_that_can_only_be_read_in_part_has_exit_code_1() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let report = folder.path().join("report");
+    let whole = std::fs::read("../fixtures/import/monitor.json").expect("a fixture");
+    std::fs::write(&report, &whole[..700]).expect("a file");
+    let output = mptcplab(&["import", report.to_str().expect("UTF-8")]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("not read: reading ended at byte 6"), "{}", stderr(&output));
+    let nothing = mptcplab(&["import", "src/lib.rs"]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(stderr(&nothing).contains("hint: expected a capture"), "{}", stderr(&nothing));
+}
+
+#[test]
 fn help_of_compare() {
     insta::assert_snapshot!(stdout(&mptcplab(&["compare", "--help"])));
 }
@@ -66,6 +106,7 @@ fn wrong_usage_has_exit_code_2() {
         ["matrix", "/nonexistent"],
         ["judge", "/nonexistent"],
         ["check", "/nonexistent.yaml"],
+        ["import", "/nonexistent"],
         ["completions", "ed"],
     ] {
         let output = mptcplab(&arguments);

@@ -16,7 +16,8 @@ use std::time::Duration;
 
 use mptcplab::recording::Recording;
 use mptcplab::report::Style;
-use mptcplab::{judge, recording, report, results, scenario};
+use mptcplab::scenario::SourceText;
+use mptcplab::{import, judge, recording, report, results, scenario};
 use nix::time::{ClockId, clock_gettime};
 
 /// The most time of the processor that an input may take. The slowest of them, with debug assertions, take a tenth of it.
@@ -435,5 +436,22 @@ fn snapshots() {
         fs::write(&snapshot, input).unwrap();
         let observed = String::from_utf8_lossy(&corpus[input.len() % corpus.len()]).into_owned();
         judge::snapshot_difference(scenario, &observed);
+    });
+}
+
+/// Whatever is read of a report, the draft is a scenario without errors.
+#[test]
+fn reports() {
+    fuzz("report", &corpus(&["fixtures/import"], ""), |input| {
+        let drafted = import::import(input, input.len().is_multiple_of(2));
+        match drafted {
+            Ok(draft) => {
+                let source = SourceText { name: "draft".to_owned(), text: draft.yaml.clone() };
+                if let Err(diagnostics) = scenario::load_sources(Path::new("draft.yaml"), None, &[source]) {
+                    panic!("{}\n{}", diagnostics.render(false), draft.yaml);
+                }
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
+        }
     });
 }

@@ -3,6 +3,7 @@
 mod cli;
 mod diagnostics;
 mod fuzz;
+mod import;
 mod memory;
 mod path;
 mod upstream_counters;
