@@ -31,6 +31,7 @@ pub mod netlink;
 pub mod observe;
 pub mod path;
 pub mod pattern;
+pub mod payload;
 pub mod plan;
 pub mod processors;
 pub mod recording;

@@ -7,9 +7,10 @@ use tokio::time::timeout;
 use super::executor::Executor;
 use super::step::failed;
 use crate::nanos;
+use crate::payload::Comparison;
 use crate::recording::{Awaited, CallEnd, Integrity, Moment, Observation, Progress, Seen, Side, StepOutcome, Unread};
 use crate::scenario::model::{CloseHow, TransferPlan};
-use crate::traffic::{CloseError, Comparison, Deliveries, Delivery, LiveConnection, unread};
+use crate::traffic::{CloseError, Deliveries, Delivery, LiveConnection, unread};
 
 impl Executor<'_> {
     /// The first byte each way.

@@ -36,6 +36,7 @@ fn segment(sequence: u32, payload: u32) -> Segment {
         sequence,
         acknowledgment: 1,
         payload,
+        head: crate::wire::Head::default(),
         options: Vec::new(),
         malformed: false,
     }

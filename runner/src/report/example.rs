@@ -19,6 +19,7 @@ pub(super) fn segment(source: &str, destination: &str, flags: TcpFlags, options:
         sequence: 1,
         acknowledgment: 1,
         payload: 0,
+        head: crate::wire::Head::default(),
         options,
         malformed: false,
     }

@@ -1,11 +1,9 @@
 //! Real MPTCP and TCP sockets of a scenario, and the bytes that go through them. The main type is [`LiveConnection`].
 
 mod connection;
-mod payload;
 mod socket;
 mod transfer;
 
 pub use connection::{CloseError, Deliveries, LiveConnection};
-pub use payload::{Comparison, Payload};
 pub use socket::{SocketError, Unread, accept_from, connect, listen, unread};
 pub use transfer::{Delivery, Progress, Tell};

@@ -18,8 +18,8 @@ use tokio::io::Interest;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
-use super::payload::{Comparison, Payload};
 use super::socket::symbol;
+use crate::payload::{Comparison, Payload};
 use crate::recording::{CallEnd, Got, Side, SocketCall};
 
 /// The progress of one direction of a connection. Shared between a background transfer and those who wait for it.

@@ -5,11 +5,13 @@
 
 mod decode;
 mod encode;
+mod head;
 mod hex;
 mod option;
 mod segment;
 mod words;
 
+pub use head::Head;
 pub(crate) use hex::{from_hex, to_hex};
 pub use option::{AddAddrBody, DssMapping, MptcpOption};
 pub(crate) use segment::offset_in;

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use serde::{Deserialize, Serialize};
 
-use super::MptcpOption;
+use super::{Head, MptcpOption};
 
 bitflags::bitflags! {
     /// The flags of a TCP header (RFC 9293 section 3.1).
@@ -53,6 +53,9 @@ pub struct Segment {
     pub acknowledgment: u32,
     /// The length of the payload in bytes. With segmentation offload it may exceed the MTU.
     pub payload: u32,
+    /// The first bytes of the payload; older recordings have none.
+    #[serde(default, skip_serializing_if = "Head::is_empty")]
+    pub head: Head,
     /// All MPTCP options, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<MptcpOption>,
@@ -85,6 +88,8 @@ impl Segment {
             LaxNetSlice::Arp(_) => return None,
         };
         let payload_start = offset_in(frame, tcp.slice())? + u32::try_from(tcp.header_len()).ok()?;
+        let payload = end.saturating_sub(payload_start);
+        let shown = payload_start as usize..(payload_start.saturating_add(payload) as usize).min(frame.len());
         let (mut options, malformed) = MptcpOption::decode_all(tcp.options());
         // There are as many segments as a transfer takes, and hardly any has more than one option.
         options.shrink_to_fit();
@@ -94,7 +99,8 @@ impl Segment {
             flags: TcpFlags::from_bits_retain(*tcp.header_slice().get(13)?),
             sequence: tcp.sequence_number(),
             acknowledgment: tcp.acknowledgment_number(),
-            payload: end.saturating_sub(payload_start),
+            payload,
+            head: Head::of(frame.get(shown).unwrap_or_default()),
             options,
             malformed,
         })
@@ -139,11 +145,12 @@ mod tests {
 
     #[test]
     fn the_payload_is_what_ip_says_and_not_what_was_captured() {
-        let whole = frame(&[0; 1000]);
-        for captured in [whole.len(), 190, 58] {
+        let whole = frame(&[7; 1000]);
+        for captured in [whole.len(), 190, 61, 58] {
             let segment = Segment::parse(&whole[..captured], 1058).unwrap();
             assert_eq!((segment.payload, segment.sequence, segment.acknowledgment), (1000, 7, 9));
             assert_eq!((segment.options.len(), segment.malformed), (1, false));
+            assert_eq!(segment.head.bytes(), &[7; 8][..captured.saturating_sub(58).min(8)]);
         }
         assert_eq!(Segment::parse(&whole[..57], 1058), None, "cut off within the options");
     }
@@ -152,7 +159,8 @@ mod tests {
     fn padding_of_short_frames_is_no_payload() {
         let mut padded = frame(&[]);
         padded.resize(60, 0);
-        assert_eq!(Segment::parse(&padded, 60).unwrap().payload, 0);
+        let segment = Segment::parse(&padded, 60).unwrap();
+        assert_eq!((segment.payload, segment.head), (0, Head::default()));
     }
 
     #[test]

@@ -137,6 +137,7 @@ impl Run {
             sequence: 1,
             acknowledgment: 1,
             payload: 0,
+            head: crate::wire::Head::default(),
             options,
             malformed: false,
         };

@@ -110,6 +110,7 @@ fn segment() -> impl Strategy<Value = Segment> {
             sequence: u32::MAX,
             acknowledgment: 0,
             payload: u32::MAX,
+            head: crate::wire::Head::default(),
             options,
             malformed: false,
         },

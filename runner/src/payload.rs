@@ -1,7 +1,7 @@
 //! The transferred bytes: a sequence that can be computed at any offset, so that the receiver knows each byte in
 //! advance, and notices a swapped, lost or repeated stretch as surely as a flipped bit.
 
-use crate::recording::Side;
+use crate::mptcp::Side;
 
 /// The byte sequence of one direction of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
