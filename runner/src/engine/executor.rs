@@ -111,6 +111,7 @@ impl<'a> Executor<'a> {
                 self.perform(operation).await?;
             }
         }
+        self.ask_routes()?;
         self.observe_now();
         Ok(())
     }

@@ -16,6 +16,7 @@ mod node;
 mod operation;
 mod paths;
 mod recorder;
+mod routes;
 mod settle;
 mod stalls;
 mod state;

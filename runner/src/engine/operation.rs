@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::executor::Executor;
-use super::step::failed;
+use super::step::{done_or_failed, failed};
 use super::wait::Watch;
 use crate::mptcp::{Endpoint, EndpointFlags};
 use crate::nanos;
@@ -103,7 +103,7 @@ impl Executor<'_> {
     /// Does it, and says how it ended.
     pub(super) async fn operate(&mut self, operation: &Operation) -> StepOutcome {
         match self.perform(operation).await {
-            Ok(()) => StepOutcome::Done,
+            Ok(()) => done_or_failed(self.ask_changed_routes(operation)),
             Err(OperationError::Refused { error, message, .. }) => StepOutcome::Refused { error, message },
             Err(OperationError::Contradicted(contradiction)) => StepOutcome::Contradicted(contradiction),
             Err(OperationError::TimedOut(timeout)) => StepOutcome::TimedOut(timeout),

@@ -157,7 +157,7 @@ impl Executor<'_> {
 }
 
 /// Done, or failed.
-fn done_or_failed(result: Result<(), String>) -> StepOutcome {
+pub(super) fn done_or_failed(result: Result<(), String>) -> StepOutcome {
     result.map_or_else(failed, |()| StepOutcome::Done)
 }
 

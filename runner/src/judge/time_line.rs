@@ -94,6 +94,7 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         | Observation::LinkBytes { .. }
         | Observation::Path { .. }
         | Observation::PathTotals { .. }
+        | Observation::Routes { .. }
         | Observation::Stalled { .. }
         | Observation::Busy(_)
         | Observation::RanAlone { .. } => return None,

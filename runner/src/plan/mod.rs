@@ -17,6 +17,7 @@ use crate::scenario::model::{Action, Address, LinkEnd, Operation, PathPlan, Rout
 mod capture;
 mod order;
 mod path_words;
+mod questions;
 mod rings;
 mod shell;
 mod timeouts;
@@ -25,6 +26,7 @@ mod words;
 pub use capture::DEFAULT_RING_BYTES;
 pub use order::plan;
 pub use path_words::{describe_conditions, describe_done, describe_path, describe_rule};
+pub use questions::RouteQuestion;
 pub use rings::{Frames, GSO_MAX_SIZE, Rings};
 pub use shell::shell;
 pub use timeouts::step_limit;

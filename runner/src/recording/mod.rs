@@ -18,12 +18,14 @@ mod awaited;
 mod jsonl;
 mod name;
 mod outcome;
+mod route;
 mod trouble;
 
 pub use awaited::{Awaited, Progress, Seen, SubflowSeen, Timeout, Unread};
 pub use jsonl::{RecordingError, read, write};
 pub use name::Name;
 pub use outcome::{CallEnd, Contradiction, Got, SocketCall, StepOutcome};
+pub use route::{RouteAnswer, Routed};
 pub use trouble::{Trouble, trouble_in};
 
 /// What a run observed.
@@ -190,6 +192,13 @@ pub enum Observation {
         moment: Moment,
         /// The dump.
         endpoints: Vec<Endpoint>,
+    },
+    /// By which routes subflows of a namespace would leave: after the set-up, and after each step that may change it.
+    Routes {
+        /// The namespace.
+        namespace: String,
+        /// The kernel's answers. Of very many, the first are asked for.
+        routes: Vec<RouteAnswer>,
     },
     /// The byte counters of an interface at some moment.
     LinkBytes {

@@ -46,6 +46,7 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
             | Observation::FilterHits { .. }
             | Observation::Path { .. }
             | Observation::PathTotals { .. }
+            | Observation::Routes { .. }
             | Observation::RuleHits { .. }
             | Observation::KernelLog { .. }
             | Observation::RanAlone { .. }

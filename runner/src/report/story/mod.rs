@@ -186,6 +186,7 @@ fn entry_line<'a>(recording: &Recording, tokens: &Tokens<'_>, entry: &'a Entry) 
         | Observation::Limits { .. }
         | Observation::ConnectionEndpoints { .. }
         | Observation::LinkBytes { .. }
+        | Observation::Routes { .. }
         | Observation::Path { .. }
         | Observation::Stalled { .. }
         | Observation::Busy(_)
