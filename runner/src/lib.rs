@@ -35,6 +35,7 @@ pub mod payload;
 pub mod plan;
 pub mod processors;
 pub mod recording;
+pub mod reference;
 pub mod report;
 pub mod results;
 pub mod scenario;
