@@ -13,7 +13,7 @@ use tokio::task::LocalSet;
 
 use crate::engine::{self, KernelFeatures, Run};
 use crate::instances::Machine;
-use crate::judge::{self, Snapshots, Verdict};
+use crate::judge::{self, Measures, Rules, Snapshots, Verdict};
 use crate::observe::{KernelLog, LogLine};
 use crate::plan::plan;
 use crate::processors::Processors;
@@ -112,7 +112,8 @@ impl Session {
         if let Some(reason) = lacking(scenario, &features) {
             return Ok(Verdict::Skipped { reason });
         }
-        Ok(judge::verdict(scenario, &self.record(scenario)?, Snapshots::Review))
+        let measures = Measures { snapshots: Snapshots::Review, rules: Rules::Apply };
+        Ok(judge::verdict(scenario, &self.record(scenario)?, measures))
     }
 
     /// Runs a scenario, without judging it.

@@ -10,7 +10,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use crate::judge::Snapshots;
+use crate::judge::{Measures, Rules, Snapshots};
 use crate::scenario::model::Feature;
 
 use super::reports::Requested;
@@ -37,8 +37,9 @@ Exit codes:
 const EXPLAIN_CODES: &str = "\
 Exit codes:
     0  The reasons were printed
-    2  Usage error
-    3  The kernel could not be asked
+    1  The kernel broke a rule
+    2  Usage error, or an error in a scenario file
+    3  A scenario could not be run, or the kernel could not be asked
   130  Interrupted by a signal: Ctrl-C (SIGINT), SIGTERM, SIGHUP, …";
 const IMPORT_CODES: &str = "\
 Exit codes:
@@ -83,7 +84,7 @@ pub(super) enum Command {
     /// Judge stored recordings again
     #[command(after_help = EXIT_CODES)]
     Judge(JudgeArgs),
-    /// Explain why an MPTCP connection has no other subflows
+    /// Explain why each subflow and each announcement is there, or is not
     #[command(after_help = EXPLAIN_CODES)]
     Explain(ExplainArgs),
     /// Show which features this kernel and user have, and how to get missing ones
@@ -136,9 +137,11 @@ pub(super) struct RunArgs {
     /// The written files are listed.
     #[arg(long, conflicts_with = "until_fail")]
     pub(super) update: bool,
-    /// Judge by the expectations alone, without snapshots
+    /// Judge without snapshots: by the expectations and the rules of the reference
     #[arg(long, conflicts_with_all = ["update", "results", "show_snapshot"])]
     pub(super) no_snapshot: bool,
+    #[command(flatten)]
+    pub(super) reference: ReferenceArgs,
     /// Print new snapshots in full
     #[arg(long)]
     pub(super) show_snapshot: bool,
@@ -225,6 +228,28 @@ impl Cli {
     }
 }
 
+/// Whether the rules of the reference are applied.
+#[derive(Debug, Clone, Copy, Default, Args)]
+pub(super) struct ReferenceArgs {
+    /// Don't check the rules of RFC 8684 and of the path manager
+    #[arg(long, conflicts_with = "reference_only")]
+    no_reference: bool,
+    /// Check only the rules of RFC 8684 and of the path manager, not the expectations and snapshots
+    #[arg(long, conflicts_with_all = ["update", "show_snapshot"])]
+    pub(super) reference_only: bool,
+}
+
+impl ReferenceArgs {
+    /// The rules to apply.
+    pub(super) fn rules(self) -> Rules {
+        match self {
+            Self { no_reference: true, .. } => Rules::Ignore,
+            Self { reference_only: true, .. } => Rules::Only,
+            _ => Rules::Apply,
+        }
+    }
+}
+
 impl RunArgs {
     /// What happens to snapshots while scenarios run. An update waits for all runs of a scenario.
     pub(super) fn snapshots(&self) -> Snapshots {
@@ -234,6 +259,11 @@ impl RunArgs {
             Self { no_pending: true, .. } | Self { bisect: true, .. } => Snapshots::Compare,
             _ => Snapshots::Review,
         }
+    }
+
+    /// What runs are judged by.
+    pub(super) fn measures(&self) -> Measures {
+        Measures { snapshots: self.snapshots(), rules: self.reference.rules() }
     }
 }
 
@@ -495,9 +525,11 @@ pub(super) struct JudgeArgs {
     /// Accept the observed behaviour as the new snapshot of that scenario
     #[arg(long, requires = "scenario")]
     pub(super) update: bool,
-    /// Judge by the expectations alone, without snapshots
+    /// Judge without snapshots: by the expectations and the rules of the reference
     #[arg(long, conflicts_with_all = ["update", "show_snapshot"])]
     pub(super) no_snapshot: bool,
+    #[command(flatten)]
+    pub(super) reference: ReferenceArgs,
     /// Print new snapshots in full
     #[arg(long)]
     pub(super) show_snapshot: bool,
@@ -511,9 +543,9 @@ pub(super) struct JudgeArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
-    /// A scenario or a recording
+    /// Scenario files and folders, which are run, or recordings (`*.jsonl`) written by `mptcplab run --record`
     #[arg(value_name = "PATH", required_unless_present = "here", conflicts_with = "here")]
-    pub(super) path: Option<PathBuf>,
+    pub(super) paths: Vec<PathBuf>,
     /// Explain the live connections of this network namespace
     ///
     /// Prints a table for each MPTCP connection: which subflows and announcements exist, which don't, why, and a
@@ -524,9 +556,9 @@ pub(super) struct ExplainArgs {
     /// Keep printing path-manager events with their reasons, until Ctrl-C; only root may listen
     ///
     /// While a process listens, a userspace path manager accepts subflows and announcements.
-    #[arg(long, requires = "here", conflicts_with = "path")]
+    #[arg(long, requires = "here", conflicts_with = "paths")]
     pub(super) follow: bool,
-    /// Print JSON: one object, then one line per event
+    /// Print one JSON object per run; with `--here`, one object, then one line per event
     #[arg(long)]
     pub(super) json: bool,
 }
@@ -587,7 +619,7 @@ mod tests {
         let Some(Command::Explain(args)) = parse(&["explain", "--here", "--follow", "--json"]).command else {
             panic!("not `explain`")
         };
-        assert!(args.here && args.follow && args.json && args.path.is_none());
+        assert!(args.here && args.follow && args.json && args.paths.is_empty());
     }
 
     #[test]

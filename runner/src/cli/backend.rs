@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use crate::engine::Run;
-use crate::judge::{self, Candidate, Snapshots, Verdict};
+use crate::judge::{self, Candidate, Judged, Measures};
 use crate::recording::{Header, Recording};
 use crate::results::KernelIdentity;
 use crate::scenario;
@@ -68,8 +68,8 @@ pub trait Backend: Sync {
     fn hold_interruptions(&self) -> Result<(), Trouble>;
     /// Calls back at the first SIGINT or SIGTERM. The second one ends the program at once.
     fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble>;
-    /// Judges a recording, with the snapshot as `snapshots` says.
-    fn verdict(&self, scenario: &Scenario, recording: &Recording, snapshots: Snapshots) -> Verdict;
+    /// Judges a recording, by these measures.
+    fn judged(&self, scenario: &Scenario, recording: &Recording, measures: Measures) -> Judged;
     /// What could become the snapshot of a scenario.
     fn candidate(&self, scenario: &Scenario, recording: &Recording) -> Candidate {
         Candidate::of(scenario, recording)
@@ -155,7 +155,7 @@ impl Backend for Kernel {
         interrupt::watch(interrupted).map_err(Trouble::new)
     }
 
-    fn verdict(&self, scenario: &Scenario, recording: &Recording, snapshots: Snapshots) -> Verdict {
-        judge::verdict(scenario, recording, snapshots)
+    fn judged(&self, scenario: &Scenario, recording: &Recording, measures: Measures) -> Judged {
+        judge::judged(scenario, recording, measures)
     }
 }

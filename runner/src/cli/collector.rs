@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::evidence::Case;
-use crate::judge::{Candidate, Verdict, kernel_remark, without_kernel_log};
+use crate::judge::{Candidate, Judged, Verdict, kernel_remark, without_kernel_log};
 use crate::recording::Recording;
 use crate::report::{self, Printer, Progress, Totals, transfer_rates};
 use crate::results::Store;
@@ -168,14 +168,15 @@ impl<'a> Collector<'a> {
 
     /// Settles the runs that were held until the cause of the kernel warning was known. `judged` gives a verdict on a
     /// recording.
-    pub(super) fn settle_suspects(&mut self, judged: impl Fn(&Scenario, &Recording) -> (Verdict, Option<Candidate>)) {
+    pub(super) fn settle_suspects(&mut self, judged: impl Fn(&Scenario, &Recording) -> (Judged, Option<Candidate>)) {
         for Cleared { run, mut done, acquitted, unassigned } in self.suspects.settle(self.schedule) {
             if let (Some(scenario), Some(run)) = (self.schedule.scenario(run), &done.run) {
-                (done.verdict, done.candidate) = if acquitted {
+                let (Judged { verdict, rules }, candidate) = if acquitted {
                     judged(scenario, &without_kernel_log(&run.recording))
                 } else {
                     judged(scenario, &run.recording)
                 };
+                (done.verdict, done.rules, done.candidate) = (verdict, rules, candidate);
             }
             self.settle_run(run, done, unassigned);
         }
@@ -206,7 +207,7 @@ impl<'a> Collector<'a> {
     /// Passes an ended run to the reports, and returns what its row needs later.
     fn row(&mut self, run: usize, scenario: &'a Scenario, done: Done, telling: bool) -> Row<'a> {
         let (position, repetition) = (self.schedule.position(run), self.schedule.repetition(run));
-        let Done { verdict, run, duration, .. } = done;
+        let Done { verdict, run, rules, duration, .. } = done;
         let case = Case { scenario, verdict: &verdict, duration, run: run.as_ref(), repetition };
         let evidence = self.tell(&Ended { case, position, telling });
         let mut recording = run.map(|run| run.recording);
@@ -218,8 +219,8 @@ impl<'a> Collector<'a> {
         let bad = matches!(verdict, Verdict::Failed(_) | Verdict::Error(_));
         let needed = self.reports.iter().any(|report| report.needs_recording(position, bad));
         let recording = recording.filter(|_| needed).map(Rc::new);
-        let compared = !self.args.no_snapshot;
-        Row { scenario, position, verdict, duration, repetition, compared, rates, remark, recording, evidence }
+        let compared = !self.args.no_snapshot && !self.args.reference.reference_only;
+        Row { scenario, position, verdict, rules, duration, repetition, compared, rates, remark, recording, evidence }
     }
 
     /// Returns where to find more about the run.

@@ -16,7 +16,7 @@ use super::args::Cli;
 use super::program::Launcher;
 use super::{Availability, Backend, Exit, Trouble, execute};
 use crate::engine::Run;
-use crate::judge::{self, Candidate, Finding, FindingKind, Snapshots, Verdict};
+use crate::judge::{self, Candidate, Finding, FindingKind, Judged, Measures, Verdict};
 use crate::mptcp::Limits;
 use crate::plan::example;
 use crate::recording::{Entry, Header, Moment, Observation, Recording, SourceText, StepOutcome, Timeout};
@@ -173,16 +173,16 @@ impl Backend for Fake {
         Ok(())
     }
 
-    fn verdict(&self, scenario: &Scenario, recording: &Recording, _snapshots: Snapshots) -> Verdict {
+    fn judged(&self, scenario: &Scenario, recording: &Recording, _measures: Measures) -> Judged {
         if let Some(finding) = judge::kernel_finding(recording) {
-            return Verdict::Failed(vec![finding]);
+            return Verdict::Failed(vec![finding]).into();
         }
         let flaked = recording.entries.iter().any(|entry| entry.what == timed_out());
         let is_new = scenario.title.contains("c_new");
         let regressed = scenario.title.contains("regress") && self.is_new();
         let last = scenario.title.contains("last") && scenario.variant.as_deref() == Some("ipv6");
         if !flaked && !regressed && !last && !scenario.title.contains("fail") && !is_new {
-            return Verdict::Passed;
+            return Verdict::Passed.into();
         }
         let detail = if is_new { "the text of it\n".to_owned() } else { String::new() };
         let summary = "2 expected, 1 observed".to_owned();
@@ -196,6 +196,7 @@ impl Backend for Fake {
             reasons: Vec::new(),
             values: None,
         }])
+        .into()
     }
 
     fn candidate(&self, scenario: &Scenario, recording: &Recording) -> Candidate {

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::judge::{Snapshots, Verdict, kernel_remark};
+use crate::judge::{Judged, Measures, Snapshots, Verdict, kernel_remark};
 use crate::recording::{self, Recording};
 use crate::report::{Printer, RunReport, Totals, transfer_rates};
 use crate::scenario::model::Scenario;
@@ -101,7 +101,7 @@ impl Judging<'_> {
         };
         let recorded = self.recorded(file, &recording, printer)?;
         let scenario = self.which(file, recorded, printer)?;
-        let mut verdict = self.backend.verdict(&scenario, &recording, self.snapshots());
+        let Judged { mut verdict, rules } = self.backend.judged(&scenario, &recording, self.measures());
         if let (Some(updates), Verdict::Passed) = (updates, &verdict) {
             updates.add(position, &self.backend.candidate(&scenario, &recording), &mut verdict);
         }
@@ -110,6 +110,7 @@ impl Judging<'_> {
         let run = RunReport {
             scenario: &scenario,
             verdict: &verdict,
+            rules: rules.as_ref(),
             duration: begin.elapsed(),
             repetition: None,
             compared: !self.args.no_snapshot,
@@ -128,19 +129,15 @@ impl Judging<'_> {
     }
 
     /// Judging a recording never writes beside the scenario that it names.
-    fn snapshots(&self) -> Snapshots {
-        if self.args.no_snapshot || self.args.update { Snapshots::Ignore } else { Snapshots::Compare }
+    fn measures(&self) -> Measures {
+        let ignored = self.args.no_snapshot || self.args.update;
+        let snapshots = if ignored { Snapshots::Ignore } else { Snapshots::Compare };
+        Measures { snapshots, rules: self.args.reference.rules() }
     }
 
     /// The scenario in the recording.
     fn recorded(&self, file: &Path, recording: &Recording, printer: &mut Printer) -> Option<Scenario> {
-        let loaded = self.backend.load_recorded(&recording.header, printer.error_style().colour);
-        loaded
-            .map_err(|diagnostics| {
-                printer.note(diagnostics.trim_end_matches('\n'));
-                complain(printer, &format!("the scenario in `{}` can't be used", file.display()));
-            })
-            .ok()
+        recorded(file, recording, self.backend, printer)
     }
 
     /// The scenario to judge by, after a line that names it.
@@ -170,6 +167,22 @@ impl Judging<'_> {
             }
         }
     }
+}
+
+/// The scenario in a recording; `None`, after an error message, if it can't be used.
+pub(super) fn recorded(
+    file: &Path,
+    recording: &Recording,
+    backend: &dyn Backend,
+    printer: &mut Printer,
+) -> Option<Scenario> {
+    let loaded = backend.load_recorded(&recording.header, printer.error_style().colour);
+    loaded
+        .map_err(|diagnostics| {
+            printer.note(diagnostics.trim_end_matches('\n'));
+            complain(printer, &format!("the scenario in `{}` can't be used", file.display()));
+        })
+        .ok()
 }
 
 /// The scenario that replaces the recording's own: the same variant, and the same file if there are several. The steps
@@ -234,7 +247,7 @@ fn in_folder(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Resul
     Ok(())
 }
 
-fn read(file: &Path) -> Result<Recording, String> {
+pub(super) fn read(file: &Path) -> Result<Recording, String> {
     let input = open_recording(file).map_err(|error| format!("can't read `{}`: {error}", file.display()))?;
     recording::read(input).map_err(|error| format!("`{}` is not a valid recording: {error}", file.display()))
 }

@@ -13,6 +13,7 @@ mod compare;
 mod doctor;
 mod elsewhere;
 mod exit;
+mod explain;
 mod fix;
 mod here;
 mod import;
@@ -88,13 +89,10 @@ fn execute(cli: Cli, backend: &dyn Backend, launcher: &dyn Launcher, printer: &m
         Some(Command::Compare(args)) => compare::execute(&args, backend, launcher, printer),
         Some(Command::Matrix(args)) => matrix::execute(&args, backend, launcher, printer),
         Some(Command::Check(args)) => check::execute(&args, backend, printer),
+        Some(Command::Explain(args)) if args.here => here::execute(&args, printer),
+        Some(Command::Explain(args)) => explain::execute(&args, backend, printer),
         Some(Command::Import(args)) => import::execute(&args, printer),
         Some(Command::Judge(args)) => judge::execute(&args, backend, printer),
-        Some(Command::Explain(args)) if args.here => here::execute(&args, printer),
-        Some(Command::Explain(_)) => {
-            complain(printer, "`explain` takes `--here`");
-            Exit::Usage
-        }
         Some(Command::Doctor) => doctor::execute(backend, printer),
         Some(Command::Schema) => schema(backend, printer),
         Some(Command::Completions { shell }) => completions(shell, printer),

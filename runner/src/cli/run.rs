@@ -177,7 +177,7 @@ fn run(args: &RunArgs, scenarios: &[Scenario], backend: &dyn Backend, printer: &
             // All runs share one kernel log: running each of them alone shows which one caused a warning.
             let suspects = collector.to_run_alone();
             let jobs = usize::from(!suspects.is_empty());
-            let again = |(scenario, at_work)| run_again(scenario, at_work, backend);
+            let again = |(scenario, at_work)| run_again(scenario, at_work, args, backend);
             pool.work(at_work(suspects.into_iter()), jobs, again, |event| collector.hear_alone(event))
                 .map(|alone| if alone.is_break() { alone } else { flow })
         });

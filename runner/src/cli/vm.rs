@@ -9,7 +9,7 @@ use std::sync::OnceLock;
 
 use crate::engine::Run;
 use crate::files;
-use crate::judge::{Snapshots, Verdict};
+use crate::judge::{Judged, Measures};
 use crate::recording::{Header, Recording};
 use crate::report::Printer;
 use crate::results::KernelIdentity;
@@ -212,8 +212,8 @@ impl Backend for Remote {
         self.identity.get().cloned().unwrap_or_default()
     }
 
-    fn verdict(&self, scenario: &Scenario, recording: &Recording, snapshots: Snapshots) -> Verdict {
-        self.local.verdict(scenario, recording, snapshots)
+    fn judged(&self, scenario: &Scenario, recording: &Recording, measures: Measures) -> Judged {
+        self.local.judged(scenario, recording, measures)
     }
 
     fn notes(&self) -> Vec<String> {

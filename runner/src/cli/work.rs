@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use crate::engine::{AtWork, Run};
-use crate::judge::{Candidate, Finding, FindingKind, Snapshots, Verdict};
+use crate::judge::{Candidate, Finding, FindingKind, Judged, Measures, RuleCounts, Snapshots, Verdict};
 use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
 use crate::session::lacking;
@@ -18,6 +18,8 @@ use super::backend::{Availability, Backend, Trouble};
 pub(super) struct Done {
     pub(super) verdict: Verdict,
     pub(super) run: Option<Run>,
+    /// How much the rules of the reference decided.
+    pub(super) rules: Option<RuleCounts>,
     /// The possible new snapshot, if an update was requested and the expectations hold.
     pub(super) candidate: Option<Candidate>,
     pub(super) duration: Duration,
@@ -33,26 +35,27 @@ pub(super) fn carry_out(
 ) -> Done {
     let begin = Instant::now();
     if let Some(verdict) = without(scenario, features, &args.require) {
-        return Done { verdict, run: None, candidate: None, duration: begin.elapsed() };
+        return Done { verdict, run: None, rules: None, candidate: None, duration: begin.elapsed() };
     }
     // A panic in one scenario must not affect the verdicts of the others.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let run = backend.run(scenario)?;
         drop(at_work);
-        let (verdict, candidate) = judged(scenario, &run.recording, args, backend);
-        Ok::<_, Trouble>((verdict, run, candidate))
+        let (judged, candidate) = judged(scenario, &run.recording, args, backend);
+        Ok::<_, Trouble>((judged, run, candidate))
     }));
     settled(outcome, begin)
 }
 
 /// Runs a scenario again, only for the kernel log: nothing is compared with its snapshot.
-pub(super) fn run_again(scenario: &Scenario, at_work: AtWork, backend: &dyn Backend) -> Done {
+pub(super) fn run_again(scenario: &Scenario, at_work: AtWork, args: &RunArgs, backend: &dyn Backend) -> Done {
     let begin = Instant::now();
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let run = backend.run(scenario)?;
         drop(at_work);
-        let verdict = backend.verdict(scenario, &run.recording, Snapshots::Ignore);
-        Ok::<_, Trouble>((verdict, run, None))
+        let judged =
+            backend.judged(scenario, &run.recording, Measures { snapshots: Snapshots::Ignore, ..args.measures() });
+        Ok::<_, Trouble>((judged, run, None))
     }));
     settled(outcome, begin)
 }
@@ -63,30 +66,32 @@ pub(super) fn judged(
     recording: &Recording,
     args: &RunArgs,
     backend: &dyn Backend,
-) -> (Verdict, Option<Candidate>) {
-    let verdict = backend.verdict(scenario, recording, args.snapshots());
-    let candidate = args.update && verdict == Verdict::Passed;
+) -> (Judged, Option<Candidate>) {
+    let judged = backend.judged(scenario, recording, args.measures());
+    let candidate = args.update && judged.verdict == Verdict::Passed;
     let candidate = candidate.then(|| backend.candidate(scenario, recording));
-    (verdict, candidate)
+    (judged, candidate)
 }
 
 /// A run with its verdict and its possible new snapshot; or why there is none.
-type Outcome = Result<(Verdict, Run, Option<Candidate>), Trouble>;
+type Outcome = Result<(Judged, Run, Option<Candidate>), Trouble>;
 
 /// `outcome`: an error if the run panicked.
 fn settled(outcome: std::thread::Result<Outcome>, begin: Instant) -> Done {
-    let (verdict, run, candidate) = match outcome {
-        Ok(Ok((verdict, run, candidate))) => (verdict, Some(run), candidate),
-        Ok(Err(trouble)) if trouble.kernel => {
-            (Verdict::Failed(vec![Finding { kind: FindingKind::Kernel, ..trouble_finding(trouble) }]), None, None)
-        }
-        Ok(Err(trouble)) => (Verdict::Error(vec![trouble_finding(trouble)]), None, None),
+    let (Judged { verdict, rules }, run, candidate) = match outcome {
+        Ok(Ok((judged, run, candidate))) => (judged, Some(run), candidate),
+        Ok(Err(trouble)) if trouble.kernel => (
+            Verdict::Failed(vec![Finding { kind: FindingKind::Kernel, ..trouble_finding(trouble) }]).into(),
+            None,
+            None,
+        ),
+        Ok(Err(trouble)) => (Verdict::Error(vec![trouble_finding(trouble)]).into(), None, None),
         Err(_) => {
             let summary = "mptcplab panicked (see its message above): this is a bug in mptcplab";
-            (Verdict::Error(vec![setup_finding(summary.to_owned())]), None, None)
+            (Verdict::Error(vec![setup_finding(summary.to_owned())]).into(), None, None)
         }
     };
-    Done { verdict, run, candidate, duration: begin.elapsed() }
+    Done { verdict, run, rules, candidate, duration: begin.elapsed() }
 }
 
 /// Skips a scenario if the kernel lacks a feature that it requires; with `--require all` that is an error.

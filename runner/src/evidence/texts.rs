@@ -51,7 +51,16 @@ fn failure(case: &Case<'_>) -> String {
     let Case { scenario, verdict, duration, repetition, .. } = *case;
     let rates = case.run.map(|run| report::transfer_rates(&run.recording)).unwrap_or_default();
     let line = report::summary_line(
-        &RunReport { scenario, verdict, duration, repetition, compared: true, rates: &rates, remark: None },
+        &RunReport {
+            scenario,
+            verdict,
+            rules: None,
+            duration,
+            repetition,
+            compared: true,
+            rates: &rates,
+            remark: None,
+        },
         STYLE,
     );
     let findings = match verdict {

@@ -18,6 +18,7 @@ mod outcome;
 mod reasons;
 mod render;
 mod retransmitted;
+mod rules;
 mod sequence;
 mod snapshot;
 mod stall;
@@ -35,6 +36,7 @@ pub(crate) use outcome::{
     brief_outcome_words, call_words, contradiction_words, integrity_words, lost_words, outcome_words,
 };
 pub use reasons::{Cause, Idle, Reason, ReasonKind, SynCounts, Unused};
+pub use rules::{Decided, RuleCounts, Rules};
 pub use snapshot::{Accepted, Candidate, Change, Snapshots, snapshot_difference, snapshot_path};
 pub(crate) use snapshot::{remove_snapshot, snapshot_suffix};
-pub use verdict::{Finding, FindingKind, Values, Verdict, verdict};
+pub use verdict::{Finding, FindingKind, Judged, Measures, Values, Verdict, judged, verdict};

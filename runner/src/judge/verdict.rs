@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use crate::recording::Recording;
 use crate::scenario::model::{Place, Range, Scenario};
 
-use super::checks::findings;
+use super::checks::{findings, may_be_explained};
 use super::names::Names;
-use super::{Candidate, Reason, Snapshots, stall};
+use super::{Candidate, Reason, RuleCounts, Rules, Snapshots, rules, stall};
 
 /// The result of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +79,8 @@ pub enum FindingKind {
     Endpoints,
     /// Limits.
     Limits,
+    /// The kernel broke a rule of the reference.
+    Rule,
     /// Bytes on a link.
     Bytes,
     /// MPTCP options on the wire.
@@ -130,6 +132,7 @@ impl FindingKind {
             Self::Info => "info",
             Self::Endpoints => "endpoints",
             Self::Limits => "limits",
+            Self::Rule => "rule",
             Self::Bytes => "bytes",
             Self::Wire => "wire",
             Self::Either => "either",
@@ -196,26 +199,82 @@ impl Finding {
     }
 }
 
-/// The verdict on a recorded run: the expectations first and, if they all hold, the snapshot.
+/// What a run is judged by, besides its expectations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measures {
+    /// The snapshot.
+    pub snapshots: Snapshots,
+    /// The reference.
+    pub rules: Rules,
+}
+
+/// The expectations and the snapshot alone, for recordings that are made up: no kernel would do that.
+impl From<Snapshots> for Measures {
+    fn from(snapshots: Snapshots) -> Self {
+        Self { snapshots, rules: Rules::Ignore }
+    }
+}
+
+/// A verdict, and how much the reference had to decide.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Judged {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// How much the rules of the reference decided; `None` if they were not applied.
+    pub rules: Option<RuleCounts>,
+}
+
+impl From<Verdict> for Judged {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, rules: None }
+    }
+}
+
+/// The verdict on a recorded run.
+pub fn verdict(scenario: &Scenario, recording: &Recording, measures: impl Into<Measures>) -> Verdict {
+    judged(scenario, recording, measures).verdict
+}
+
+/// The verdict on a recorded run: the expectations and the rules of the reference first and, if they all hold, the
+/// snapshot.
 ///
 /// The snapshot is left alone when something else is wrong: a snapshot of a run that is known to be bad would only
 /// wait to be accepted by mistake.
-pub fn verdict(scenario: &Scenario, recording: &Recording, snapshots: Snapshots) -> Verdict {
+pub fn judged(scenario: &Scenario, recording: &Recording, measures: impl Into<Measures>) -> Judged {
+    let Measures { snapshots, rules } = measures.into();
     let names = Names::of(scenario, recording);
-    let findings = findings(&names);
+    let mut findings = findings(&names);
     if findings.iter().any(|finding| finding.kind.is_error()) {
-        return Verdict::Error(findings);
+        return Verdict::Error(findings).into();
     }
+    let mut counts = None;
+    if rules != Rules::Ignore {
+        let rules::Checked { violations, not_done, decided } = rules::check(&names);
+        if rules == Rules::Only {
+            findings.clear();
+        }
+        if let Some(first) = findings.first_mut().filter(|first| may_be_explained(first.kind)) {
+            first.reasons.extend(not_done);
+        }
+        findings.extend(violations);
+        counts = Some(decided);
+    }
+    let snapshots = if rules == Rules::Only { Snapshots::Ignore } else { snapshots };
+    Judged { verdict: settled(&names, findings, snapshots), rules: counts }
+}
+
+/// The verdict, where the recording can be trusted.
+fn settled(names: &Names<'_>, findings: Vec<Finding>, snapshots: Snapshots) -> Verdict {
     if !findings.is_empty() {
-        return unless_stalled(&names, findings);
+        return unless_stalled(names, findings);
     }
     if snapshots == Snapshots::Ignore {
         return Verdict::Passed;
     }
     // Before the snapshot is settled: what is observed in a run that stalled must not wait to be accepted.
-    let candidate = Candidate::of_names(&names);
+    let candidate = Candidate::of_names(names);
     if let Some(finding) = candidate.change()
-        && let Some(stalled) = stall::explanation(&names, std::slice::from_ref(&finding))
+        && let Some(stalled) = stall::explanation(names, std::slice::from_ref(&finding))
     {
         return Verdict::Error(vec![stalled, finding]);
     }

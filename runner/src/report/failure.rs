@@ -90,6 +90,7 @@ pub(super) fn kind_word(kind: FindingKind) -> &'static str {
         FindingKind::Info => "info",
         FindingKind::Endpoints => "endpoints",
         FindingKind::Limits => "limits",
+        FindingKind::Rule => "rule",
         FindingKind::Bytes => "bytes",
         FindingKind::Wire => "wire",
         FindingKind::Connection => "connection",

@@ -1,8 +1,10 @@
 //! JSON for other programs: one object for each run, on one line.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use crate::judge::{Finding, Verdict};
+use crate::judge::{Decided, Finding, Verdict};
 use crate::scenario::model::Scenario;
 
 use super::failure::kind_word;
@@ -26,6 +28,8 @@ struct JsonRun<'a> {
     run: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reference: Option<&'a BTreeMap<&'static str, Decided>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remark: Option<&'a str>,
 }
@@ -68,6 +72,7 @@ struct JsonFinding<'a> {
 /// since the start of the run. A finding has `expected` and `observed` where they are values: numbers, ranges (`at_least`,
 /// `at_most`), limits, events, subflows and endpoints with their fields, the conditions of a timeout and what was seen;
 /// what is missing is null. `snapshot` is `not_compared` with `--no-snapshot`.
+/// `reference` has the rules of the reference that were used, each with the number of its decisions and of those that the recording leaves open.
 /// `remark` is there if something came while it ran that isn't its own. `transfers` tells the payload that arrived, and how fast.
 pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
     let (verdict, reason, findings) = match run.verdict {
@@ -89,6 +94,7 @@ pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
         transfers: run.rates.iter().map(json_transfer).collect(),
         run: run.repetition.map(|(run, _)| run),
         snapshot: (!run.compared).then_some("not_compared"),
+        reference: run.rules.map(|counts| &counts.0),
         remark: run.remark,
     })
 }

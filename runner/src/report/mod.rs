@@ -8,6 +8,7 @@
 mod alike;
 mod comparison;
 mod departure;
+mod explain;
 mod failure;
 mod json;
 mod junit;
@@ -25,12 +26,13 @@ mod topology;
 
 use std::time::Duration;
 
-use crate::judge::Verdict;
+use crate::judge::{RuleCounts, Verdict};
 use crate::scenario::model::Scenario;
 
 pub use alike::normal_form;
 pub use comparison::{comparison_json, comparison_markdown, comparison_text};
 pub use departure::departure;
+pub use explain::{explanation, explanation_json};
 pub use failure::{failure, failures};
 pub use json::json_line;
 pub use junit::Junit;
@@ -41,7 +43,7 @@ pub use rates::{TransferRate, transfer_rates};
 pub use story::story;
 pub(crate) use style::Role;
 pub use style::Style;
-pub use summary::{Repetitions, Totals, repetition_line, slowest_line, summary_line};
+pub use summary::{Repetitions, Totals, reference_line, repetition_line, slowest_line, summary_line};
 pub use table::{Rows, table_json, table_markdown, table_text};
 pub use tap::{TAP_VERSION, tap_bail_out, tap_comment, tap_plan, tap_test, tap_totals};
 pub use topology::topology;
@@ -53,6 +55,8 @@ pub struct RunReport<'a> {
     pub scenario: &'a Scenario,
     /// Its verdict.
     pub verdict: &'a Verdict,
+    /// How much the rules of the reference decided; `None` if they were not applied.
+    pub rules: Option<&'a RuleCounts>,
     /// How long it took, judging included.
     pub duration: Duration,
     /// Which run, from 1, of how many (if there is an end), if it is repeated.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::judge::Verdict;
+use crate::judge::{Decided, RuleCounts, Verdict};
 use crate::scenario::model::Scenario;
 use crate::text;
 
@@ -43,6 +43,14 @@ pub(super) fn milliseconds(duration: Duration) -> String {
 pub fn slowest_line(runs: &[(Duration, String)], style: Style) -> String {
     let runs: Vec<String> = runs.iter().map(|(took, label)| format!("{label} ({})", milliseconds(*took))).collect();
     style.paint(Role::Faint, format!("slowest: {}", runs.join(", ")))
+}
+
+/// How much the reference decided: `reference: 41 rules, 1,234 decisions, 3 undetermined`.
+pub fn reference_line(counts: &RuleCounts, style: Style) -> String {
+    let Decided { decisions, undetermined } = counts.total();
+    let (rules, decisions) = (text::count(counts.0.len() as u64, "rule"), text::count(decisions as u64, "decision"));
+    let line = format!("reference: {rules}, {decisions}, {undetermined} undetermined");
+    style.paint(Role::Faint, line)
 }
 
 /// The results of the runs of one scenario: `FAIL signal/port (9 of 10 runs passed, 98 ms to 130 ms)  title`.

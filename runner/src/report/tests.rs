@@ -74,6 +74,7 @@ fn one_line_for_each_scenario() {
         let run = RunReport {
             scenario: &scenario,
             verdict,
+            rules: None,
             duration: Duration::from_millis(118),
             repetition,
             compared: true,
@@ -98,6 +99,7 @@ fn a_run_as_json() {
         let run = RunReport {
             scenario: &scenario,
             verdict,
+            rules: None,
             duration,
             repetition: None,
             compared: true,
@@ -117,6 +119,7 @@ fn json_has_values_of_what_was_expected_and_observed() {
     let run = RunReport {
         scenario: &example::scenario(),
         verdict: &verdict,
+        rules: None,
         duration: Duration::ZERO,
         repetition: None,
         compared: true,
@@ -137,6 +140,7 @@ fn rates_are_reported() {
     let run = RunReport {
         scenario: &scenario,
         verdict: &verdict,
+        rules: None,
         duration,
         repetition: None,
         compared: true,

@@ -22,6 +22,7 @@ mod program;
 mod reasons;
 #[path = "../require/mod.rs"]
 mod require;
+mod rules;
 mod run;
 mod seeds;
 mod testbed;
@@ -102,6 +103,7 @@ fn main() -> ExitCode {
         ("require", vec![Test::new("required_tests_are_never_ignored", required)]),
         ("run", run::tests()),
         ("reasons", reasons::tests()),
+        ("rules", rules::tests()),
         ("compare", compare::tests()),
         ("import", import::tests()),
         ("seeds", seeds::tests()),

@@ -17,7 +17,7 @@ use std::time::Duration;
 use mptcplab::recording::Recording;
 use mptcplab::report::Style;
 use mptcplab::scenario::SourceText;
-use mptcplab::{import, judge, recording, report, results, scenario};
+use mptcplab::{import, judge, recording, reference, report, results, scenario};
 use nix::time::{ClockId, clock_gettime};
 
 /// The most time of the processor that an input may take. The slowest of them, with debug assertions, take a tenth of it.
@@ -353,6 +353,8 @@ fn judged(recording: &Recording) {
     let Ok(scenario) = recording.header.scenario() else { return };
     judge::judge(&scenario, recording);
     judge::canonical(&scenario, recording);
+    let decided = reference::consult(&scenario, recording);
+    report::explanation(&scenario, recording, &decided, report::Style::default());
     report::story(&scenario, recording, Style::default());
 }
 

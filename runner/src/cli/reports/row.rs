@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::judge::Verdict;
+use crate::judge::{RuleCounts, Verdict};
 use crate::recording::Recording;
 use crate::report::{RunReport, TransferRate};
 use crate::scenario::model::Scenario;
@@ -16,6 +16,8 @@ pub(in crate::cli) struct Row<'a> {
     /// The position of the scenario among all.
     pub(in crate::cli) position: usize,
     pub(in crate::cli) verdict: Verdict,
+    /// How much the rules of the reference decided.
+    pub(in crate::cli) rules: Option<RuleCounts>,
     pub(in crate::cli) duration: Duration,
     pub(in crate::cli) repetition: Option<(usize, Option<usize>)>,
     /// It was compared with its snapshot.
@@ -32,9 +34,10 @@ pub(in crate::cli) struct Row<'a> {
 impl Row<'_> {
     /// For the renderings.
     pub(in crate::cli) fn report(&self) -> RunReport<'_> {
-        let Self { scenario, verdict, duration, repetition, compared, rates, remark, .. } = self;
+        let Self { scenario, verdict, rules, duration, repetition, compared, rates, remark, .. } = self;
         let (duration, repetition, compared) = (*duration, *repetition, *compared);
-        RunReport { scenario, verdict, duration, repetition, compared, rates, remark: remark.as_deref() }
+        let (rules, remark) = (rules.as_ref(), remark.as_deref());
+        RunReport { scenario, verdict, rules, duration, repetition, compared, rates, remark }
     }
 
     /// It is neither a pass nor a skip.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::judge::Verdict;
+use crate::judge::{RuleCounts, Verdict};
 use crate::recording::Recording;
 use crate::report::{self, Printer, Repetitions};
 use crate::scenario::model::Scenario;
@@ -104,6 +104,8 @@ struct Terminal<'a> {
     failures: Vec<Row<'a>>,
     skipped: Vec<String>,
     slowest: Vec<(Duration, String)>,
+    /// How much the reference decided in all runs.
+    rules: RuleCounts,
     /// The one of several variants whose story is printed in the end.
     chosen: Option<Chosen<'a>>,
     repetitions: BTreeMap<usize, (&'a Scenario, Repetitions)>,
@@ -118,6 +120,7 @@ impl<'a> Terminal<'a> {
             failures: Vec::new(),
             skipped: Vec::new(),
             slowest: Vec::new(),
+            rules: RuleCounts::default(),
             chosen: None,
             repetitions: BTreeMap::new(),
         }
@@ -173,6 +176,9 @@ impl<'a> Report<'a> for Terminal<'a> {
     fn row(&mut self, printer: &mut Printer, row: &Row<'a>) {
         self.tell(printer, row);
         self.shown += 1;
+        if let Some(rules) = &row.rules {
+            self.rules.add(rules);
+        }
         if let Verdict::Skipped { reason } = &row.verdict {
             self.skipped.push(format!("{} ({})", row.report().label(), text::one_line(reason)));
         } else {
@@ -256,6 +262,9 @@ impl<'a> Report<'a> for Terminal<'a> {
                 printer.line(&format!("skipped: {skipped}"));
             }
             printer.line(&report::slowest_line(&self.slowest, style));
+        }
+        if !self.rules.0.is_empty() {
+            printer.line(&report::reference_line(&self.rules, style));
         }
         printer.line(&ending.totals.line(ending.took, style));
         Ok(())

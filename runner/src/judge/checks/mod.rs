@@ -79,7 +79,7 @@ pub(super) fn findings(names: &Names<'_>) -> Vec<Finding> {
 }
 
 /// Whether the state of the run may explain it. Lost entries and kernel warnings speak for themselves.
-fn may_be_explained(kind: FindingKind) -> bool {
+pub(super) fn may_be_explained(kind: FindingKind) -> bool {
     !matches!(
         kind,
         FindingKind::Incomplete

@@ -61,6 +61,7 @@ fn look(reason: &Reason) -> Option<(ReasonKind, String)> {
         | Reason::UnusedRule { .. }
         | Reason::UnusedFilter { .. }
         | Reason::Unmentioned { .. }
+        | Reason::Rule { .. }
         | Reason::More { .. } => return None,
     })
 }
@@ -73,6 +74,7 @@ impl Reason {
             | Self::IdleEndpoint { namespace, .. }
             | Self::UnusedAnnouncement { namespace, .. }
             | Self::Counter { namespace, .. }
+            | Self::Rule { namespace, .. }
             | Self::State { namespace, .. }
             | Self::Limit { namespace, .. }
             | Self::OtherDevice { namespace, .. }

@@ -19,6 +19,7 @@ use std::net::{IpAddr, SocketAddr};
 use crate::judge::names::Names;
 use crate::mptcp::{Endpoint, MptcpInfo, SubflowState};
 use crate::recording::{Connection, Moment, Observation, Side};
+use crate::reference::Candidate;
 use crate::scenario::model::{Action, Operation, RuleAction};
 
 /// One thing that may explain a failure, with its evidence.
@@ -126,6 +127,19 @@ pub enum Reason {
         namespace: String,
         /// The counters, and by how much they moved.
         counters: Vec<(String, u64)>,
+    },
+    /// What a rule of the reference kept from happening.
+    Rule {
+        /// The namespace that decided.
+        namespace: String,
+        /// The connection.
+        connection: String,
+        /// What could have happened.
+        candidate: Candidate,
+        /// The guard that decided, with its values.
+        because: String,
+        /// The name of the rule.
+        rule: &'static str,
     },
     /// The reason before applies to others, too.
     More {

@@ -53,6 +53,9 @@ impl Display for Reason {
                 let counters = counters.iter().map(|(name, moved)| format!("{name} {moved}"));
                 write!(f, "{namespace}: other counters that increased: {}", counters.collect::<Vec<_>>().join(", "))
             }
+            Self::Rule { namespace, connection, candidate, because, rule } => {
+                write!(f, "{namespace}: no {candidate} on `{connection}`: {because} [{rule}]")
+            }
             Self::More { namespace, count, of } => {
                 write!(f, "{namespace}: and {}", text::count(*count as u64, &format!("similar {}", of.word())))
             }

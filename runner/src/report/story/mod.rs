@@ -7,11 +7,13 @@ mod ladder;
 mod moment;
 mod words;
 
+use std::cell::LazyCell;
 use std::time::Duration;
 
 use crate::flight::{Fate, Flights};
 use crate::judge::{brief_outcome_words, call_words, contradiction_words, kernel_remark};
 use crate::recording::{Entry, Integrity, Moment, Observation, Recording, StepOutcome};
+use crate::reference::Traffic;
 use crate::scenario::model::Scenario;
 use crate::text;
 
@@ -19,7 +21,7 @@ use super::Style;
 use arrow::{Arrow, data_line, flight_line};
 use effects::lost_words;
 use moment::Rank;
-use words::{Tokens, connected_words, event_words, transferred_words};
+use words::{Tokens, carried_words, connected_words, event_words, transferred_words};
 
 /// The ladder of a recording.
 ///
@@ -61,9 +63,10 @@ fn lines<'a>(scenario: &'a Scenario, recording: &'a Recording) -> Vec<Line<'a>> 
         }
     }
     let mut moments = moment::moments(scenario, entries);
-    let tokens = Tokens::of(recording);
+    let told_of =
+        Told { recording, tokens: Tokens::of(recording), traffic: LazyCell::new(|| Traffic::of(scenario, recording)) };
     for (index, entry) in entries.iter().enumerate() {
-        let Some(mut line) = entry_line(recording, &tokens, entry) else { continue };
+        let Some(mut line) = entry_line(&told_of, entry) else { continue };
         let moment = moments.remove(&index);
         if let (Line::Event { until, .. }, Some(moment)) = (&mut line, moment.filter(|m| m.rank == Rank::Before)) {
             *until = moment.at;
@@ -135,7 +138,16 @@ fn end_of_story(recording: &Recording) -> (u64, bool) {
     }
 }
 
-fn entry_line<'a>(recording: &Recording, tokens: &Tokens<'_>, entry: &'a Entry) -> Option<Line<'a>> {
+/// What the lines of entries are told with.
+struct Told<'a, F> {
+    recording: &'a Recording,
+    tokens: Tokens<'a>,
+    /// Only transfers need it.
+    traffic: LazyCell<Traffic<'a>, F>,
+}
+
+fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Entry) -> Option<Line<'a>> {
+    let Told { recording, tokens, traffic } = told;
     let Entry { at, what } = entry;
     let at = *at;
     let note = |text: String, good: bool| Some(Line::Note { at, text, good });
@@ -148,9 +160,11 @@ fn entry_line<'a>(recording: &Recording, tokens: &Tokens<'_>, entry: &'a Entry) 
             Some(Line::Event { until: at, namespace, text: event_words(tokens, namespace, event) })
         }
         Observation::Connected { connection } => note(connected_words(connection), true),
-        Observation::Transferred { integrity, .. } => {
+        Observation::Transferred { connection, sender, integrity, took, .. } => {
             let good = *integrity == Integrity::Intact;
-            transferred_words(what).and_then(|words| note(words, good))
+            let carried = took.map(|took| traffic.carried(connection, *sender, at.saturating_sub(took), at));
+            let carried = carried_words(&carried.unwrap_or_default());
+            transferred_words(what).and_then(|words| note(words + &carried, good))
         }
         Observation::Application(end) => {
             let is_end = |entry: &Entry| match &entry.what {

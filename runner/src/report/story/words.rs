@@ -6,6 +6,7 @@ use crate::judge::integrity_words;
 use crate::mptcp::{EventKind, PmEvent};
 use crate::pattern::EVENT_FIELDS;
 use crate::recording::{Connection, Observation, Recording};
+use crate::reference::Carried;
 use crate::report::rates;
 use crate::text;
 use crate::wire::{MptcpOption, Segment, TcpFlags};
@@ -153,4 +154,17 @@ pub(super) fn transferred_words(what: &Observation) -> Option<String> {
     let rate = rates::transfer_rate(what).map_or_else(String::new, |rate| format!(" {}", rate.words()));
     let (size, sender) = (text::size(*bytes), rates::side_word(*sender));
     Some(format!("{size} from the {sender} of {} arrived{rate}: {state}", text::one_line(connection)))
+}
+
+/// The subflows that carried a transfer, if it was more than one: `; 10.0.1.2 → 10.0.1.1 carried 40 KiB, …`. They may have
+/// carried more than the transfer: what is retransmitted counts each time.
+pub(super) fn carried_words(carried: &[Carried<'_>]) -> String {
+    if carried.len() < 2 {
+        return String::new();
+    }
+    let each = carried.iter().map(|one| {
+        let (local, remote) = (text::address(one.local.ip()), text::address(one.remote.ip()));
+        format!("{local} → {remote} by {} {}", text::one_line(one.device), text::size(one.bytes))
+    });
+    format!("; subflows: {}", each.collect::<Vec<_>>().join(", "))
 }

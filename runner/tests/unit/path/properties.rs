@@ -81,7 +81,7 @@ fn action() -> impl Strategy<Value = RuleAction> {
         (0_u64..20).prop_map(|delay| RuleAction::Delay(Duration::from_millis(delay))),
         Just(RuleAction::Duplicate),
         Just(RuleAction::Hold),
-        (0_u32..100).prop_map(|offset| RuleAction::Corrupt(offset)),
+        (0_u32..100).prop_map(RuleAction::Corrupt),
         prop::option::of(word()).prop_map(RuleAction::Strip),
         rewrite.prop_map(RuleAction::Rewrite),
         (address(), any::<Option<u16>>()).prop_map(|(address, port)| RuleAction::Nat { address, port }),

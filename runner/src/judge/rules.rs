@@ -1,0 +1,117 @@
+//! What the reference says about a run: findings of kind `rule`, and how much was decided. Main type: [`RuleCounts`].
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::reference::{self, Candidate, Decision, Outcome, Reference};
+
+use super::names::{Names, side_namespace};
+use super::{Finding, FindingKind, Reason};
+
+/// Whether the rules of the reference are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Rules {
+    /// Besides the expectations and the snapshot.
+    #[default]
+    Apply,
+    /// Not at all.
+    Ignore,
+    /// Instead of the expectations and the snapshot.
+    Only,
+}
+
+/// How much the reference decided, by the names of the rules.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct RuleCounts(pub BTreeMap<&'static str, Decided>);
+
+/// How much one rule decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Decided {
+    /// All decisions.
+    pub decisions: usize,
+    /// Those that the recording leaves open.
+    pub undetermined: usize,
+}
+
+impl RuleCounts {
+    /// Adds those of another run.
+    pub fn add(&mut self, other: &Self) {
+        for (rule, more) in &other.0 {
+            let own = self.0.entry(rule).or_default();
+            own.decisions += more.decisions;
+            own.undetermined += more.undetermined;
+        }
+    }
+
+    /// Those of all rules together.
+    pub fn total(&self) -> Decided {
+        self.0.values().fold(Decided::default(), |sum, one| Decided {
+            decisions: sum.decisions + one.decisions,
+            undetermined: sum.undetermined + one.undetermined,
+        })
+    }
+
+    fn of(reference: &Reference) -> Self {
+        let mut counts = Self::default();
+        for decision in &reference.decisions {
+            let own = counts.0.entry(decision.rule.name).or_default();
+            own.decisions += 1;
+            own.undetermined += usize::from(decision.outcome == Outcome::Undetermined);
+        }
+        counts
+    }
+}
+
+/// What the reference says about a run.
+pub(super) struct Checked {
+    /// The broken rules.
+    pub(super) violations: Vec<Finding>,
+    /// Subflows and announcements that a rule kept from happening: they may explain why an expectation failed.
+    pub(super) not_done: Vec<Reason>,
+    /// How much was decided.
+    pub(super) decided: RuleCounts,
+}
+
+/// Applies the rules.
+pub(super) fn check(names: &Names<'_>) -> Checked {
+    let reference = reference::consult(names.scenario(), names.recording());
+    let violations = reference.violations().map(finding).collect();
+    Checked { violations, not_done: not_done(names, &reference), decided: RuleCounts::of(&reference) }
+}
+
+/// Maximum number of such reasons.
+const TOLD: usize = 5;
+
+fn not_done(names: &Names<'_>, reference: &Reference) -> Vec<Reason> {
+    let mut reasons: Vec<Reason> = Vec::new();
+    for decision in reference.decisions.iter().filter(|decision| decision.outcome == Outcome::NotDone) {
+        let asked = matches!(
+            decision.candidate,
+            Candidate::Subflow { .. } | Candidate::Join { .. } | Candidate::Announcement { .. }
+        );
+        let mut connections = names.recording().connections();
+        let Some(connection) = connections.find(|connection| asked && connection.name == decision.connection) else {
+            continue;
+        };
+        let reason = Reason::Rule {
+            namespace: side_namespace(connection, decision.side).to_owned(),
+            connection: connection.name.clone(),
+            candidate: decision.candidate.clone(),
+            because: decision.because.clone(),
+            rule: decision.rule.name,
+        };
+        if reasons.len() < TOLD && !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    reasons
+}
+
+fn finding(decision: &Decision) -> Finding {
+    let Decision { connection, side, at, candidate, outcome, rule, because, .. } = decision;
+    let what = if *outcome == Outcome::Missing { "missing: " } else { "" };
+    let summary = format!("{}: {} of {connection}: {what}{candidate}: {because}", rule.name, side.word());
+    let detail = format!("rule: {}\nsource: {}", rule.statement, rule.source);
+    Finding::new(FindingKind::Rule, summary).detailed(detail).at(Some(*at))
+}

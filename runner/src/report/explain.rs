@@ -1,0 +1,136 @@
+//! Why each subflow and each announcement of a run is there, or is not: the decisions of the reference, for people and
+//! for other programs.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+
+use crate::mptcp::Limits;
+use crate::recording::{Connection, Recording, Side};
+use crate::reference::{Candidate, Decision, Outcome, Reference};
+use crate::scenario::model::{Action, Operation, Scenario};
+use crate::text;
+
+use super::Style;
+use super::style::Role;
+
+/// The decisions of a run: a table for each side of each connection.
+pub fn explanation(scenario: &Scenario, recording: &Recording, reference: &Reference, style: Style) -> String {
+    let mut lines = vec![style.paint(Role::Heading, text::one_line(&scenario.label()))];
+    let connections: Vec<&Connection> = recording.connections().collect();
+    if connections.is_empty() {
+        lines.push("no connection was established".to_owned());
+    }
+    for connection in connections {
+        let ends = (text::socket(connection.client_address), text::socket(connection.server_address));
+        lines.push(String::new());
+        lines
+            .push(style.paint(Role::Heading, format!("{}: {} → {}", text::one_line(&connection.name), ends.0, ends.1)));
+        for side in [Side::Client, Side::Server] {
+            let namespace = if side == Side::Client { &connection.client } else { &connection.server };
+            lines.push(format!("  {} ({}): {}", side.word(), text::one_line(namespace), limits(scenario, namespace)));
+            let of_side =
+                reference.decisions.iter().filter(|one| one.connection == connection.name && one.side == side);
+            table(&of_side.collect::<Vec<_>>(), style, &mut lines);
+        }
+    }
+    style.finish(lines.join("\n") + "\n")
+}
+
+/// The limits of a namespace, and which of them nothing sets.
+fn limits(scenario: &Scenario, namespace: &str) -> String {
+    let configured = scenario.world.namespace(namespace);
+    if configured.is_some_and(|namespace| namespace.userspace_path_manager) {
+        return "userspace path manager".to_owned();
+    }
+    let set = configured.and_then(|namespace| namespace.limits);
+    let by_default = if set.is_none() { " (default)" } else { "" };
+    // The kernel's limits where nothing sets them (`mptcp_pm_nl_init_net`, net/mptcp/pm_netlink.c).
+    let Limits { subflows, add_addr_accepted } = set.unwrap_or(Limits { subflows: 2, add_addr_accepted: 0 });
+    let changed = scenario
+        .steps
+        .iter()
+        .any(|step| matches!(&step.action, Action::Do(Operation::SetLimits { namespace: of, .. }) if of == namespace));
+    let later = if changed { "; changed by a step" } else { "" };
+    format!("limits subflows {subflows}{by_default}, add_addr_accepted {add_addr_accepted}{by_default}{later}")
+}
+
+/// What people ask about; the others are counted.
+fn is_told(decision: &Decision) -> bool {
+    decision.outcome.is_violation()
+        || match decision.candidate {
+            Candidate::Subflow { .. }
+            | Candidate::Join { .. }
+            | Candidate::Announcement { .. }
+            | Candidate::Removal { .. }
+            | Candidate::Priority { .. } => true,
+            Candidate::Echo { .. } | Candidate::Event { .. } | Candidate::Option { .. } | Candidate::Shown { .. } => {
+                decision.outcome == Outcome::Undetermined
+            }
+        }
+}
+
+fn table(decisions: &[&Decision], style: Style, lines: &mut Vec<String>) {
+    let mut rows: Vec<(Outcome, String, String, usize)> = Vec::new();
+    let mut others: BTreeMap<&str, usize> = BTreeMap::new();
+    for decision in decisions {
+        if !is_told(decision) {
+            *others.entry(decision.rule.name).or_default() += 1;
+            continue;
+        }
+        let candidate = text::one_line(&decision.candidate.to_string());
+        let why = format!("{} [{}]", text::one_line(&decision.because), decision.rule.name);
+        match rows.iter_mut().find(|(outcome, what, because, _)| {
+            (*outcome, what.as_str(), because.as_str()) == (decision.outcome, &candidate, &why)
+        }) {
+            Some((.., times)) => *times += 1,
+            None => rows.push((decision.outcome, candidate, why, 1)),
+        }
+    }
+    let width = rows.iter().map(|(_, what, ..)| what.chars().count()).max().unwrap_or(0);
+    for (outcome, what, why, times) in rows {
+        let (role, word) = outcome_word(outcome);
+        let times = if times > 1 { format!(" ({times} times)") } else { String::new() };
+        lines.push(format!("    {} {what:<width$}  {why}{times}", style.paint(role, format!("{word:<9}"))));
+    }
+    let (rules, rest) = (others.len() as u64, others.values().sum::<usize>() as u64);
+    if rest > 0 {
+        let line = format!(
+            "    and {} by {}: as the rules say",
+            text::count(rest, "other decision"),
+            text::count(rules, "rule")
+        );
+        lines.push(style.paint(Role::Faint, line));
+    }
+}
+
+fn outcome_word(outcome: Outcome) -> (Role, &'static str) {
+    match outcome {
+        Outcome::Done => (Role::Good, "there"),
+        Outcome::NotDone => (Role::Faint, "not there"),
+        Outcome::Missing => (Role::Bad, "missing"),
+        Outcome::Wrong => (Role::Bad, "wrong"),
+        Outcome::Undetermined => (Role::Warning, "unknown"),
+    }
+}
+
+/// The same as one JSON object: `label`, and `decisions` with `connection`, `side`, `at_ns`, `candidate`, `outcome`
+/// (`done`, `not_done`, `missing`, `wrong`, `undetermined`), `rule`, `because`, and `evidence`: the indices of entries of
+/// the recording.
+pub fn explanation_json(scenario: &Scenario, reference: &Reference) -> Value {
+    let decisions: Vec<Value> = reference.decisions.iter().map(decision_json).collect();
+    json!({ "label": scenario.label(), "decisions": decisions })
+}
+
+fn decision_json(decision: &Decision) -> Value {
+    json!({
+        "connection": decision.connection,
+        "side": decision.side.word(),
+        "at_ns": decision.at,
+        "candidate": decision.candidate.to_string(),
+        "outcome": decision.outcome.word(),
+        "rule": decision.rule.name,
+        "because": decision.because,
+        "evidence": decision.evidence,
+    })
+}
