@@ -55,8 +55,25 @@ fn limits(scenario: &Scenario, namespace: &str) -> String {
     format!("limits subflows {subflows}{by_default}, add_addr_accepted {add_addr_accepted}{by_default}{later}")
 }
 
+/// The rules that say why something is there. Others say what it is like, which is of interest where it is wrong.
+const TELLING: [&str; 10] = [
+    "subflow-has-a-reason",
+    "answer-to-a-join",
+    "join-from-the-peer",
+    "announce-signal-endpoints",
+    "accept-announcements",
+    "remove-deleted-addresses",
+    "close-subflows-to-removed-addresses",
+    "tell-changed-priorities",
+    "what-userspace-asks-for",
+    "closed-subflows-stay-closed",
+];
+
 /// What people ask about; the others are counted.
 fn is_told(decision: &Decision) -> bool {
+    if decision.outcome == Outcome::Done && !TELLING.contains(&decision.rule.name) {
+        return false;
+    }
     decision.outcome.is_violation()
         || match decision.candidate {
             Candidate::Subflow { .. }
@@ -87,10 +104,20 @@ fn table(decisions: &[&Decision], style: Style, lines: &mut Vec<String>) {
             None => rows.push((decision.outcome, candidate, why, 1)),
         }
     }
+    // What is said about the same thing stands together.
+    let order: Vec<(Outcome, String)> = rows.iter().map(|(outcome, what, ..)| (*outcome, what.clone())).collect();
+    rows.sort_by_key(|(outcome, what, ..)| order.iter().position(|(of, same)| (of, same) == (outcome, what)));
     let width = rows.iter().map(|(_, what, ..)| what.chars().count()).max().unwrap_or(0);
+    let mut last = None;
     for (outcome, what, why, times) in rows {
-        let (role, word) = outcome_word(outcome);
+        let (role, mut word) = outcome_word(outcome);
         let times = if times > 1 { format!(" ({times} times)") } else { String::new() };
+        let mut what = what;
+        let this = Some((outcome, what.clone()));
+        if last == this {
+            (word, what) = ("", String::new());
+        }
+        last = this;
         lines.push(format!("    {} {what:<width$}  {why}{times}", style.paint(role, format!("{word:<9}"))));
     }
     let (rules, rest) = (others.len() as u64, others.values().sum::<usize>() as u64);
@@ -133,4 +160,28 @@ fn decision_json(decision: &Decision) -> Value {
         "because": decision.because,
         "evidence": decision.evidence,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reference::{RULES, consult};
+
+    #[test]
+    fn what_tells_is_a_rule() {
+        for name in TELLING {
+            assert!(RULES.iter().any(|rule| rule.name == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_run_is_explained() {
+        let text = include_str!("../../fixtures/recordings/endpoints-signal-ipv4.jsonl");
+        let recording = crate::recording::read(text.as_bytes()).unwrap();
+        let scenario = recording.header.scenario().unwrap();
+        let reference = consult(&scenario, &recording);
+        insta::assert_snapshot!(explanation(&scenario, &recording, &reference, Style { colour: false, unicode: true }));
+        let json = explanation_json(&scenario, &reference);
+        assert_eq!(json["decisions"].as_array().map(Vec::len), Some(reference.decisions.len()));
+    }
 }
