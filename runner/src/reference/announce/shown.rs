@@ -67,8 +67,14 @@ impl Case<'_, '_> {
             number("add_addr_accepted_max", info.add_addr_accepted_max, limits, "is the limit add_addr_accepted"),
             number("add_addr_signal_max", info.add_addr_signal_max, endpoints, "signal endpoints"),
         ];
-        let announced_by = |until: u64| {
-            signal().filter(|period| period.may_be_in(at, at)).filter(move |period| {
+        // A deletion that timed out may have been done, or not.
+        let announced_by = |until: u64, is_least: bool| {
+            let there = signal().filter(
+                move |period| {
+                    if is_least { period.is_through(at, at) } else { period.may_be_in(at, at) }
+                },
+            );
+            there.filter(move |period| {
                 self.half.signals.sent().any(|signal| {
                     signal.at <= until
                         && (period.changed || signal.at >= period.from.started)
@@ -79,7 +85,7 @@ impl Case<'_, '_> {
         // An announcement that has no room is counted, and never sent.
         let unsent =
             signal().filter(|period| canonical(period.endpoint.address).is_ipv6() && port(&period.endpoint).is_some());
-        let announced = (announced_by(before), announced_by(after) + unsent.count());
+        let announced = (announced_by(before, true), announced_by(after, false) + unsent.count());
         shown.push(number("add_addr_signal", info.add_addr_signal, announced, "announced addresses"));
         shown.push(number(
             "add_addr_accepted",
