@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::reference::{self, Candidate, Decision, Outcome, Reference};
 
+use super::checks::may_be_explained;
 use super::names::{Names, side_namespace};
 use super::{Finding, FindingKind, Reason};
 
@@ -63,37 +64,24 @@ impl RuleCounts {
     }
 }
 
-/// What the reference says about a run.
-pub(super) struct Checked {
-    /// The broken rules.
-    pub(super) violations: Vec<Finding>,
-    /// Subflows and announcements that a rule kept from happening: they may explain why an expectation failed.
-    pub(super) not_done: Vec<Reason>,
-    /// How much was decided.
-    pub(super) decided: RuleCounts,
-}
-
-/// Applies the rules.
-pub(super) fn check(names: &Names<'_>) -> Checked {
+/// Applies the rules: the broken ones, and how much was decided.
+pub(super) fn check(names: &Names<'_>, findings: &mut Vec<Finding>) -> RuleCounts {
     let reference = reference::consult(names.scenario(), names.recording());
-    let violations = reference.violations().map(finding).collect();
-    Checked { violations, not_done: not_done(names, &reference), decided: RuleCounts::of(&reference) }
+    if let Some(first) = findings.first_mut().filter(|first| may_be_explained(first.kind)) {
+        first.reasons.extend(not_done(names, &reference));
+    }
+    findings.extend(reference.violations().map(finding));
+    RuleCounts::of(&reference)
 }
 
 /// Maximum number of such reasons.
 const TOLD: usize = 5;
 
+/// Subflows and announcements that a rule kept from happening: they may explain why an expectation failed.
 fn not_done(names: &Names<'_>, reference: &Reference) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
-    for decision in reference.decisions.iter().filter(|decision| decision.outcome == Outcome::NotDone) {
-        let asked = matches!(
-            decision.candidate,
-            Candidate::Subflow { .. } | Candidate::Join { .. } | Candidate::Announcement { .. }
-        );
-        let mut connections = names.recording().connections();
-        let Some(connection) = connections.find(|connection| asked && connection.name == decision.connection) else {
-            continue;
-        };
+    for decision in reference.decisions.iter().filter(|decision| is_asked_for(decision)) {
+        let Some((_, connection)) = names.index().connected.get(decision.connection.as_str()) else { continue };
         let reason = Reason::Rule {
             namespace: side_namespace(connection, decision.side).to_owned(),
             connection: connection.name.clone(),
@@ -101,11 +89,22 @@ fn not_done(names: &Names<'_>, reference: &Reference) -> Vec<Reason> {
             because: decision.because.clone(),
             rule: decision.rule.name,
         };
-        if reasons.len() < TOLD && !reasons.contains(&reason) {
+        if !reasons.contains(&reason) {
             reasons.push(reason);
+        }
+        if reasons.len() == TOLD {
+            break;
         }
     }
     reasons
+}
+
+fn is_asked_for(decision: &Decision) -> bool {
+    decision.outcome == Outcome::NotDone
+        && matches!(
+            decision.candidate,
+            Candidate::Subflow { .. } | Candidate::Join { .. } | Candidate::Announcement { .. }
+        )
 }
 
 fn finding(decision: &Decision) -> Finding {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::recording::Recording;
 use crate::scenario::model::{Place, Range, Scenario};
 
-use super::checks::{findings, may_be_explained};
+use super::checks::findings;
 use super::names::Names;
 use super::{Candidate, Reason, RuleCounts, Rules, Snapshots, rules, stall};
 
@@ -247,18 +247,10 @@ pub fn judged(scenario: &Scenario, recording: &Recording, measures: impl Into<Me
     if findings.iter().any(|finding| finding.kind.is_error()) {
         return Verdict::Error(findings).into();
     }
-    let mut counts = None;
-    if rules != Rules::Ignore {
-        let rules::Checked { violations, not_done, decided } = rules::check(&names);
-        if rules == Rules::Only {
-            findings.clear();
-        }
-        if let Some(first) = findings.first_mut().filter(|first| may_be_explained(first.kind)) {
-            first.reasons.extend(not_done);
-        }
-        findings.extend(violations);
-        counts = Some(decided);
+    if rules == Rules::Only {
+        findings.clear();
     }
+    let counts = (rules != Rules::Ignore).then(|| rules::check(&names, &mut findings));
     let snapshots = if rules == Rules::Only { Snapshots::Ignore } else { snapshots };
     Judged { verdict: settled(&names, findings, snapshots), rules: counts }
 }
