@@ -1,7 +1,7 @@
 //! Why each subflow and each announcement of a run is there, or is not: the decisions of the reference, for people and
 //! for other programs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Value, json};
 
@@ -21,17 +21,18 @@ pub fn explanation(scenario: &Scenario, recording: &Recording, reference: &Refer
     if connections.is_empty() {
         lines.push("no connection was established".to_owned());
     }
+    let mut by_side: HashMap<(&str, Side), Vec<&Decision>> = HashMap::new();
+    for decision in &reference.decisions {
+        by_side.entry((&decision.connection, decision.side)).or_default().push(decision);
+    }
     for connection in connections {
         let ends = (text::socket(connection.client_address), text::socket(connection.server_address));
         lines.push(String::new());
         lines
             .push(style.paint(Role::Heading, format!("{}: {} → {}", text::one_line(&connection.name), ends.0, ends.1)));
-        for side in [Side::Client, Side::Server] {
-            let namespace = if side == Side::Client { &connection.client } else { &connection.server };
+        for (side, namespace) in [(Side::Client, &connection.client), (Side::Server, &connection.server)] {
             lines.push(format!("  {} ({}): {}", side.word(), text::one_line(namespace), limits(scenario, namespace)));
-            let of_side =
-                reference.decisions.iter().filter(|one| one.connection == connection.name && one.side == side);
-            table(&of_side.collect::<Vec<_>>(), style, &mut lines);
+            table(by_side.get(&(connection.name.as_str(), side)).map_or(&[], Vec::as_slice), style, &mut lines);
         }
     }
     style.finish(lines.join("\n") + "\n")
@@ -45,8 +46,7 @@ fn limits(scenario: &Scenario, namespace: &str) -> String {
     }
     let set = configured.and_then(|namespace| namespace.limits);
     let by_default = if set.is_none() { " (default)" } else { "" };
-    // The kernel's limits where nothing sets them (`mptcp_pm_nl_init_net`, net/mptcp/pm_netlink.c).
-    let Limits { subflows, add_addr_accepted } = set.unwrap_or(Limits { subflows: 2, add_addr_accepted: 0 });
+    let Limits { subflows, add_addr_accepted } = set.unwrap_or_default();
     let changed = scenario
         .steps
         .iter()
