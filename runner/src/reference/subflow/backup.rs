@@ -6,7 +6,7 @@ use crate::reference::view::{Half, Host, View};
 use crate::reference::{Candidate, Outcome, Rule};
 use crate::wire::MptcpOption;
 
-use super::facts::{endpoints_at, has, is_userspace, opened, sides};
+use super::facts::{endpoints_at, has, kernel_sides, opened};
 
 /// The rule.
 pub(in crate::reference) static RULE: Rule = Rule {
@@ -20,11 +20,7 @@ pub(in crate::reference) static RULE: Rule = Rule {
 };
 
 fn apply(view: &View<'_>, ledger: &mut Ledger) {
-    for half in sides(view) {
-        let Some(host) = view.host(half) else { continue };
-        if is_userspace(host, half) != Some(false) {
-            continue;
-        }
+    for (half, host) in kernel_sides(view) {
         for opened in opened(view, half) {
             if let Some((outcome, because)) = judge(host, opened.local(), opened.backup, opened.syn.at) {
                 ledger.decide(half, opened.syn.at, opened.candidate(), outcome, because, [opened.syn.entry]);

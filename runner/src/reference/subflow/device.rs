@@ -4,7 +4,7 @@ use crate::reference::ledger::Ledger;
 use crate::reference::view::View;
 use crate::reference::{Outcome, Rule};
 
-use super::facts::{endpoints_at, is_userspace, named, opened, sides};
+use super::facts::{endpoints_at, kernel_sides, named, opened};
 
 /// The rule.
 pub(in crate::reference) static RULE: Rule = Rule {
@@ -16,11 +16,7 @@ pub(in crate::reference) static RULE: Rule = Rule {
 };
 
 fn apply(view: &View<'_>, ledger: &mut Ledger) {
-    for half in sides(view) {
-        let Some(host) = view.host(half) else { continue };
-        if is_userspace(host, half) != Some(false) {
-            continue;
-        }
+    for (half, host) in kernel_sides(view) {
         for opened in opened(view, half) {
             // Without `subflow_device`, the device is looked up by the address ID.
             if opened.id == 0 {

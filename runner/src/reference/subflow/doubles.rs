@@ -5,7 +5,7 @@ use crate::reference::ledger::Ledger;
 use crate::reference::view::View;
 use crate::reference::{Outcome, Rule};
 
-use super::facts::{end, is_userspace, opened, sides};
+use super::facts::{end, kernel_sides, opened};
 
 /// The rule.
 pub(in crate::reference) static RULE: Rule = Rule {
@@ -19,10 +19,7 @@ pub(in crate::reference) static RULE: Rule = Rule {
 };
 
 fn apply(view: &View<'_>, ledger: &mut Ledger) {
-    for half in sides(view) {
-        if view.host(half).is_none_or(|host| is_userspace(host, half) != Some(false)) {
-            continue;
-        }
+    for (half, _) in kernel_sides(view) {
         for opened in opened(view, half) {
             let (at, remote) = (opened.syn.at, canonical_socket(opened.flow.remote));
             let double = half.flows.iter().zip(&half.lives).enumerate().find(|(index, (flow, life))| {

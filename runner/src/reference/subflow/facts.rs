@@ -314,6 +314,14 @@ pub(in crate::reference) fn sides<'v, 'a>(view: &'v View<'a>) -> impl Iterator<I
     view.halves().filter(|half| view.is_complete(half))
 }
 
+/// These, as far as the in-kernel path manager has them, with their hosts.
+pub(in crate::reference) fn kernel_sides<'v, 'a>(
+    view: &'v View<'a>,
+) -> impl Iterator<Item = (&'v Half<'a>, &'v Host<'a>)> {
+    let hosted = sides(view).filter_map(|half| Some((half, view.host(half)?)));
+    hosted.filter(|(half, host)| is_userspace(host, half) == Some(false))
+}
+
 /// Whether a counter of this side's namespace increased during the run; `None` if this kernel doesn't have it.
 pub(in crate::reference) fn increased(view: &View<'_>, half: &Half<'_>, name: &str) -> Option<bool> {
     let value = |moment: &Moment| view.recording.counters(half.namespace, moment)?.get(name).copied();

@@ -4,7 +4,7 @@ use crate::reference::ledger::Ledger;
 use crate::reference::view::View;
 use crate::reference::{Outcome, Rule};
 
-use super::facts::{LATE, counted, is_userspace, limits_in, opened, sides};
+use super::facts::{LATE, counted, kernel_sides, limits_in, opened};
 
 /// The rule.
 pub(in crate::reference) static RULE: Rule = Rule {
@@ -18,11 +18,7 @@ pub(in crate::reference) static RULE: Rule = Rule {
 };
 
 fn apply(view: &View<'_>, ledger: &mut Ledger) {
-    for half in sides(view) {
-        let Some(host) = view.host(half) else { continue };
-        if is_userspace(host, half) != Some(false) {
-            continue;
-        }
+    for (half, host) in kernel_sides(view) {
         for opened in opened(view, half) {
             let at = opened.syn.at;
             let (_, most) = limits_in(host, at.saturating_sub(LATE), at);

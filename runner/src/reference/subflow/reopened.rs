@@ -8,7 +8,7 @@ use crate::reference::view::View;
 use crate::reference::{Outcome, Rule};
 use crate::scenario::model::Operation;
 
-use super::facts::{announced, initial_remote, is_userspace, opened, sides};
+use super::facts::{announced, initial_remote, kernel_sides, opened};
 
 /// The rule.
 pub(in crate::reference) static RULE: Rule = Rule {
@@ -23,11 +23,7 @@ pub(in crate::reference) static RULE: Rule = Rule {
 };
 
 fn apply(view: &View<'_>, ledger: &mut Ledger) {
-    for half in sides(view) {
-        let Some(host) = view.host(half) else { continue };
-        if is_userspace(host, half) != Some(false) {
-            continue;
-        }
+    for (half, host) in kernel_sides(view) {
         let target = initial_remote(half);
         let mut before = HashMap::new();
         for opened in opened(view, half).filter(|opened| canonical_socket(opened.flow.remote) == target) {

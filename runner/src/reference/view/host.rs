@@ -11,9 +11,6 @@ use crate::wire::Segment;
 use super::configuration::Endpoints;
 use super::{EndpointPeriod, LimitsPeriod, Span};
 
-/// The kernel's limits where nothing sets them (`mptcp_pm_nl_init_net`, net/mptcp/pm_netlink.c).
-const DEFAULT: Limits = Limits { subflows: 2, add_addr_accepted: 0 };
-
 /// A namespace with what was configured in it, and when.
 pub(in crate::reference) struct Host<'a> {
     /// The namespace as the scenario declares it.
@@ -118,7 +115,7 @@ impl<'a> Host<'a> {
             taken.extend(id);
             endpoints.add(Endpoint { id, ..endpoint.clone() }, Span::SETUP);
         }
-        let limits = LimitsPeriod { limits: namespace.limits.unwrap_or(DEFAULT), from: Span::SETUP, until: None };
+        let limits = LimitsPeriod { limits: namespace.limits.unwrap_or_default(), from: Span::SETUP, until: None };
         let sysctls = namespace.sysctls.iter().map(|(name, value)| (Span::SETUP, name.as_str(), value.as_str()));
         Self {
             namespace,
