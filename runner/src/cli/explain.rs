@@ -11,7 +11,7 @@ use crate::text;
 
 use super::args::ExplainArgs;
 use super::backend::Backend;
-use super::{Exit, check, complain, hint, limits, report_trouble};
+use super::{Exit, check, complain, hint, limits, or_environment, report_trouble};
 
 /// Explains recordings, and runs of scenarios.
 pub(super) fn execute(args: &ExplainArgs, backend: &dyn Backend, printer: &mut Printer) -> Exit {
@@ -64,19 +64,10 @@ fn runs(
     printer: &mut Printer,
 ) -> Result<Exit, Exit> {
     let scenarios = check::load(paths, backend, printer)?;
-    backend.enter().map_err(|trouble| {
-        report_trouble(printer, &trouble);
-        Exit::Environment
-    })?;
-    limits::check_run().map_err(|trouble| {
-        report_trouble(printer, &trouble);
-        Exit::Environment
-    })?;
+    or_environment(backend.enter(), printer)?;
+    or_environment(limits::check_run(), printer)?;
     let asked = scenarios.iter().flat_map(wanted).chain([Feature::Mptcp]).collect();
-    let features = backend.probe(&asked).map_err(|trouble| {
-        report_trouble(printer, &trouble);
-        Exit::Environment
-    })?;
+    let features = or_environment(backend.probe(&asked), printer)?;
     let mut exit = Exit::Passed;
     for scenario in &scenarios {
         if let Some(reason) = lacking(scenario, &features) {

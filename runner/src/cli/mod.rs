@@ -141,6 +141,14 @@ fn hint(printer: &mut Printer, message: &str) {
     printer.note(&format!("{word} {}", crate::text::printable(message)));
 }
 
+/// What came of it, or the exit code after an error message.
+fn or_environment<T>(result: Result<T, Trouble>, printer: &mut Printer) -> Result<T, Exit> {
+    result.map_err(|trouble| {
+        report_trouble(printer, &trouble);
+        Exit::Environment
+    })
+}
+
 /// An error with what to do about it.
 fn report_trouble(printer: &mut Printer, trouble: &Trouble) {
     complain(printer, &trouble.message);

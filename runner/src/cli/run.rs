@@ -22,7 +22,7 @@ use super::collector::Collector;
 use super::pool::Pool;
 use super::schedule::Schedule;
 use super::work::{Done, carry_out, judged, run_again};
-use super::{Exit, bisect, check, complain, hint, interrupt, limits, orphans, report_trouble, select};
+use super::{Exit, bisect, check, complain, hint, interrupt, limits, or_environment, orphans, select};
 
 /// A scenario spends two thirds of its time waiting, for kernel timers and quiet periods. This many per processor keep
 /// it busy; more would only wait for the locks of the kernel's network configuration.
@@ -140,20 +140,11 @@ fn run(args: &RunArgs, scenarios: &[Scenario], backend: &dyn Backend, printer: &
     }
     let entered = backend.hold_interruptions().and_then(|()| backend.enter());
     tell_notes(backend, printer);
-    entered.map_err(|trouble| {
-        report_trouble(printer, &trouble);
-        Exit::Environment
-    })?;
-    limits::check_run().map_err(|trouble| {
-        report_trouble(printer, &trouble);
-        Exit::Environment
-    })?;
+    or_environment(entered, printer)?;
+    or_environment(limits::check_run(), printer)?;
     backend.set_timeout_scale(args.timeout_scale);
     let pool: Pool<Done> = Pool::new();
-    backend.watch_interruptions(Box::new(pool.interrupter())).map_err(|trouble| {
-        report_trouble(printer, &trouble);
-        Exit::Environment
-    })?;
+    or_environment(backend.watch_interruptions(Box::new(pool.interrupter())), printer)?;
     let features = probe(args, scenarios, backend, printer)?;
     let workers = jobs(args.jobs.map(NonZeroUsize::get), backend, printer);
     let rounds = match args.repeat {
