@@ -25,8 +25,8 @@ pub(crate) fn open_with(path: impl AsRef<Path>, flags: i32) -> io::Result<File> 
     OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
-/// Opens a device for reading and writing.
-pub(crate) fn open_device(path: impl AsRef<Path>) -> io::Result<File> {
+/// Opens an existing file or device for reading and writing.
+pub(crate) fn open_to_write(path: impl AsRef<Path>) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path)
 }
 

@@ -2,7 +2,9 @@
 //!
 //! The functions here work on the namespace of the calling thread: wrap them in [`super::Namespace::run`].
 
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
 use thiserror::Error;
@@ -124,18 +126,39 @@ pub fn read(name: &str) -> Result<String, SysctlError> {
 ///
 /// [`SysctlError`]; also if it can't be read back, like sysctls that only trigger something.
 pub fn write(name: &str, value: &str) -> Result<(), SysctlError> {
-    let file = path(name)?;
-    files::kernel::write(&file, value).map_err(|source| match source.raw_os_error() {
-        Some(errno) if source.kind() == io::ErrorKind::NotFound && file.exists() => {
-            SysctlError::Value { name: name.to_owned(), value: value.to_owned(), errno, available: available(name) }
-        }
-        _ => SysctlError::Write { name: name.to_owned(), value: value.to_owned(), source },
-    })?;
-    let read = read(name)?;
-    if same(value, &read) {
-        Ok(())
-    } else {
-        Err(SysctlError::Differs { name: name.to_owned(), value: value.to_owned(), read })
+    let file = open(name, value)?;
+    write_to(&file, name, value)
+}
+
+/// Opens a sysctl for reading and writing: looking up its name costs more than either.
+fn open(name: &str, value: &str) -> Result<File, SysctlError> {
+    let refused = |source| SysctlError::Write { name: name.to_owned(), value: value.to_owned(), source };
+    files::kernel::open_to_write(path(name)?).map_err(refused)
+}
+
+fn write_to(file: &File, name: &str, value: &str) -> Result<(), SysctlError> {
+    let (name, value) = (name.to_owned(), value.to_owned());
+    if let Err(source) = file.write_all_at(value.as_bytes(), 0) {
+        return Err(match source.raw_os_error() {
+            Some(errno) if source.kind() == io::ErrorKind::NotFound && path(&name)?.exists() => {
+                let available = available(&name);
+                SysctlError::Value { name, value, errno, available }
+            }
+            _ => SysctlError::Write { name, value, source },
+        });
+    }
+    let read = read_from(file, &name)?;
+    if same(&value, &read) { Ok(()) } else { Err(SysctlError::Differs { name, value, read }) }
+}
+
+/// Reads an open sysctl from its beginning. Its handler writes as much as there is room for (`proc_sys_call_handler`,
+/// fs/proc/proc_sysctl.c), so text that leaves room is whole.
+fn read_from(file: &File, name: &str) -> Result<String, SysctlError> {
+    let mut text = [0; 4096];
+    let length = file.read_at(&mut text, 0).map_err(|source| SysctlError::Read { name: name.to_owned(), source })?;
+    match text.get(..length) {
+        Some(whole) if length < text.len() => Ok(String::from_utf8_lossy(whole).trim_end().to_owned()),
+        _ => read(name),
     }
 }
 
@@ -156,7 +179,11 @@ fn available(name: &str) -> String {
 ///
 /// [`SysctlError`]
 pub fn ensure(name: &str, value: &str) -> Result<(), SysctlError> {
-    if same(value, &read(name)?) { Ok(()) } else { write(name, value) }
+    let Ok(file) = open(name, value) else {
+        // Where it can't be written, it may yet have the value.
+        return if same(value, &read(name)?) { Ok(()) } else { write(name, value) };
+    };
+    if same(value, &read_from(&file, name)?) { Ok(()) } else { write_to(&file, name, value) }
 }
 
 /// Whether both have the same words, whatever separates them, and the same numbers, however they are written.

@@ -289,6 +289,6 @@ impl Host {
 
 /// Whether KVM can be tried at all.
 fn usable_kvm() -> Result<(), String> {
-    let opened = files::kernel::open_device("/dev/kvm");
+    let opened = files::kernel::open_to_write("/dev/kvm");
     opened.map(drop).map_err(|error| format!("/dev/kvm: {error}"))
 }

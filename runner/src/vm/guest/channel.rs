@@ -35,7 +35,7 @@ pub(super) fn open(line: &str) -> Result<(Incoming, Outgoing), String> {
     let port = wait_for_port();
     let path = port.clone().unwrap_or_else(|| PathBuf::from("/dev").join(line));
     let refused = |error: io::Error| format!("can't open the channel to the host, {}: {error}", path.display());
-    let file = files::kernel::open_device(&path).map_err(refused)?;
+    let file = files::kernel::open_to_write(&path).map_err(refused)?;
     if port.is_none() {
         make_raw(&file).map_err(|errno| refused(errno.into()))?;
     }
