@@ -11,7 +11,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
-use crate::engine::{self, KernelFeatures, Run};
+use crate::engine::{self, KernelFeatures, Run, Visitor};
 use crate::instances::Machine;
 use crate::judge::{self, Measures, Rules, Snapshots, Verdict};
 use crate::observe::{KernelLog, LogLine};
@@ -123,6 +123,11 @@ impl Session {
 
     /// Runs a scenario, without judging it, and returns everything that it observed.
     pub fn run(&self, scenario: &Scenario) -> Result<Run, String> {
+        self.visited(scenario, None)
+    }
+
+    /// The same, with a visitor to the world at its end.
+    pub fn visited(&self, scenario: &Scenario, visitor: Option<Visitor>) -> Result<Run, String> {
         if engine::abandoned() {
             return Err(engine::INTERRUPTED.to_owned());
         }
@@ -133,7 +138,7 @@ impl Session {
             .enter(scenario.exclusive, OTHERS)
             .map_err(|busy| if engine::abandoned() { engine::INTERRUPTED.to_owned() } else { busy.to_string() })?;
         let plan = plan(scenario).with_timeout_scale(*self.timeout_scale.get().unwrap_or(&NonZeroU32::MIN));
-        let run = || self.at_home(|| engine::run(&plan, &self.home, &kernel));
+        let run = || self.at_home(|| engine::run_visited(&plan, &self.home, &kernel, visitor));
         let run = if scenario.requires.contains(&Feature::NoEventListener) { self.unheard(run)? } else { run()? };
         if engine::abandoned() {
             return Err(engine::INTERRUPTED.to_owned());

@@ -15,6 +15,7 @@ use crate::scenario::model::Feature;
 
 use super::reports::Requested;
 use super::select::Shard;
+use super::shell::ShellArgs;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -78,6 +79,8 @@ pub(super) enum Command {
     Vm(Box<VmArgs>),
     /// Check scenario files for errors without running them
     Check(CheckArgs),
+    /// Open a shell in the world of a scenario
+    Shell(ShellArgs),
     /// Draft a scenario from a field report: logs, captures, and the output of `ip mptcp` and `ss`
     #[command(after_help = IMPORT_CODES)]
     Import(ImportArgs),
@@ -195,6 +198,11 @@ pub(super) struct RunArgs {
     /// Stop after the first failure
     #[arg(long)]
     pub(super) fail_fast: bool,
+    /// Open a shell in the world of each run that fails, before it is taken down; run one scenario at a time
+    ///
+    /// As `mptcplab shell` does. What happens in the shell does not change the verdict.
+    #[arg(long, value_name = "WHEN", conflicts_with_all = ["jobs", "list", "dry_run", "bisect"])]
+    pub(super) pause: Option<Pause>,
     /// Multiply all timeouts by N, for slow machines [default: 1; 4 with `vm`]
     ///
     /// This includes the timeouts of steps, quiet periods, and the ADD_ADDR timeout.
@@ -205,6 +213,13 @@ pub(super) struct RunArgs {
     /// `all` stands for every feature that a scenario requires.
     #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = requirement)]
     pub(super) require: Vec<Requirement>,
+}
+
+/// When to stop before a world is taken down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Pause {
+    /// After a failure
+    OnFailure,
 }
 
 /// Options with an old name.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use crate::engine::Run;
+use crate::engine::{Run, Visitor};
 use crate::judge::{self, Candidate, Judged, Measures};
 use crate::recording::{Header, Recording};
 use crate::results::KernelIdentity;
@@ -56,6 +56,10 @@ pub trait Backend: Sync {
     }
     /// Runs a scenario. Failures in it are part of the recording.
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble>;
+    /// The same, with a visitor to the world at its end; not where the world is another machine's.
+    fn visited(&self, scenario: &Scenario, _visitor: Visitor) -> Result<Run, Trouble> {
+        self.run(scenario)
+    }
     /// Which kernel it is. Known after `enter`.
     fn kernel(&self) -> KernelIdentity {
         KernelIdentity::running()
@@ -133,6 +137,10 @@ impl Backend for Kernel {
 
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble> {
         self.session()?.run(scenario).map_err(Trouble::new)
+    }
+
+    fn visited(&self, scenario: &Scenario, visitor: Visitor) -> Result<Run, Trouble> {
+        self.session()?.visited(scenario, Some(visitor)).map_err(Trouble::new)
     }
 
     fn kernel_log(&self) -> Availability {

@@ -78,7 +78,7 @@ impl<'a> Collector<'a> {
             reports: reports::all(args, scope, results),
             begin: Instant::now(),
             totals: Totals { without_snapshot: args.no_snapshot, ..Totals::default() },
-            progress: (planned != Some(1)).then(|| Progress::new(planned)),
+            progress: (planned != Some(1) && args.pause.is_none()).then(|| Progress::new(planned)),
             early: BTreeMap::new(),
             next: 0,
             pairs: BTreeMap::new(),

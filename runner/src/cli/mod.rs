@@ -30,6 +30,7 @@ mod run;
 mod schedule;
 mod scratch;
 mod select;
+mod shell;
 mod suspects;
 mod update;
 mod vm;
@@ -91,6 +92,7 @@ fn execute(cli: Cli, backend: &dyn Backend, launcher: &dyn Launcher, printer: &m
         Some(Command::Check(args)) => check::execute(&args, backend, printer),
         Some(Command::Explain(args)) if args.here => here::execute(&args, printer),
         Some(Command::Explain(args)) => explain::execute(&args, backend, printer),
+        Some(Command::Shell(args)) => shell::execute(&args, backend, printer),
         Some(Command::Import(args)) => import::execute(&args, printer),
         Some(Command::Judge(args)) => judge::execute(&args, backend, printer),
         Some(Command::Doctor) => doctor::execute(backend, printer),

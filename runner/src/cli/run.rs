@@ -146,7 +146,7 @@ fn run(args: &RunArgs, scenarios: &[Scenario], backend: &dyn Backend, printer: &
     let pool: Pool<Done> = Pool::new();
     or_environment(backend.watch_interruptions(Box::new(pool.interrupter())), printer)?;
     let features = probe(args, scenarios, backend, printer)?;
-    let workers = jobs(args.jobs.map(NonZeroUsize::get), backend, printer);
+    let workers = jobs(args.jobs.map(NonZeroUsize::get), args.pause.is_some(), backend, printer);
     let rounds = match args.repeat {
         Some(times) => Some(times.get()),
         None if args.until_fail => None,
@@ -228,8 +228,11 @@ fn is_of_the_moment(feature: &Feature) -> bool {
     *feature == Feature::NoEventListener
 }
 
-/// How many scenarios run at a time: as many as requested, within the limits.
-fn jobs(asked: Option<usize>, backend: &dyn Backend, printer: &mut Printer) -> usize {
+/// How many scenarios run at a time: as many as requested, within the limits; one, if it may get a shell.
+fn jobs(asked: Option<usize>, paused: bool, backend: &dyn Backend, printer: &mut Printer) -> usize {
+    if paused {
+        return 1;
+    }
     let (most, bound) = limits::most_jobs();
     let wanted = asked.or_else(|| backend.jobs()).unwrap_or_else(default_jobs);
     if asked.is_some() && wanted > most {

@@ -24,7 +24,7 @@ use crate::vm::{Guest, Kvm, Request, initramfs};
 
 use super::args::{KvmArg, VmArgs};
 use super::backend::{Availability, Backend, Kernel, Trouble};
-use super::{Exit, run};
+use super::{Exit, complain, run};
 
 /// Scenarios per processor of the guest. A scenario mostly waits, but under emulation its processor is slow.
 const JOBS_FOR_A_PROCESSOR: usize = 4;
@@ -33,6 +33,10 @@ const JOBS_FOR_A_PROCESSOR: usize = 4;
 const DEFAULT_TIMEOUT_SCALE: NonZeroU32 = NonZeroU32::new(4).unwrap();
 
 pub(super) fn execute(args: VmArgs, printer: &mut Printer) -> Exit {
+    if args.run.pause.is_some() {
+        complain(printer, "`--pause` opens a shell on this machine, but the worlds are in a virtual machine");
+        return Exit::Usage;
+    }
     let remote = Remote {
         local: Kernel::default(),
         guest: OnceLock::new(),

@@ -10,8 +10,9 @@ use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
 use crate::session::lacking;
 
-use super::args::{Requirement, RunArgs};
+use super::args::{Pause, Requirement, RunArgs};
 use super::backend::{Availability, Backend, Trouble};
+use super::shell;
 
 /// The result of a run.
 #[derive(Debug)]
@@ -39,7 +40,10 @@ pub(super) fn carry_out(
     }
     // A panic in one scenario must not affect the verdicts of the others.
     let outcome = catch_unwind(AssertUnwindSafe(|| {
-        let run = backend.run(scenario)?;
+        let run = match args.pause {
+            Some(Pause::OnFailure) => backend.visited(scenario, shell::on_failure(scenario, args.measures()))?,
+            None => backend.run(scenario)?,
+        };
         drop(at_work);
         let (judged, candidate) = judged(scenario, &run.recording, args, backend);
         Ok::<_, Trouble>((judged, run, candidate))

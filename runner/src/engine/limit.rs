@@ -59,6 +59,16 @@ impl Drop for AtWork {
     }
 }
 
+/// Waits for this, unless all runs are given up.
+pub(super) async fn unless_abandoned<T>(wait: impl Future<Output = T>) -> Option<T> {
+    let mut abandoned = ABANDONED.subscribe();
+    tokio::select! {
+        biased;
+        _ = abandoned.wait_for(|abandoned| *abandoned) => None,
+        what = wait => Some(what),
+    }
+}
+
 /// When the steps of a run have to be over.
 pub(super) struct Limit {
     end: Instant,

@@ -23,6 +23,7 @@ mod state;
 mod step;
 mod transfer;
 mod userspace;
+mod visit;
 mod wait;
 
 use std::collections::BTreeSet;
@@ -47,6 +48,7 @@ pub(crate) use limit::{INTERRUPTED, abandoned};
 pub use node::NamespaceFrames;
 use recorder::Recorder;
 use stalls::Stalls;
+pub use visit::{Standing, Visitor};
 
 /// What was probed of the kernel that a scenario runs on: the features that the scenario asks for.
 #[derive(Debug, Clone, Default)]
@@ -76,12 +78,17 @@ pub struct Run {
 ///
 /// What the kernel was found to have goes into the header.
 pub fn run(plan: &Plan, home: &Arc<Home>, kernel: &KernelFeatures) -> Run {
+    run_visited(plan, home, kernel, None)
+}
+
+/// The same. A visitor is let in after the last step, or the first one that failed, and before the world is taken down.
+pub fn run_visited(plan: &Plan, home: &Arc<Home>, kernel: &KernelFeatures, visitor: Option<Visitor>) -> Run {
     let recorder = Rc::new(Recorder::new());
     let seat = kernel.processors.as_ref().and_then(|processors| processors.seat());
     let (frames, kernel_log) = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let local = LocalSet::new();
-            let left = local.block_on(&runtime, run_in(plan, home, kernel, seat.as_ref(), &recorder));
+            let left = local.block_on(&runtime, run_in(plan, home, kernel, seat.as_ref(), &recorder, visitor));
             // Tasks hold sockets: they end before the runtime does, and the namespaces go with the last of them.
             drop(local);
             left
@@ -120,10 +127,11 @@ async fn run_in(
     kernel: &KernelFeatures,
     seat: Option<&Seat>,
     recorder: &Rc<Recorder>,
+    visitor: Option<Visitor>,
 ) -> (Vec<NamespaceFrames>, Result<Vec<LogLine>, String>) {
     let log = LogWatch::start(recorder);
     let stalls = Stalls::watch(recorder);
-    let frames = take_steps(plan, home, kernel, recorder).await;
+    let frames = take_steps(plan, home, kernel, recorder, visitor).await;
     let lines = match log {
         Ok(log) => log.finish().await,
         Err(reason) => Err(reason),
@@ -138,6 +146,7 @@ async fn take_steps(
     home: &Arc<Home>,
     kernel: &KernelFeatures,
     recorder: &Rc<Recorder>,
+    visitor: Option<Visitor>,
 ) -> Vec<NamespaceFrames> {
     let mut executor = match Executor::build(plan, home, kernel, Rc::clone(recorder)).await {
         Ok(executor) => executor,
@@ -149,6 +158,9 @@ async fn take_steps(
     // From here on: however long the set-up took on a busy machine, the steps have their time.
     let limit = Limit::of(plan);
     go_through(&mut executor, plan, &limit, recorder).await;
+    if let Some(visitor) = visitor {
+        executor.receive(visitor, header(&plan.of, kernel)).await;
+    }
     executor.tear_down().await
 }
 

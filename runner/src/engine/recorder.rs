@@ -120,6 +120,22 @@ impl Recorder {
         }
     }
 
+    /// The recording up to now.
+    pub fn so_far(&self, header: Header) -> Recording {
+        let mut entries = self.entries.borrow().clone();
+        entries.sort_by_key(|entry| entry.at);
+        Recording { header, entries }
+    }
+
+    /// Waits, and forgets what is recorded meanwhile.
+    pub async fn without(&self, wait: impl Future<Output = ()>) {
+        let entries = self.entries.borrow().len();
+        wait.await;
+        self.entries.borrow_mut().truncate(entries);
+        // None is waited for any more.
+        self.events.borrow_mut().clear();
+    }
+
     /// Ends the recording. Entries are ordered by time; those of one observer keep their order.
     pub fn finish(&self, header: Header) -> Recording {
         for (namespace, count) in self.without_room.take() {

@@ -30,9 +30,14 @@ pub(crate) fn open_to_write(path: impl AsRef<Path>) -> io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path)
 }
 
-/// Creates a mount point in a guest.
+/// Creates a folder on which something is mounted.
 pub(crate) fn make_folder(path: impl AsRef<Path>) -> io::Result<()> {
     fs::create_dir_all(path)
+}
+
+/// Creates an empty file on which something is mounted.
+pub(crate) fn make_file(path: impl AsRef<Path>) -> io::Result<()> {
+    File::create_new(path).map(drop)
 }
 
 /// Removes a file of a guest's file system.

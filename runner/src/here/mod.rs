@@ -13,5 +13,5 @@ mod reasons;
 mod render;
 
 pub use collect::collect;
-pub use follow::Follower;
+pub use follow::{Follower, Told};
 pub use render::{json, text, told_json, told_text};

@@ -1,15 +1,54 @@
 //! A child process that doesn't outlive its parent, with inherited descriptors.
 
+use std::ffi::CStr;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd as _, AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command};
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::mount::{MsFlags, mount};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, Signal};
 use nix::unistd::{getpid, getppid, setpgid};
+
+/// Starts a program on this process's terminal, as the first of the PID namespace that the calling thread has prepared for
+/// its children; what is left of them is killed when it ends (pid_namespaces(7)). It sees its own /proc, unless something
+/// covers a part of that; then it sees that of this process. It is killed when the calling thread ends, for whatever
+/// reason.
+///
+/// # Errors
+///
+/// The program can't be started.
+pub fn spawn_inside(command: &mut Command) -> io::Result<Child> {
+    let prepare = || {
+        set_pdeathsig(Signal::SIGKILL)?;
+        SigSet::empty().thread_set_mask()?;
+        // Refused where it would show what is hidden from this process (`mount_too_revealing`, fs/namespace.c).
+        let _ = mount(Some(c"proc"), c"/proc", Some(c"proc"), MsFlags::empty(), None::<&CStr>);
+        Ok(())
+    };
+    // SAFETY: the closure makes system calls only, and doesn't allocate, as below.
+    unsafe { command.pre_exec(prepare) };
+    command.spawn()
+}
+
+/// Waits for the end of any process that this one may see.
+///
+/// # Errors
+///
+/// There is no such process.
+pub fn wait_for_end(pid: nix::libc::pid_t) -> io::Result<()> {
+    // SAFETY: the call takes a number and flags, and returns a new descriptor or -1.
+    let descriptor = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
+    let descriptor = RawFd::try_from(Errno::result(descriptor)?).map_err(|_| io::ErrorKind::InvalidData)?;
+    // SAFETY: it was just returned, and nobody else has it.
+    let process = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    while poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) == Err(Errno::EINTR) {}
+    Ok(())
+}
 
 /// Starts the program. It inherits these descriptors, with the same numbers. It is killed when the calling thread ends,
 /// for whatever reason (`PR_SET_PDEATHSIG`). It is in its own process group, so that only this process receives Ctrl-C.

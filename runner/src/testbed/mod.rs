@@ -16,6 +16,7 @@ mod neighbours;
 mod node;
 pub mod probe;
 pub mod sysctl;
+pub mod visit;
 mod world;
 
 pub use build::build;

@@ -25,6 +25,7 @@ mod require;
 mod rules;
 mod run;
 mod seeds;
+mod shell;
 mod testbed;
 
 use std::env;
@@ -110,6 +111,7 @@ fn main() -> ExitCode {
         ("mass", mass::tests()),
         ("leaves_nothing", leaves_nothing::tests()),
         ("dry_run", dry_run::tests()),
+        ("shell", shell::tests()),
     ];
     // Each of them runs: a failure hides no other.
     let mut failed = programs.into_iter().fold(false, |failed, (name, tests)| !suite(&one, name, tests) | failed);
