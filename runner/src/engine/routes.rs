@@ -10,8 +10,8 @@ use crate::scenario::model::Operation;
 impl Executor<'_> {
     /// Asks for all routes, and records the answers.
     pub(super) fn ask_routes(&self) -> Result<(), String> {
-        for (namespace, questions) in self.plan.route_questions() {
-            self.ask_routes_of(namespace, &questions)?;
+        for (namespace, questions) in &self.plan.route_questions {
+            self.ask_routes_of(namespace, questions)?;
         }
         Ok(())
     }
@@ -19,7 +19,7 @@ impl Executor<'_> {
     /// Asks for the routes of a namespace in which an operation may have changed them.
     pub(super) fn ask_changed_routes(&self, operation: &Operation) -> Result<(), String> {
         let Some(changed) = rerouted(operation) else { return Ok(()) };
-        match self.plan.route_questions().get(changed) {
+        match self.plan.route_questions.get(changed) {
             Some(questions) => self.ask_routes_of(changed, questions),
             None => Ok(()),
         }

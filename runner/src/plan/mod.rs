@@ -7,6 +7,7 @@
 // A new operation, step or observation is handled in each place or doesn't compile; one shape is asked for with `pick!`.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 
@@ -45,6 +46,8 @@ pub struct Plan {
     pub translated: Vec<IpAddr>,
     /// The steps of the scenario.
     pub steps: Vec<Step>,
+    /// The routes to ask the kernel for, by namespace: those that subflows from endpoints would take.
+    pub route_questions: BTreeMap<String, Vec<RouteQuestion>>,
     /// The timeout scale, a factor. All durations in here are already multiplied by it.
     pub timeout_scale: NonZeroU32,
 }

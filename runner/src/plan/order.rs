@@ -1,11 +1,13 @@
 //! From the world of a scenario to the ordered list of what sets it up.
 
+use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use crate::net::Hardware;
 use crate::scenario::model::{Link, LinkEnd, Namespace, Operation, PathPlan, Scenario, World};
 
 use super::capture::capture_bytes;
+use super::questions::route_questions;
 use super::rings::rings;
 use super::{Frames, GSO_MAX_SIZE, Observer, Origin, PathSetup, Plan, Setup};
 
@@ -37,14 +39,17 @@ pub fn plan(scenario: &Scenario) -> Plan {
         variant: scenario.variant.clone(),
         sources: scenario.sources.clone(),
     };
-    Plan {
+    let mut plan = Plan {
         of,
         setup,
         observers,
         translated: scenario.nat_addresses(),
         steps: scenario.steps.clone(),
+        route_questions: BTreeMap::new(),
         timeout_scale: NonZeroU32::MIN,
-    }
+    };
+    plan.route_questions = route_questions(&plan);
+    plan
 }
 
 fn observer(scenario: &Scenario, namespace: &Namespace, paths: &[PathSetup]) -> Observer {
