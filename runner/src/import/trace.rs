@@ -136,32 +136,7 @@ impl Tracer {
             (State::Syn, false) if segment.flags.contains(TcpFlags::SYN | TcpFlags::ACK) => {
                 flow.state = State::SynAck;
                 self.unanswered.remove(&key);
-                for option in &segment.options {
-                    match option {
-                        MptcpOption::MpCapable { sender_key: Some(server), flags, .. } if !flow.is_join => {
-                            flow.with_mptcp = true;
-                            // The bit C of its sender: no joins to this address.
-                            self.traces
-                                .get_mut(connection)
-                                .into_iter()
-                                .for_each(|it| it.deny_join_id0 = flags & 0x20 != 0);
-                            self.tokens.insert(token(*server), (connection, Side::Server));
-                        }
-                        MptcpOption::MpJoinSynAck { backup, address_id, .. } if flow.is_join => {
-                            flow.with_mptcp = true;
-                            flow.ids[1] = *address_id;
-                            flow.backup[1] = *backup;
-                        }
-                        _ => {}
-                    }
-                }
-                let (with_mptcp, is_join) = (flow.with_mptcp, flow.is_join);
-                if let Some(it) = self.connections.get_mut(connection).filter(|_| !is_join) {
-                    it.outcome = if with_mptcp { Outcome::Mptcp } else { Outcome::Tcp };
-                }
-                if with_mptcp {
-                    self.opened(key, opener);
-                }
+                self.accepted(key, segment);
             }
             (State::SynAck, true)
                 if segment.flags.contains(TcpFlags::ACK) && !segment.flags.contains(TcpFlags::RST) =>
@@ -180,6 +155,35 @@ impl Tracer {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// The SYN/ACK: the answer to the SYN, with MPTCP or without.
+    fn accepted(&mut self, key: (SocketAddr, SocketAddr), segment: &Segment) {
+        let Some(flow) = self.flows.get_mut(&key) else { return };
+        let (connection, opener) = (flow.connection, flow.opener);
+        for option in &segment.options {
+            match option {
+                MptcpOption::MpCapable { sender_key: Some(server), flags, .. } if !flow.is_join => {
+                    flow.with_mptcp = true;
+                    // The bit C of its sender: no joins to this address.
+                    self.traces.get_mut(connection).into_iter().for_each(|it| it.deny_join_id0 = flags & 0x20 != 0);
+                    self.tokens.insert(token(*server), (connection, Side::Server));
+                }
+                MptcpOption::MpJoinSynAck { backup, address_id, .. } if flow.is_join => {
+                    flow.with_mptcp = true;
+                    flow.ids[1] = *address_id;
+                    flow.backup[1] = *backup;
+                }
+                _ => {}
+            }
+        }
+        let (with_mptcp, is_join) = (flow.with_mptcp, flow.is_join);
+        if let Some(it) = self.connections.get_mut(connection).filter(|_| !is_join) {
+            it.outcome = if with_mptcp { Outcome::Mptcp } else { Outcome::Tcp };
+        }
+        if with_mptcp {
+            self.opened(key, opener);
         }
     }
 

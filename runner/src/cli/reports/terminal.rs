@@ -161,10 +161,39 @@ impl<'a> Terminal<'a> {
         }
     }
 
+    /// Prints the failures; of those that are alike, the first one.
+    fn show_failures(&self, printer: &mut Printer, ending: &Ending) {
+        for (index, (row, others)) in alike(&self.failures).iter().enumerate() {
+            if self.planned != Some(1) && (index > 0 || !self.detail.quiet) {
+                printer.line("");
+            }
+            if let Some(chosen) = self.chosen.as_ref().filter(|chosen| chosen.bad && chosen.position == row.position) {
+                show_story(printer, chosen.scenario, chosen.recording.as_deref(), self.detail.length());
+            }
+            show_verdict(printer, &row.report(), self.detail.show_snapshot);
+            if let Some((_, departure)) = ending.departures.iter().find(|(position, _)| *position == row.position) {
+                let departure = printer.style().finish(departure.clone());
+                show_indented(printer, &departure);
+            }
+            show_evidence(printer, row);
+            if !others.is_empty() {
+                let names: Vec<String> = others.iter().map(|other| other.report().label()).collect();
+                let line = format!("and {} more with the same differences: {}", others.len(), names.join(", "));
+                show_indented(printer, &line);
+            }
+        }
+    }
+
     fn time(&mut self, row: &Row<'_>) {
         self.slowest.push((row.duration, row.report().label()));
         self.slowest.sort_by_key(|(took, _)| std::cmp::Reverse(*took));
         self.slowest.truncate(SLOWEST);
+    }
+}
+
+fn show_evidence(printer: &mut Printer, row: &Row<'_>) {
+    if let Some(folder) = &row.evidence {
+        show_indented(printer, &format!("evidence: {}", text::one_line(&folder.display().to_string())));
     }
 }
 
@@ -195,9 +224,7 @@ impl<'a> Report<'a> for Terminal<'a> {
             printer.line(&report::summary_line(&row.report(), printer.style()));
             if !row.is_bad() {
                 show_remark(printer, &row.report());
-                if let Some(folder) = &row.evidence {
-                    show_indented(printer, &format!("evidence: {}", text::one_line(&folder.display().to_string())));
-                }
+                show_evidence(printer, row);
             }
         }
         if row.is_bad() {
@@ -206,8 +233,7 @@ impl<'a> Report<'a> for Terminal<'a> {
     }
 
     fn finish(&mut self, printer: &mut Printer, ending: &Ending) -> Result<(), String> {
-        let chosen = self.chosen.take();
-        if let Some(chosen) = chosen.as_ref().filter(|chosen| !chosen.bad) {
+        if let Some(chosen) = self.chosen.as_ref().filter(|chosen| !chosen.bad) {
             printer.line("");
             show_story(printer, chosen.scenario, chosen.recording.as_deref(), self.detail.length());
         }
@@ -219,28 +245,7 @@ impl<'a> Report<'a> for Terminal<'a> {
                 }
             }
         }
-        let alone = self.planned == Some(1);
-        let groups = alike(&self.failures);
-        for (index, (row, others)) in groups.iter().enumerate() {
-            if !alone && (index > 0 || !self.detail.quiet) {
-                printer.line("");
-            }
-            if let Some(chosen) = chosen.as_ref().filter(|chosen| chosen.bad && chosen.position == row.position) {
-                show_story(printer, chosen.scenario, chosen.recording.as_deref(), self.detail.length());
-            }
-            show_verdict(printer, &row.report(), self.detail.show_snapshot);
-            if let Some((_, departure)) = ending.departures.iter().find(|(position, _)| *position == row.position) {
-                show_indented(printer, &style.finish(departure.clone()));
-            }
-            if let Some(folder) = &row.evidence {
-                show_indented(printer, &format!("evidence: {}", text::one_line(&folder.display().to_string())));
-            }
-            if !others.is_empty() {
-                let names: Vec<String> = others.iter().map(|other| other.report().label()).collect();
-                let line = format!("and {} more with the same differences: {}", others.len(), names.join(", "));
-                show_indented(printer, &line);
-            }
-        }
+        self.show_failures(printer, ending);
         for line in &ending.updates {
             printer.line(&text::printable(line));
         }
@@ -251,7 +256,7 @@ impl<'a> Report<'a> for Terminal<'a> {
             }
             return Ok(());
         }
-        if alone && !ending.totals.interrupted {
+        if self.planned == Some(1) && !ending.totals.interrupted {
             return Ok(());
         }
         if !self.failures.is_empty() {

@@ -77,6 +77,12 @@ impl Matrix {
             );
         }
         self.check_circles(found);
+        self.check_effects(&decisive, &used, found);
+    }
+
+    /// Each axis makes a difference, and so does each variable. `decisive`: the axes that a `when:` names; `used`: which
+    /// variables are.
+    fn check_effects(&self, decisive: &[String], used: &[bool], found: &mut Vec<Diagnostic>) {
         for axis in self.axes.iter().filter(|axis| axis.variables().is_empty() && !decisive.contains(&axis.name)) {
             let message =
                 format!("the axis `{}` has no effect: it defines no variable, and no `when:` names it", axis.name);
@@ -84,7 +90,7 @@ impl Matrix {
         }
         let owners = self.axes.iter().flat_map(|axis| axis.variables().iter().map(move |variable| (axis, variable)));
         for ((axis, variable), used) in owners.zip(used) {
-            if !used && !decisive.contains(&axis.name) {
+            if !*used && !decisive.contains(&axis.name) {
                 found.push(
                     Diagnostic::new(variable.place, format!("the variable `{}` is never used", variable.name)).help(
                         format!("all variants would be the same; write `${}` where its value belongs", variable.name),

@@ -6,10 +6,10 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::judge::canonical::errors::data_may_be_late;
 use crate::judge::canonical::order::{Item, Use, canonical_order};
-use crate::judge::names::{Names, side_word};
+use crate::judge::names::Names;
 use crate::mptcp::canonical;
 use crate::recording::Side;
-use crate::wire::{MptcpOption, Segment};
+use crate::wire::{AddAddrBody, DssMapping, MptcpOption, Segment};
 
 use super::flow::Flow;
 
@@ -135,31 +135,11 @@ impl<'a> Conversation<'a> {
         let side = self.side(flow, from_initiator);
         match option {
             MptcpOption::Dss { data_fin, mapping, .. } => {
-                let infinite = mapping.as_ref().is_some_and(|mapping| mapping.length == 0);
-                if let Some(mapping) = mapping.as_ref().filter(|mapping| mapping.length > 0) {
-                    self.with_checksum |= mapping.checksum.is_some();
-                    self.without_checksum |= mapping.checksum.is_none();
-                }
-                if infinite {
-                    self.say(side, interval, 2, Thing::Infinite, "infinite_mapping".to_owned());
-                }
-                if *data_fin {
-                    self.say(side, interval, 3, Thing::DataFin, "data_fin".to_owned());
-                }
+                self.add_dss(side, interval, *data_fin, mapping.as_ref());
                 false
             }
             MptcpOption::AddAddr { echo, address_id, body } => {
-                // Not in canonical form: an IPv4 address takes 4 bytes, its v4-mapped form 16.
-                let address = match body.port {
-                    Some(port) => SocketAddr::new(body.address, port).to_string(),
-                    None => body.address.to_string(),
-                };
-                let (thing, word) = if *echo {
-                    (Thing::Echoed(*address_id), "add_addr_echo")
-                } else {
-                    (Thing::Own(*address_id), "add_addr")
-                };
-                self.say(side, interval, u8::from(*echo), thing, format!("{word} id {address_id} {address}"));
+                self.announce(side, interval, *echo, *address_id, body);
                 self.sides.entry(side).or_default().announcements.again(option)
             }
             MptcpOption::RemoveAddr { address_ids } => {
@@ -190,6 +170,31 @@ impl<'a> Conversation<'a> {
                 false
             }
         }
+    }
+
+    fn add_dss(&mut self, side: Side, interval: usize, data_fin: bool, mapping: Option<&DssMapping>) {
+        let infinite = mapping.is_some_and(|mapping| mapping.length == 0);
+        if let Some(mapping) = mapping.filter(|mapping| mapping.length > 0) {
+            self.with_checksum |= mapping.checksum.is_some();
+            self.without_checksum |= mapping.checksum.is_none();
+        }
+        if infinite {
+            self.say(side, interval, 2, Thing::Infinite, "infinite_mapping".to_owned());
+        }
+        if data_fin {
+            self.say(side, interval, 3, Thing::DataFin, "data_fin".to_owned());
+        }
+    }
+
+    fn announce(&mut self, side: Side, interval: usize, echo: bool, address_id: u8, body: &AddAddrBody) {
+        // Not in canonical form: an IPv4 address takes 4 bytes, its v4-mapped form 16.
+        let address = match body.port {
+            Some(port) => SocketAddr::new(body.address, port).to_string(),
+            None => body.address.to_string(),
+        };
+        let (thing, word) =
+            if echo { (Thing::Echoed(address_id), "add_addr_echo") } else { (Thing::Own(address_id), "add_addr") };
+        self.say(side, interval, u8::from(echo), thing, format!("{word} id {address_id} {address}"));
     }
 
     /// One thing that a side says; once, if it says the same again.
@@ -240,7 +245,7 @@ impl<'a> Conversation<'a> {
             if talk.items.is_empty() {
                 continue;
             }
-            _ = writeln!(text, "  from the {}:", side_word(*side));
+            _ = writeln!(text, "  from the {}:", side.word());
             for item in canonical_order(&talk.items).into_iter().filter_map(|index| talk.items.get(index)) {
                 _ = writeln!(text, "    {}", item.key.1);
             }
