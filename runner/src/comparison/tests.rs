@@ -34,7 +34,8 @@ pub(crate) fn broken(label: &str) -> Outcome {
 }
 
 fn finding(kind: &str) -> StoredFinding {
-    StoredFinding { kind: kind.to_owned(), summary: format!("the {kind} went wrong"), detail: String::new() }
+    let summary = format!("the {kind} went wrong");
+    StoredFinding { kind: kind.to_owned(), summary, detail: String::new(), expected: None, observed: None }
 }
 
 pub(crate) fn results(release: &str, laminar: Found, scenarios: Vec<Outcome>) -> Results {

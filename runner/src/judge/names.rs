@@ -253,14 +253,6 @@ pub(super) fn side_namespace(connection: &Connection, side: Side) -> &str {
     }
 }
 
-/// The word for a side.
-pub(super) fn side_word(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
-    }
-}
-
 /// An address with a port: `10.0.1.1:8080`, `[fd00::1]:8080`, `*:8080`.
 pub(super) fn end(address: Option<IpAddr>, port: Option<u16>) -> String {
     match (address.map(canonical), port) {

@@ -1,7 +1,9 @@
-//! How steps and calls ended, in words.
+//! How steps, calls, connections and transfers ended, in words.
 
 use std::fmt::Write as _;
 use std::time::Duration;
+
+use serde::Serialize;
 
 use crate::mptcp::{Side, TCP_ESTABLISHED, tcp_state_word};
 use crate::recording::{
@@ -10,7 +12,34 @@ use crate::recording::{
 };
 use crate::text;
 
-use super::names::side_word;
+/// How the bytes of a transfer arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Arrived {
+    pub(super) bytes: u64,
+    pub(super) corrupt: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) first_corrupt: Option<u64>,
+}
+
+/// The protocol that a side of a connection uses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Protocol {
+    Mptcp,
+    /// Plain TCP from the start.
+    Tcp,
+    /// An MPTCP socket that fell back.
+    Fallback,
+    /// A socket that is plain TCP, but wasn't at first.
+    TcpLater,
+}
+
+/// The protocols of a connection's sides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub(super) struct Protocols {
+    pub(super) client: Protocol,
+    pub(super) server: Protocol,
+}
 
 /// How a step ended.
 pub(crate) fn outcome_words(outcome: &StepOutcome) -> String {
@@ -191,7 +220,16 @@ pub(crate) fn call_words(end: &CallEnd) -> String {
         SocketCall::SocketError => "getsockopt(SO_ERROR)",
     };
     let after = if *bytes > 0 { format!(" after {}", text::count(*bytes, "byte")) } else { String::new() };
-    format!("the {}'s {call} on {connection} {got}{after}", side_word(*side))
+    format!("the {}'s {call} on {connection} {got}{after}", side.word())
+}
+
+/// What a close needs of the peer: fits after "expected".
+pub(super) fn needed_words(needed: &Got) -> String {
+    match needed {
+        Got::EndOfStream => "the end of the stream".to_owned(),
+        Got::Bytes(count) => text::count(*count, "byte"),
+        Got::Error(symbol) => format!("the peer's read() to fail with {symbol}"),
+    }
 }
 
 /// `each byte intact`: how the bytes of a transfer arrived.
@@ -203,6 +241,29 @@ pub(crate) fn integrity_words(integrity: &Integrity) -> String {
         }
         Integrity::Short { expected } => format!("{} expected", text::size(*expected)),
     }
+}
+
+/// What differs in the bytes of a transfer: `2 bytes arrived corrupted, the first at offset 17; 1 tolerated`.
+pub(super) fn arrival_words(wanted: u64, tolerated: u64, arrived: &Arrived) -> String {
+    match *arrived {
+        Arrived { corrupt, first_corrupt: Some(first), .. } if corrupt > tolerated => {
+            let bytes = text::count(corrupt, "byte");
+            format!("{bytes} arrived corrupted, the first at offset {first}; {tolerated} tolerated")
+        }
+        Arrived { bytes, .. } if bytes < wanted => format!("only {bytes} of {wanted} bytes arrived"),
+        Arrived { bytes, .. } => format!("expected {wanted} bytes, {bytes} arrived"),
+    }
+}
+
+/// Why a connection isn't MPTCP: fits after "expected MPTCP, but".
+pub(super) fn protocol_words(side: Side, protocol: Protocol) -> String {
+    let what = match protocol {
+        Protocol::Mptcp => "uses MPTCP",
+        Protocol::Tcp => "uses plain TCP from the start",
+        Protocol::Fallback => "fell back to TCP",
+        Protocol::TcpLater => "has a plain TCP socket now",
+    };
+    format!("the {}'s side {what}", side.word())
 }
 
 /// `3 packets`: what is missing in a recording.

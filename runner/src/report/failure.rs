@@ -82,31 +82,9 @@ fn hint(kind: FindingKind) -> Option<&'static str> {
 }
 
 /// The kind of a check, in one word or two.
-pub(super) fn kind_word(kind: FindingKind) -> &'static str {
+pub(super) fn kind_word(kind: FindingKind) -> String {
     match kind {
-        FindingKind::Events => "events",
-        FindingKind::Counter => "counter",
-        FindingKind::Subflows => "subflows",
-        FindingKind::Info => "info",
-        FindingKind::Endpoints => "endpoints",
-        FindingKind::Limits => "limits",
-        FindingKind::Rule => "rule",
-        FindingKind::Bytes => "bytes",
-        FindingKind::Wire => "wire",
-        FindingKind::Connection => "connection",
-        FindingKind::Integrity => "integrity",
-        FindingKind::Deadline => "deadline",
-        FindingKind::Refusal => "refusal",
-        FindingKind::Filter => "filter",
-        FindingKind::Path => "path",
-        FindingKind::Either => "either",
-        FindingKind::SnapshotChanged => "snapshot changed",
-        FindingKind::SnapshotNew => "snapshot new",
-        FindingKind::Contradiction => "contradiction",
-        FindingKind::Application => "application",
-        FindingKind::Incomplete => "incomplete",
-        FindingKind::Setup => "set-up",
-        FindingKind::Kernel => "kernel",
-        FindingKind::Stalled => "stalled",
+        FindingKind::Setup => "set-up".to_owned(),
+        kind => kind.word().replace('_', " "),
     }
 }

@@ -8,7 +8,7 @@ use crate::judge::{Decided, Finding, Verdict};
 use crate::scenario::model::Scenario;
 
 use super::failure::kind_word;
-use super::{RunReport, TransferRate, rates};
+use super::{RunReport, TransferRate};
 
 #[derive(Serialize)]
 struct JsonRun<'a> {
@@ -46,7 +46,7 @@ struct JsonTransfer<'a> {
 
 #[derive(Serialize)]
 struct JsonFinding<'a> {
-    kind: &'static str,
+    kind: String,
     summary: &'a str,
     detail: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -70,8 +70,10 @@ struct JsonFinding<'a> {
 /// `verdict` is `passed`, `failed`, `skipped` or `error`; `reason` says why it was skipped; `stalled` is
 /// there, and true, if it is an error because something came too late; `at_ns` are nanoseconds
 /// since the start of the run. A finding has `expected` and `observed` where they are values: numbers, ranges (`at_least`,
-/// `at_most`), limits, events, subflows and endpoints with their fields, the conditions of a timeout and what was seen;
-/// what is missing is null. `snapshot` is `not_compared` with `--no-snapshot`.
+/// `at_most`), limits, events, subflows and endpoints with their fields, the conditions of a timeout and what was seen,
+/// errnos and what a call got, the protocol of each side of a connection, the bytes of a transfer that arrived and those
+/// that are corrupt, counters by their names, and for `either` a list for each alternative, with the values of each
+/// difference by its kind; what is missing is null. `snapshot` is `not_compared` with `--no-snapshot`.
 /// `reference` has the rules of the reference that were used, each with the number of its decisions and of those that the recording leaves open.
 /// `remark` is there if something came while it ran that isn't its own. `transfers` tells the payload that arrived, and how fast.
 pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
@@ -103,7 +105,7 @@ pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
 fn json_transfer(rate: &TransferRate) -> JsonTransfer<'_> {
     JsonTransfer {
         connection: &rate.connection,
-        sender: rates::side_word(rate.sender),
+        sender: rate.sender.word(),
         bytes: rate.bytes,
         duration_us: u64::try_from(rate.took.as_micros()).unwrap_or(u64::MAX),
         mbit_per_s: rate.bits_per_second().map(|rate| (rate / 1e3).round() / 1e3),

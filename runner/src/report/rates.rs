@@ -44,16 +44,8 @@ impl TransferRate {
 
     /// `main, 1 MiB from the client in 312 ms, 26.9 Mbit/s`
     pub(super) fn line(&self) -> String {
-        let sender = side_word(self.sender);
+        let sender = self.sender.word();
         format!("{}, {} from the {sender} {}", text::one_line(&self.connection), text::about(self.bytes), self.words())
-    }
-}
-
-/// The word of a side.
-pub(super) fn side_word(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
     }
 }
 

@@ -11,14 +11,15 @@ mod read;
 mod sources;
 
 use indexmap::IndexMap;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 pub use date::utc;
 pub use folder::{Store, WriteError};
 pub use read::{ReadError, read};
 pub use sources::{snapshot_digest, sources_digest};
 
-use crate::judge::{Finding, Verdict};
+use crate::judge::{Finding, Values, Verdict};
 
 /// The version of the written format, and the only one that can be read.
 pub const FORMAT: u32 = 1;
@@ -152,11 +153,25 @@ pub struct StoredFinding {
     /// Further lines.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub detail: String,
+    /// What was expected, as in JSON reports. It may be null.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub expected: Option<Value>,
+    /// What was observed.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    pub observed: Option<Value>,
+}
+
+/// A value that is there, even if it is null.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
 }
 
 impl From<&Finding> for StoredFinding {
     fn from(finding: &Finding) -> Self {
-        Self { kind: finding.kind.word().to_owned(), summary: finding.summary.clone(), detail: finding.detail.clone() }
+        let values = finding.values.as_deref().cloned().map(|Values { expected, observed }| (expected, observed));
+        let (expected, observed) = values.unzip();
+        let Finding { kind, summary, detail, .. } = finding;
+        Self { kind: kind.word().to_owned(), summary: summary.clone(), detail: detail.clone(), expected, observed }
     }
 }
 

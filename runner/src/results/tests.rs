@@ -29,9 +29,11 @@ fn failure() -> Verdict {
         detail: "a\nb".to_owned(),
         at: Some(7),
         reasons: Vec::new(),
-        values: None,
+        values: Some(Box::new(Values { expected: 4.into(), observed: 5.into() })),
     };
-    Verdict::Failed(vec![finding])
+    let missing = Values { expected: serde_json::json!({ "closed": {} }), observed: Value::Null };
+    let missing = Finding { kind: FindingKind::Events, values: Some(Box::new(missing)), ..finding.clone() };
+    Verdict::Failed(vec![finding, missing])
 }
 
 /// A scenario that passed, one that failed, one that was skipped; the last one came first.

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::judge::names::{Names, side_namespace, side_word};
+use crate::judge::names::{Names, side_namespace};
 use crate::judge::render::push;
 use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo, SubflowFlags, SubflowState, canonical};
 use crate::recording::{Connection, Moment, Observation, Side};
@@ -20,7 +20,7 @@ pub(super) fn of_connections(names: &Names<'_>) -> Vec<String> {
         for side in [Side::Client, Side::Server] {
             let last = names.sockets_at(&connection.name, side, &Moment::BeforeClose);
             let Some((info, subflows)) = last else { continue };
-            let whose = format!("{}, {} side", connection.name, side_word(side));
+            let whose = format!("{}, {} side", connection.name, side.word());
             if has(SnapshotSection::Subflows) {
                 let lines = subflow_lines(names, connection, side, subflows);
                 sections.push(section(&format!("subflows of {whose}"), &lines));

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 use crate::judge::canonical::{is_shown, is_timing};
 use crate::judge::names::{Names, side_namespace};
+use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{Direction, Moment, Observation, Side};
 use crate::scenario::model::{Action, CounterExpectation, Expectation, FilterHook, Operation};
@@ -41,7 +42,8 @@ fn of_namespace(scope: &Scope<'_, '_>, said: &[&Expectation], namespace: &str) -
         let bound = seen.bound(scope, namespace, name);
         if value > bound.most || value < bound.least {
             let summary = format!("counter {name} of {namespace} increased by {value}, but {}", bound.why);
-            findings.push(Finding::new(FindingKind::Counter, summary).at(scope.at()));
+            let allowed = range_value(&(bound.least..=bound.most));
+            findings.push(Finding::new(FindingKind::Counter, summary).at(scope.at()).valued(allowed, value));
         }
     }
     findings

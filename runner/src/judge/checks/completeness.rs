@@ -4,6 +4,7 @@
 use crate::judge::names::Names;
 use crate::judge::outcome::contradiction_words;
 use crate::judge::time_line::around;
+use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind, kernel_finding};
 use crate::mptcp::EventKind;
 use crate::recording::{LostWhat, Moment, Observation};
@@ -131,8 +132,11 @@ pub(super) fn filters(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
                 Finding::new(FindingKind::Incomplete, format!("{whose}: its packet counter is not in the recording"))
                     .placed(step.place),
             ),
-            Some(0) if !filter.may_be_unused => findings
-                .push(Finding::new(FindingKind::Filter, format!("{whose} never matched a packet")).placed(step.place)),
+            Some(0) if !filter.may_be_unused => findings.push(
+                Finding::new(FindingKind::Filter, format!("{whose} never matched a packet"))
+                    .placed(step.place)
+                    .valued(range_value(&(1..=u64::MAX)), 0),
+            ),
             Some(_) => {}
         }
     }

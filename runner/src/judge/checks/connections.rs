@@ -1,7 +1,8 @@
 //! What became of each connection: MPTCP on both sides, or what the scenario says instead. A connection that fell
 //! back to TCP works as well as any other, so nothing else would tell.
 
-use crate::judge::names::{Names, side_namespace, side_word};
+use crate::judge::names::{Names, side_namespace};
+use crate::judge::outcome::{Protocol, Protocols, protocol_words};
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{Connection, Observation, Side};
@@ -15,11 +16,12 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
     let steps = names.scenario().steps.iter().enumerate();
     let found = steps.filter(|(index, _)| progress.is_done(*index)).filter_map(|(_, step)| {
         if let Action::Connect(plan) = &step.action {
-            problem(names, plan).map(|(summary, entry)| {
+            problem(names, plan).map(|Problem { summary, observed, entry }| {
                 let at = names.recording().entries.get(entry).map(|entry| entry.at);
                 Finding::new(FindingKind::Connection, format!("connection {}: {summary}", plan.name))
                     .placed(step.place)
                     .detailed(around(names, entry))
+                    .valued(expected_word(&plan.outcome), observed)
                     .at(at)
             })
         } else {
@@ -29,53 +31,79 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
     found.collect()
 }
 
-/// The problem of one connection, and the index of the entry that shows it.
-fn problem(names: &Names<'_>, plan: &ConnectPlan) -> Option<(String, usize)> {
-    let entries = &names.recording().entries;
-    let connected = names.index().connected.get(plan.name.as_str()).copied();
-    match (&plan.outcome, connected) {
-        (ConnectionOutcome::Error(_), None) => None,
-        (ConnectionOutcome::Error(error), Some((index, _))) => {
-            Some((format!("expected connect() to fail with {error}, but it succeeded"), index))
-        }
-        (ConnectionOutcome::Mptcp | ConnectionOutcome::Tcp, None) => {
-            Some(("it is not in the recording".to_owned(), entries.len()))
-        }
-        (ConnectionOutcome::Mptcp, Some((index, connection))) => {
-            let (why, later) = not_mptcp(names, connection, index)?;
-            let expected = later.is_some() && fallback_is_expected(names, connection);
-            (!expected).then(|| (format!("expected MPTCP, but {why}"), later.unwrap_or(index)))
-        }
-        (ConnectionOutcome::Tcp, Some((index, connection))) => not_mptcp(names, connection, index)
-            .is_none()
-            .then(|| ("expected plain TCP or a fallback to it, but both sides use MPTCP".to_owned(), index)),
+/// What is wrong with a connection.
+struct Problem {
+    summary: String,
+    /// `None` if the connection is not in the recording.
+    observed: Option<Protocols>,
+    /// The index of the entry that shows it.
+    entry: usize,
+}
+
+/// The outcome as scenarios write it.
+fn expected_word(outcome: &ConnectionOutcome) -> &str {
+    match outcome {
+        ConnectionOutcome::Mptcp => "mptcp",
+        ConnectionOutcome::Tcp => "tcp",
+        ConnectionOutcome::Error(error) => error,
     }
 }
 
-/// Why a connection isn't MPTCP on both sides, and the index of the entry that shows it if it was at first.
-fn not_mptcp(names: &Names<'_>, connection: &Connection, index: usize) -> Option<(String, Option<usize>)> {
-    for (side, token) in [(Side::Client, connection.client_token), (Side::Server, connection.server_token)] {
-        if token.is_none() {
-            return Some((format!("the {}'s side uses plain TCP from the start", side_word(side)), None));
+fn problem(names: &Names<'_>, plan: &ConnectPlan) -> Option<Problem> {
+    let Some((index, connection)) = names.index().connected.get(plan.name.as_str()).copied() else {
+        let entry = names.recording().entries.len();
+        let must_connect = !matches!(plan.outcome, ConnectionOutcome::Error(_));
+        return must_connect.then(|| Problem {
+            summary: "it is not in the recording".to_owned(),
+            observed: None,
+            entry,
+        });
+    };
+    let sides = [Side::Client, Side::Server].map(|side| (side, protocol(names, connection, side, index)));
+    let [(_, (client, _)), (_, (server, _))] = sides;
+    // The first that isn't MPTCP: from the start, or by the earliest entry.
+    let plain = sides.into_iter().filter(|(_, (protocol, _))| *protocol != Protocol::Mptcp);
+    let plain = plain.min_by_key(|(_, (_, later))| *later);
+    let (summary, entry) = match (&plan.outcome, plain) {
+        (ConnectionOutcome::Mptcp, None) | (ConnectionOutcome::Tcp, Some(_)) => return None,
+        (ConnectionOutcome::Error(error), _) => {
+            (format!("expected connect() to fail with {error}, but it succeeded"), index)
         }
-    }
-    let later = names.index().sockets_of(&connection.name).iter().copied().filter(|at| *at >= index);
-    let entries = later.filter_map(|at| Some((at, names.recording().entries.get(at)?)));
-    entries.into_iter().find_map(|(index, entry)| {
-        if let Observation::Sockets { connection: of, side, info, .. } = &entry.what
-            && *of == connection.name
-        {
-            match info {
-                Some(info) if info.fallback() => {
-                    Some((format!("the {}'s side fell back to TCP", side_word(*side)), Some(index)))
-                }
-                None => Some((format!("the {}'s side has a plain TCP socket now", side_word(*side)), Some(index))),
-                Some(_) => None,
+        (ConnectionOutcome::Mptcp, Some((side, (protocol, later)))) => {
+            if later.is_some() && fallback_is_expected(names, connection) {
+                return None;
             }
-        } else {
-            None
+            (format!("expected MPTCP, but {}", protocol_words(side, protocol)), later.unwrap_or(index))
         }
-    })
+        (ConnectionOutcome::Tcp, None) => {
+            ("expected plain TCP or a fallback to it, but both sides use MPTCP".to_owned(), index)
+        }
+    };
+    Some(Problem { summary, observed: Some(Protocols { client, server }), entry })
+}
+
+/// The protocol of a side, and the index of the entry that shows it if it was MPTCP at first. `connected`: the index of
+/// the entry with which the connection was established.
+fn protocol(names: &Names<'_>, connection: &Connection, side: Side, connected: usize) -> (Protocol, Option<usize>) {
+    let token = match side {
+        Side::Client => connection.client_token,
+        Side::Server => connection.server_token,
+    };
+    if token.is_none() {
+        return (Protocol::Tcp, None);
+    }
+    let later = names.index().sockets_of(&connection.name).iter().copied().filter(|at| *at >= connected);
+    let mut entries = later.filter_map(|at| Some((at, names.recording().entries.get(at)?)));
+    let changed = entries.find_map(|(index, entry)| {
+        let info = pick!(&entry.what, Observation::Sockets { connection: of, side: whose, info, .. }
+            if *of == connection.name && *whose == side => info)?;
+        match info {
+            Some(info) if info.fallback() => Some((Protocol::Fallback, Some(index))),
+            None => Some((Protocol::TcpLater, Some(index))),
+            Some(_) => None,
+        }
+    });
+    changed.unwrap_or((Protocol::Mptcp, None))
 }
 
 /// The counters that move when an established connection falls back (net/mptcp/mib.h).

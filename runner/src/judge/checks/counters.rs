@@ -214,7 +214,8 @@ fn other_counters(scope: &Scope<'_, '_>, listed: &[&Expectation], namespace: &st
         scope.when,
         list.join(", ")
     );
-    Some(Finding::new(FindingKind::Counter, summary).placed(place).at(scope.at()))
+    let expected: BTreeMap<_, _> = moved_others.keys().map(|name| (name, 0)).collect();
+    Some(Finding::new(FindingKind::Counter, summary).placed(place).at(scope.at()).valued(expected, &moved_others))
 }
 
 /// What is wrong with the bytes that a link carried.

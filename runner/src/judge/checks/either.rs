@@ -1,12 +1,14 @@
 //! Alternatives: of several expectations, one must hold.
 
-use crate::judge::{Finding, FindingKind, render};
+use serde_json::{Value, json};
+
+use crate::judge::names::Names;
+use crate::judge::{Finding, FindingKind, Values, render};
 use crate::scenario::model::{Action, Alternative, Choice, Expectation};
 use crate::text;
 
 use super::findings_of;
 use super::scope::Scope;
-use crate::judge::names::Names;
 
 /// What is wrong if no alternative holds. `around`: the expectation that the choice is a part of.
 pub(super) fn check(scope: &Scope<'_, '_>, choice: &Choice, around: &Expectation) -> Option<Finding> {
@@ -18,6 +20,11 @@ pub(super) fn check(scope: &Scope<'_, '_>, choice: &Choice, around: &Expectation
         }
         misses.push((number, alternative, findings));
     }
+    let of_each = |value: fn(&Values) -> &Value| -> Vec<Vec<Value>> {
+        let misses = misses.iter().map(|(.., findings)| findings.iter().map(|finding| valued(finding, value)));
+        misses.map(Iterator::collect).collect()
+    };
+    let (expected, observed) = (of_each(|values| &values.expected), of_each(|values| &values.observed));
     // The sort is stable: of those that miss alike, the first comes first.
     misses.sort_by_key(|(.., findings)| findings.len());
     let (number, _, nearest) = misses.first()?;
@@ -37,7 +44,12 @@ pub(super) fn check(scope: &Scope<'_, '_>, choice: &Choice, around: &Expectation
     );
     let told = misses.iter().map(|(number, alternative, findings)| told(*number, alternative, findings));
     let detail = format!("because: {}\n{}{}", choice.because, told.collect::<String>(), first.detail);
-    Some(Finding::new(kind, summary).placed(choice.place).detailed(detail).at(first.at))
+    Some(Finding::new(kind, summary).placed(choice.place).detailed(detail).valued(expected, observed).at(first.at))
+}
+
+/// One side of a finding's values, below the word of its kind.
+fn valued(finding: &Finding, value: fn(&Values) -> &Value) -> Value {
+    json!({ finding.kind.word(): finding.values.as_deref().map(value) })
 }
 
 /// Maximum number of findings shown of an alternative.

@@ -2,12 +2,15 @@
 
 use std::collections::HashMap;
 
-use crate::judge::names::{Names, side_word};
+use serde_json::json;
+
+use crate::judge::names::Names;
+use crate::judge::outcome::{Arrived, arrival_words};
 use crate::judge::time_line::around;
+use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{Integrity, Observation, Side, StepOutcome};
 use crate::scenario::model::{Action, CloseHow, Step, TransferPlan};
-use crate::text;
 
 use super::steps::Progress;
 
@@ -39,7 +42,7 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
         let begun = by_connection.get(&(connection.as_str(), *sender)).map_or(&[][..], Vec::as_slice);
         let of = begun.iter().rev().filter_map(|number| Some((*number, directions.get(*number)?)));
         let of = of.into_iter().find(|(_, direction)| direction.begin <= index);
-        let whose = format!("transfer on {connection} from the {}", side_word(*sender));
+        let whose = format!("transfer on {connection} from the {}", sender.word());
         let Some((number, direction)) = of else {
             findings.push(Finding::new(FindingKind::Incomplete, format!("{whose}: the scenario has none")));
             continue;
@@ -49,11 +52,15 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
         }
         // Why is said by the call that failed.
         let is_told = matches!(integrity, Integrity::Short { .. }) && has_failed(names, connection);
-        if !is_told && let Some(problem) = problem(direction, *bytes, integrity) {
+        if !is_told && is_problem(direction, *bytes, integrity) {
+            let (wanted, tolerated) = (direction.bytes, direction.plan.tolerate_corrupt);
+            let arrived = arrived(*bytes, integrity);
+            let problem = arrival_words(wanted, tolerated, &arrived);
             findings.push(
                 Finding::new(FindingKind::Integrity, format!("{whose}: {problem}"))
                     .placed(direction.step.place)
                     .detailed(around(names, index))
+                    .valued(json!({ "bytes": wanted, "corrupt": range_value(&(0..=tolerated)) }), arrived)
                     .at(Some(entry.at)),
             );
         }
@@ -63,7 +70,7 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
         ended && !has_result && !direction.cut_off
     });
     findings.extend(missing.map(|(direction, _)| {
-        let (connection, sender) = (&direction.plan.connection, side_word(direction.sender));
+        let (connection, sender) = (&direction.plan.connection, direction.sender.word());
         let summary = format!("transfer on {connection} from the {sender}: its result is not in the recording");
         Finding::new(FindingKind::Incomplete, summary).placed(direction.step.place)
     }));
@@ -108,19 +115,15 @@ fn is_cut_off(later: &[Step], plan: &TransferPlan) -> bool {
         .is_some_and(|(_, cut)| cut)
 }
 
-fn problem(direction: &Direction<'_>, arrived: u64, integrity: &Integrity) -> Option<String> {
-    let tolerated = direction.plan.tolerate_corrupt;
+fn is_problem(direction: &Direction<'_>, bytes: u64, integrity: &Integrity) -> bool {
     match integrity {
-        Integrity::Corrupt { first, count } if *count > tolerated => {
-            let bytes = text::count(*count, "byte");
-            Some(format!("{bytes} arrived corrupted, the first at offset {first}; {tolerated} tolerated"))
-        }
-        Integrity::Short { expected } if !direction.cut_off => {
-            Some(format!("only {arrived} of {expected} bytes arrived"))
-        }
-        Integrity::Intact | Integrity::Corrupt { .. } if arrived != direction.bytes && !direction.cut_off => {
-            Some(format!("expected {} bytes, {arrived} arrived", direction.bytes))
-        }
-        Integrity::Intact | Integrity::Corrupt { .. } | Integrity::Short { .. } => None,
+        Integrity::Corrupt { count, .. } if *count > direction.plan.tolerate_corrupt => true,
+        Integrity::Short { .. } => !direction.cut_off,
+        Integrity::Intact | Integrity::Corrupt { .. } => bytes != direction.bytes && !direction.cut_off,
     }
+}
+
+fn arrived(bytes: u64, integrity: &Integrity) -> Arrived {
+    let corrupt = pick!(integrity, Integrity::Corrupt { first, count } => (*count, *first));
+    Arrived { bytes, corrupt: corrupt.map_or(0, |(count, _)| count), first_corrupt: corrupt.map(|(_, first)| first) }
 }

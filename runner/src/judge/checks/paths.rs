@@ -28,8 +28,11 @@ pub(super) fn rules(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
                 Finding::new(FindingKind::Incomplete, format!("{whose}: its match count is not in the recording"))
                     .placed(rule.place),
             ),
-            Some(0) if !rule.may_be_unused => findings
-                .push(Finding::new(FindingKind::Path, format!("{whose} never matched a segment")).placed(rule.place)),
+            Some(0) if !rule.may_be_unused => findings.push(
+                Finding::new(FindingKind::Path, format!("{whose} never matched a segment"))
+                    .placed(rule.place)
+                    .valued(range_value(&(1..=u64::MAX)), 0),
+            ),
             Some(_) => {}
         }
     }

@@ -1,6 +1,5 @@
 //! What the sockets of a connection say: the set of subflows, and fields of `MPTCP_INFO`.
 
-use crate::judge::names::side_word;
 use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind, nearest, render};
 use crate::mptcp::SubflowState;
@@ -11,7 +10,7 @@ use super::scope::Scope;
 
 /// What is wrong with the set of subflows.
 pub(super) fn subflows(scope: &Scope<'_, '_>, expected: &SubflowsExpectation) -> Option<Finding> {
-    let whose = format!("{}, {} side", expected.connection, side_word(expected.side));
+    let whose = format!("{}, {} side", expected.connection, expected.side.word());
     let Some((_, all)) = scope.sockets_of(&expected.connection, expected.side) else {
         return Some(scope.missing(&format!("the subflows of {whose}")).placed(expected.place));
     };
@@ -107,7 +106,7 @@ fn find_partner<P, T>(
 /// What is wrong with a field of `MPTCP_INFO`.
 pub(super) fn info(scope: &Scope<'_, '_>, expected: &InfoExpectation) -> Option<Finding> {
     let (field, range) = (expected.field.as_str(), render::range(&expected.range));
-    let whose = format!("{}, {} side", expected.connection, side_word(expected.side));
+    let whose = format!("{}, {} side", expected.connection, expected.side.word());
     let found = |summary: String| Finding::new(FindingKind::Info, summary).placed(expected.place).at(scope.at());
     let Some((info, _)) = scope.sockets_of(&expected.connection, expected.side) else {
         return Some(scope.missing(&format!("MPTCP_INFO of {whose}")).placed(expected.place));
@@ -125,7 +124,10 @@ pub(super) fn info(scope: &Scope<'_, '_>, expected: &InfoExpectation) -> Option<
             let finding = found(format!("{field} of {whose}, {}: expected {range}, found {value}", scope.when));
             Some(finding.valued(range_value(&expected.range), value))
         }
-        Some(None) => Some(found(format!("{field} of {whose}: this kernel does not report it in MPTCP_INFO"))),
+        Some(None) => {
+            let finding = found(format!("{field} of {whose}: this kernel does not report it in MPTCP_INFO"));
+            Some(finding.valued(range_value(&expected.range), None::<u64>))
+        }
         None => Some(found(format!("MPTCP_INFO has no field `{field}`"))),
     }
 }

@@ -1,10 +1,10 @@
 //! How each step ended, against what was expected: steps are done, `expect_error` steps are refused.
 
 use crate::judge::names::Names;
-use crate::judge::outcome::outcome_words;
+use crate::judge::outcome::{needed_words, outcome_words};
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind, render};
-use crate::recording::{Direction, Observation, StepOutcome};
+use crate::recording::{Direction, Got, Observation, Seen, StepOutcome};
 use crate::scenario::model::{Action, CloseHow, Step, expected_transfer_error};
 use crate::text;
 use crate::wire::MptcpOption;
@@ -35,64 +35,82 @@ pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
         // That is a finding of its own, and no step was begun.
         return (Progress::CutShort(0), Vec::new());
     }
-    let mut outcomes: Vec<Option<(usize, &StepOutcome)>> = vec![None; steps.len()];
-    let mut findings = Vec::new();
-    for (entry, what) in names.recording().entries.iter().enumerate().map(|(index, entry)| (index, &entry.what)) {
-        if let Observation::StepFinished { step, outcome } = what {
-            match outcomes.get_mut(*step) {
-                Some(slot) => *slot = Some((entry, outcome)),
-                None => findings.push(Finding::new(
-                    FindingKind::Incomplete,
-                    format!(
-                        "the recording has a step {}, but the scenario has only {}",
-                        step.saturating_add(1),
-                        steps.len()
-                    ),
-                )),
-            }
-        }
-    }
-    let mut progress = Progress::Whole;
+    let (outcomes, mut findings) = outcomes(names);
     for (index, (step, outcome)) in steps.iter().zip(&outcomes).enumerate() {
-        let Some((entry, outcome)) = outcome else {
+        let Some((entry, outcome)) = *outcome else {
             // After a failed step there are no more.
             if findings.is_empty() {
                 findings.push(unfinished(names, index, step));
             }
             return (Progress::CutShort(index), findings);
         };
-        let judged = match expected_transfer_error(steps, index) {
-            Some(error) => transfer_problem(error, outcome),
-            None => problem(step, outcome),
-        };
-        if let Some((kind, problem)) = judged {
-            // What was waited for says as much as the step's own words.
-            let summary = if kind == FindingKind::Deadline {
-                format!("step {} {problem}", index.saturating_add(1))
-            } else {
-                format!("step {}: {problem}", describe(names, index))
-            };
-            let mut finding = Finding::new(kind, summary);
-            if let StepOutcome::TimedOut(timeout) = outcome {
-                finding = finding.valued(&timeout.conditions, &timeout.seen);
-            }
-            if let (StepOutcome::Refused { error, .. }, Some((wanted, _))) = (outcome, step.action.expected_refusal()) {
-                finding = finding.valued(wanted, error);
-            }
-            let at = names.recording().entries.get(*entry).map(|entry| entry.at);
-            let mut detail = around(names, *entry);
-            if let StepOutcome::NotQuiet { .. } = outcome {
-                detail.insert_str(0, &disturbances(names, index, *entry));
-            }
-            findings.push(finding.placed(step.place).detailed(detail).at(at));
-            let is_last = outcomes.iter().skip(index.saturating_add(1)).all(Option::is_none);
-            if is_last {
-                progress = Progress::CutShort(index);
-                break;
-            }
+        let Some(finding) = finding(names, index, step, entry, outcome) else { continue };
+        findings.push(finding);
+        let is_last = outcomes.iter().skip(index.saturating_add(1)).all(Option::is_none);
+        if is_last {
+            return (Progress::CutShort(index), findings);
         }
     }
-    (progress, findings)
+    (Progress::Whole, findings)
+}
+
+/// The outcome of each step, with the index of its entry. One of a step that the scenario doesn't have is a finding.
+fn outcomes<'a>(names: &Names<'a>) -> (Vec<Option<(usize, &'a StepOutcome)>>, Vec<Finding>) {
+    let steps = names.scenario().steps.len();
+    let (mut outcomes, mut findings) = (vec![None; steps], Vec::new());
+    for (entry, what) in names.recording().entries.iter().enumerate().map(|(index, entry)| (index, &entry.what)) {
+        let Observation::StepFinished { step, outcome } = what else { continue };
+        if let Some(slot) = outcomes.get_mut(*step) {
+            *slot = Some((entry, outcome));
+        } else {
+            let step = step.saturating_add(1);
+            let summary = format!("the recording has a step {step}, but the scenario has only {steps}");
+            findings.push(Finding::new(FindingKind::Incomplete, summary));
+        }
+    }
+    (outcomes, findings)
+}
+
+/// What is wrong with the end of a step, which the recording has at `entry`.
+fn finding(names: &Names<'_>, index: usize, step: &Step, entry: usize, outcome: &StepOutcome) -> Option<Finding> {
+    let transfer_error = expected_transfer_error(&names.scenario().steps, index);
+    let (kind, problem) = match transfer_error {
+        Some(error) => transfer_problem(error, outcome),
+        None => problem(step, outcome),
+    }?;
+    // What was waited for says as much as the step's own words.
+    let summary = if kind == FindingKind::Deadline {
+        format!("step {} {problem}", index.saturating_add(1))
+    } else {
+        format!("step {}: {problem}", describe(names, index))
+    };
+    let mut detail = around(names, entry);
+    if let StepOutcome::NotQuiet { .. } = outcome {
+        detail.insert_str(0, &disturbances(names, index, entry));
+    }
+    let at = names.recording().entries.get(entry).map(|entry| entry.at);
+    let wanted = transfer_error.map(|error| Got::Error(error.to_owned()));
+    let finding = valued(Finding::new(kind, summary), &step.action, wanted, outcome);
+    Some(finding.placed(step.place).detailed(detail).at(at))
+}
+
+/// What the step should have got, and what it got. `wanted`: of the last read() or write() of its transfer.
+fn valued(finding: Finding, action: &Action, wanted: Option<Got>, outcome: &StepOutcome) -> Finding {
+    match outcome {
+        StepOutcome::TimedOut(timeout) => finding.valued(&timeout.conditions, &timeout.seen),
+        StepOutcome::NotQuiet { seen, .. } => finding.valued(None::<Seen>, seen),
+        StepOutcome::Application(end) => finding.valued(wanted.or_else(|| needed(action)), &end.got),
+        StepOutcome::Refused { error, .. } => finding.valued(refusal(action), error),
+        StepOutcome::Done => match wanted {
+            Some(wanted) => finding.valued(wanted, None::<Got>),
+            None => finding.valued(refusal(action), None::<&str>),
+        },
+        StepOutcome::Contradicted(_) | StepOutcome::Failed { .. } => finding,
+    }
+}
+
+fn refusal(action: &Action) -> Option<&str> {
+    action.expected_refusal().map(|(error, _)| error)
 }
 
 fn is_failed_setup(what: &Observation) -> bool {
@@ -184,8 +202,11 @@ fn problem(step: &Step, outcome: &StepOutcome) -> Option<(FindingKind, String)> 
         (StepOutcome::Contradicted(_), _) => Some((FindingKind::Contradiction, outcome_words(outcome))),
         (StepOutcome::Application(_), _) => {
             let words = outcome_words(outcome);
-            let needed = needed(&step.action).map_or(words.clone(), |needed| format!("{words}; expected {needed}"));
-            Some((FindingKind::Application, needed))
+            let problem = match needed(&step.action) {
+                Some(needed) => format!("{words}; expected {}", needed_words(&needed)),
+                None => words,
+            };
+            Some((FindingKind::Application, problem))
         }
         (StepOutcome::Failed { .. }, _) => Some((FindingKind::Setup, outcome_words(outcome))),
     }
@@ -213,9 +234,9 @@ fn transfer_problem(wanted: &str, outcome: &StepOutcome) -> Option<(FindingKind,
 }
 
 /// What a step expects from its last call, where that isn't bytes.
-fn needed(action: &Action) -> Option<&'static str> {
+fn needed(action: &Action) -> Option<Got> {
     pick!(action, Action::Close { how, .. } => match how {
-        CloseHow::Abrupt => "the peer's read() to fail with ECONNRESET",
-        CloseHow::Graceful | CloseHow::HalfClose => "the end of the stream",
+        CloseHow::Abrupt => Got::Error("ECONNRESET".to_owned()),
+        CloseHow::Graceful | CloseHow::HalfClose => Got::EndOfStream,
     })
 }

@@ -18,4 +18,5 @@ mod sequences;
 mod shown;
 mod snapshots;
 mod stalls;
+mod values;
 mod verdicts;

@@ -28,7 +28,7 @@ pub(super) fn run_with(rules: Vec<PathRule>) -> Run {
     run
 }
 
-fn matched(run: &mut Run, rule: &str, segments: u64) {
+pub(super) fn matched(run: &mut Run, rule: &str, segments: u64) {
     run.push(Observation::RuleHits { link: LINK.to_owned(), rule: rule.to_owned(), segments });
 }
 

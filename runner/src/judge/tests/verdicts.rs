@@ -390,7 +390,7 @@ fn results_belong_to_the_transfer_that_was_begun_last() {
 }
 
 /// A transfer that must fail with ECONNRESET, and how it ends.
-fn must_fail(background: bool, outcome: &StepOutcome) -> Run {
+pub(super) fn must_fail(background: bool, outcome: &StepOutcome) -> Run {
     let mut run = Run::good();
     let error = Some("ECONNRESET".to_owned());
     run.step(Action::Transfer(TransferPlan { from_server: 0, background, error, ..transfer_plan() }), |_| {});
@@ -453,7 +453,7 @@ pub(super) fn filter(may_be_unused: bool) -> Filter {
     }
 }
 
-fn hits(packets: u64) -> Observation {
+pub(super) fn hits(packets: u64) -> Observation {
     Observation::FilterHits { namespace: "client".to_owned(), filter: "drop".to_owned(), packets }
 }
 

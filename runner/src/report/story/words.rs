@@ -152,7 +152,7 @@ pub(super) fn transferred_words(what: &Observation) -> Option<String> {
     let Observation::Transferred { connection, sender, bytes, integrity, .. } = what else { return None };
     let state = integrity_words(integrity);
     let rate = rates::transfer_rate(what).map_or_else(String::new, |rate| format!(" {}", rate.words()));
-    let (size, sender) = (text::size(*bytes), rates::side_word(*sender));
+    let (size, sender) = (text::size(*bytes), sender.word());
     Some(format!("{size} from the {sender} of {} arrived{rate}: {state}", text::one_line(connection)))
 }
 
