@@ -24,12 +24,12 @@ use hosts::{Hosts, PLAIN, SPLICED};
 use mptcplab::forward::Notice;
 use mptcplab::scenario::model::Conditions;
 use mptcplab::sys::privilege;
-use mptcplab::testbed::Home;
+use mptcplab::testbed::BaseNamespace;
 use socket2::Protocol;
 
 fn main() {
     privilege::enter().unwrap();
-    let home = Home::create().unwrap();
+    let home = BaseNamespace::create().unwrap();
     home.enter_for_good().unwrap();
     let only = std::env::args().nth(1).unwrap_or_default();
     let wanted = |name: &str| only.is_empty() || only == name;
@@ -55,11 +55,11 @@ fn main() {
 struct Checked(Hosts);
 
 impl Checked {
-    fn new(home: &Arc<Home>, conditions: &Conditions) -> Self {
+    fn new(home: &Arc<BaseNamespace>, conditions: &Conditions) -> Self {
         Self(Hosts::new(home, conditions))
     }
 
-    fn open(home: &Arc<Home>) -> Self {
+    fn open(home: &Arc<BaseNamespace>) -> Self {
         Self(Hosts::open(home))
     }
 }
@@ -96,7 +96,7 @@ fn measure(Checked(hosts): &Checked, to: Ipv4Addr, protocol: Protocol, time: Dur
     bytes as f64 * 8.0 / took.as_secs_f64()
 }
 
-fn throughput(home: &Arc<Home>) {
+fn throughput(home: &Arc<BaseNamespace>) {
     println!("throughput of one connection, Gbit/s:");
     let time = Duration::from_secs(3);
     for (name, protocol) in [("MPTCP", Protocol::MPTCP), ("TCP", Protocol::TCP)] {
@@ -138,7 +138,7 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
     sorted[(sorted.len() * percent / 100).min(sorted.len() - 1)]
 }
 
-fn latency(home: &Arc<Home>) {
+fn latency(home: &Arc<BaseNamespace>) {
     println!("a byte there and back, median:");
     for (name, hosts) in
         [("open path", Checked::open(home)), ("path with real frames", Checked::new(home, &Conditions::default()))]
@@ -150,7 +150,7 @@ fn latency(home: &Arc<Home>) {
     }
 }
 
-fn delay(home: &Arc<Home>, delay: Duration) {
+fn delay(home: &Arc<BaseNamespace>, delay: Duration) {
     let hosts = Checked::new(home, &Conditions { delay, ..Conditions::default() });
     let plain = percentile(&ping_pong(&hosts, PLAIN, 1000), 50);
     let count = if delay < Duration::from_millis(50) { 1000 } else { 100 };
@@ -164,7 +164,7 @@ fn delay(home: &Arc<Home>, delay: Duration) {
     );
 }
 
-fn rate(home: &Arc<Home>, rate: u64) {
+fn rate(home: &Arc<BaseNamespace>, rate: u64) {
     let hosts = Checked::new(home, &Conditions { rate: Some(rate), ..Conditions::default() });
     let measured = measure(&hosts, SPLICED, Protocol::TCP, Duration::from_secs(3));
     // The rate is that of IP packets: 1500 bytes carry 1448.

@@ -1,4 +1,4 @@
-//! A session: what runs of scenarios share, that is, the home namespace, the probed features, and the kernel log.
+//! A session: what runs of scenarios share, that is, the base namespace, the probed features, and the kernel log.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroU32;
@@ -20,7 +20,7 @@ use crate::processors::Processors;
 use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
 use crate::testbed::probe::{Availability, probe, watch_listeners};
-use crate::testbed::{Home, NamespaceError};
+use crate::testbed::{BaseNamespace, NamespaceError};
 
 /// How long to wait for other mptcplab processes on this machine. Their longest runs take some minutes.
 const OTHERS: Duration = Duration::from_secs(600);
@@ -31,7 +31,7 @@ const OTHERS: Duration = Duration::from_secs(600);
 /// ([`crate::sys::privilege::enter`]).
 #[derive(Debug)]
 pub struct Session {
-    home: Arc<Home>,
+    base: Arc<BaseNamespace>,
     known: Mutex<BTreeMap<Feature, Availability>>,
     machine: Machine,
     log: Result<Mutex<Log>, String>,
@@ -48,11 +48,11 @@ struct Log {
 }
 
 impl Session {
-    /// Creates the home namespace.
+    /// Creates the base namespace.
     pub fn open() -> Result<Self, NamespaceError> {
         let log = KernelLog::open().map(|log| Mutex::new(Log { log, told: HashSet::new() }));
         Ok(Self {
-            home: Home::create()?,
+            base: BaseNamespace::create()?,
             known: Mutex::default(),
             machine: Machine::default(),
             log: log.map_err(|error| error.to_string()),
@@ -95,7 +95,7 @@ impl Session {
         if !unknown.is_empty() {
             // Probes listen, too. If other processes don't finish, the probe finds them listening.
             let _place = self.machine.enter(unknown.contains(&moment), OTHERS);
-            known.extend(self.at_home(|| self.probe(&unknown))??);
+            known.extend(self.in_base(|| self.probe(&unknown))??);
         }
         Ok(wanted.iter().filter_map(|feature| Some((feature.clone(), known.get(feature)?.clone()))).collect())
     }
@@ -103,7 +103,7 @@ impl Session {
     fn probe(&self, features: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, String> {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("can't start the event loop: {error}"))?;
-        LocalSet::new().block_on(&runtime, probe(&self.home, features)).map_err(|error| error.to_string())
+        LocalSet::new().block_on(&runtime, probe(&self.base, features)).map_err(|error| error.to_string())
     }
 
     /// Runs a scenario and judges it. It is skipped if the kernel lacks a feature that it requires.
@@ -138,7 +138,7 @@ impl Session {
             .enter(scenario.exclusive, OTHERS)
             .map_err(|busy| if engine::abandoned() { engine::INTERRUPTED.to_owned() } else { busy.to_string() })?;
         let plan = plan(scenario).with_timeout_scale(*self.timeout_scale.get().unwrap_or(&NonZeroU32::MIN));
-        let run = || self.at_home(|| engine::run_visited(&plan, &self.home, &kernel, visitor));
+        let run = || self.in_base(|| engine::run_visited(&plan, &self.base, &kernel, visitor));
         let run = if scenario.requires.contains(&Feature::NoEventListener) { self.unheard(run)? } else { run()? };
         if engine::abandoned() {
             return Err(engine::INTERRUPTED.to_owned());
@@ -152,7 +152,7 @@ impl Session {
 
     /// Which features this kernel has, of all that the scenario depends on.
     fn kernel_features(&self, scenario: &Scenario) -> Result<KernelFeatures, String> {
-        let asked = scenario.requires.iter().chain(&scenario.gates.asked).cloned();
+        let asked = scenario.requires.iter().chain(&scenario.kernel_variants.asked).cloned();
         let userspace = scenario.world.namespaces.iter().any(|namespace| namespace.userspace_path_manager);
         let features = self.features(&asked.chain(userspace.then_some(Feature::TokenDump)).collect())?;
         let processors = Some(Arc::clone(&self.processors));
@@ -177,7 +177,7 @@ impl Session {
                     // The receiver waits until this arrives.
                     let _ = tell.send(());
                 };
-                self.at_home(|| LocalSet::new().block_on(&runtime, watch_listeners(&self.home, begun, &over)))?
+                self.in_base(|| LocalSet::new().block_on(&runtime, watch_listeners(&self.base, begun, &over)))?
             });
             // If nothing arrives, the watch has already ended.
             let run = begun.recv().is_ok().then(run);
@@ -188,12 +188,12 @@ impl Session {
         })
     }
 
-    /// Runs `work` on a new thread in the home namespace; the calling thread stays where it is.
-    fn at_home<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, String> {
+    /// Runs `work` on a new thread in the base namespace; the calling thread stays where it is.
+    fn in_base<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, String> {
         let _at_work = engine::AtWork::unless_abandoned().ok_or_else(|| engine::INTERRUPTED.to_owned())?;
         thread::scope(|scope| {
             let worker = thread::Builder::new().name("scenario".to_owned()).spawn_scoped(scope, || {
-                self.home.enter_for_good().map_err(|error| error.to_string())?;
+                self.base.enter_for_good().map_err(|error| error.to_string())?;
                 Ok(work())
             });
             let worker = worker.map_err(|error| format!("can't start a thread: {error}"))?;

@@ -21,7 +21,7 @@ use crate::mptcp::Limits;
 use crate::plan::example;
 use crate::recording::{Entry, Header, Moment, Observation, Recording, SourceText, StepOutcome, Timeout};
 use crate::report::{Printer, Style};
-use crate::scenario::model::{Feature, Gates, Scenario};
+use crate::scenario::model::{Feature, KernelVariants, Scenario};
 
 /// A backend without a kernel: what a scenario comes to is said by its file name.
 #[derive(Default)]
@@ -70,7 +70,7 @@ impl Backend for Fake {
                 variant: variant.map(str::to_owned),
                 title: format!("the title of {name}"),
                 requires: if name.contains("skip") { vec![Feature::Laminar] } else { Vec::new() },
-                gates: Gates::default(),
+                kernel_variants: KernelVariants::default(),
                 exclusive: name.contains("alone"),
                 steps: if name.contains("stepless") { Vec::new() } else { example::scenario().steps },
                 sources: vec![SourceText { name: name.clone(), text: format!("{}", name == self.changed) }],

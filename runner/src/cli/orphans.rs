@@ -104,13 +104,13 @@ fn plain(folder: Option<&Path>) -> &Path {
 /// Whether a snapshot of that name belongs to the scenario, on a kernel with all features or without those in its name.
 fn makes(scenario: &Scenario, name: &str) -> bool {
     let mut full = scenario.clone();
-    full.gates.lacking.clear();
+    full.kernel_variants.lacking.clear();
     let base = snapshot_path(&full);
     let Some(mut rest) = base.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| name.strip_prefix(stem))
     else {
         return false;
     };
-    for feature in &scenario.gates.snapshot_by {
+    for feature in &scenario.kernel_variants.snapshot_by {
         rest = rest.strip_prefix(snapshot_suffix(feature).as_str()).unwrap_or(rest);
     }
     rest.is_empty()
@@ -143,7 +143,7 @@ mod tests {
         fs::create_dir(path("linked")).unwrap();
         link("elsewhere", "linked/snapshots");
         let mut scenario = Scenario { file: path("a.yaml"), variant: Some("ipv4".to_owned()), ..example::scenario() };
-        scenario.gates.snapshot_by = [Feature::Laminar].into();
+        scenario.kernel_variants.snapshot_by = [Feature::Laminar].into();
         let expected: Vec<PathBuf> = [path("gone/snapshots/c.snap")]
             .into_iter()
             .chain(orphans.iter().map(|name| path("snapshots").join(name)))

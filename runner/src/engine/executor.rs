@@ -20,7 +20,7 @@ use crate::observe::{is_gauge, sockets};
 use crate::plan::{Plan, Setup};
 use crate::recording::{Moment, Observation, Side};
 use crate::scenario::model::{Feature, ListenPlan};
-use crate::testbed::{self, Home, Testbed};
+use crate::testbed::{self, BaseNamespace, Testbed};
 use crate::traffic::{self, LiveConnection};
 
 /// A listening socket of the scenario.
@@ -56,12 +56,12 @@ impl<'a> Executor<'a> {
     /// Builds the world and starts the observers, then configures the path managers.
     pub(super) async fn build(
         plan: &'a Plan,
-        home: &Arc<Home>,
+        base: &Arc<BaseNamespace>,
         kernel: &KernelFeatures,
         recorder: Rc<Recorder>,
     ) -> Result<Self, OperationError> {
         descriptors::check(&plan.steps)?;
-        let testbed = testbed::build(home, &plan.setup, 2 * plan.connects())?;
+        let testbed = testbed::build(base, &plan.setup, 2 * plan.connects())?;
         let starting = paths::prepare(plan, &testbed)?;
         let mut opened = Vec::new();
         for observer in &plan.observers {

@@ -38,7 +38,7 @@ use crate::plan::{Origin, Plan, step_limit};
 use crate::processors::{Processors, Seat};
 use crate::recording::{Header, Moment, Observation, Recording, StepOutcome};
 use crate::scenario::model::{Action, Feature, expected_transfer_error};
-use crate::testbed::Home;
+use crate::testbed::BaseNamespace;
 
 use executor::Executor;
 use kernel_log::LogWatch;
@@ -73,22 +73,22 @@ pub struct Run {
     pub kernel_log: Result<Vec<LogLine>, String>,
 }
 
-/// Carries a plan out. The calling thread must be in the home namespace (see [`crate::testbed`]); it is there again
+/// Carries a plan out. The calling thread must be in the base namespace (see [`crate::testbed`]); it is there again
 /// afterwards, and everything that the scenario made is gone.
 ///
 /// What the kernel was found to have goes into the header.
-pub fn run(plan: &Plan, home: &Arc<Home>, kernel: &KernelFeatures) -> Run {
-    run_visited(plan, home, kernel, None)
+pub fn run(plan: &Plan, base: &Arc<BaseNamespace>, kernel: &KernelFeatures) -> Run {
+    run_visited(plan, base, kernel, None)
 }
 
 /// The same. A visitor is let in after the last step, or the first one that failed, and before the world is taken down.
-pub fn run_visited(plan: &Plan, home: &Arc<Home>, kernel: &KernelFeatures, visitor: Option<Visitor>) -> Run {
+pub fn run_visited(plan: &Plan, base: &Arc<BaseNamespace>, kernel: &KernelFeatures, visitor: Option<Visitor>) -> Run {
     let recorder = Rc::new(Recorder::new());
     let seat = kernel.processors.as_ref().and_then(|processors| processors.seat());
     let (frames, kernel_log) = match Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => {
             let local = LocalSet::new();
-            let left = local.block_on(&runtime, run_in(plan, home, kernel, seat.as_ref(), &recorder, visitor));
+            let left = local.block_on(&runtime, run_in(plan, base, kernel, seat.as_ref(), &recorder, visitor));
             // Tasks hold sockets: they end before the runtime does, and the namespaces go with the last of them.
             drop(local);
             left
@@ -123,7 +123,7 @@ fn header(of: &Origin, features: &KernelFeatures) -> Header {
 /// The life of a run. It always ends.
 async fn run_in(
     plan: &Plan,
-    home: &Arc<Home>,
+    base: &Arc<BaseNamespace>,
     kernel: &KernelFeatures,
     seat: Option<&Seat>,
     recorder: &Rc<Recorder>,
@@ -131,7 +131,7 @@ async fn run_in(
 ) -> (Vec<NamespaceFrames>, Result<Vec<LogLine>, String>) {
     let log = LogWatch::start(recorder);
     let stalls = Stalls::watch(recorder);
-    let frames = take_steps(plan, home, kernel, recorder, visitor).await;
+    let frames = take_steps(plan, base, kernel, recorder, visitor).await;
     let lines = match log {
         Ok(log) => log.finish().await,
         Err(reason) => Err(reason),
@@ -143,12 +143,12 @@ async fn run_in(
 
 async fn take_steps(
     plan: &Plan,
-    home: &Arc<Home>,
+    base: &Arc<BaseNamespace>,
     kernel: &KernelFeatures,
     recorder: &Rc<Recorder>,
     visitor: Option<Visitor>,
 ) -> Vec<NamespaceFrames> {
-    let mut executor = match Executor::build(plan, home, kernel, Rc::clone(recorder)).await {
+    let mut executor = match Executor::build(plan, base, kernel, Rc::clone(recorder)).await {
         Ok(executor) => executor,
         Err(error) => {
             recorder.note(error.in_set_up());

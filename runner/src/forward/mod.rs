@@ -144,7 +144,8 @@ pub struct Starting {
 }
 
 impl Prepared {
-    /// Opens the inner sides of a link in the namespace of its path. The calling thread must be at home.
+    /// Opens the inner sides of a link in the namespace of its path. The calling thread must be in the base
+    /// namespace.
     ///
     /// # Errors
     ///

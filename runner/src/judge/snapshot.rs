@@ -271,7 +271,7 @@ impl Candidate {
 }
 
 fn untold_lack(scenario: &Scenario) -> Option<String> {
-    let untold = scenario.gates.lacking.difference(&scenario.gates.snapshot_by);
+    let untold = scenario.kernel_variants.lacking.difference(&scenario.kernel_variants.snapshot_by);
     let words: Vec<String> = untold.map(|feature| format!("`{}`", feature.word())).collect();
     (!words.is_empty()).then(|| words.join(" and "))
 }

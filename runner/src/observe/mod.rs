@@ -8,14 +8,14 @@
 mod capture;
 mod counters;
 mod filter;
-mod kept;
+mod frame_copies;
 mod kmsg;
 pub mod pcapng;
 pub mod sockets;
 
 pub use capture::{Capture, CaptureError, CaptureSocket, CapturedFrame};
 pub use counters::{Counters, CountersError, delta, is_gauge};
-pub use kept::FrameCopies;
+pub use frame_copies::FrameCopies;
 pub use kmsg::{KernelLog, KernelLogError, LogDrain, LogLine};
 
 /// An error in the kernel's words, with the symbol of its errno if it has one (`EPERM: Operation not permitted`).

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::mptcp::{Endpoint, EndpointFlags, Limits};
 use crate::recording::{Side, SourceText};
 use crate::scenario::model::{
-    Action, Address, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Expectation, Gates, Link, LinkEnd,
+    Action, Address, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Expectation, KernelVariants, Link, LinkEnd,
     ListenPlan, Namespace, Operation, Place, Route, Scenario, SocketProtocol, Step, TransferPlan, World,
 };
 
@@ -82,7 +82,7 @@ pub(crate) fn scenario() -> Scenario {
         about: "The client has one fullmesh endpoint.".to_owned(),
         see: vec!["ip-mptcp(8)".to_owned()],
         requires: Vec::new(),
-        gates: Gates::default(),
+        kernel_variants: KernelVariants::default(),
         left_out: None,
         exclusive: false,
         world: World { namespaces: vec![client, server], links: vec![wifi, cellular], paths: Vec::new() },

@@ -38,7 +38,7 @@ pub use schema::json_schema;
 pub use source::SourceText;
 
 use crate::text;
-use model::{Feature, Gates, LONGEST_RUN, Scenario, Step};
+use model::{Feature, KernelVariants, LONGEST_RUN, Scenario, Step};
 use yaml::Node;
 
 /// So many errors are enough: further variants of a matrix are not read.
@@ -194,7 +194,7 @@ impl Reading<'_> {
             return None;
         }
         let mut scenario = forms.remove(0);
-        scenario.gates.forms = forms;
+        scenario.kernel_variants.forms = forms;
         Some(scenario)
     }
 
@@ -234,7 +234,7 @@ impl Reading<'_> {
             about: frame.about,
             see: frame.see,
             requires: frame.requires,
-            gates: Gates { asked: asked.clone(), lacking, snapshot_by, forms: Vec::new() },
+            kernel_variants: KernelVariants { asked: asked.clone(), lacking, snapshot_by, forms: Vec::new() },
             left_out: frame.left_out,
             exclusive: frame.exclusive,
             world,

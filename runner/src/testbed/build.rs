@@ -14,7 +14,7 @@ use crate::scenario::model::{Address, LinkEnd, Route};
 use super::expected::{self, Expected, ExpectedLink};
 use super::sysctl::{self, SysctlError};
 use super::world::path_place;
-use super::{Home, Namespace, Node, Testbed, TestbedError, baseline, neighbours};
+use super::{BaseNamespace, Namespace, Node, Testbed, TestbedError, baseline, neighbours};
 
 /// `ETH_DATA_LEN`: the default MTU of a veth.
 const DEFAULT_MTU: u32 = 1500;
@@ -28,28 +28,28 @@ const LOOPBACK: u32 = 1;
 const OFFSET: u32 = 1000;
 
 /// Builds the world of a plan: everything but [`Setup::Path`] and [`Setup::Operation`], which need more than a testbed.
-/// The calling thread must be at home (see [`Home::enter_for_good`]). When this returns, everything exists, was read
-/// back, and is usable: links have their carrier, addresses are not tentative. `sockets` is the approximate number of
-/// TCP sockets in a namespace.
+/// The calling thread must be in the base namespace (see [`BaseNamespace::enter_for_good`]). When this returns,
+/// everything exists, was read back, and is usable: links have their carrier, addresses are not tentative. `sockets` is
+/// the approximate number of TCP sockets in a namespace.
 ///
 /// # Errors
 ///
 /// [`TestbedError`]; nothing is left behind then.
-pub fn build(home: &Arc<Home>, setup: &[Setup], sockets: usize) -> Result<Testbed, TestbedError> {
-    let _pass = home.may_build();
+pub fn build(base: &Arc<BaseNamespace>, setup: &[Setup], sockets: usize) -> Result<Testbed, TestbedError> {
+    let _pass = base.may_build();
     if sockets > MANY_SOCKETS {
-        Home::expect_sockets(sockets);
+        BaseNamespace::expect_sockets(sockets);
     }
-    let built = build_all(home, setup);
+    let built = build_all(base, setup);
     if sockets > MANY_SOCKETS {
-        Home::expect_sockets(0);
+        BaseNamespace::expect_sockets(0);
     }
     built
 }
 
-fn build_all(home: &Arc<Home>, setup: &[Setup]) -> Result<Testbed, TestbedError> {
+fn build_all(base: &Arc<BaseNamespace>, setup: &[Setup]) -> Result<Testbed, TestbedError> {
     let mut builder =
-        Builder { home, testbed: Testbed::default(), pending: IndexMap::new(), expected: IndexMap::new() };
+        Builder { base, testbed: Testbed::default(), pending: IndexMap::new(), expected: IndexMap::new() };
     let mut last = None;
     for step in setup {
         // Steps of the same kind are independent, so their requests can be sent together.
@@ -84,7 +84,7 @@ fn cpu_mask(number: usize) -> String {
 
 /// A testbed in the making.
 struct Builder<'a> {
-    home: &'a Arc<Home>,
+    base: &'a Arc<BaseNamespace>,
     testbed: Testbed,
     /// Requests that can be sent together, by namespace.
     pending: IndexMap<String, Vec<Request>>,
@@ -132,7 +132,7 @@ impl Builder<'_> {
     fn make_node(&self, name: &str, baseline: fn() -> Result<(), SysctlError>) -> Result<Node, TestbedError> {
         let namespace_error = |source| TestbedError::Namespace { name: name.to_owned(), source };
         let sysctl_error = |source| TestbedError::Sysctl { namespace: name.to_owned(), source };
-        let namespace = Namespace::create(self.home).map_err(namespace_error)?;
+        let namespace = Namespace::create(self.base).map_err(namespace_error)?;
         let prepare = || -> Result<_, TestbedError> {
             baseline().map_err(sysctl_error)?;
             keep_order();

@@ -2,8 +2,8 @@
 //!
 //! [`build()`] makes a [`Testbed`] from a plan and reads everything back. A [`Namespace`] is a file descriptor and
 //! nothing else, so that no trace of a testbed survives the process, however it ends. Every thread that works with
-//! namespaces lives in a [`Home`], an empty namespace of its own: mistakes affect that one, and not the network in
-//! which mptcplab was started. [`probe`] finds out what the kernel supports.
+//! namespaces lives in the [`BaseNamespace`], an empty namespace: mistakes affect that one, and not the network in which
+//! mptcplab was started. [`probe`] finds out what the kernel supports.
 
 mod baseline;
 mod build;
@@ -21,6 +21,6 @@ mod world;
 
 pub use build::build;
 pub use error::TestbedError;
-pub use namespace::{Home, Namespace, NamespaceError};
+pub use namespace::{BaseNamespace, Namespace, NamespaceError};
 pub use node::Node;
 pub use world::Testbed;

@@ -1,6 +1,6 @@
 //! Anonymous network namespaces, and entering and leaving them.
 //!
-//! The network namespace is a property of the thread (setns(2)). A worker thread lives in the [`Home`]; with
+//! The network namespace is a property of the thread (setns(2)). A worker thread lives in the [`BaseNamespace`]; with
 //! [`Namespace::run`] it enters another one for a short synchronous section, to open a socket or a file below `/proc`,
 //! and returns. What it opened there belongs to that namespace for life.
 
@@ -43,9 +43,9 @@ pub enum NamespaceError {
     /// No thread could be started.
     #[error("can't start a thread: {0}")]
     Thread(#[source] io::Error),
-    /// The calling thread doesn't live in the home, or is in a namespace already.
-    #[error("a thread can enter a network namespace only from home, but it is elsewhere")]
-    NotAtHome,
+    /// The calling thread doesn't live in the base namespace, or is in a namespace already.
+    #[error("a thread can enter a network namespace only from the base namespace, but it is elsewhere")]
+    NotInBase,
 }
 
 fn in_words(errno: Errno) -> String {
@@ -97,13 +97,13 @@ const MOST_SOCKETS: usize = 1 << 16;
 
 /// The empty network namespace in which worker threads live.
 #[derive(Debug)]
-pub struct Home {
+pub struct BaseNamespace {
     file: OwnedFd,
     identity: Identity,
     builders: Gate,
 }
 
-impl Home {
+impl BaseNamespace {
     /// Creates it, without moving the calling thread. A user namespace must be entered before (see
     /// [`crate::sys::privilege`]): it owns the network namespaces that are created in it.
     ///
@@ -111,7 +111,7 @@ impl Home {
     ///
     /// [`NamespaceError`]
     pub fn create() -> Result<Arc<Self>, NamespaceError> {
-        let thread = thread::Builder::new().name("home".to_owned()).spawn(|| {
+        let thread = thread::Builder::new().name("base".to_owned()).spawn(|| {
             let made = unshare_here()?;
             // Each namespace created from here gets its own table of TCP sockets. The machine's table has hundreds of
             // thousands of buckets, and a dump of one namespace's sockets walks through all of them
@@ -151,7 +151,7 @@ impl Home {
 /// A network namespace. It ends when its last file descriptor, socket and thread are gone.
 pub struct Namespace {
     file: OwnedFd,
-    home: Arc<Home>,
+    base: Arc<BaseNamespace>,
 }
 
 impl fmt::Debug for Namespace {
@@ -167,40 +167,41 @@ impl AsFd for Namespace {
 }
 
 impl Namespace {
-    /// Creates one. The calling thread must be at home, and is there again afterwards.
+    /// Creates one. The calling thread must be in the base namespace, and is there again afterwards.
     ///
     /// # Errors
     ///
     /// [`NamespaceError`]
-    pub fn create(home: &Arc<Home>) -> Result<Self, NamespaceError> {
-        let _return = Return::to(home)?;
+    pub fn create(base: &Arc<BaseNamespace>) -> Result<Self, NamespaceError> {
+        let _return = Return::to(base)?;
         let (file, _) = unshare_here()?;
-        Ok(Self { file, home: Arc::clone(home) })
+        Ok(Self { file, base: Arc::clone(base) })
     }
 
-    /// Runs `section` in this namespace, on the calling thread, which must be at home and is there again afterwards,
-    /// even after a panic. If it can't return, the process ends at once: nothing may continue in the wrong network.
+    /// Runs `section` in this namespace, on the calling thread, which must be in the base namespace and is there again
+    /// afterwards, even after a panic. If it can't return, the process ends at once: nothing may continue in the wrong
+    /// network.
     ///
     /// The section must be short, since the whole thread is blocked meanwhile, and must not start threads, since they
     /// would stay here.
     ///
     /// # Errors
     ///
-    /// [`NamespaceError::Enter`], and [`NamespaceError::NotAtHome`] also if sections are nested.
+    /// [`NamespaceError::Enter`], and [`NamespaceError::NotInBase`] also if sections are nested.
     pub fn run<T>(&self, section: impl FnOnce() -> T) -> Result<T, NamespaceError> {
-        let _return = Return::to(&self.home)?;
+        let _return = Return::to(&self.base)?;
         setns(&self.file, CloneFlags::CLONE_NEWNET).map_err(NamespaceError::Enter)?;
         Ok(section())
     }
 }
 
-/// Moves the thread home when dropped.
-struct Return<'a>(&'a Home);
+/// Moves the thread back to the base namespace when dropped.
+struct Return<'a>(&'a BaseNamespace);
 
 impl<'a> Return<'a> {
-    /// Only from home: otherwise this would not be a return.
-    fn to(home: &'a Home) -> Result<Self, NamespaceError> {
-        if Identity::here()? == home.identity { Ok(Self(home)) } else { Err(NamespaceError::NotAtHome) }
+    /// Only from there: otherwise this would not be a return.
+    fn to(base: &'a BaseNamespace) -> Result<Self, NamespaceError> {
+        if Identity::here()? == base.identity { Ok(Self(base)) } else { Err(NamespaceError::NotInBase) }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::testbed::probe::Availability;
 /// A request of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Question {
-    /// Get ready: create the home namespace.
+    /// Get ready: create the base namespace.
     Enter {
         /// The timeout scale.
         #[serde(rename = "patience")]

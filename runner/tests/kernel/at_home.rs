@@ -3,15 +3,15 @@
 use std::sync::{Arc, OnceLock};
 
 use mptcplab::sys::privilege::{self, Privilege};
-use mptcplab::testbed::Home;
+use mptcplab::testbed::BaseNamespace;
 
 use super::Test;
 use super::require::{Outcome, machine_lacks};
 
-static HOME: OnceLock<Result<(Privilege, Arc<Home>), String>> = OnceLock::new();
+static HOME: OnceLock<Result<(Privilege, Arc<BaseNamespace>), String>> = OnceLock::new();
 
 /// The body of a test at home.
-pub type Body = fn(&Arc<Home>) -> Outcome;
+pub type Body = fn(&Arc<BaseNamespace>) -> Outcome;
 
 /// Tests at home, with their names.
 macro_rules! tests {
@@ -25,12 +25,12 @@ pub(crate) use tests;
 pub fn enter() {
     let home = privilege::enter()
         .map_err(|error| error.to_string())
-        .and_then(|privilege| Ok((privilege, Home::create().map_err(|error| error.to_string())?)));
+        .and_then(|privilege| Ok((privilege, BaseNamespace::create().map_err(|error| error.to_string())?)));
     HOME.get_or_init(|| home);
 }
 
 /// The home of all tests, or why there is none.
-pub fn home() -> Result<&'static Arc<Home>, &'static str> {
+pub fn home() -> Result<&'static Arc<BaseNamespace>, &'static str> {
     match HOME.get() {
         Some(Ok((_, home))) => Ok(home),
         Some(Err(reason)) => Err(reason.lines().next().unwrap_or_default()),

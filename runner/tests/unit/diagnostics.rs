@@ -137,7 +137,7 @@ fn a_topology_is_read_as_a_whole() {
 fn model(scenario: &Scenario) -> String {
     let mut scenario = scenario.clone();
     scenario.sources.clear();
-    scenario.gates.forms.clear();
+    scenario.kernel_variants.forms.clear();
     let text = format!("{scenario:#?}");
     let mut lines = Vec::new();
     let mut place: Option<Vec<&str>> = None;
@@ -188,9 +188,9 @@ fn a_recordings_sources_give_the_same_scenario() {
 fn a_scenario_has_a_form_for_each_kind_of_kernel() {
     go_to_root();
     let scenario = &load(Path::new("fixtures/good/kernels.yaml"))[0];
-    let words: Vec<_> = scenario.gates.asked.iter().map(Feature::word).collect();
+    let words: Vec<_> = scenario.kernel_variants.asked.iter().map(Feature::word).collect();
     assert_eq!(words, ["listener_events", "laminar", "endpoint_errnos"]);
-    assert_eq!(scenario.gates.forms.len(), 7, "one for each other combination");
+    assert_eq!(scenario.kernel_variants.forms.len(), 7, "one for each other combination");
     let without = |word: &str| model(scenario.on_kernel(|feature| feature.word() == word).scenario());
     let full = without("");
     assert_eq!(full, model(scenario));

@@ -11,8 +11,8 @@ use crate::recording::{
     Connection, Direction, Entry, Header, Integrity, Moment, Observation, Recording, Side, StepOutcome,
 };
 use crate::scenario::model::{
-    Action, Address, CloseHow, ConnectPlan, ConnectionOutcome, Expectation, Gates, Link, LinkEnd, Namespace, Operation,
-    Place, Scenario, SocketProtocol, Step, TransferPlan, World,
+    Action, Address, CloseHow, ConnectPlan, ConnectionOutcome, Expectation, KernelVariants, Link, LinkEnd, Namespace,
+    Operation, Place, Scenario, SocketProtocol, Step, TransferPlan, World,
 };
 use crate::wire::{AddAddrBody, DssMapping, MptcpOption, Segment, TcpFlags};
 
@@ -50,7 +50,7 @@ impl Run {
             about: String::new(),
             see: Vec::new(),
             requires: Vec::new(),
-            gates: Gates::default(),
+            kernel_variants: KernelVariants::default(),
             left_out: None,
             exclusive: false,
             world: world(),

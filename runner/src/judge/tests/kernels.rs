@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::judge::FindingKind;
 use crate::judge::names::Names;
 use crate::recording::Observation;
-use crate::scenario::model::{CounterExpectation, Expectation, Feature, Gates, Scenario};
+use crate::scenario::model::{CounterExpectation, Expectation, Feature, KernelVariants, Scenario};
 
 use super::fixture::{Run, place};
 
@@ -68,12 +68,12 @@ fn the_form_is_that_of_the_recorded_kernel() {
     let asked = BTreeSet::from([Feature::Laminar, Feature::TokenDump]);
     let lacking = BTreeSet::from([Feature::Laminar]);
     let form = Scenario {
-        gates: Gates { asked: asked.clone(), lacking, ..Gates::default() },
+        kernel_variants: KernelVariants { asked: asked.clone(), lacking, ..KernelVariants::default() },
         expect: expecting("MPTcpExtMPJoinSynRx", 2),
         ..run.scenario.clone()
     };
     run.scenario.expect = expecting("MPTcpExtMPJoinSynRx", 7);
-    run.scenario.gates = Gates { asked, forms: vec![form], ..Gates::default() };
+    run.scenario.kernel_variants = KernelVariants { asked, forms: vec![form], ..KernelVariants::default() };
     let expected = |run: &Run| Names::of(&run.scenario, &run.recording).scenario().expect.counters[0].range.clone();
     assert_eq!(expected(&run), 7..=7, "what is not known to be missing is there");
     run.recording.header.lacks = vec!["no_such_feature".to_owned()];

@@ -234,7 +234,7 @@ fn an_empty_observation_is_an_error() {
 fn a_poorer_kernel_does_not_replace_the_snapshot() {
     let folder = tempfile::tempdir().unwrap();
     let mut poorer = demo(folder.path());
-    poorer.gates.lacking = [Feature::Laminar].into();
+    poorer.kernel_variants.lacking = [Feature::Laminar].into();
     let of = |scenario: &Scenario, text: &str| Candidate::new(scenario, text);
     let finding = is(of(&poorer, "one").accept().map(drop), FindingKind::SnapshotNew);
     assert!(finding.summary.contains("a kernel that has `laminar`"), "{finding:?}");
@@ -245,7 +245,7 @@ fn a_poorer_kernel_does_not_replace_the_snapshot() {
     assert!(finding.summary.contains("which lacks `laminar`"), "{finding:?}");
     of(&poorer, "one\ntwo").settle(Snapshots::Review).unwrap();
     let mut told = poorer;
-    told.gates.snapshot_by = [Feature::Laminar, Feature::ListenerEvents].into();
+    told.kernel_variants.snapshot_by = [Feature::Laminar, Feature::ListenerEvents].into();
     assert_eq!(of(&told, "one").accept().unwrap().change, Change::New(1));
     assert_eq!(files(folder.path()), ["demo.snap", "demo~no-laminar.snap"]);
     is(of(&told, "one\ntwo").settle(Snapshots::Compare), FindingKind::SnapshotChanged);

@@ -14,12 +14,12 @@ pub(super) struct Checks<'v, 'a> {
     view: &'v View<'a>,
     half: &'v Half<'a>,
     what: &'static str,
-    flows: Vec<Tally>,
+    flows: Vec<FlowChecks>,
 }
 
 /// What was found on one subflow.
 #[derive(Clone, Copy, Default)]
-struct Tally {
+struct FlowChecks {
     /// The first one that was right: its time and entry.
     first: Option<(u64, usize)>,
     right: u32,
@@ -29,14 +29,14 @@ struct Tally {
 impl<'v, 'a> Checks<'v, 'a> {
     /// Nothing is checked yet.
     pub(super) fn new(view: &'v View<'a>, half: &'v Half<'a>, what: &'static str) -> Self {
-        Self { view, half, what, flows: vec![Tally::default(); half.flows.len()] }
+        Self { view, half, what, flows: vec![FlowChecks::default(); half.flows.len()] }
     }
 
     /// A segment is as it should be.
     pub(super) fn right(&mut self, passed: &Passed<'_>) {
-        if let Some(tally) = self.flows.get_mut(passed.flow) {
-            tally.first.get_or_insert((passed.at, passed.entry));
-            tally.right = tally.right.saturating_add(1);
+        if let Some(flow) = self.flows.get_mut(passed.flow) {
+            flow.first.get_or_insert((passed.at, passed.entry));
+            flow.right = flow.right.saturating_add(1);
         }
     }
 
@@ -48,9 +48,9 @@ impl<'v, 'a> Checks<'v, 'a> {
         by_filter: &[FilterAction],
         because: String,
     ) {
-        let Some(tally) = self.flows.get_mut(passed.flow) else { return };
-        tally.wrong = tally.wrong.saturating_add(1);
-        if tally.wrong > MOST {
+        let Some(flow) = self.flows.get_mut(passed.flow) else { return };
+        flow.wrong = flow.wrong.saturating_add(1);
+        if flow.wrong > MOST {
             return;
         }
         let (outcome, because) = match filter_of(self.view, self.half, passed.at, by_filter) {
@@ -62,15 +62,15 @@ impl<'v, 'a> Checks<'v, 'a> {
 
     /// Nothing was wrong so far.
     pub(super) fn is_right(&self) -> bool {
-        self.flows.iter().all(|tally| tally.wrong == 0)
+        self.flows.iter().all(|flow| flow.wrong == 0)
     }
 
     /// All segments were looked at. `because` says what was right, with the number of segments.
     pub(super) fn finish(self, ledger: &mut Ledger, because: impl Fn(u32) -> String) {
-        for (flow, tally) in self.flows.iter().enumerate().filter(|(_, tally)| tally.wrong == 0) {
-            let Some((at, entry)) = tally.first else { continue };
-            let candidate = self.candidate(flow);
-            ledger.decide(self.half, at, candidate, Outcome::Done, because(tally.right), [entry]);
+        for (index, flow) in self.flows.iter().enumerate().filter(|(_, flow)| flow.wrong == 0) {
+            let Some((at, entry)) = flow.first else { continue };
+            let candidate = self.candidate(index);
+            ledger.decide(self.half, at, candidate, Outcome::Done, because(flow.right), [entry]);
         }
     }
 

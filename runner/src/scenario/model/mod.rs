@@ -2,7 +2,7 @@
 //! [`super::load`], read by everything after it.
 
 mod expect;
-mod gates;
+mod kernel_variants;
 mod kernels;
 mod operation;
 mod path;
@@ -16,7 +16,7 @@ pub use expect::{
     EventItem, EventPattern, Expectation, InfoExpectation, LimitsExpectation, PathCount, PathExpectation, Range,
     SubflowPattern, SubflowsExpectation, WireExpectation, WirePattern,
 };
-pub use gates::{Form, Gates};
+pub use kernel_variants::{Form, KernelVariants};
 pub use kernels::{KernelList, ListedKernel, Machine, WhichKernel};
 pub use operation::{Filter, FilterAction, FilterHook, FlagChange, Operation, TokenChoice, WhichEndpoints};
 pub use path::{
@@ -50,7 +50,7 @@ pub struct Scenario {
     /// What the kernel must have; probed, never guessed from a version.
     pub requires: Vec<Feature>,
     /// What of it depends on the kernel.
-    pub gates: Gates,
+    pub kernel_variants: KernelVariants,
     /// What its snapshot leaves out.
     pub left_out: Option<LeftOut>,
     /// Must not share the machine with other scenarios while it runs.

@@ -20,7 +20,7 @@ use crate::netlink::pm::PmClient;
 use crate::observe::Counters;
 use crate::observe::sockets::mptcp_info;
 use crate::plan::Setup;
-use crate::testbed::{Home, Node, Testbed, build};
+use crate::testbed::{BaseNamespace, Node, Testbed, build};
 
 /// The interval between two looks. A listener that stays for less may be missed.
 const EACH: Duration = Duration::from_millis(2);
@@ -85,14 +85,18 @@ pub(super) async fn no_event_listener(node: &Node) -> Result<(), String> {
     if Listeners::open(node)?.somebody().await? { Err(SOMEBODY.to_owned()) } else { Ok(()) }
 }
 
-/// Watches for listeners until `over` is set. Calls `looked` after the first look. The calling thread must be at home,
-/// in a tokio runtime.
+/// Watches for listeners until `over` is set. Calls `looked` after the first look. The calling thread must be in the
+/// base namespace, in a tokio runtime.
 ///
 /// # Errors
 ///
 /// There was a listener (the error says when), or it can't be found out.
-pub async fn watch_listeners(home: &Arc<Home>, looked: impl FnOnce(), over: &AtomicBool) -> Result<(), String> {
-    let testbed: Testbed = text(build(home, &[Setup::Namespace { name: SCRATCH.to_owned() }], 0))?;
+pub async fn watch_listeners(
+    base: &Arc<BaseNamespace>,
+    looked: impl FnOnce(),
+    over: &AtomicBool,
+) -> Result<(), String> {
+    let testbed: Testbed = text(build(base, &[Setup::Namespace { name: SCRATCH.to_owned() }], 0))?;
     let mut listeners = Listeners::open(text(testbed.node(SCRATCH))?)?;
     let begin = Instant::now();
     let mut looked = Some(looked);

@@ -13,7 +13,7 @@ use crate::netlink::route::{Request, TokenBucket};
 use crate::plan::Setup;
 use crate::scenario::model::Feature;
 
-use super::{Home, Node, TestbedError, build, sysctl};
+use super::{BaseNamespace, Node, TestbedError, build, sysctl};
 pub use listeners::watch_listeners;
 
 /// Whether the kernel has a feature.
@@ -26,19 +26,19 @@ pub enum Availability {
 }
 
 /// Probes these features without side effects: the namespace is gone afterwards. Takes a few milliseconds. The calling
-/// thread must be at home (see [`Home::enter_for_good`]), in a tokio runtime.
+/// thread must be in the base namespace (see [`BaseNamespace::enter_for_good`]), in a tokio runtime.
 ///
 /// # Errors
 ///
 /// The scratch namespace can't be created. A feature that can't be tried isn't available, and the reason says why.
 pub async fn probe(
-    home: &Arc<Home>,
+    base: &Arc<BaseNamespace>,
     features: &BTreeSet<Feature>,
 ) -> Result<BTreeMap<Feature, Availability>, TestbedError> {
     let mut found = BTreeMap::new();
     for feature in features {
         // Each in its own namespace, so that no probe can affect the next one.
-        let testbed = build(home, &[Setup::Namespace { name: SCRATCH.to_owned() }], 0)?;
+        let testbed = build(base, &[Setup::Namespace { name: SCRATCH.to_owned() }], 0)?;
         let tried = try_feature(testbed.node(SCRATCH)?, feature).await;
         found.insert(feature.clone(), tried.map_or_else(Availability::No, |()| Availability::Yes));
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use libtest_mimic::Failed;
 use mptcplab::mptcp::{Endpoint, EndpointFlags};
 use mptcplab::netlink::pm::PmClient;
-use mptcplab::testbed::{Home, Node};
+use mptcplab::testbed::{BaseNamespace, Node};
 
 use super::shown;
 use super::world::{client_of, endpoint, four_links, ip};
@@ -19,7 +19,7 @@ pub async fn endpoints(node: &Node, pm: &PmClient) -> Result<Vec<Endpoint>, Fail
     Ok(ours)
 }
 
-pub async fn endpoints_are_the_same(home: &Arc<Home>) -> Result<(), Failed> {
+pub async fn endpoints_are_the_same(home: &Arc<BaseNamespace>) -> Result<(), Failed> {
     use EndpointFlags as Flags;
     let testbed = four_links(home)?;
     let node = testbed.node("server")?;
@@ -54,7 +54,7 @@ pub async fn endpoints_are_the_same(home: &Arc<Home>) -> Result<(), Failed> {
     Ok(())
 }
 
-pub async fn endpoints_of_ip_are_the_same(home: &Arc<Home>) -> Result<(), Failed> {
+pub async fn endpoints_of_ip_are_the_same(home: &Arc<BaseNamespace>) -> Result<(), Failed> {
     let testbed = four_links(home)?;
     let node = testbed.node("server")?;
     let pm = client_of(node)?;
@@ -79,7 +79,7 @@ pub async fn endpoints_of_ip_are_the_same(home: &Arc<Home>) -> Result<(), Failed
     Ok(())
 }
 
-pub async fn limits_are_the_same(home: &Arc<Home>) -> Result<(), Failed> {
+pub async fn limits_are_the_same(home: &Arc<BaseNamespace>) -> Result<(), Failed> {
     let testbed = four_links(home)?;
     let node = testbed.node("client")?;
     let pm = client_of(node)?;

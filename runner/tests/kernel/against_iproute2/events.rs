@@ -13,7 +13,7 @@ use mptcplab::mptcp::{Endpoint, EndpointFlags, EventKind, PmEvent};
 use mptcplab::netlink::events::{EventSocket, Received};
 use mptcplab::netlink::pm::{EndpointSelector, PmClient};
 use mptcplab::recording::Side;
-use mptcplab::testbed::{Home, Node};
+use mptcplab::testbed::{BaseNamespace, Node};
 
 use super::configuration::endpoints;
 use super::shown;
@@ -129,7 +129,7 @@ impl<'a> Listened<'a> {
     }
 }
 
-pub async fn are_the_same(home: &Arc<Home>) -> Result<(), Failed> {
+pub async fn are_the_same(home: &Arc<BaseNamespace>) -> Result<(), Failed> {
     let testbed = four_links(home)?;
     let mut client = Listened::new(testbed.node("client")?)?;
     let mut server = Listened::new(testbed.node("server")?)?;

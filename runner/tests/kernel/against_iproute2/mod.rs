@@ -14,7 +14,7 @@ use std::sync::{Arc, LazyLock};
 
 use libtest_mimic::{Completion, Failed};
 use mptcplab::scenario::model::Feature;
-use mptcplab::testbed::Home;
+use mptcplab::testbed::BaseNamespace;
 use mptcplab::testbed::probe::{Availability, probe};
 use tokio::runtime::{Builder, Runtime};
 
@@ -22,10 +22,10 @@ use super::at_home;
 use super::require::machine_lacks;
 
 /// The body of a test at home.
-type Body = fn(&Arc<Home>) -> Result<(), Failed>;
+type Body = fn(&Arc<BaseNamespace>) -> Result<(), Failed>;
 
 /// Where both look, or why nothing can be compared here.
-static HOME: LazyLock<Result<Arc<Home>, String>> = LazyLock::new(|| {
+static HOME: LazyLock<Result<Arc<BaseNamespace>, String>> = LazyLock::new(|| {
     let home = at_home::home().map_err(str::to_owned)?;
     obstacle(home).map_or_else(|| Ok(Arc::clone(home)), Err)
 });
@@ -49,7 +49,7 @@ pub fn tests() -> Vec<super::Test> {
 }
 
 /// Why nothing can be compared here.
-fn obstacle(home: &Arc<Home>) -> Option<String> {
+fn obstacle(home: &Arc<BaseNamespace>) -> Option<String> {
     match Command::new("ip").args(["mptcp", "help"]).output() {
         Err(error) => return Some(format!("ip(8) of iproute2 can't be run: {error}")),
         Ok(output) if !String::from_utf8_lossy(&output.stderr).contains("monitor") => {
@@ -78,7 +78,10 @@ fn runtime() -> Runtime {
 }
 
 /// Runs a test at home, on the thread that it has for itself.
-fn within(home: &Arc<Home>, test: impl AsyncFnOnce(&Arc<Home>) -> Result<(), Failed>) -> Result<(), Failed> {
+fn within(
+    home: &Arc<BaseNamespace>,
+    test: impl AsyncFnOnce(&Arc<BaseNamespace>) -> Result<(), Failed>,
+) -> Result<(), Failed> {
     home.enter_for_good()?;
     runtime().block_on(test(home))
 }

@@ -12,7 +12,7 @@ use mptcplab::plan::plan;
 use mptcplab::recording::SourceText;
 use mptcplab::scenario;
 use mptcplab::scenario::model::{ListenPlan, SocketProtocol};
-use mptcplab::testbed::{self, Home, Node, Testbed};
+use mptcplab::testbed::{self, BaseNamespace, Node, Testbed};
 use mptcplab::traffic::{self, LiveConnection, Tell};
 use tokio::net::TcpListener;
 
@@ -27,7 +27,7 @@ expect: { limits: { client: { subflows: 2 } } }
 ";
 const TOPOLOGY: &str = include_str!("../../../../fixtures/topologies/four-links.yaml");
 
-pub fn four_links(home: &Arc<Home>) -> Result<Testbed, Failed> {
+pub fn four_links(home: &Arc<BaseNamespace>) -> Result<Testbed, Failed> {
     let source = |name: &str, text: &str| SourceText { name: name.to_owned(), text: text.to_owned() };
     let sources = [source("scenario.yaml", SCENARIO), source("four-links.yaml", TOPOLOGY)];
     let scenario = scenario::load_sources(Path::new("scenario.yaml"), None, &sources)

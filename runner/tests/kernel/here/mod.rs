@@ -10,7 +10,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Failed};
-use mptcplab::testbed::Home;
+use mptcplab::testbed::BaseNamespace;
 use serde_json::Value;
 use tokio::runtime::{Builder, Runtime};
 
@@ -106,7 +106,7 @@ fn first_lines_with(reason: &str, ask: impl Fn() -> Result<String, Failed>) -> R
     }
 }
 
-fn says(home: &Arc<Home>, scenario: &str, namespace: &str, reason: &str) -> Outcome {
+fn says(home: &Arc<BaseNamespace>, scenario: &str, namespace: &str, reason: &str) -> Outcome {
     runtime().block_on(async {
         let world = World::after(home, &file(scenario)).await?;
         first_lines_with(reason, || explained(&world, namespace, |_| {}))?;
@@ -124,7 +124,7 @@ fn explained(world: &World, namespace: &str, how: impl FnOnce(&mut Command)) -> 
     Ok(String::from_utf8(output.stdout)?)
 }
 
-fn an_ordinary_user_is_told_as_well(home: &Arc<Home>) -> Outcome {
+fn an_ordinary_user_is_told_as_well(home: &Arc<BaseNamespace>) -> Outcome {
     if !at_home::is_root() {
         return machine_lacks("only root can become another user");
     }
@@ -146,7 +146,7 @@ fn an_ordinary_user_is_told_as_well(home: &Arc<Home>) -> Outcome {
     })
 }
 
-fn a_world_without_connections(home: &Arc<Home>) -> Outcome {
+fn a_world_without_connections(home: &Arc<BaseNamespace>) -> Outcome {
     runtime().block_on(async {
         let world = World::after(home, &file("here/idle")).await?;
         let said = explained(&world, "client", |_| {})?;
@@ -161,7 +161,7 @@ fn a_world_without_connections(home: &Arc<Home>) -> Outcome {
 }
 
 /// The command beside the reason brings the subflow.
-fn commands_help(home: &Arc<Home>) -> Outcome {
+fn commands_help(home: &Arc<BaseNamespace>) -> Outcome {
     if Command::new("ip").arg("-V").output().is_err() {
         return machine_lacks("ip(8) of iproute2 can't be run");
     }
@@ -224,7 +224,7 @@ impl Drop for Running {
     }
 }
 
-fn events_have_reasons(home: &Arc<Home>) -> Outcome {
+fn events_have_reasons(home: &Arc<BaseNamespace>) -> Outcome {
     runtime().block_on(async {
         let mut world = World::before(home, &file("reasons/no-accept-limit")).await?;
         let mut command = program();

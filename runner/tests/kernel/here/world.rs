@@ -12,7 +12,7 @@ use mptcplab::netlink::pm::PmClient;
 use mptcplab::plan::{Setup, plan};
 use mptcplab::scenario;
 use mptcplab::scenario::model::{Action, Condition, ConnectPlan, ListenPlan, Operation, Scenario, WhichEndpoints};
-use mptcplab::testbed::{self, Home, Node, Testbed};
+use mptcplab::testbed::{self, BaseNamespace, Node, Testbed};
 use mptcplab::traffic::{self, LiveConnection, Tell};
 use tokio::net::TcpListener;
 
@@ -29,7 +29,7 @@ pub struct World {
 
 impl World {
     /// Builds the world of a scenario, with its limits and endpoints.
-    pub async fn before(home: &Arc<Home>, file: &Path) -> Result<Self, Failed> {
+    pub async fn before(home: &Arc<BaseNamespace>, file: &Path) -> Result<Self, Failed> {
         let plan = plan(&load(file)?);
         let world = Self { testbed: testbed::build(home, &plan.setup, 0)?, open: Vec::new() };
         for setup in &plan.setup {
@@ -41,7 +41,7 @@ impl World {
     }
 
     /// The same, and does its steps.
-    pub async fn after(home: &Arc<Home>, file: &Path) -> Result<Self, Failed> {
+    pub async fn after(home: &Arc<BaseNamespace>, file: &Path) -> Result<Self, Failed> {
         let mut world = Self::before(home, file).await?;
         world.steps(file).await?;
         Ok(world)

@@ -11,7 +11,7 @@ use mptcplab::mptcp::IPPROTO_MPTCP;
 use mptcplab::netlink::DeviceNames;
 use mptcplab::netlink::events::{EventSocket, Received};
 use mptcplab::recording::{Entry, LostWhat, Moment, Observation, Recording};
-use mptcplab::testbed::{Home, Namespace};
+use mptcplab::testbed::{BaseNamespace, Namespace};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::workshop::{Desk, GOOD, Test, Workshop, assert_found, replaced};
@@ -162,7 +162,7 @@ fn a_warning_of_the_kernel(workshop: &Workshop) -> Result<(), Failed> {
 /// In a namespace of its own: a small buffer, and more events than it has room for.
 fn a_full_buffer() -> Result<(), Failed> {
     let flood = || -> Result<usize, Box<dyn std::error::Error>> {
-        let home = Home::create()?;
+        let home = BaseNamespace::create()?;
         home.enter_for_good()?;
         let namespace = Namespace::create(&home)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Completion, Failed};
 use mptcplab::forward::Notice;
 use mptcplab::scenario::model::Conditions;
-use mptcplab::testbed::Home;
+use mptcplab::testbed::BaseNamespace;
 use socket2::Protocol;
 
 use super::hosts::{Hosts, SPLICED};
@@ -29,7 +29,7 @@ impl Hosts {
     }
 }
 
-pub fn a_spliced_link_goes_down_and_up(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn a_spliced_link_goes_down_and_up(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     [Hosts::new(home, &Conditions::default()), Hosts::open(home)].iter().try_for_each(down_and_up)?;
     Ok(Completion::Completed)
 }
@@ -57,7 +57,7 @@ fn down_and_up(hosts: &Hosts) -> Result<(), Failed> {
 }
 
 /// What was under way when the link went down is gone, as on any link.
-pub fn a_dead_link_loses_packets_without_a_report(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn a_dead_link_loses_packets_without_a_report(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     // Longer than a busy machine takes from one step to the next.
     const DELAY: Duration = Duration::from_millis(250);
     let hosts = Hosts::new(home, &Conditions { delay: DELAY, ..Conditions::default() });

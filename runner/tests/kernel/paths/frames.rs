@@ -12,7 +12,7 @@ use mptcplab::net::Offload;
 use mptcplab::recording::PathTotals;
 use mptcplab::scenario::model::Conditions;
 use mptcplab::sys::ethtool::{offload, set_offload};
-use mptcplab::testbed::Home;
+use mptcplab::testbed::BaseNamespace;
 use nix::sched::{CpuSet, sched_getcpu, sched_setaffinity};
 use nix::unistd::Pid;
 use socket2::Protocol;
@@ -26,7 +26,7 @@ const FLOOD: u64 = 20_000;
 
 impl Hosts {
     /// With real frames, and with whole ones.
-    fn both(home: &Arc<Home>) -> [Self; 2] {
+    fn both(home: &Arc<BaseNamespace>) -> [Self; 2] {
         [Self::new(home, &Conditions::default()), Self::open(home)]
     }
 
@@ -62,7 +62,7 @@ impl Hosts {
     }
 }
 
-pub fn frames_are_real(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn frames_are_real(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let hosts = Hosts::new(home, &Conditions::default());
     let [plain, outer, inner] = hosts.offloads()?;
     assert_eq!([outer, inner], [[false; 4]; 2]);
@@ -77,7 +77,7 @@ pub fn frames_are_real(home: &Arc<Home>) -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-pub fn frames_that_are_not_real_are_reported(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn frames_that_are_not_real_are_reported(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let hosts = Hosts::new(home, &Conditions::default());
     let (client, server) = hosts.pair(SPLICED, Protocol::TCP);
     let node = hosts.testbed.node("client")?;
@@ -91,7 +91,7 @@ pub fn frames_that_are_not_real_are_reported(home: &Arc<Home>) -> Result<Complet
     Ok(Completion::Completed)
 }
 
-pub fn what_finds_no_slot_is_reported(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn what_finds_no_slot_is_reported(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     Hosts::both(home).iter().try_for_each(flood)?;
     Ok(Completion::Completed)
 }
@@ -135,7 +135,7 @@ fn stay_on_one_processor() -> Result<(), Failed> {
     Ok(sched_setaffinity(Pid::from_raw(0), &here)?)
 }
 
-pub fn what_comes_in_leaves_in_the_same_order(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn what_comes_in_leaves_in_the_same_order(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     stay_on_one_processor()?;
     Hosts::both(home).iter().try_for_each(in_order)?;
     Ok(Completion::Completed)

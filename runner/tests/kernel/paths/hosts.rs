@@ -8,10 +8,10 @@ use mptcplab::forward::{Forwarder, Prepared};
 use mptcplab::path::Path;
 use mptcplab::plan::{Setup, plan};
 use mptcplab::scenario::model::{
-    Action, Address, Conditions, Expectation, Gates, Link, LinkEnd, Namespace, PathChange, PathPlan, Place, Scenario,
-    Step, TransferPlan, World,
+    Action, Address, Conditions, Expectation, KernelVariants, Link, LinkEnd, Namespace, PathChange, PathPlan, Place,
+    Scenario, Step, TransferPlan, World,
 };
-use mptcplab::testbed::{self, Home, Testbed};
+use mptcplab::testbed::{self, BaseNamespace, Testbed};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// The server's address on the link without a path.
@@ -31,7 +31,7 @@ pub struct Hosts {
 
 impl Hosts {
     /// With the same conditions in both directions, which may change.
-    pub fn new(home: &Arc<Home>, conditions: &Conditions) -> Self {
+    pub fn new(home: &Arc<BaseNamespace>, conditions: &Conditions) -> Self {
         let path = path([conditions.clone(), conditions.clone()]);
         let change = PathChange { link: LINK.to_owned(), from: None, conditions: [None, None] };
         let change = Step { place: Place::default(), action: Action::SetPath(change) };
@@ -39,12 +39,12 @@ impl Hosts {
     }
 
     /// Nothing ever happens to packets.
-    pub fn open(home: &Arc<Home>) -> Self {
+    pub fn open(home: &Arc<BaseNamespace>) -> Self {
         Self::with(home, &path(<[Conditions; 2]>::default()), Vec::new())
     }
 
     /// Of the steps, only the plan is told; also that there will be a transfer, of any size.
-    fn with(home: &Arc<Home>, path: &PathPlan, mut steps: Vec<Step>) -> Self {
+    fn with(home: &Arc<BaseNamespace>, path: &PathPlan, mut steps: Vec<Step>) -> Self {
         let transfer = TransferPlan {
             connection: String::new(),
             from_client: u64::MAX,
@@ -101,7 +101,7 @@ pub fn scenario(path: PathPlan) -> Scenario {
         about: String::new(),
         see: Vec::new(),
         requires: Vec::new(),
-        gates: Gates::default(),
+        kernel_variants: KernelVariants::default(),
         left_out: None,
         exclusive: false,
         world: World {

@@ -10,7 +10,7 @@ use mptcplab::engine;
 use mptcplab::plan::plan;
 use mptcplab::recording::{Direction, Moment, Observation, PathEffect, PathTotals, Recording, StepOutcome};
 use mptcplab::scenario;
-use mptcplab::testbed::Home;
+use mptcplab::testbed::BaseNamespace;
 
 /// The longest that a thread may need to notice that it is over.
 const SOON: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ namespaces:
   server: { limits: { subflows: 2 } }
 ";
 
-fn run(home: &Arc<Home>, text: &str) -> Result<Recording, Failed> {
+fn run(home: &Arc<BaseNamespace>, text: &str) -> Result<Recording, Failed> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("scenario.yaml");
     fs::write(&file, format!("title: a test\nabout: A test.\n{WORLD}{text}"))?;
@@ -37,7 +37,7 @@ fn run(home: &Arc<Home>, text: &str) -> Result<Recording, Failed> {
 }
 
 /// Steps after a connect, over a path that does nothing yet.
-fn run_on_an_open_path(home: &Arc<Home>, steps: &str) -> Result<Recording, Failed> {
+fn run_on_an_open_path(home: &Arc<BaseNamespace>, steps: &str) -> Result<Recording, Failed> {
     const OPEN: &str = "
 paths:
   wifi: {}
@@ -100,7 +100,7 @@ fn step_time(recording: &Recording, index: usize) -> Duration {
     Duration::from_nanos(at(false) - at(true))
 }
 
-pub fn a_rule_is_installed_counted_and_removed(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn a_rule_is_installed_counted_and_removed(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let recording = run(
         home,
         "
@@ -135,7 +135,7 @@ steps:
     Ok(Completion::Completed)
 }
 
-pub fn what_is_held_is_released_by_a_step(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn what_is_held_is_released_by_a_step(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let recording = run(
         home,
         "
@@ -164,7 +164,7 @@ steps:
     Ok(Completion::Completed)
 }
 
-pub fn a_packet_under_way_is_not_quiet(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn a_packet_under_way_is_not_quiet(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     // The last ACK of the handshake comes when nothing else moves any more, long after the quiet period.
     let recording = run(
         home,
@@ -205,7 +205,7 @@ steps:
     Ok(Completion::Completed)
 }
 
-pub fn conditions_change_during_the_run(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn conditions_change_during_the_run(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let recording = run_on_an_open_path(
         home,
         "
@@ -223,7 +223,7 @@ pub fn conditions_change_during_the_run(home: &Arc<Home>) -> Result<Completion, 
 }
 
 /// Both ends see frames as on a plain veth pair, and the path counts them as what they would be on a wire.
-pub fn an_open_path_is_recorded_like_any_other(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn an_open_path_is_recorded_like_any_other(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     const BYTES: u64 = 1024 * 1024;
     let recording = run_on_an_open_path(
         home,
@@ -256,7 +256,7 @@ pub fn an_open_path_is_recorded_like_any_other(home: &Arc<Home>) -> Result<Compl
     Ok(Completion::Completed)
 }
 
-pub fn what_is_not_there_is_an_error(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn what_is_not_there_is_an_error(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let recording = run(
         home,
         "
@@ -274,7 +274,7 @@ steps:
 }
 
 /// Its threads end with it. (What they hold are descriptors: with the process, they are gone in any case.)
-pub fn nothing_is_left_of_a_run(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn nothing_is_left_of_a_run(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let threads = || -> io::Result<usize> {
         let mut count = 0;
         for task in fs::read_dir("/proc/self/task")? {

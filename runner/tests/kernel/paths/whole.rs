@@ -9,7 +9,7 @@ use libtest_mimic::{Completion, Failed};
 use mptcplab::netlink::route::Request;
 use mptcplab::observe::Counters;
 use mptcplab::plan::GSO_MAX_SIZE;
-use mptcplab::testbed::Home;
+use mptcplab::testbed::BaseNamespace;
 use socket2::Protocol;
 
 use super::hosts::{Hosts, SPLICED};
@@ -59,7 +59,7 @@ fn payload(salt: u32) -> Vec<u8> {
 }
 
 /// Bytes arrive whole in both directions, in frames that nobody has cut, and these are counted as what they are.
-pub fn an_open_path_carries_frames_whole(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn an_open_path_carries_frames_whole(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     for protocol in [Protocol::TCP, Protocol::MPTCP] {
         let hosts = Hosts::open(home);
         let names = ["client", "server"];
@@ -109,7 +109,7 @@ pub fn an_open_path_carries_frames_whole(home: &Arc<Home>) -> Result<Completion,
 }
 
 /// The limit is there, and without it, what the slots have no room for is reported.
-pub fn frames_that_are_too_long_are_reported(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn frames_that_are_too_long_are_reported(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let hosts = Hosts::open(home);
     let node = hosts.testbed.node("client")?;
     let limit = || -> Result<u32, Failed> {

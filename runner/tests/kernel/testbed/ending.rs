@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use libtest_mimic::{Completion, Failed};
 use mptcplab::mptcp::{Endpoint, EndpointFlags, IPPROTO_MPTCP};
 use mptcplab::netlink::pm::PmClient;
-use mptcplab::testbed::{Home, Namespace, Node, Testbed};
+use mptcplab::testbed::{BaseNamespace, Namespace, Node, Testbed};
 use netlink_packet_core::{NLM_F_ACK, NLM_F_REQUEST, NetlinkMessage, NetlinkPayload};
 use netlink_packet_route::RouteNetlinkMessage;
 use netlink_packet_route::nsid::{NsidAttribute, NsidMessage};
@@ -37,7 +37,7 @@ struct Watch {
 
 impl Watch {
     /// From a namespace of its own: numbers belong to the namespace that gives them.
-    fn open(home: &Arc<Home>) -> Result<Self, Failed> {
+    fn open(home: &Arc<BaseNamespace>) -> Result<Self, Failed> {
         let open = || {
             let mut socket = Netlink::new(NETLINK_ROUTE)?;
             socket.bind_auto()?;
@@ -90,22 +90,22 @@ impl Watch {
     }
 }
 
-pub fn sockets_of_tcp_do_not_stay(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn sockets_of_tcp_do_not_stay(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     ends_soon_with_data_under_way(home, [Protocol::TCP; 2], IPV4)
 }
 
-pub fn sockets_of_mptcp_do_not_stay(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn sockets_of_mptcp_do_not_stay(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     ends_soon_with_data_under_way(home, [Protocol::from(IPPROTO_MPTCP); 2], IPV4)?;
     ends_soon_with_data_under_way(home, [Protocol::from(IPPROTO_MPTCP); 2], IPV6)
 }
 
-pub fn sockets_that_fell_back_do_not_stay(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn sockets_that_fell_back_do_not_stay(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     ends_soon_with_data_under_way(home, [Protocol::from(IPPROTO_MPTCP), Protocol::TCP], IPV4)
 }
 
 /// A connection has data under way over a link that is down, when its world ends.
 fn ends_soon_with_data_under_way(
-    home: &Arc<Home>,
+    home: &Arc<BaseNamespace>,
     protocols: [Protocol; 2],
     server: &str,
 ) -> Result<Completion, Failed> {
@@ -116,7 +116,7 @@ fn ends_soon_with_data_under_way(
     ends_soon(home, testbed, || drop(sockets))
 }
 
-pub fn the_listener_of_an_endpoint_does_not_stay(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn the_listener_of_an_endpoint_does_not_stay(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let testbed = build(home, &two_hosts(1))?;
     let server = testbed.node("server")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -131,7 +131,7 @@ pub fn the_listener_of_an_endpoint_does_not_stay(home: &Arc<Home>) -> Result<Com
 }
 
 /// Drops all of a world, as the engine does it: first what is open in it.
-fn ends_soon(home: &Arc<Home>, testbed: Testbed, close: impl FnOnce()) -> Result<Completion, Failed> {
+fn ends_soon(home: &Arc<BaseNamespace>, testbed: Testbed, close: impl FnOnce()) -> Result<Completion, Failed> {
     let watch = Watch::open(home)?;
     let names: Vec<String> = testbed.nodes().map(|node| node.name().to_owned()).collect();
     for (number, node) in (0..).zip(testbed.nodes()) {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use libtest_mimic::{Completion, Failed};
 use mptcplab::sys::privilege;
-use mptcplab::testbed::{Home, Namespace, NamespaceError, Testbed};
+use mptcplab::testbed::{BaseNamespace, Namespace, NamespaceError, Testbed};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::geteuid;
 
@@ -58,9 +58,9 @@ pub fn play(role: &str) {
     }
 }
 
-fn world() -> (Arc<Home>, Testbed) {
+fn world() -> (Arc<BaseNamespace>, Testbed) {
     privilege::enter().unwrap();
-    let home = Home::create().unwrap();
+    let home = BaseNamespace::create().unwrap();
     home.enter_for_good().unwrap();
     let testbed = build(&home, &two_hosts(2)).unwrap();
     (home, testbed)
@@ -71,7 +71,7 @@ fn inode() -> u64 {
     fs::metadata("/proc/thread-self/ns/net").unwrap().st_ino()
 }
 
-pub fn a_section_comes_back_after_a_panic(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn a_section_comes_back_after_a_panic(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let here = inode();
     let namespace = Namespace::create(home)?;
     assert_eq!(inode(), here);
@@ -83,15 +83,15 @@ pub fn a_section_comes_back_after_a_panic(home: &Arc<Home>) -> Result<Completion
     Ok(Completion::Completed)
 }
 
-pub fn sections_do_not_nest(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn sections_do_not_nest(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let (outer, inner) = (Namespace::create(home)?, Namespace::create(home)?);
     let nested = outer.run(|| (inner.run(inode), inode()))?;
-    assert!(matches!(nested.0, Err(NamespaceError::NotAtHome)));
+    assert!(matches!(nested.0, Err(NamespaceError::NotInBase)));
     assert_eq!(nested.1, outer.run(inode)?, "the outer section is where it was");
     Ok(Completion::Completed)
 }
 
-pub fn nothing_survives_sigkill(_: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn nothing_survives_sigkill(_: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let mut child =
         Command::new(env::current_exe()?).env(ROLE, "hold").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
     let mut line = String::new();
@@ -124,7 +124,7 @@ fn references(namespaces: &[String]) -> usize {
     held + mounted
 }
 
-pub fn an_ordinary_user_needs_no_root(_: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn an_ordinary_user_needs_no_root(_: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     if fs::read_to_string("/proc/self/uid_map")?.split_whitespace().nth(2) == Some("1") {
         return machine_lacks("all these tests are run by an ordinary user already");
     }
@@ -144,7 +144,7 @@ pub fn an_ordinary_user_needs_no_root(_: &Arc<Home>) -> Result<Completion, Faile
     Ok(Completion::Completed)
 }
 
-pub fn what_is_forbidden_is_said_first(_: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn what_is_forbidden_is_said_first(_: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let output = Command::new(env::current_exe()?).env(ROLE, "forbid").output()?;
     assert_eq!(
         String::from_utf8_lossy(&output.stdout),

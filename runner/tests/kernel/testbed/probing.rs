@@ -6,10 +6,10 @@ use std::time::Instant;
 
 use libtest_mimic::{Completion, Failed};
 use mptcplab::scenario::model::Feature;
-use mptcplab::testbed::Home;
+use mptcplab::testbed::BaseNamespace;
 use mptcplab::testbed::probe::{Availability, probe};
 
-fn probed(home: &Arc<Home>, words: &[&str]) -> Result<BTreeMap<String, Availability>, Failed> {
+fn probed(home: &Arc<BaseNamespace>, words: &[&str]) -> Result<BTreeMap<String, Availability>, Failed> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let features: BTreeSet<Feature> = words.iter().filter_map(|word| Feature::from_word(word)).collect();
     assert_eq!(features.len(), words.len());
@@ -22,7 +22,7 @@ const PLAIN: [&str; 7] = ["mptcp", "listener_events", "laminar", "token_dump", "
 /// Which features there are depends on the kernel; that each has an answer, and each no has a reason, does not. What
 /// is certain: a kernel without MPTCP has nothing of it.
 #[expect(clippy::print_stderr, reason = "whoever runs this on another kernel wants to know")]
-pub fn this_kernel_is_probed(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn this_kernel_is_probed(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let found = probed(home, &PLAIN)?;
     eprintln!("{found:#?}");
     assert_eq!(found.len(), PLAIN.len());
@@ -33,7 +33,7 @@ pub fn this_kernel_is_probed(home: &Arc<Home>) -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-pub fn what_is_missing_is_named(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn what_is_missing_is_named(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let found = probed(
         home,
         &[
@@ -55,7 +55,7 @@ pub fn what_is_missing_is_named(home: &Arc<Home>) -> Result<Completion, Failed> 
 }
 
 #[expect(clippy::print_stderr, reason = "how long it takes is what this is about")]
-pub fn it_is_quick(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn it_is_quick(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     for word in PLAIN {
         let start = Instant::now();
         probed(home, &[word])?;

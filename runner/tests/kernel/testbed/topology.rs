@@ -10,7 +10,7 @@ use libtest_mimic::{Completion, Failed};
 use mptcplab::net::Hardware;
 use mptcplab::plan::Setup;
 use mptcplab::scenario::model::Route;
-use mptcplab::testbed::{Home, TestbedError, build as try_build, sysctl as read};
+use mptcplab::testbed::{BaseNamespace, TestbedError, build as try_build, sysctl as read};
 
 use super::world::{
     add_address, add_route, address, build, complaint, ip, link, namespace, route, sysctl, talks_at_once, transfer,
@@ -20,7 +20,7 @@ use super::world::{
 /// The period of the kernel's link watch, and of a first retransmission: what takes less waited for neither.
 const A_SECOND: Duration = Duration::from_millis(900);
 
-pub fn two_hosts_talk_at_once(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn two_hosts_talk_at_once(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     // Several times: an address or a link that isn't quite ready shows only now and then.
     for _ in 0..10 {
         let testbed = build(home, &two_hosts(4))?;
@@ -38,7 +38,7 @@ pub fn two_hosts_talk_at_once(home: &Arc<Home>) -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-pub fn a_source_of_another_interface_works(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn a_source_of_another_interface_works(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let testbed = build(home, &two_hosts(2))?;
     let (client, server) = (testbed.node("client")?, testbed.node("server")?);
     talks_at_once(client, server, Some("10.0.2.1"), "10.0.1.2")?;
@@ -47,7 +47,7 @@ pub fn a_source_of_another_interface_works(home: &Arc<Home>) -> Result<Completio
     Ok(Completion::Completed)
 }
 
-pub fn a_router_forwards(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn a_router_forwards(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let setup = [
         namespace("client"),
         namespace("router"),
@@ -80,7 +80,7 @@ pub fn a_router_forwards(home: &Arc<Home>) -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-pub fn a_rate_limits(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn a_rate_limits(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     const BYTES: usize = 200_000;
     let mut setup = two_hosts(2);
     let rate = 8_000_000;
@@ -98,7 +98,7 @@ pub fn a_rate_limits(home: &Arc<Home>) -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-pub fn an_mtu_is_set(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn an_mtu_is_set(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let hosts = ["client", "server"];
     let mut setup = hosts.map(namespace).to_vec();
     setup.push(link("eth1", 1, hosts, Some(1400)));
@@ -111,7 +111,7 @@ pub fn an_mtu_is_set(home: &Arc<Home>) -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-pub fn a_link_goes_down_and_up(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn a_link_goes_down_and_up(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let testbed = build(home, &two_hosts(2))?;
     let (client, server) = (testbed.node("client")?, testbed.node("server")?);
     for end in ["client", "server", "client"] {
@@ -143,7 +143,7 @@ pub fn a_link_goes_down_and_up(home: &Arc<Home>) -> Result<Completion, Failed> {
 }
 
 /// Nobody asks for a neighbour: the kernel lists those that it was told, and found out about none by itself.
-pub fn neighbours_are_known(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn neighbours_are_known(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     /// `ATF_COM | ATF_PERM` (include/uapi/linux/if_arp.h)
     const FOR_GOOD: &str = "0x6";
     let testbed = build(home, &two_hosts(1))?;
@@ -178,7 +178,7 @@ pub fn neighbours_are_known(home: &Arc<Home>) -> Result<Completion, Failed> {
 
 /// Where both ends have the same index, the kernel takes its time to notice a carrier (`linkwatch_urgent_event`,
 /// `net/core/link_watch.c`). A plan should give them different ones; it works all the same.
-pub fn equal_indices_work_but_are_noticed_late(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn equal_indices_work_but_are_noticed_late(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let mut setup = two_hosts(1);
     for step in &mut setup {
         if let Setup::Link { ends, .. } = step {
@@ -192,7 +192,7 @@ pub fn equal_indices_work_but_are_noticed_late(home: &Arc<Home>) -> Result<Compl
     Ok(Completion::Completed)
 }
 
-pub fn addresses_and_routes_come_and_go(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn addresses_and_routes_come_and_go(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let testbed = build(home, &two_hosts(1))?;
     let (client, server) = (testbed.node("client")?, testbed.node("server")?);
     for (own, network, via) in
@@ -220,7 +220,7 @@ pub fn addresses_and_routes_come_and_go(home: &Arc<Home>) -> Result<Completion, 
     Ok(Completion::Completed)
 }
 
-pub fn refusals_have_the_kernels_words(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn refusals_have_the_kernels_words(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let mut setup = two_hosts(1);
     build(home, &setup)?;
     setup.push(add_route("client", "10.9.0.0/16", "10.99.0.1"));
@@ -247,7 +247,7 @@ pub fn refusals_have_the_kernels_words(home: &Arc<Home>) -> Result<Completion, F
     Ok(Completion::Completed)
 }
 
-pub fn sysctls_are_read_back(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn sysctls_are_read_back(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let setup = [namespace("client"), sysctl("client", "net.ipv4.tcp_rmem", "4096 5000  6000")];
     let testbed = build(home, &setup)?;
     let node = testbed.node("client")?;
@@ -265,7 +265,7 @@ pub fn sysctls_are_read_back(home: &Arc<Home>) -> Result<Completion, Failed> {
     Ok(Completion::Completed)
 }
 
-pub fn a_namespace_starts_from_the_baseline(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn a_namespace_starts_from_the_baseline(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let testbed = build(home, &two_hosts(1))?;
     let values = testbed.node("client")?.run(|| {
         [
@@ -284,7 +284,7 @@ pub fn a_namespace_starts_from_the_baseline(home: &Arc<Home>) -> Result<Completi
 }
 
 #[expect(clippy::print_stderr, reason = "how long it takes is what this is about")]
-pub fn it_is_quick(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn it_is_quick(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     let setup = two_hosts(4);
     let mut times = Vec::new();
     for _ in 0..20 {
@@ -303,7 +303,7 @@ pub fn it_is_quick(home: &Arc<Home>) -> Result<Completion, Failed> {
 }
 
 #[expect(clippy::print_stderr, reason = "how long it takes is what this is about")]
-pub fn many_at_a_time(home: &Arc<Home>) -> Result<Completion, Failed> {
+pub fn many_at_a_time(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
     const THREADS: usize = 50;
     let start = Instant::now();
     let threads: Vec<_> = (0..THREADS)

@@ -9,7 +9,7 @@ use libtest_mimic::Failed;
 use mptcplab::net::Hardware;
 use mptcplab::plan::Setup;
 use mptcplab::scenario::model::{Address, LinkEnd, Route};
-use mptcplab::testbed::{self, Home, Node, Testbed};
+use mptcplab::testbed::{self, BaseNamespace, Node, Testbed};
 use socket2::{Domain, Socket, Type};
 
 /// A lost SYN is sent again after a second: what takes less lost none.
@@ -76,7 +76,7 @@ pub fn two_hosts(links: u8) -> Vec<Setup> {
     setup
 }
 
-pub fn build(home: &Arc<Home>, setup: &[Setup]) -> Result<Testbed, Failed> {
+pub fn build(home: &Arc<BaseNamespace>, setup: &[Setup]) -> Result<Testbed, Failed> {
     Ok(testbed::build(home, setup, 0)?)
 }
 

@@ -1,4 +1,4 @@
-//! What of a scenario depends on the kernel. The main type is [`Gates`].
+//! What of a scenario depends on the kernel. The main type is [`KernelVariants`].
 
 use std::collections::BTreeSet;
 
@@ -6,7 +6,7 @@ use super::{Feature, Scenario};
 
 /// The forms that a scenario has on different kernels.
 #[derive(Debug, Clone, Default)]
-pub struct Gates {
+pub struct KernelVariants {
     /// The features that decide: those that a `when:` or `snapshot_by:` names, and `listener_events` where such events
     /// are expected. They are probed, but their lack skips nothing.
     pub asked: BTreeSet<Feature>,
@@ -34,12 +34,13 @@ impl Scenario {
     /// are taken to be there, which asks for the most.
     pub fn on_kernel(&self, lacks: impl Fn(&Feature) -> bool) -> Form<'_> {
         let missing = |feature: &&Feature| lacks(feature);
-        let is_wanted = |form: &&Scenario| self.gates.asked.iter().filter(missing).eq(&form.gates.lacking);
-        Form(std::iter::once(self).chain(&self.gates.forms).find(is_wanted).unwrap_or(self))
+        let is_wanted =
+            |form: &&Scenario| self.kernel_variants.asked.iter().filter(missing).eq(&form.kernel_variants.lacking);
+        Form(std::iter::once(self).chain(&self.kernel_variants.forms).find(is_wanted).unwrap_or(self))
     }
 
     /// Features whose lack the snapshot's name tells.
     pub fn snapshot_without(&self) -> impl Iterator<Item = &Feature> {
-        self.gates.lacking.intersection(&self.gates.snapshot_by)
+        self.kernel_variants.lacking.intersection(&self.kernel_variants.snapshot_by)
     }
 }
