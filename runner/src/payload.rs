@@ -31,10 +31,7 @@ impl Payload {
     pub fn of(connection: &str, sender: Side) -> Self {
         // FNV-1a: any spread of names over seeds will do.
         let mut seed = 0xcbf2_9ce4_8422_2325_u64;
-        for byte in connection.bytes().chain([match sender {
-            Side::Client => b'c',
-            Side::Server => b's',
-        }]) {
+        for byte in connection.bytes().chain([sender.of(b'c', b's')]) {
             seed = (seed ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
         Self { seed }

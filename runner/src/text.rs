@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use crate::nanos;
@@ -81,11 +81,6 @@ pub(crate) fn list(words: &[&str]) -> String {
 /// A MAC address: `02:00:00:00:01:01`.
 pub(crate) fn mac(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect::<Vec<_>>().join(":")
-}
-
-/// An address without the v4-mapped prefix.
-pub(crate) fn address(address: IpAddr) -> IpAddr {
-    address.to_canonical()
 }
 
 /// A socket address without the v4-mapped prefix: `10.0.1.1:8080`, `[dead:beef:1::1]:8080`.

@@ -9,6 +9,7 @@ use crate::mptcp::{EndpointFlags, EventKind, PmEvent, canonical};
 use crate::netlink::events::{EventSocket, Received};
 use crate::netlink::route::RouteClient;
 use crate::netlink::{DeviceNames, NetlinkError};
+use crate::wire::reset_reason;
 
 use super::because::Because;
 use super::collect::{PLACE, collect, route_to};
@@ -229,19 +230,12 @@ fn closed(told: Told, event: &PmEvent, connection: Option<&Connection>) -> Told 
     }
 }
 
-/// The reasons of MP_TCPRST (RFC 8684 section 3.6).
+/// The reason of an MP_TCPRST.
 fn reset_words(reason: u32) -> String {
-    let words = match reason {
-        0 => "unspecified error",
-        1 => "MPTCP-specific error",
-        2 => "lack of resources",
-        3 => "administratively prohibited",
-        4 => "too much outstanding data",
-        5 => "unacceptable performance",
-        6 => "middlebox interference",
-        other => return format!("reason {other}"),
-    };
-    format!("{words} (MP_TCPRST reason {reason})")
+    match u8::try_from(reason).ok().and_then(reset_reason) {
+        Some(words) => format!("{words} (MP_TCPRST reason {reason})"),
+        None => format!("reason {reason}"),
+    }
 }
 
 /// `sub_closed 4b9290fe 10.0.2.2 id 1 → 10.0.1.1 id 0`

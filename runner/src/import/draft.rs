@@ -396,10 +396,8 @@ impl Writer<'_> {
             lines.push(format!("    {}:", host.word()));
             for subflow in live {
                 let ((client, server), (client_id, server_id)) = (subflow.addresses, subflow.ids);
-                let (local, remote, local_id, remote_id) = match host {
-                    Side::Client => (client, server, client_id, server_id),
-                    Side::Server => (server, client, server_id, client_id),
-                };
+                let (local, remote, local_id, remote_id) =
+                    host.of((client, server, client_id, server_id), (server, client, server_id, client_id));
                 let id = |key: &str, id: Option<u8>| id.map(|id| format!(", {key}: {id}")).unwrap_or_default();
                 let ids = id("local_id", local_id) + &id("remote_id", remote_id);
                 lines.push(format!("      - {{ local: {}, remote: {}{ids} }}", quoted(local), quoted(remote)));

@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::logs::canonical;
 use super::notes::Notes;
 use super::seen::{Connection, Happening, Outcome, PORT, Seen};
-use crate::mptcp::{EventKind, PmEvent, Side};
+use crate::mptcp::{EventKind, PmEvent, Side, canonical};
 use crate::text;
 
 /// The most connections of a draft, and the most that may happen in it.
@@ -23,17 +22,11 @@ pub(super) struct Both<T> {
 
 impl<T> Both<T> {
     pub(super) fn of(&self, side: Side) -> &T {
-        match side {
-            Side::Client => &self.client,
-            Side::Server => &self.server,
-        }
+        side.of(&self.client, &self.server)
     }
 
     pub(super) fn of_mut(&mut self, side: Side) -> &mut T {
-        match side {
-            Side::Client => &mut self.client,
-            Side::Server => &mut self.server,
-        }
+        side.of(&mut self.client, &mut self.server)
     }
 }
 
@@ -213,8 +206,5 @@ fn assemble(
 
 /// The namespace of a side of a connection that `opener` opens.
 fn namespace(side: Side, opener: Side) -> Side {
-    match side {
-        Side::Client => opener,
-        Side::Server => opener.other(),
-    }
+    side.of(opener, opener.other())
 }

@@ -2,10 +2,10 @@
 //! a subflow in `ss`.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::seen::{Connection, Happening, Outcome, Pair, Seen, Socket};
-use crate::mptcp::{EventKind, PmEvent, Side};
+use crate::mptcp::{EventKind, PmEvent, Side, canonical};
 use crate::text;
 
 /// The first port that the kernel chooses by itself (`net.ipv4.ip_local_port_range`).
@@ -92,10 +92,6 @@ fn begin(seen: &mut Seen, event: &PmEvent) -> Option<usize> {
 /// Before Linux 5.19, and in `ss`, nothing says which side this is: ports tell.
 fn is_server(seen: &Seen, local: u16, remote: u16) -> bool {
     seen.listening.contains(&local) || (local < FIRST_EPHEMERAL && remote >= FIRST_EPHEMERAL)
-}
-
-pub(super) fn canonical(address: IpAddr) -> IpAddr {
-    address.to_canonical()
 }
 
 /// Connections that are only known by their sockets; what sockets tell about the others.

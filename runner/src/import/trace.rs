@@ -6,9 +6,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
-use sha2::{Digest as _, Sha256};
-
 use super::seen::{Connection, Happening, MOST, Outcome, Seen};
+use crate::mptcp::crypto::token;
 use crate::mptcp::{EventKind, PmEvent, Side};
 use crate::wire::{AddAddrBody, MptcpOption, Segment, TcpFlags};
 
@@ -377,12 +376,6 @@ fn flow(connection: usize, opener: Side, is_join: bool, id: u8, backup: bool) ->
 
 fn is_join_ack(segment: &Segment) -> bool {
     segment.options.iter().any(|option| matches!(option, MptcpOption::MpJoinAck { .. }))
-}
-
-/// The token of a key: the most significant 32 bits of its SHA-256 (RFC 8684 section 3.2).
-fn token(key: u64) -> u32 {
-    let digest = Sha256::digest(key.to_be_bytes());
-    digest.iter().take(4).fold(0, |token, octet| token << 8 | u32::from(*octet))
 }
 
 /// An event about a subflow, as one side has it.

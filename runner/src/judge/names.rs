@@ -247,10 +247,7 @@ pub(super) type Taken<'a> = (Option<&'a MptcpInfo>, &'a [SubflowState]);
 
 /// The namespace of one side.
 pub(super) fn side_namespace(connection: &Connection, side: Side) -> &str {
-    match side {
-        Side::Client => &connection.client,
-        Side::Server => &connection.server,
-    }
+    side.of(&connection.client, &connection.server)
 }
 
 /// An address with a port: `10.0.1.1:8080`, `[fd00::1]:8080`, `*:8080`.

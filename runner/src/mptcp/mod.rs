@@ -1,6 +1,7 @@
 //! The vocabulary of MPTCP as ip-mptcp(8), RFC 8684 and the kernel use it: endpoints, limits, path-manager
 //! events, socket information. Plain values; nothing here touches the kernel.
 
+pub(crate) mod crypto;
 mod endpoint;
 mod event;
 mod info;

@@ -21,6 +21,14 @@ impl Side {
         }
     }
 
+    /// Of two values, one for each side, that of this side.
+    pub fn of<T>(self, client: T, server: T) -> T {
+        match self {
+            Self::Client => client,
+            Self::Server => server,
+        }
+    }
+
     /// The other one.
     #[must_use]
     pub fn other(self) -> Self {

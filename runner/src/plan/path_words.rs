@@ -125,7 +125,7 @@ fn describe_action(action: &RuleAction) -> String {
         RuleAction::Rewrite(rewrite) => format!("rewrites {} of", describe_rewrite(rewrite)),
         RuleAction::Nat { address, port } => {
             let port = port.map(|port| format!(" port {port}")).unwrap_or_default();
-            format!("translates the source to {}{port} in", text::address(*address))
+            format!("translates the source to {}{port} in", address.to_canonical())
         }
         RuleAction::Inject(Injection { forward, what }) => {
             let what = match what {
@@ -161,9 +161,9 @@ fn describe_rewrite(rewrite: &Rewrite) -> String {
 fn describe_pattern(pattern: &PacketPattern) -> String {
     let which = pattern.nth.as_ref().map_or_else(|| "segments".to_owned(), |nth| format!("segment {}", range(nth)));
     let mut words = vec![which];
-    words.extend(pattern.from.map(|address| format!("from {}", text::address(address))));
+    words.extend(pattern.from.map(|address| format!("from {}", address.to_canonical())));
     words.extend(pattern.from_port.map(|port| format!("from port {port}")));
-    words.extend(pattern.to.map(|address| format!("to {}", text::address(address))));
+    words.extend(pattern.to.map(|address| format!("to {}", address.to_canonical())));
     words.extend(pattern.to_port.map(|port| format!("to port {port}")));
     words.extend(flag_words(pattern.flags).map(|flags| format!("with {flags}")));
     words.extend(flag_words(pattern.without).map(|flags| format!("without {flags}")));

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use crate::mptcp::{Endpoint, EndpointFlags};
 use crate::pattern::SUBFLOW;
-use crate::recording::{Awaited, Side};
+use crate::recording::Awaited;
 use crate::scenario::model::{
     Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Filter, FilterAction, FilterHook, Operation, Route,
     SocketProtocol, TokenChoice, TransferPlan, WhichEndpoints,
@@ -22,7 +22,7 @@ pub fn describe(action: &Action) -> String {
             format!("{} listens on {socket}{protocol}", listen.namespace)
         }
         Action::StopListening { namespace, port, address } => {
-            let address = address.map(|address| format!(" of {}", text::address(address))).unwrap_or_default();
+            let address = address.map(|address| format!(" of {}", address.to_canonical())).unwrap_or_default();
             format!("{namespace} stops listening on port {port}{address}")
         }
         Action::Connect(connect) => describe_connect(connect),
@@ -39,7 +39,7 @@ pub fn describe(action: &Action) -> String {
                 CloseHow::Abrupt => "aborts it",
                 CloseHow::HalfClose => "stops sending",
             };
-            format!("the {} of {connection} {how}", side(*by))
+            format!("the {} of {connection} {how}", by.word())
         }
         Action::SetPath(change) => describe_change(change),
         Action::AddRule { link, rule } => format!("the path of {link} gets the rule {}", describe_rule(rule)),
@@ -55,7 +55,7 @@ pub fn describe(action: &Action) -> String {
 }
 
 fn describe_connect(connect: &ConnectPlan) -> String {
-    let source = connect.source.map(|source| format!(" from {}", text::address(source))).unwrap_or_default();
+    let source = connect.source.map(|source| format!(" from {}", source.to_canonical())).unwrap_or_default();
     let protocol = if connect.protocol == SocketProtocol::Tcp { " with plain TCP" } else { "" };
     let outcome = match &connect.outcome {
         ConnectionOutcome::Mptcp => String::new(),
@@ -95,7 +95,7 @@ fn describe_condition(condition: &Condition) -> String {
         }
         Condition::Subflow { connection, side: of, pattern, present } => {
             let has = if *present { "has a" } else { "has no" };
-            format!("the {} of {connection} {has} subflow{}", side(*of), pattern.words(SUBFLOW))
+            format!("the {} of {connection} {has} subflow{}", of.word(), pattern.words(SUBFLOW))
         }
         Condition::Endpoint { namespace, address, flags, present } => {
             let has = if *present { "has an" } else { "has no" };
@@ -103,7 +103,7 @@ fn describe_condition(condition: &Condition) -> String {
             format!("{namespace} {has} endpoint {address}{flags}")
         }
         Condition::Transferred { connection, sender, bytes } => {
-            format!("{} from the {} of {connection} have arrived", text::size(*bytes), side(*sender))
+            format!("{} from the {} of {connection} have arrived", text::size(*bytes), sender.word())
         }
         Condition::Rule { link, rule, matched } => {
             format!("rule {rule} of {link} has matched {}", text::count(*matched, "segment"))
@@ -297,14 +297,6 @@ pub(super) fn option_name(subtype: u8) -> &'static str {
         8 => "MP_TCPRST",
         15 => "MP_EXPERIMENTAL",
         _ => "of an unknown subtype",
-    }
-}
-
-/// A side in words.
-fn side(side: Side) -> &'static str {
-    match side {
-        Side::Client => "client",
-        Side::Server => "server",
     }
 }
 

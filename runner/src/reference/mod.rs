@@ -9,7 +9,6 @@
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 mod announce;
-mod crypto;
 mod decision;
 mod ledger;
 mod page;
@@ -24,6 +23,7 @@ pub use page::{named, page};
 pub use rule::{RULES, Rule};
 pub use traffic::{Carried, Traffic};
 
+use crate::mptcp::crypto;
 use crate::recording::Recording;
 use crate::scenario::model::Scenario;
 

@@ -17,6 +17,7 @@ pub use option::{AddAddrBody, DssMapping, MptcpOption};
 pub(crate) use segment::offset_in;
 pub use segment::{Segment, TcpFlags};
 pub use words::OPTION_WORDS;
+pub(crate) use words::reset_reason;
 
 /// TCP option kind 30 (RFC 8684 section 3, IANA "TCP Option Kind Numbers").
 pub(crate) const TCPOPT_MPTCP: u8 = 30;

@@ -1,7 +1,7 @@
 //! What options are called: the words of scenario files, and the printed form for stories and captures.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use super::{AddAddrBody, DssMapping, MptcpOption};
 
@@ -88,7 +88,7 @@ impl fmt::Display for MptcpOption {
             Self::MpFail { .. } => write!(f, "MP_FAIL"),
             Self::MpFastclose { .. } => write!(f, "MP_FASTCLOSE"),
             Self::MpTcprst { flags, reason } => {
-                write!(f, "MP_TCPRST reason {reason} ({})", reset_reason(*reason))?;
+                write!(f, "MP_TCPRST reason {reason} ({})", reset_reason(*reason).unwrap_or("unknown"))?;
                 if flags & 1 != 0 { write!(f, " transient") } else { Ok(()) }
             }
             Self::Malformed { subtype: Some(subtype), bytes } => write!(f, "malformed (subtype {subtype}): {bytes}"),
@@ -123,14 +123,13 @@ fn write_dss(f: &mut fmt::Formatter<'_>, data_fin: bool, ack: bool, mapping: Opt
 fn write_announced(f: &mut fmt::Formatter<'_>, id: u8, body: &AddAddrBody) -> fmt::Result {
     match (body.port, body.address) {
         (Some(port), address) => write!(f, "ADD_ADDR {} id {id}", SocketAddr::new(address, port)),
-        (None, IpAddr::V4(address)) => write!(f, "ADD_ADDR {address} id {id}"),
-        (None, IpAddr::V6(address)) => write!(f, "ADD_ADDR {address} id {id}"),
+        (None, address) => write!(f, "ADD_ADDR {address} id {id}"),
     }
 }
 
 /// The names of RFC 8684 section 3.6, with those that IANA's registry "MPTCP MP_TCPRST Reason Codes" has.
-fn reset_reason(reason: u8) -> &'static str {
-    match reason {
+pub(crate) fn reset_reason(reason: u8) -> Option<&'static str> {
+    Some(match reason {
         0 => "unspecified error",
         1 => "MPTCP-specific error",
         2 => "lack of resources",
@@ -138,8 +137,8 @@ fn reset_reason(reason: u8) -> &'static str {
         4 => "too much outstanding data",
         5 => "unacceptable performance",
         6 => "middlebox interference",
-        _ => "unknown",
-    }
+        _ => return None,
+    })
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use crate::mptcp::{Endpoint, canonical};
 use crate::recording::Observation;
 use crate::scenario::model::{EndpointsExpectation, LimitsExpectation};
 
+use super::pairs::{missing, pair_up};
 use super::scope::Scope;
-use super::sockets::pair_up;
 
 /// What is wrong with the endpoints of a namespace.
 pub(super) fn endpoints(scope: &Scope<'_, '_>, expected: &EndpointsExpectation) -> Option<Finding> {
@@ -25,26 +25,19 @@ pub(super) fn endpoints(scope: &Scope<'_, '_>, expected: &EndpointsExpectation) 
         None => expected.namespace.clone(),
     };
     let Some(dump) = dump else {
-        return Some(scope.missing(&format!("the endpoints of {whose}")).placed(expected.place));
+        return Some(scope.missing(&format!("the endpoints of {whose}"), expected.place));
     };
     let pairs = pair_up(&expected.endpoints, dump, same_endpoint);
     if dump.len() == expected.endpoints.len() && pairs.iter().all(Option::is_some) {
         return None;
     }
-    let missing = expected.endpoints.iter().zip(&pairs).filter(|(_, pair)| pair.is_none());
-    let mut first = None;
-    let missing = missing.map(|(endpoint, _)| {
-        let free = dump.iter().enumerate().filter(|(index, _)| !pairs.contains(&Some(*index)));
-        let free = free.map(|(_, dumped)| (dumped, nearest::of_endpoint(endpoint, dumped)));
-        let (nearest, differs) = nearest::miss(free, ToString::to_string).unzip();
-        first = first.take().or(differs);
-        format!("  - missing: {endpoint}{}\n", nearest.unwrap_or_default())
-    });
+    let (words, differences) = (Endpoint::to_string, nearest::of_endpoint);
+    let (missing, first) = missing(&expected.endpoints, dump, &pairs, words, differences, words);
     let dumped = dump.iter().enumerate().map(|(index, endpoint)| {
         let sign = if pairs.contains(&Some(index)) { "    as expected:" } else { "  + unexpected:" };
-        format!("{sign} {endpoint}\n")
+        format!("{sign} {endpoint}")
     });
-    let detail: String = missing.chain(dumped).collect();
+    let detail: Vec<String> = missing.into_iter().chain(dumped).collect();
     let summary = format!(
         "endpoints of {whose} {}: expected {}, found {}, {} of them as expected{}",
         scope.when,
@@ -53,7 +46,7 @@ pub(super) fn endpoints(scope: &Scope<'_, '_>, expected: &EndpointsExpectation) 
         pairs.iter().flatten().count(),
         first.unwrap_or_default()
     );
-    let finding = Finding::new(FindingKind::Endpoints, summary).placed(expected.place).detailed(detail).at(scope.at());
+    let finding = scope.finding(FindingKind::Endpoints, expected.place, summary).detailed(detail.join("\n") + "\n");
     Some(finding.valued(&expected.endpoints, dump))
 }
 
@@ -72,7 +65,7 @@ pub(super) fn limits(scope: &Scope<'_, '_>, expected: &LimitsExpectation) -> Opt
             if *namespace == expected.namespace && moment == now => *limits)
     });
     let Some(observed) = observed else {
-        return Some(scope.missing(&format!("the limits of {}", expected.namespace)).placed(expected.place));
+        return Some(scope.missing(&format!("the limits of {}", expected.namespace), expected.place));
     };
     let subflows = expected.subflows.is_none_or(|wanted| wanted == observed.subflows);
     let accepted = expected.add_addr_accepted.is_none_or(|wanted| wanted == observed.add_addr_accepted);
@@ -83,7 +76,7 @@ pub(super) fn limits(scope: &Scope<'_, '_>, expected: &LimitsExpectation) -> Opt
     render::push(&mut wanted, "add_addr_accepted", expected.add_addr_accepted);
     render::push(&mut wanted, "subflows", expected.subflows);
     let summary = format!("limits of {} {}: expected{wanted}, found {observed}", expected.namespace, scope.when);
-    let finding = Finding::new(FindingKind::Limits, summary).placed(expected.place).at(scope.at());
+    let finding = scope.finding(FindingKind::Limits, expected.place, summary);
     let wanted = json!({ "subflows": expected.subflows, "add_addr_accepted": expected.add_addr_accepted });
     Some(finding.valued(wanted, observed))
 }

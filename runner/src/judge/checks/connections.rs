@@ -85,10 +85,7 @@ fn problem(names: &Names<'_>, plan: &ConnectPlan) -> Option<Problem> {
 /// The protocol of a side, and the index of the entry that shows it if it was MPTCP at first. `connected`: the index of
 /// the entry with which the connection was established.
 fn protocol(names: &Names<'_>, connection: &Connection, side: Side, connected: usize) -> (Protocol, Option<usize>) {
-    let token = match side {
-        Side::Client => connection.client_token,
-        Side::Server => connection.server_token,
-    };
+    let token = side.of(connection.client_token, connection.server_token);
     if token.is_none() {
         return (Protocol::Tcp, None);
     }

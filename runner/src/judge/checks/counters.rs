@@ -75,7 +75,7 @@ fn counter(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> Option<Findi
                     detail.push(format!("{namespace}: {name} {value}"));
                 }
                 Err(Unknown::NoSuch(_)) if may_be_missing(scope, name) => return None,
-                Err(unknown) => return Some(unknown_counter(scope, name, &unknown).placed(expected.place)),
+                Err(unknown) => return Some(unknown_counter(scope, name, expected.place, &unknown)),
             }
         }
     }
@@ -95,7 +95,7 @@ fn counter(scope: &Scope<'_, '_>, expected: &CounterExpectation) -> Option<Findi
     );
     let mut detail = if detail.len() > 1 { render::indented(detail.into_iter()) } else { String::new() };
     detail.push_str(&nearest_counters(scope, expected));
-    let finding = Finding::new(FindingKind::Counter, summary).placed(expected.place).detailed(detail).at(scope.at());
+    let finding = scope.finding(FindingKind::Counter, expected.place, summary).detailed(detail);
     let value = i64::try_from(value).ok();
     Some(finding.valued(range_value(&expected.range), value))
 }
@@ -155,18 +155,17 @@ fn may_be_missing(scope: &Scope<'_, '_>, name: &str) -> bool {
     LATER.contains(&name) && !scope.names.scenario().requires.contains(&required)
 }
 
-fn unknown_counter(scope: &Scope<'_, '_>, name: &str, unknown: &Unknown) -> Finding {
-    match unknown {
-        Unknown::NotTaken(namespace) => scope.missing(&format!("the counters of {namespace}")),
-        Unknown::NoSuch(namespace) => Finding::new(
-            FindingKind::Counter,
-            format!("this kernel has no counter {name} ({namespace}): add `counter:{name}` to `requires:`"),
-        ),
-        Unknown::Backwards(namespace, start, value) => Finding::new(
-            FindingKind::Counter,
-            format!("counter {name} of {namespace} {}: it decreased from {start} to {value}", scope.when),
-        ),
-    }
+fn unknown_counter(scope: &Scope<'_, '_>, name: &str, place: Place, unknown: &Unknown) -> Finding {
+    let summary = match unknown {
+        Unknown::NotTaken(namespace) => return scope.missing(&format!("the counters of {namespace}"), place),
+        Unknown::NoSuch(namespace) => {
+            format!("this kernel has no counter {name} ({namespace}): add `counter:{name}` to `requires:`")
+        }
+        Unknown::Backwards(namespace, start, value) => {
+            format!("counter {name} of {namespace} {}: it decreased from {start} to {value}", scope.when)
+        }
+    };
+    Finding::new(FindingKind::Counter, summary).placed(place)
 }
 
 /// By how much a counter moved since the start of the run; the value of a gauge.
@@ -193,7 +192,7 @@ fn other_counters(scope: &Scope<'_, '_>, listed: &[&Expectation], namespace: &st
         .flatten()
         .collect();
     let Some(now) = scope.names.recording().counters(namespace, &scope.moment) else {
-        return Some(scope.missing(&format!("the counters of {namespace}")).placed(place));
+        return Some(scope.missing(&format!("the counters of {namespace}"), place));
     };
     let mut moved_others = BTreeMap::new();
     let is_other =
@@ -202,7 +201,7 @@ fn other_counters(scope: &Scope<'_, '_>, listed: &[&Expectation], namespace: &st
         match moved(scope, namespace, name) {
             Ok(0) => {}
             Ok(value) => _ = moved_others.insert(name, value),
-            Err(unknown) => return Some(unknown_counter(scope, name, &unknown).placed(place)),
+            Err(unknown) => return Some(unknown_counter(scope, name, place, &unknown)),
         }
     }
     if moved_others.is_empty() {
@@ -215,7 +214,7 @@ fn other_counters(scope: &Scope<'_, '_>, listed: &[&Expectation], namespace: &st
         list.join(", ")
     );
     let expected: BTreeMap<_, _> = moved_others.keys().map(|name| (name, 0)).collect();
-    Some(Finding::new(FindingKind::Counter, summary).placed(place).at(scope.at()).valued(expected, &moved_others))
+    Some(scope.finding(FindingKind::Counter, place, summary).valued(expected, &moved_others))
 }
 
 /// What is wrong with the bytes that a link carried.
@@ -228,19 +227,19 @@ pub(super) fn bytes(scope: &Scope<'_, '_>, expected: &BytesExpectation) -> Optio
     };
     let (Some(start), Some(now)) = (sent_at(&Moment::Start), sent_at(&scope.moment)) else {
         let what = format!("the bytes that {} sent through {}", expected.sent_by, expected.link);
-        return Some(scope.missing(&what).placed(expected.place));
+        return Some(scope.missing(&what, expected.place));
     };
     match now.checked_sub(start) {
         Some(sent) if expected.range.contains(&sent) => None,
         Some(sent) => {
             let (link, sender, range) = (&expected.link, &expected.sent_by, render::range(&expected.range));
             let summary = format!("link {link} {}: expected {range} bytes from {sender}, it sent {sent}", scope.when);
-            let finding = Finding::new(FindingKind::Bytes, summary).placed(expected.place).at(scope.at());
+            let finding = scope.finding(FindingKind::Bytes, expected.place, summary);
             Some(finding.valued(range_value(&expected.range), sent))
         }
         None => {
             let summary = format!("link {}: its byte counter decreased from {start} to {now}", expected.link);
-            Some(Finding::new(FindingKind::Bytes, summary).placed(expected.place).at(scope.at()))
+            Some(scope.finding(FindingKind::Bytes, expected.place, summary))
         }
     }
 }

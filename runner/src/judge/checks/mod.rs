@@ -8,6 +8,7 @@ mod counters;
 mod either;
 mod events;
 mod integrity;
+mod pairs;
 pub(in crate::judge) mod paths;
 mod scope;
 mod sockets;

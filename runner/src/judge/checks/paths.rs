@@ -64,12 +64,12 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &PathExpectation) -> Option
             (what, totals.and_then(|totals| total(totals, field)))
         }
     };
-    let Some(count) = count else { return Some(scope.missing(&what).placed(expected.place)) };
+    let Some(count) = count else { return Some(scope.missing(&what, expected.place)) };
     if expected.range.contains(&count) {
         return None;
     }
     let summary = format!("{what} {}: expected {}, observed {count}", scope.when, render::range(&expected.range));
-    let finding = Finding::new(FindingKind::Path, summary).placed(expected.place).at(scope.at());
+    let finding = scope.finding(FindingKind::Path, expected.place, summary);
     let finding = finding.valued(range_value(&expected.range), count);
     Some(finding.detailed(around(scope.names, last_effect(scope, expected).unwrap_or(scope.until))))
 }

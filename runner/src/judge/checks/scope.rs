@@ -3,6 +3,7 @@
 use crate::judge::names::{Names, Taken};
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{Moment, Observation, Side};
+use crate::scenario::model::Place;
 
 /// The part of a recording that an expectation looks at.
 pub(super) struct Scope<'n, 'a> {
@@ -57,8 +58,14 @@ impl<'n, 'a> Scope<'n, 'a> {
         self.names.recording().entries.get(self.until.checked_sub(1)?).map(|entry| entry.at)
     }
 
+    /// A difference from the expectation at that place.
+    pub(super) fn finding(&self, kind: FindingKind, place: Place, summary: impl Into<String>) -> Finding {
+        Finding::new(kind, summary).placed(place).at(self.at())
+    }
+
     /// The recording lacks what the expectation needs, so it can't pass.
-    pub(super) fn missing(&self, what: &str) -> Finding {
-        Finding::new(FindingKind::Incomplete, format!("{what} {}: not in the recording", self.when))
+    pub(super) fn missing(&self, what: &str, place: Place) -> Finding {
+        let summary = format!("{what} {}: not in the recording", self.when);
+        Finding::new(FindingKind::Incomplete, summary).placed(place)
     }
 }

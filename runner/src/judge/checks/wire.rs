@@ -12,7 +12,7 @@ use super::scope::Scope;
 /// What is wrong with the segments that a namespace sent.
 pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option<Finding> {
     let pattern = &expected.pattern;
-    let found = |summary: String| Finding::new(FindingKind::Wire, summary).placed(expected.place).at(scope.at());
+    let found = |summary: String| scope.finding(FindingKind::Wire, expected.place, summary);
     if let Some(field) = pattern.impossible() {
         return Some(found(format!("the pattern can never match: `{}` has no `{field}`", pattern.option)));
     }
@@ -31,7 +31,7 @@ pub(super) fn check(scope: &Scope<'_, '_>, expected: &WireExpectation) -> Option
             if connection.client == pattern.sender || connection.server == pattern.sender)
     });
     if sent.is_empty() && takes_part {
-        return Some(scope.missing(&format!("the segments that {} sent", pattern.sender)).placed(expected.place));
+        return Some(scope.missing(&format!("the segments that {} sent", pattern.sender), expected.place));
     }
     let matching: Vec<_> = sent.iter().filter(|(_, segment)| pattern.matches(segment)).collect();
     let count = u64::try_from(matching.len()).unwrap_or(u64::MAX);

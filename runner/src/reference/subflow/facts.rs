@@ -63,19 +63,13 @@ pub(in crate::reference) fn opened<'v, 'a>(
 /// The remote end of the initial subflow, as this side sees it.
 pub(in crate::reference) fn initial_remote(half: &Half<'_>) -> (IpAddr, u16) {
     let known = half.initial().map(|flow| flow.remote);
-    canonical_socket(known.unwrap_or(match half.side {
-        Side::Client => half.connection.server_address,
-        Side::Server => half.connection.client_address,
-    }))
+    canonical_socket(known.unwrap_or(half.side.of(half.connection.server_address, half.connection.client_address)))
 }
 
 /// The local address of the initial subflow.
 pub(in crate::reference) fn initial_local(half: &Half<'_>) -> IpAddr {
     let known = half.initial().map(|flow| flow.local);
-    let known = known.unwrap_or(match half.side {
-        Side::Client => half.connection.client_address,
-        Side::Server => half.connection.server_address,
-    });
+    let known = known.unwrap_or(half.side.of(half.connection.client_address, half.connection.server_address));
     known.ip().to_canonical()
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::recording::{Direction, Observation, Side};
+use crate::recording::{Direction, Observation};
 use crate::reference::ledger::Ledger;
 use crate::reference::view::{Half, View};
 use crate::reference::{Candidate, Outcome, Rule, crypto};
@@ -30,10 +30,7 @@ fn apply(view: &View<'_>, ledger: &mut Ledger) {
 
 /// The token that the socket shows is that of its key.
 fn of_socket(view: &View<'_>, half: &Half<'_>, ledger: &mut Ledger) {
-    let shown = match half.side {
-        Side::Client => half.connection.client_token,
-        Side::Server => half.connection.server_token,
-    };
+    let shown = half.side.of(half.connection.client_token, half.connection.server_token);
     let (Some(shown), Some(key)) = (shown, half.own_key) else { return };
     let Some(first) = view.segments(half).next() else { return };
     let expected = crypto::token(key);
@@ -75,10 +72,7 @@ fn unknown(view: &View<'_>, ledger: &mut Ledger) {
     // What a router passes on is not its own.
     let is_host = |half: &&Half<'_>| view.host(half).is_some_and(|host| !host.namespace.forwarding);
     for half in view.halves().filter(is_host) {
-        let peer = match half.side {
-            Side::Client => half.connection.server_token,
-            Side::Server => half.connection.client_token,
-        };
+        let peer = half.side.of(half.connection.server_token, half.connection.client_token);
         known.entry(half.namespace).or_default().extend(half.peer_key.map(crypto::token).into_iter().chain(peer));
     }
     // Connections that the runner doesn't know are looked at only if there is something to explain.

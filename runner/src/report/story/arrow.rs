@@ -85,14 +85,14 @@ fn link_off_route<'a>(scenario: &'a Scenario, flight: &Flight<'a>) -> Option<&'a
     }
     let link = flight.link?;
     let end = link.ends.iter().find(|end| end.namespace == flight.from && end.device == flight.device)?;
-    let source = text::address(flight.sent.source.ip());
+    let source = flight.sent.source.ip().to_canonical();
     let added = scenario.steps.iter().any(|step| match &step.action {
         Action::Do(Operation::AddAddress { namespace, device, address }) => {
-            *namespace == end.namespace && *device == end.device && text::address(address.address) == source
+            *namespace == end.namespace && *device == end.device && address.address.to_canonical() == source
         }
         _ => false,
     });
-    let own = end.addresses.iter().any(|own| text::address(own.address) == source);
+    let own = end.addresses.iter().any(|own| own.address.to_canonical() == source);
     (!own && !added).then_some(link.name.as_str())
 }
 

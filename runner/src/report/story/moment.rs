@@ -201,9 +201,9 @@ impl<'e> Causes<'_, 'e> {
     /// step, or that it answered.
     fn listener(&self, namespace: &str, event: &PmEvent, read: u64) -> Option<Moment> {
         let (address, port) = (event.local?, event.local_port?);
-        let any = text::address(address).is_unspecified();
+        let any = address.to_canonical().is_unspecified();
         let syns = self.captures.syns.get(namespace)?.iter();
-        let mut own = syns.filter(|(to, _)| to.port() == port && (any || to.ip() == text::address(address)));
+        let mut own = syns.filter(|(to, _)| to.port() == port && (any || to.ip() == address.to_canonical()));
         own.next().filter(|(_, syn)| *syn <= read).map(|(_, syn)| Moment { at: *syn, rank: Rank::Before })
     }
 
@@ -214,7 +214,7 @@ impl<'e> Causes<'_, 'e> {
         let id = event.remote_id?;
         let is_it = |option: &MptcpOption| match option {
             MptcpOption::AddAddr { address_id, body, .. } => {
-                let same = |remote: IpAddr| text::address(remote) == text::address(body.address);
+                let same = |remote: IpAddr| remote.to_canonical() == body.address.to_canonical();
                 event.kind == EventKind::Announced && *address_id == id && event.remote.is_none_or(same)
             }
             MptcpOption::RemoveAddr { address_ids } => event.kind == EventKind::Removed && address_ids.contains(&id),
@@ -265,7 +265,7 @@ fn establishes(option: &MptcpOption) -> bool {
 
 /// The subflow that an event is about.
 fn flow_of(event: &PmEvent) -> Option<Flow> {
-    let local = SocketAddr::new(text::address(event.local?), event.local_port?);
-    let remote = SocketAddr::new(text::address(event.remote?), event.remote_port.filter(|port| *port != 0)?);
+    let local = SocketAddr::new(event.local?.to_canonical(), event.local_port?);
+    let remote = SocketAddr::new(event.remote?.to_canonical(), event.remote_port.filter(|port| *port != 0)?);
     Some((local, remote))
 }

@@ -122,9 +122,9 @@ pub(super) fn event_words(tokens: &Tokens<'_>, namespace: &str, event: &PmEvent)
 fn event_subject(event: &PmEvent) -> String {
     let socket = |address: Option<std::net::IpAddr>, port: Option<u16>| match (address, port) {
         (Some(address), Some(port)) if port != 0 => {
-            Some(std::net::SocketAddr::new(text::address(address), port).to_string())
+            Some(std::net::SocketAddr::new(address.to_canonical(), port).to_string())
         }
-        (Some(address), _) => Some(text::address(address).to_string()),
+        (Some(address), _) => Some(address.to_canonical().to_string()),
         (None, _) => None,
     };
     let (local, remote) = (socket(event.local, event.local_port), socket(event.remote, event.remote_port));
@@ -163,7 +163,7 @@ pub(super) fn carried_words(carried: &[Carried<'_>]) -> String {
         return String::new();
     }
     let each = carried.iter().map(|one| {
-        let (local, remote) = (text::address(one.local.ip()), text::address(one.remote.ip()));
+        let (local, remote) = (one.local.ip().to_canonical(), one.remote.ip().to_canonical());
         format!("{local} → {remote} by {} {}", text::one_line(one.device), text::size(one.bytes))
     });
     format!("; subflows: {}", each.collect::<Vec<_>>().join(", "))

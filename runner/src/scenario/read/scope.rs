@@ -77,10 +77,7 @@ pub struct KnownTransfer {
 impl KnownTransfer {
     /// The bytes that this side sends.
     pub fn from(&self, sender: Side) -> u64 {
-        match sender {
-            Side::Client => self.from_client,
-            Side::Server => self.from_server,
-        }
+        sender.of(self.from_client, self.from_server)
     }
 }
 
@@ -108,18 +105,12 @@ pub struct KnownListener {
 impl ConnectionDetails {
     /// The namespace of a side.
     pub fn namespace(&self, side: Side) -> &str {
-        match side {
-            Side::Client => &self.client,
-            Side::Server => &self.server,
-        }
+        side.of(&self.client, &self.server)
     }
 
     /// What the socket of a side is.
     pub fn protocol(&self, side: Side) -> SocketProtocol {
-        match side {
-            Side::Client => self.client_protocol,
-            Side::Server => self.server_protocol,
-        }
+        side.of(self.client_protocol, self.server_protocol)
     }
 }
 

@@ -7,27 +7,27 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256};
 
 /// The token of a key: the most significant 32 bits of its SHA-256 hash (section 3.2).
-pub(super) fn token(key: u64) -> u32 {
+pub(crate) fn token(key: u64) -> u32 {
     let hash = Sha256::digest(key.to_be_bytes());
     hash.first_chunk().map_or(0, |first| u32::from_be_bytes(*first))
 }
 
 /// The initial data sequence number of the owner of a key: the least significant 64 bits of the key's SHA-256 hash
 /// (section 3.1). The first byte of data has this number plus one.
-pub(super) fn initial_data_sequence(key: u64) -> u64 {
+pub(crate) fn initial_data_sequence(key: u64) -> u64 {
     let hash = Sha256::digest(key.to_be_bytes());
     hash.last_chunk().map_or(0, |last| u64::from_be_bytes(*last))
 }
 
 /// The HMAC of an MP_JOIN (section 3.2): of the sender's key before the receiver's, over the sender's nonce before the
 /// receiver's. A SYN/ACK carries its leftmost 64 bits, a third ACK its leftmost 160.
-pub(super) fn join_hmac(sender_key: u64, receiver_key: u64, sender_nonce: u32, receiver_nonce: u32) -> [u8; 32] {
+pub(crate) fn join_hmac(sender_key: u64, receiver_key: u64, sender_nonce: u32, receiver_nonce: u32) -> [u8; 32] {
     hmac(sender_key, receiver_key, &[&sender_nonce.to_be_bytes(), &receiver_nonce.to_be_bytes()])
 }
 
 /// The HMAC that an ADD_ADDR carries (section 3.4.1): the rightmost 64 bits, over the address ID, the address and the
 /// port, which is 0 where none is announced.
-pub(super) fn add_addr_hmac(sender_key: u64, receiver_key: u64, id: u8, address: IpAddr, port: Option<u16>) -> u64 {
+pub(crate) fn add_addr_hmac(sender_key: u64, receiver_key: u64, id: u8, address: IpAddr, port: Option<u16>) -> u64 {
     let octets = match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
