@@ -35,21 +35,24 @@ impl Trouble {
     }
 }
 
-/// What the commands need of the rest of mptcplab. [`Kernel`] is the real implementation.
+/// What the commands need of the rest of mptcplab. [`Kernel`] is the real implementation. What doesn't touch a kernel is
+/// the same for all but tests.
 pub trait Backend: Sync {
     /// All variants of the scenario in a file; or all its errors, rendered.
-    fn load(&self, file: &Path, colour: bool) -> Result<Vec<Scenario>, String>;
+    fn load(&self, file: &Path, colour: bool) -> Result<Vec<Scenario>, String> {
+        scenario::load(file).map_err(|errors| errors.render(colour))
+    }
     /// The scenario of a recording; or its errors, rendered.
-    fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String>;
-    /// The JSON schema of scenario files.
-    fn schema(&self) -> serde_json::Value;
+    fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String> {
+        header.scenario().map_err(|errors| errors.render(colour))
+    }
     /// Acquires the privileges, as root or in a user namespace, and returns in words which. Called while there is one
     /// thread.
     fn enter(&self) -> Result<String, Trouble>;
     /// Probes these features. Trouble if they can't be probed, which says nothing about the kernel.
     fn probe(&self, features: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, Trouble>;
-    /// Sets the timeout scale, if one was given. Called after `enter`.
-    fn set_timeout_scale(&self, scale: Option<NonZeroU32>);
+    /// Sets the timeout scale, if one was given, unless `enter` did so. Called after it.
+    fn set_timeout_scale(&self, _scale: Option<NonZeroU32>) {}
     /// The default number of jobs, unless this machine determines it. Called after `enter`.
     fn jobs(&self) -> Option<usize> {
         None
@@ -69,11 +72,17 @@ pub trait Backend: Sync {
     /// The problems that the kernel reported while nothing ran, one line each.
     fn late_trouble(&self) -> Vec<String>;
     /// Blocks SIGINT and SIGTERM until something watches for them. Called while there is one thread.
-    fn hold_interruptions(&self) -> Result<(), Trouble>;
+    fn hold_interruptions(&self) -> Result<(), Trouble> {
+        interrupt::hold().map_err(Trouble::new)
+    }
     /// Calls back at the first SIGINT or SIGTERM. The second one ends the program at once.
-    fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble>;
+    fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble> {
+        interrupt::watch(interrupted).map_err(Trouble::new)
+    }
     /// Judges a recording, by these measures.
-    fn judged(&self, scenario: &Scenario, recording: &Recording, measures: Measures) -> Judged;
+    fn judged(&self, scenario: &Scenario, recording: &Recording, measures: Measures) -> Judged {
+        judge::judged(scenario, recording, measures)
+    }
     /// What could become the snapshot of a scenario.
     fn candidate(&self, scenario: &Scenario, recording: &Recording) -> Candidate {
         Candidate::of(scenario, recording)
@@ -97,18 +106,6 @@ impl Kernel {
 }
 
 impl Backend for Kernel {
-    fn load(&self, file: &Path, colour: bool) -> Result<Vec<Scenario>, String> {
-        scenario::load(file).map_err(|errors| errors.render(colour))
-    }
-
-    fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String> {
-        header.scenario().map_err(|errors| errors.render(colour))
-    }
-
-    fn schema(&self) -> serde_json::Value {
-        scenario::json_schema()
-    }
-
     fn enter(&self) -> Result<String, Trouble> {
         let doctor = |error: &dyn std::fmt::Display| Trouble {
             hints: vec!["`mptcplab doctor` shows what is missing".to_owned()],
@@ -153,17 +150,5 @@ impl Backend for Kernel {
     fn late_trouble(&self) -> Vec<String> {
         let lines = self.session().map(Session::late_trouble).unwrap_or_default();
         lines.iter().map(ToString::to_string).collect()
-    }
-
-    fn hold_interruptions(&self) -> Result<(), Trouble> {
-        interrupt::hold().map_err(Trouble::new)
-    }
-
-    fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble> {
-        interrupt::watch(interrupted).map_err(Trouble::new)
-    }
-
-    fn judged(&self, scenario: &Scenario, recording: &Recording, measures: Measures) -> Judged {
-        judge::judged(scenario, recording, measures)
     }
 }

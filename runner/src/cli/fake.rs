@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -84,10 +83,6 @@ impl Backend for Fake {
         Ok(scenarios.into_iter().find(|scenario| scenario.variant == header.variant).unwrap())
     }
 
-    fn schema(&self) -> serde_json::Value {
-        serde_json::json!({ "type": "object" })
-    }
-
     fn enter(&self) -> Result<String, Trouble> {
         if self.forbidden {
             let message = "user namespaces are forbidden".to_owned();
@@ -105,8 +100,6 @@ impl Backend for Fake {
         };
         Ok(features.iter().map(|feature| (feature.clone(), availability(feature))).collect())
     }
-
-    fn set_timeout_scale(&self, _scale: Option<NonZeroU32>) {}
 
     fn run(&self, scenario: &Scenario) -> Result<Run, Trouble> {
         let earlier = self.runs.fetch_add(1, Ordering::Relaxed);

@@ -42,6 +42,7 @@ use clap::CommandFactory as _;
 
 use crate::report::Printer;
 use crate::report::Role;
+use crate::scenario;
 
 use args::{Cli, Command};
 pub use backend::{Availability, Backend, Kernel, Trouble};
@@ -96,7 +97,7 @@ fn execute(cli: Cli, backend: &dyn Backend, launcher: &dyn Launcher, printer: &m
         Some(Command::Import(args)) => import::execute(&args, printer),
         Some(Command::Judge(args)) => judge::execute(&args, backend, printer),
         Some(Command::Doctor) => doctor::execute(backend, printer),
-        Some(Command::Schema) => schema(backend, printer),
+        Some(Command::Schema) => schema(printer),
         Some(Command::Completions { shell }) => completions(shell, printer),
     };
     match printer.finish() {
@@ -110,9 +111,9 @@ fn execute(cli: Cli, backend: &dyn Backend, launcher: &dyn Launcher, printer: &m
     }
 }
 
-fn schema(backend: &dyn Backend, printer: &mut Printer) -> Exit {
+fn schema(printer: &mut Printer) -> Exit {
     // Pretty printing of a value that is JSON already doesn't fail.
-    match serde_json::to_string_pretty(&backend.schema()) {
+    match serde_json::to_string_pretty(&scenario::json_schema()) {
         Ok(text) => {
             printer.line(&text);
             Exit::Passed

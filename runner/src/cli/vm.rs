@@ -9,8 +9,6 @@ use std::sync::OnceLock;
 
 use crate::engine::Run;
 use crate::files;
-use crate::judge::{Judged, Measures};
-use crate::recording::{Header, Recording};
 use crate::report::Printer;
 use crate::results::KernelIdentity;
 use crate::scenario::model::{Feature, Scenario};
@@ -23,7 +21,7 @@ use crate::vm::talk::{Answer, Question};
 use crate::vm::{Guest, Kvm, Request, initramfs};
 
 use super::args::{KvmArg, VmArgs};
-use super::backend::{Availability, Backend, Kernel, Trouble};
+use super::backend::{Availability, Backend, Trouble};
 use super::{Exit, complain, run};
 
 /// Scenarios per processor of the guest. A scenario mostly waits, but under emulation its processor is slow.
@@ -38,7 +36,6 @@ pub(super) fn execute(args: VmArgs, printer: &mut Printer) -> Exit {
         return Exit::Usage;
     }
     let remote = Remote {
-        local: Kernel::default(),
         guest: OnceLock::new(),
         log: OnceLock::new(),
         identity: OnceLock::new(),
@@ -51,7 +48,6 @@ pub(super) fn execute(args: VmArgs, printer: &mut Printer) -> Exit {
 /// A kernel in a virtual machine.
 struct Remote {
     args: VmArgs,
-    local: Kernel,
     guest: OnceLock<Guest>,
     /// Whether the guest's kernel log is watched, as reported by the guest.
     log: OnceLock<Availability>,
@@ -135,18 +131,6 @@ fn confused() -> Trouble {
 }
 
 impl Backend for Remote {
-    fn load(&self, file: &Path, colour: bool) -> Result<Vec<Scenario>, String> {
-        self.local.load(file, colour)
-    }
-
-    fn load_recorded(&self, header: &Header, colour: bool) -> Result<Scenario, String> {
-        self.local.load_recorded(header, colour)
-    }
-
-    fn schema(&self) -> serde_json::Value {
-        self.local.schema()
-    }
-
     fn enter(&self) -> Result<String, Trouble> {
         let guest = self.prepare()?;
         // A second call finds the guest of the first one, which serves as well.
@@ -175,9 +159,6 @@ impl Backend for Remote {
             .collect())
     }
 
-    /// The guest got it from [`Question::Enter`].
-    fn set_timeout_scale(&self, _scale: Option<NonZeroU32>) {}
-
     fn jobs(&self) -> Option<usize> {
         self.processors.get().map(|processors| processors.get() as usize * JOBS_FOR_A_PROCESSOR)
     }
@@ -204,20 +185,8 @@ impl Backend for Remote {
         }
     }
 
-    fn hold_interruptions(&self) -> Result<(), Trouble> {
-        self.local.hold_interruptions()
-    }
-
-    fn watch_interruptions(&self, interrupted: Box<dyn FnOnce() + Send>) -> Result<(), Trouble> {
-        self.local.watch_interruptions(interrupted)
-    }
-
     fn kernel(&self) -> KernelIdentity {
         self.identity.get().cloned().unwrap_or_default()
-    }
-
-    fn judged(&self, scenario: &Scenario, recording: &Recording, measures: Measures) -> Judged {
-        self.local.judged(scenario, recording, measures)
     }
 
     fn notes(&self) -> Vec<String> {
