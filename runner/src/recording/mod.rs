@@ -18,14 +18,18 @@ mod awaited;
 mod jsonl;
 mod name;
 mod outcome;
+mod path;
 mod route;
+mod stall;
 mod trouble;
 
 pub use awaited::{Awaited, Progress, Seen, SubflowSeen, Timeout, Unread};
 pub use jsonl::{RecordingError, read, write};
 pub use name::Name;
 pub use outcome::{CallEnd, Contradiction, Got, SocketCall, StepOutcome};
+pub use path::{PathEffect, PathTotals};
 pub use route::{RouteAnswer, Routed};
+pub use stall::{Busy, Stalled};
 pub use trouble::{Trouble, trouble_in};
 
 /// What a run observed.
@@ -329,48 +333,6 @@ pub enum Observation {
     Ended,
 }
 
-/// What can come late.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "what", rename_all = "snake_case")]
-pub enum Stalled {
-    /// The thread of the run: its applications didn't read and write meanwhile, and no step was taken.
-    Run,
-    /// The thread of a path: packets didn't go on.
-    Path {
-        /// The link.
-        link: String,
-    },
-    /// A thread that only sleeps, on the processor of the run: what the kernel does there may have come late, too.
-    Processor {
-        /// Its number.
-        number: usize,
-    },
-    /// A worker of the kernel, on the processor of the run: what the path manager leaves to it was done late.
-    Worker {
-        /// The processor's number.
-        processor: usize,
-    },
-}
-
-/// How busy the machine was during a run. Nanoseconds; `None` where the kernel doesn't tell.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Busy {
-    /// Number of stalls that are not in the recording, because there were too many.
-    #[serde(default)]
-    pub left_out: u64,
-    /// While some task of the machine waited for a processor (`/proc/pressure/cpu`).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub pressure: Option<u64>,
-    /// In which the hypervisor gave the processors to others (`/proc/stat`, summed up over all of them).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stolen: Option<u64>,
-    /// In which the process's control group was held back by its own limit (`cpu.stat`, summed up over all processors).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub throttled: Option<u64>,
-    /// How long the run took.
-    pub of: u64,
-}
-
 /// Left or entered an interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -437,63 +399,6 @@ pub enum Integrity {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
 fn is_zero(number: &u64) -> bool {
     *number == 0
-}
-
-/// An effect of a path on a packet.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "deed", rename_all = "snake_case")]
-pub enum PathEffect {
-    /// It was lost, by chance or by number.
-    Lost,
-    /// The queue was full.
-    QueueFull,
-    /// It was larger than the path's MTU.
-    TooBig,
-    /// It was held back, so that others overtook it.
-    Reordered,
-    /// It went on twice, by the conditions.
-    Duplicated,
-    /// A rule did something to it.
-    Rule {
-        /// The rule's name.
-        rule: Name,
-        /// The word of the rule's action: `drop`, `delay`, `duplicate`, `hold`, `corrupt`, `strip`, `rewrite`, `nat`,
-        /// `inject`, `split`, `merge`; `release` when what was held went on.
-        action: Name,
-        /// What went on instead of it or besides it, in its order.
-        #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        made: Vec<Segment>,
-    },
-}
-
-/// Counts of IP packets that a direction of a path has treated. What entered or was added has left, was lost or dropped
-/// (`lost`, `queue_full`, `too_big`, `dropped`), went into another one (`merged`), or is still there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct PathTotals {
-    /// Came in.
-    pub entered: u64,
-    /// Their bytes.
-    pub entered_bytes: u64,
-    /// Went out, with copies, parts and injected ones.
-    pub left: u64,
-    /// Their bytes.
-    pub left_bytes: u64,
-    /// [`PathEffect::Lost`]
-    pub lost: u64,
-    /// [`PathEffect::QueueFull`]
-    pub queue_full: u64,
-    /// [`PathEffect::TooBig`]
-    pub too_big: u64,
-    /// [`PathEffect::Reordered`]
-    pub reordered: u64,
-    /// [`PathEffect::Duplicated`]
-    pub duplicated: u64,
-    /// Copies, parts beyond the first, injected segments and ICMP answers.
-    pub added: u64,
-    /// Dropped by rules, or held and never released.
-    pub dropped: u64,
-    /// Merged into another one.
-    pub merged: u64,
 }
 
 /// What can be lost.
