@@ -350,6 +350,26 @@ mod tests {
     }
 
     #[test]
+    fn arrivals_and_protocols_are_told() {
+        let arrived = |bytes, corrupt: u64| Arrived { bytes, corrupt, first_corrupt: (corrupt > 0).then_some(17) };
+        for (wanted, arrived, expected) in [
+            (9, arrived(9, 2), "2 bytes arrived corrupted, the first at offset 17; 1 tolerated"),
+            (9, arrived(8, 1), "only 8 of 9 bytes arrived"),
+            (9, arrived(10, 0), "expected 9 bytes, 10 arrived"),
+        ] {
+            assert_eq!(arrival_words(wanted, 1, &arrived), expected);
+        }
+        for (protocol, expected) in [
+            (Protocol::Mptcp, "uses MPTCP"),
+            (Protocol::Tcp, "uses plain TCP from the start"),
+            (Protocol::Fallback, "fell back to TCP"),
+            (Protocol::TcpLater, "has a plain TCP socket now"),
+        ] {
+            assert_eq!(protocol_words(Side::Server, protocol), format!("the server's side {expected}"));
+        }
+    }
+
+    #[test]
     fn calls_and_contradictions_are_told() {
         let end = |call, got, bytes| CallEnd { connection: "main".to_owned(), side: Side::Server, call, got, bytes };
         for (end, expected) in [

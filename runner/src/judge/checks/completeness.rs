@@ -1,16 +1,12 @@
-//! Whether the recording can be trusted: nothing was lost, it was not cut off, each filter did its work, the kernel
-//! did not complain.
+//! Whether the recording can be trusted: nothing was lost, it was not cut off, the kernel did not complain.
 
 use crate::judge::names::Names;
 use crate::judge::outcome::contradiction_words;
 use crate::judge::time_line::around;
-use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind, kernel_finding};
 use crate::mptcp::EventKind;
 use crate::recording::{LostWhat, Moment, Observation};
-use crate::scenario::model::{Action, Filter, Namespace, Operation, Place};
-
-use super::steps::Progress;
+use crate::scenario::model::Namespace;
 
 /// What makes the recording untrustworthy.
 pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
@@ -106,39 +102,4 @@ fn silent_loss(names: &Names<'_>, namespace: &Namespace) -> Option<Finding> {
         );
         Finding::new(FindingKind::Incomplete, summary)
     })
-}
-
-/// Filters that never matched: what they should have brought about did not happen.
-pub(super) fn filters(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
-    // A run that was cut short may not have come to the traffic that a filter is for.
-    if progress != Progress::Whole {
-        return Vec::new();
-    }
-    let mut installed: Vec<(&Filter, Place)> = Vec::new();
-    let mut findings = Vec::new();
-    for step in &names.scenario().steps {
-        let Action::Do(Operation::AddFilter(filter)) = &step.action else { continue };
-        // A name can be used again after its filter was removed: the hits come in the same order.
-        let same = |other: &Filter| other.name == filter.name && other.namespace == filter.namespace;
-        let turn = installed.iter().filter(|(other, _)| same(other)).count();
-        installed.push((filter, step.place));
-        let mut hits = names.recording().entries.iter().filter_map(|entry| {
-            pick!(&entry.what, Observation::FilterHits { namespace, filter: name, packets }
-                if *namespace == filter.namespace && *name == filter.name => *packets)
-        });
-        let whose = format!("filter {} in {}", filter.name, filter.namespace);
-        match hits.nth(turn) {
-            None => findings.push(
-                Finding::new(FindingKind::Incomplete, format!("{whose}: its packet counter is not in the recording"))
-                    .placed(step.place),
-            ),
-            Some(0) if !filter.may_be_unused => findings.push(
-                Finding::new(FindingKind::Filter, format!("{whose} never matched a packet"))
-                    .placed(step.place)
-                    .valued(range_value(&(1..=u64::MAX)), 0),
-            ),
-            Some(_) => {}
-        }
-    }
-    findings
 }

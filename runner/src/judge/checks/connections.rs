@@ -62,9 +62,9 @@ fn problem(names: &Names<'_>, plan: &ConnectPlan) -> Option<Problem> {
     let sides = [Side::Client, Side::Server].map(|side| (side, protocol(names, connection, side, index)));
     let [(_, (client, _)), (_, (server, _))] = sides;
     // The first that isn't MPTCP: from the start, or by the earliest entry.
-    let plain = sides.into_iter().filter(|(_, (protocol, _))| *protocol != Protocol::Mptcp);
-    let plain = plain.min_by_key(|(_, (_, later))| *later);
-    let (summary, entry) = match (&plan.outcome, plain) {
+    let tcp = sides.into_iter().filter(|(_, (protocol, _))| *protocol != Protocol::Mptcp);
+    let tcp = tcp.min_by_key(|(_, (_, later))| *later);
+    let (summary, entry) = match (&plan.outcome, tcp) {
         (ConnectionOutcome::Mptcp, None) | (ConnectionOutcome::Tcp, Some(_)) => return None,
         (ConnectionOutcome::Error(error), _) => {
             (format!("expected connect() to fail with {error}, but it succeeded"), index)

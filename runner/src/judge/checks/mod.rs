@@ -13,6 +13,7 @@ pub(in crate::judge) mod paths;
 mod scope;
 mod sockets;
 mod steps;
+mod unused;
 mod wire;
 
 pub(super) use counters::is_gauge;
@@ -42,8 +43,7 @@ pub(super) fn findings(names: &Names<'_>) -> Vec<Finding> {
     findings.extend(step_findings);
     findings.extend(connections::check(names, progress));
     findings.extend(integrity::check(names, progress));
-    findings.extend(completeness::filters(names, progress));
-    findings.extend(paths::rules(names, progress));
+    findings.extend(unused::check(names, progress));
     let mut failed_check = None;
     for (index, step) in scenario.steps.iter().enumerate() {
         if let Action::Check(expectation) = &step.action

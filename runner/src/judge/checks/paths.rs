@@ -1,43 +1,13 @@
-//! What paths did: rules that never matched, and counts against expectations.
+//! What paths did: counts against expectations.
 
 use crate::judge::names::Names;
 use crate::judge::time_line::around;
 use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind, render};
 use crate::recording::{Observation, PathTotals};
-use crate::scenario::model::{PathCount, PathExpectation, PathRule};
+use crate::scenario::model::{PathCount, PathExpectation};
 
 use super::scope::Scope;
-use super::steps::Progress;
-
-/// Rules that never matched: what they should have brought about did not happen.
-pub(super) fn rules(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
-    // A run that was cut short may not have come to the traffic that a rule is for.
-    if progress != Progress::Whole {
-        return Vec::new();
-    }
-    let mut installed: Vec<(&str, &PathRule)> = Vec::new();
-    let mut findings = Vec::new();
-    for (link, rule) in names.scenario().path_rules() {
-        // A name can be used again after its rule was removed: the numbers come in the same order.
-        let turn = installed.iter().filter(|(on, other)| *on == link && other.name == rule.name).count();
-        installed.push((link, rule));
-        let whose = format!("rule {} of {link}", rule.name);
-        match hits(names, link, &rule.name).nth(turn) {
-            None => findings.push(
-                Finding::new(FindingKind::Incomplete, format!("{whose}: its match count is not in the recording"))
-                    .placed(rule.place),
-            ),
-            Some(0) if !rule.may_be_unused => findings.push(
-                Finding::new(FindingKind::Path, format!("{whose} never matched a segment"))
-                    .placed(rule.place)
-                    .valued(range_value(&(1..=u64::MAX)), 0),
-            ),
-            Some(_) => {}
-        }
-    }
-    findings
-}
 
 /// How often each rule of that name matched, in the order of their ends.
 pub(in crate::judge) fn hits(names: &Names<'_>, link: &str, rule: &str) -> impl Iterator<Item = u64> {

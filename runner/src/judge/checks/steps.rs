@@ -54,8 +54,11 @@ pub(super) fn check(names: &Names<'_>) -> (Progress, Vec<Finding>) {
     (Progress::Whole, findings)
 }
 
-/// The outcome of each step, with the index of its entry. One of a step that the scenario doesn't have is a finding.
-fn outcomes<'a>(names: &Names<'a>) -> (Vec<Option<(usize, &'a StepOutcome)>>, Vec<Finding>) {
+/// An outcome, with the index of its entry.
+type Recorded<'a> = (usize, &'a StepOutcome);
+
+/// The outcome of each step. One of a step that the scenario doesn't have is a finding.
+fn outcomes<'a>(names: &Names<'a>) -> (Vec<Option<Recorded<'a>>>, Vec<Finding>) {
     let steps = names.scenario().steps.len();
     let (mut outcomes, mut findings) = (vec![None; steps], Vec::new());
     for (entry, what) in names.recording().entries.iter().enumerate().map(|(index, entry)| (index, &entry.what)) {
