@@ -52,7 +52,7 @@ fn shortened(story: String) -> String {
 pub(super) fn show_verdict(printer: &mut Printer, run: &RunReport, in_full: bool) {
     let style = printer.style();
     printer.line(&report::summary_line(run, style));
-    show_remark(printer, run);
+    show_remarks(printer, run);
     let (Verdict::Failed(findings) | Verdict::Error(findings)) = run.verdict else { return };
     for (finding, text) in report::failures(run.scenario, findings, style) {
         show_indented(printer, &text);
@@ -62,10 +62,10 @@ pub(super) fn show_verdict(printer: &mut Printer, run: &RunReport, in_full: bool
     }
 }
 
-/// A remark about a run.
-pub(super) fn show_remark(printer: &mut Printer, run: &RunReport) {
-    if let Some(remark) = run.remark {
-        show_indented(printer, &text::one_line(remark));
+/// Remarks about a run.
+pub(super) fn show_remarks(printer: &mut Printer, run: &RunReport) {
+    for remark in run.remarks() {
+        show_indented(printer, &text::one_line(&remark));
     }
 }
 

@@ -36,7 +36,7 @@ pub(crate) use outcome::{
     brief_outcome_words, call_words, contradiction_words, integrity_words, lost_words, outcome_words,
 };
 pub use reasons::{Cause, Idle, Reason, ReasonKind, SynCounts, Unused};
-pub use rules::{Decided, RuleCounts, Rules};
+pub use rules::{Decided, RuleCounts, Rules, known_faults};
 pub use snapshot::{Accepted, Candidate, Change, Snapshots, snapshot_difference, snapshot_path};
 pub(crate) use snapshot::{remove_snapshot, snapshot_suffix};
 pub use verdict::{Finding, FindingKind, Judged, Measures, Values, Verdict, judged, verdict};

@@ -28,7 +28,7 @@ pub(super) struct Names<'a> {
 impl<'a> Names<'a> {
     /// Learns the names in the form that the scenario has on the kernel of the recording.
     pub(super) fn of(scenario: &'a Scenario, recording: &'a Recording) -> Self {
-        Self::new(scenario.on_kernel(|feature| recording.header.has_lack_of(&feature.word())), recording)
+        Self::new(recording.header.form(scenario), recording)
     }
 
     fn new(form: Form<'a>, recording: &'a Recording) -> Self {

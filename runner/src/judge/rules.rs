@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::recording::Recording;
 use crate::reference::{self, Candidate, Decision, Outcome, Reference};
+use crate::scenario::model::{BrokenRule, Scenario};
 
-use super::checks::may_be_explained;
+use super::checks::{is_whole, may_be_explained};
 use super::names::{Names, side_namespace};
 use super::{Finding, FindingKind, Reason};
 
@@ -22,9 +24,14 @@ pub enum Rules {
     Only,
 }
 
-/// How much the reference decided, by the names of the rules.
+/// How much the reference decided.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RuleCounts(pub BTreeMap<&'static str, Decided>);
+pub struct RuleCounts {
+    /// By the names of the rules.
+    pub by_rule: BTreeMap<&'static str, Decided>,
+    /// The violations that the scenario expects of this kernel.
+    pub known_faults: Vec<Finding>,
+}
 
 /// How much one rule decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -33,45 +40,106 @@ pub struct Decided {
     pub decisions: usize,
     /// Those that the recording leaves open.
     pub undetermined: usize,
+    /// Violations that the scenario expects of this kernel.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub known_faults: usize,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 impl RuleCounts {
     /// Adds those of another run.
     pub fn add(&mut self, other: &Self) {
-        for (rule, more) in &other.0 {
-            let own = self.0.entry(rule).or_default();
-            own.decisions += more.decisions;
-            own.undetermined += more.undetermined;
+        for (rule, more) in &other.by_rule {
+            let own = self.by_rule.entry(rule).or_default();
+            *own = own.and(*more);
         }
     }
 
     /// Those of all rules together.
     pub fn total(&self) -> Decided {
-        self.0.values().fold(Decided::default(), |sum, one| Decided {
-            decisions: sum.decisions + one.decisions,
-            undetermined: sum.undetermined + one.undetermined,
-        })
+        self.by_rule.values().fold(Decided::default(), |sum, one| sum.and(*one))
     }
 
     fn of(reference: &Reference) -> Self {
         let mut counts = Self::default();
         for decision in &reference.decisions {
-            let own = counts.0.entry(decision.rule.name).or_default();
+            let own = counts.by_rule.entry(decision.rule.name).or_default();
             own.decisions += 1;
             own.undetermined += usize::from(decision.outcome == Outcome::Undetermined);
         }
         counts
     }
+
+    fn add_known_fault(&mut self, decision: &Decision, broken: &BrokenRule) {
+        self.by_rule.entry(decision.rule.name).or_default().known_faults += 1;
+        self.known_faults.push(known_fault(decision, broken));
+    }
+}
+
+impl Decided {
+    fn and(self, more: Self) -> Self {
+        Self {
+            decisions: self.decisions + more.decisions,
+            undetermined: self.undetermined + more.undetermined,
+            known_faults: self.known_faults + more.known_faults,
+        }
+    }
 }
 
 /// Applies the rules: the broken ones, and how much was decided.
-pub(super) fn check(names: &Names<'_>, findings: &mut Vec<Finding>) -> RuleCounts {
+pub(super) fn check(names: &Names<'_>, rules: Rules, findings: &mut Vec<Finding>) -> RuleCounts {
     let reference = reference::consult(names.scenario(), names.recording());
     if let Some(first) = findings.first_mut().filter(|first| may_be_explained(first.kind)) {
         first.reasons.extend(not_done(names, &reference));
     }
-    findings.extend(reference.violations().map(finding));
-    RuleCounts::of(&reference)
+    let mut counts = RuleCounts::of(&reference);
+    let expected = (rules != Rules::Only).then_some(&names.scenario().expect);
+    for decision in reference.violations() {
+        match expected.and_then(|expected| expected.broken_rule(decision.rule.name)) {
+            Some(broken) => counts.add_known_fault(decision, broken),
+            None => findings.push(finding(decision)),
+        }
+    }
+    // A run that was cut short may have ended before.
+    if is_whole(names) {
+        let broken = expected.iter().flat_map(|expected| &expected.broken_rules);
+        let kept = broken.filter(|broken| reference.violations().all(|decision| decision.rule.name != broken.rule));
+        findings.extend(kept.map(not_broken));
+    }
+    counts
+}
+
+/// The violations of rules that the scenario expects of the kernel of the recording.
+pub fn known_faults(scenario: &Scenario, recording: &Recording) -> Vec<Finding> {
+    let scenario = recording.header.form(scenario).scenario();
+    if scenario.expect.broken_rules.is_empty() {
+        return Vec::new();
+    }
+    let reference = reference::consult(scenario, recording);
+    let known = |decision: &Decision| {
+        scenario.expect.broken_rule(decision.rule.name).map(|broken| known_fault(decision, broken))
+    };
+    reference.violations().filter_map(known).collect()
+}
+
+/// The scenario expects a fault that this kernel doesn't have.
+fn not_broken(broken: &BrokenRule) -> Finding {
+    let summary = format!("the scenario says that this kernel breaks the rule {}, but it keeps it", broken.rule);
+    Finding::new(FindingKind::Rule, summary).placed(broken.place)
+}
+
+fn known_fault(decision: &Decision, broken: &BrokenRule) -> Finding {
+    let Finding { summary, detail, at, .. } = finding(decision);
+    let summary = format!("this kernel breaks a rule, as the scenario says: {summary}");
+    let because = broken.because.iter().map(|because| format!("fault: {because}\n"));
+    Finding::new(FindingKind::Rule, summary)
+        .detailed(because.chain([detail]).collect::<String>())
+        .placed(broken.place)
+        .at(at)
 }
 
 /// Maximum number of such reasons.

@@ -250,7 +250,7 @@ pub fn judged(scenario: &Scenario, recording: &Recording, measures: impl Into<Me
     if rules == Rules::Only {
         findings.clear();
     }
-    let counts = (rules != Rules::Ignore).then(|| rules::check(&names, &mut findings));
+    let counts = (rules != Rules::Ignore).then(|| rules::check(&names, rules, &mut findings));
     let snapshots = if rules == Rules::Only { Snapshots::Ignore } else { snapshots };
     Judged { verdict: settled(&names, findings, snapshots), rules: counts }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::mptcp::Side;
 use crate::mptcp::{Endpoint, Limits, MptcpInfo, PmEvent, SubflowState};
 pub use crate::scenario::SourceText;
-use crate::scenario::model::Scenario;
+use crate::scenario::model::{Form, Scenario};
 use crate::scenario::{self, Diagnostics};
 use crate::wire::Segment;
 
@@ -88,6 +88,11 @@ impl Header {
     /// Whether this kernel was found to lack a feature.
     pub fn has_lack_of(&self, feature: &str) -> bool {
         self.lacks.iter().any(|word| word == feature)
+    }
+
+    /// The form that a scenario has on this kernel.
+    pub fn form<'s>(&self, scenario: &'s Scenario) -> Form<'s> {
+        scenario.on_kernel(|feature| self.has_lack_of(&feature.word()))
     }
 }
 

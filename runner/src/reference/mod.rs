@@ -49,9 +49,9 @@ impl Reference {
     }
 }
 
-/// Applies each rule to a recording. Pure; it panics on no recording.
+/// Applies each rule to a recording, in the form that the scenario has on its kernel. Pure; it panics on no recording.
 pub fn consult(scenario: &Scenario, recording: &Recording) -> Reference {
-    let view = View::new(scenario, recording);
+    let view = View::new(recording.header.form(scenario).scenario(), recording);
     let mut decisions = Vec::new();
     for rule in RULES {
         let mut ledger = Ledger::new(rule);

@@ -79,3 +79,14 @@ pub static RULES: &[&Rule] = &[
     &subflow::reopened::RULE,
     &subflow::fallback::RULE,
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::RULES;
+    use crate::scenario::model::RULE_NAMES;
+
+    #[test]
+    fn scenarios_know_the_names_of_the_rules() {
+        assert!(RULES.iter().map(|rule| rule.name).eq(RULE_NAMES));
+    }
+}

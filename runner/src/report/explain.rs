@@ -32,7 +32,8 @@ pub fn explanation(scenario: &Scenario, recording: &Recording, reference: &Refer
             .push(style.paint(Role::Heading, format!("{}: {} → {}", text::one_line(&connection.name), ends.0, ends.1)));
         for (side, namespace) in [(Side::Client, &connection.client), (Side::Server, &connection.server)] {
             lines.push(format!("  {} ({}): {}", side.word(), text::one_line(namespace), limits(scenario, namespace)));
-            table(by_side.get(&(connection.name.as_str(), side)).map_or(&[], Vec::as_slice), style, &mut lines);
+            let decisions: &[&Decision] = by_side.get(&(connection.name.as_str(), side)).map_or(&[], Vec::as_slice);
+            table(scenario, decisions, style, &mut lines);
         }
     }
     style.finish(lines.join("\n") + "\n")
@@ -87,7 +88,7 @@ fn is_told(decision: &Decision) -> bool {
         }
 }
 
-fn table(decisions: &[&Decision], style: Style, lines: &mut Vec<String>) {
+fn table(scenario: &Scenario, decisions: &[&Decision], style: Style, lines: &mut Vec<String>) {
     let mut rows: Vec<(Outcome, String, String, usize)> = Vec::new();
     let mut others: BTreeMap<&str, usize> = BTreeMap::new();
     for decision in decisions {
@@ -96,7 +97,8 @@ fn table(decisions: &[&Decision], style: Style, lines: &mut Vec<String>) {
             continue;
         }
         let candidate = text::one_line(&decision.candidate.to_string());
-        let why = format!("{} [{}]", text::one_line(&decision.because), decision.rule.name);
+        let known = if is_known(scenario, decision) { "; a known fault of this kernel" } else { "" };
+        let why = format!("{}{known} [{}]", text::one_line(&decision.because), decision.rule.name);
         match rows.iter_mut().find(|(outcome, what, because, _)| {
             (*outcome, what.as_str(), because.as_str()) == (decision.outcome, &candidate, &why)
         }) {
@@ -131,6 +133,11 @@ fn table(decisions: &[&Decision], style: Style, lines: &mut Vec<String>) {
     }
 }
 
+/// It breaks a rule, as the scenario says.
+fn is_known(scenario: &Scenario, decision: &Decision) -> bool {
+    decision.outcome.is_violation() && scenario.expect.broken_rule(decision.rule.name).is_some()
+}
+
 fn outcome_word(outcome: Outcome) -> (Role, &'static str) {
     match outcome {
         Outcome::Done => (Role::Good, "there"),
@@ -143,14 +150,14 @@ fn outcome_word(outcome: Outcome) -> (Role, &'static str) {
 
 /// The same as one JSON object: `label`, and `decisions` with `connection`, `side`, `at_ns`, `candidate`, `outcome`
 /// (`done`, `not_done`, `missing`, `wrong`, `undetermined`), `rule`, `because`, and `evidence`: the indices of entries of
-/// the recording.
+/// the recording. `known_fault` is true where the scenario says that this kernel breaks the rule.
 pub fn explanation_json(scenario: &Scenario, reference: &Reference) -> Value {
-    let decisions: Vec<Value> = reference.decisions.iter().map(decision_json).collect();
+    let decisions: Vec<Value> = reference.decisions.iter().map(|decision| decision_json(scenario, decision)).collect();
     json!({ "label": scenario.label(), "decisions": decisions })
 }
 
-fn decision_json(decision: &Decision) -> Value {
-    json!({
+fn decision_json(scenario: &Scenario, decision: &Decision) -> Value {
+    let mut json = json!({
         "connection": decision.connection,
         "side": decision.side.word(),
         "at_ns": decision.at,
@@ -159,7 +166,11 @@ fn decision_json(decision: &Decision) -> Value {
         "rule": decision.rule.name,
         "because": decision.because,
         "evidence": decision.evidence,
-    })
+    });
+    if is_known(scenario, decision) {
+        json["known_fault"] = true.into();
+    }
+    json
 }
 
 #[cfg(test)]

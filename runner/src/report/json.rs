@@ -30,6 +30,8 @@ struct JsonRun<'a> {
     snapshot: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<&'a BTreeMap<&'static str, Decided>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    known_faults: Vec<JsonFinding<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remark: Option<&'a str>,
 }
@@ -75,6 +77,7 @@ struct JsonFinding<'a> {
 /// that are corrupt, counters by their names, and for `either` a list for each alternative, with the values of each
 /// difference by its kind; what is missing is null. `snapshot` is `not_compared` with `--no-snapshot`.
 /// `reference` has the rules of the reference that were used, each with the number of its decisions and of those that the recording leaves open.
+/// `known_faults` are the violations of rules that the scenario expects of this kernel.
 /// `remark` is there if something came while it ran that isn't its own. `transfers` tells the payload that arrived, and how fast.
 pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
     let (verdict, reason, findings) = match run.verdict {
@@ -96,7 +99,8 @@ pub fn json_line(run: &RunReport) -> Result<String, serde_json::Error> {
         transfers: run.rates.iter().map(json_transfer).collect(),
         run: run.repetition.map(|(run, _)| run),
         snapshot: (!run.compared).then_some("not_compared"),
-        reference: run.rules.map(|counts| &counts.0),
+        reference: run.rules.map(|counts| &counts.by_rule),
+        known_faults: run.known_faults().iter().map(|finding| json_finding(run.scenario, finding)).collect(),
         remark: run.remark,
     })
 }

@@ -82,8 +82,12 @@ impl Junit {
 fn output(run: &RunReport) -> String {
     let rates = run.rates.iter().map(TransferRate::line);
     let without = (!run.compared).then(|| "judged without a snapshot".to_owned());
-    let remark = run.remark.map(str::to_owned);
-    std::iter::once(run.scenario.title.clone()).chain(without).chain(remark).chain(rates).collect::<Vec<_>>().join("\n")
+    std::iter::once(run.scenario.title.clone())
+        .chain(without)
+        .chain(run.remarks())
+        .chain(rates)
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn non_success(kind: NonSuccessKind, run: &RunReport, findings: &[Finding]) -> TestCaseStatus {

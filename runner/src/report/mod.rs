@@ -26,7 +26,7 @@ mod topology;
 
 use std::time::Duration;
 
-use crate::judge::{RuleCounts, Verdict};
+use crate::judge::{Finding, RuleCounts, Verdict};
 use crate::scenario::model::Scenario;
 
 pub use alike::normal_form;
@@ -78,6 +78,20 @@ impl RunReport<'_> {
             Some((run, None)) => format!("{label} (run {run})"),
             None => label,
         }
+    }
+
+    /// The violations of rules that the scenario expects of this kernel.
+    pub fn known_faults(&self) -> &[Finding] {
+        self.rules.map_or(&[], |rules| rules.known_faults.as_slice())
+    }
+
+    /// The remark, and the known faults of the kernel: a line each. Of many similar faults, the first are told.
+    pub fn remarks(&self) -> Vec<String> {
+        let known = alike::first_of_many(self.known_faults()).into_iter().map(|(fault, more)| match more {
+            0 => fault.summary.clone(),
+            more => format!("{}; and {} more", fault.summary, more),
+        });
+        self.remark.map(str::to_owned).into_iter().chain(known).collect()
     }
 }
 

@@ -45,11 +45,17 @@ pub fn slowest_line(runs: &[(Duration, String)], style: Style) -> String {
     style.paint(Role::Faint, format!("slowest: {}", runs.join(", ")))
 }
 
-/// How much the reference decided: `reference: 41 rules, 1,234 decisions, 3 undetermined`.
+/// How much the reference decided: `reference: 41 rules, 1,234 decisions, 3 undetermined`; and how many violations the
+/// scenarios expect of this kernel.
 pub fn reference_line(counts: &RuleCounts, style: Style) -> String {
-    let Decided { decisions, undetermined } = counts.total();
-    let (rules, decisions) = (text::count(counts.0.len() as u64, "rule"), text::count(decisions as u64, "decision"));
-    let line = format!("reference: {rules}, {decisions}, {undetermined} undetermined");
+    let Decided { decisions, undetermined, known_faults } = counts.total();
+    let (rules, decisions) =
+        (text::count(counts.by_rule.len() as u64, "rule"), text::count(decisions as u64, "decision"));
+    let known = match known_faults as u64 {
+        0 => String::new(),
+        known => format!(", {} of this kernel", text::count(known, "known fault")),
+    };
+    let line = format!("reference: {rules}, {decisions}, {undetermined} undetermined{known}");
     style.paint(Role::Faint, line)
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::grammar::{KERNELS, Kind, Record, SCENARIO, Shape, TOPOLOGY};
-use super::model::Feature;
+use super::model::{Feature, RULE_NAMES};
 use super::read::PARTS;
 use super::scalar::COUNTER_GROUPS;
 
@@ -252,6 +252,7 @@ fn scalar(kind: Kind) -> Value {
         Kind::Feature => pattern(&features(false)),
         Kind::Deciding => pattern(&features(true)),
         Kind::Variable => json!({ "type": "string", "pattern": "^[a-z][a-z0-9_]{0,31}$" }),
+        Kind::Rule => or_variable(json!({ "enum": RULE_NAMES.as_slice() })),
         Kind::Word(["true"]) => or_variable(json!({ "const": true })),
         Kind::Word(words) => or_variable(json!({ "enum": words })),
     }

@@ -28,8 +28,8 @@ impl<'a> Report<'a> for Tap {
     fn row(&mut self, printer: &mut Printer, row: &Row<'a>) {
         self.tests += 1;
         printer.line(&tap_test(self.tests, &row.report()));
-        if let Some(remark) = &row.remark {
-            printer.line(&tap_comment(remark));
+        for remark in row.report().remarks() {
+            printer.line(&tap_comment(&remark));
         }
         if let Some(folder) = &row.evidence {
             printer.line(&tap_comment(&format!("evidence: {}", folder.display())));

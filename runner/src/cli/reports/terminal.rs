@@ -11,7 +11,7 @@ use crate::scenario::model::Scenario;
 use crate::text;
 
 use super::super::args::RunArgs;
-use super::super::present::{Length, show_indented, show_remark, show_story, show_verdict};
+use super::super::present::{Length, show_indented, show_remarks, show_story, show_verdict};
 use super::{Ending, Report, Row, Scope};
 
 /// With this many runs or more, skips and the slowest runs are repeated at the end: their lines have scrolled by.
@@ -223,7 +223,7 @@ impl<'a> Report<'a> for Terminal<'a> {
             // A single failure is shown in full, at once.
             printer.line(&report::summary_line(&row.report(), printer.style()));
             if !row.is_bad() {
-                show_remark(printer, &row.report());
+                show_remarks(printer, &row.report());
                 show_evidence(printer, row);
             }
         }
@@ -268,7 +268,7 @@ impl<'a> Report<'a> for Terminal<'a> {
             }
             printer.line(&report::slowest_line(&self.slowest, style));
         }
-        if !self.rules.0.is_empty() {
+        if !self.rules.by_rule.is_empty() {
             printer.line(&report::reference_line(&self.rules, style));
         }
         printer.line(&ending.totals.line(ending.took, style));

@@ -79,6 +79,11 @@ pub(super) fn findings(names: &Names<'_>) -> Vec<Finding> {
     findings
 }
 
+/// All steps of the scenario were done.
+pub(super) fn is_whole(names: &Names<'_>) -> bool {
+    steps::check(names).0 == Progress::Whole
+}
+
 /// Whether the state of the run may explain it. Lost entries and kernel warnings speak for themselves.
 pub(super) fn may_be_explained(kind: FindingKind) -> bool {
     !matches!(

@@ -1,6 +1,7 @@
 //! Tests of judging: a small run, written down by hand, that passes; and what must be found when it is changed.
 
 mod accounted;
+mod broken_rules;
 mod canonical;
 mod either;
 mod event_lists;

@@ -11,7 +11,7 @@ use std::cell::LazyCell;
 use std::time::Duration;
 
 use crate::flight::{Fate, Flights};
-use crate::judge::{brief_outcome_words, call_words, contradiction_words, kernel_remark};
+use crate::judge::{brief_outcome_words, call_words, contradiction_words, kernel_remark, known_faults};
 use crate::recording::{Entry, Integrity, Moment, Observation, Recording, StepOutcome};
 use crate::reference::Traffic;
 use crate::scenario::model::Scenario;
@@ -76,6 +76,11 @@ fn lines<'a>(scenario: &'a Scenario, recording: &'a Recording) -> Vec<Line<'a>> 
             let moment = moment.unwrap_or(moment::Moment { at: entry.at, rank: Rank::Between });
             told.push((moment, index, line));
         }
+    }
+    for fault in known_faults(scenario, recording) {
+        let at = fault.at.unwrap_or(until);
+        let line = Line::Note { at, text: text::one_line(&fault.summary), good: true };
+        told.extend((at <= until).then_some((moment::Moment { at, rank: Rank::Behind }, usize::MAX, line)));
     }
     told.sort_by_key(|(moment, index, _)| (*moment, *index));
     let mut lines = with_data(told, &flights, until, &mut left_out);

@@ -171,6 +171,8 @@ pub enum Kind {
     Deciding,
     /// The name of a variable.
     Variable,
+    /// The name of a rule of the reference.
+    Rule,
     /// `client`, `server`, or one of the connection's namespaces.
     Side,
     /// One of these words.

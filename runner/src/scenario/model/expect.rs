@@ -34,6 +34,26 @@ pub struct Expectation {
     pub paths: Vec<PathExpectation>,
     /// Alternatives. An alternative has none itself.
     pub either: Vec<Choice>,
+    /// Rules of the reference that the kernel breaks. Neither an alternative nor a check step has any.
+    pub broken_rules: Vec<BrokenRule>,
+}
+
+impl Expectation {
+    /// What is said about a rule of that name that the kernel breaks.
+    pub fn broken_rule(&self, name: &str) -> Option<&BrokenRule> {
+        self.broken_rules.iter().find(|broken| broken.rule == name)
+    }
+}
+
+/// A rule of the reference that the kernel is known to break.
+#[derive(Debug, Clone)]
+pub struct BrokenRule {
+    /// Where it is written.
+    pub place: Place,
+    /// Its name, one of [`super::RULE_NAMES`].
+    pub rule: &'static str,
+    /// Why: one line.
+    pub because: Option<String>,
 }
 
 /// Of several alternatives, one must hold.

@@ -6,15 +6,16 @@ mod kernel_variants;
 mod kernels;
 mod operation;
 mod path;
+mod rule;
 mod snapshot;
 mod step;
 mod time;
 mod world;
 
 pub use expect::{
-    Alternative, BytesExpectation, Choice, CounterExpectation, EndpointsExpectation, ErrorPattern, EventExpectation,
-    EventItem, EventPattern, Expectation, InfoExpectation, LimitsExpectation, PathCount, PathExpectation, Range,
-    SubflowPattern, SubflowsExpectation, WireExpectation, WirePattern,
+    Alternative, BrokenRule, BytesExpectation, Choice, CounterExpectation, EndpointsExpectation, ErrorPattern,
+    EventExpectation, EventItem, EventPattern, Expectation, InfoExpectation, LimitsExpectation, PathCount,
+    PathExpectation, Range, SubflowPattern, SubflowsExpectation, WireExpectation, WirePattern,
 };
 pub use kernel_variants::{Form, KernelVariants};
 pub use kernels::{KernelList, ListedKernel, Machine, WhichKernel};
@@ -23,6 +24,7 @@ pub use path::{
     Chance, Conditions, Distribution, Injected, Injection, Jitter, PacketPattern, PathChange, PathPlan, PathRule,
     Queue, Reorder, Rewrite, RuleAction,
 };
+pub use rule::RULE_NAMES;
 pub use snapshot::{LeftOut, SnapshotSection};
 pub use step::{
     Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ListenPlan, QuietPlan, SocketProtocol, Step,

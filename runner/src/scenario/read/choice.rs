@@ -80,6 +80,7 @@ fn number(expectation: &Expectation) -> Option<(Subject<'_>, &RangeInclusive<u64
         wire,
         paths,
         either: _,
+        broken_rules: _,
     } = expectation;
     let others = [events.len(), other_counters_zero.len(), subflows.len(), endpoints.len(), limits.len()];
     if others.iter().any(|count| *count > 0) {

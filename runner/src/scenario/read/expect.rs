@@ -3,13 +3,13 @@
 use super::super::diagnostic::Diagnostic;
 use super::super::grammar::{self, EVENT, Key, Kind, SIDE_ENDPOINTS, SIDE_INFO, SIDE_SUBFLOWS, Shape, WIRE_OPTIONS};
 use super::super::model::{
-    BytesExpectation, Choice, CounterExpectation, EndpointsExpectation, EventExpectation, EventItem, Expectation,
-    InfoExpectation, LimitsExpectation, PathExpectation, Place, Range, SubflowsExpectation, WireExpectation,
-    WirePattern,
+    BrokenRule, BytesExpectation, Choice, CounterExpectation, EndpointsExpectation, EventExpectation, EventItem,
+    Expectation, InfoExpectation, LimitsExpectation, PathExpectation, Place, Range, SubflowsExpectation,
+    WireExpectation, WirePattern,
 };
 use super::super::nearest::suggestion;
 use super::super::record::{List, Part as _, group, part, record};
-use super::super::scalar::{self, Switch};
+use super::super::scalar::{self, Line, RuleName, Switch};
 use super::super::yaml::{Entry, Node, Value};
 use super::choice::ChoiceKeys;
 use super::event::{event_namespace, event_pattern, subflow_pattern, wire_pattern};
@@ -32,6 +32,8 @@ record! {
         sections: group Sections;
         either: or(Vec::new()) List<ChoiceKeys> = "either",
             "Choices; of each, one alternative must hold entirely.";
+        broken_rules: or(Vec::new()) BrokenRules = "broken_rules",
+            "[Rules](../docs/rules.md) that the kernel breaks; only in the final `expect`.";
     }
 }
 
@@ -50,6 +52,33 @@ record! {
         wire: or(Vec::new()) List<WireItem> = "wire", "MPTCP options that a namespace sent.";
         paths: or(Vec::new()) Paths = "paths", "Matches of rules, and totals of each direction.";
         either: later Vec<Choice>;
+        broken_rules: later Vec<BrokenRule>;
+    }
+}
+
+record! {
+    /// A rule that the kernel breaks.
+    BrokenRuleKeys as "broken_rule", "a broken rule" for BrokenRule {
+        place: group Here;
+        rule: need RuleName = "rule", "The name of the rule. Each violation of it in this run is expected, and there must be one.";
+        because: maybe Line = "because", "The fault of the kernel.";
+    }
+}
+
+part! {
+    /// Rules that the kernel breaks, each once.
+    BrokenRules: Vec<BrokenRule> = List::<BrokenRuleKeys>::SHAPE, |at, node| {
+        if !at.scope.ended {
+            let diagnostic = Diagnostic::new(node.place, "rules are applied to the whole run");
+            return Err(at.reader.report(diagnostic.help("move it to the final `expect`")));
+        }
+        let rules = List::<BrokenRuleKeys>::read(at, node)?;
+        all(rules.iter().enumerate().map(|(index, broken)| {
+            let Some(first) = rules[..index].iter().find(|other| other.rule == broken.rule) else { return Ok(()) };
+            let diagnostic = Diagnostic::new(broken.place, format!("the rule `{}` is given twice", broken.rule));
+            Err(at.reader.report(diagnostic.context(first.place, "also here")))
+        }))?;
+        Ok(rules)
     }
 }
 
@@ -65,8 +94,8 @@ record! {
 part! {
     /// Everything that is expected.
     Expected: Expectation = Whole::SHAPE, |at, node| {
-        let Whole { sections, either } = Whole::read(at, node)?;
-        Ok(Expectation { either, ..sections })
+        let Whole { sections, either, broken_rules } = Whole::read(at, node)?;
+        Ok(Expectation { either, broken_rules, ..sections })
     }
 }
 

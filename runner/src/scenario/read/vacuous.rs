@@ -72,6 +72,9 @@ fn check_expectation(reader: &Reader, expectation: &Node) {
             check_section(reader, section, depth);
         }
     }
+    for broken in expectation.get("broken_rules").into_iter().flat_map(alternatives) {
+        check_section(reader, broken, 0);
+    }
     for either in expectation.get("either").into_iter().flat_map(alternatives) {
         check_section(reader, either, 0);
         let Value::List(choices) = &either.value else { continue };

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::grammar::{FILTER_OPTIONS, Kind};
-use super::super::model::{Address, Range};
+use super::super::model::{Address, RULE_NAMES, Range};
 use super::super::record::Scalar;
 use super::super::variable::variable_name;
 use super::{
@@ -112,6 +112,8 @@ scalars! {
     Count: Range = Kind::Count, count;
     /// The symbol of an errno.
     Symbol: String = Kind::Errno, |text| errno(text).map(|(symbol, _)| symbol);
+    /// The name of a rule of the reference.
+    RuleName: &'static str = Kind::Rule, word(&RULE_NAMES);
     /// The subtype (RFC 8684 section 8.2) of an MPTCP option, by its word; `None`: any option.
     Subtype: Option<u8> = Kind::Word(&FILTER_OPTIONS), subtype;
 }
