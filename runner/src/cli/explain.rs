@@ -1,6 +1,8 @@
 //! `mptcplab explain`: why each subflow and each announcement of a run is there, or is not.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::recording::Recording;
 use crate::reference::{self, Decision};
@@ -55,7 +57,7 @@ fn recorded(path: &Path, backend: &dyn Backend, printer: &mut Printer) -> Option
     }
 }
 
-/// Runs the scenarios, one after the other.
+/// Runs the scenarios, one after the other. The first signal lets the active run end.
 fn runs(
     args: &ExplainArgs,
     paths: &[PathBuf],
@@ -64,12 +66,16 @@ fn runs(
     printer: &mut Printer,
 ) -> Result<Exit, Exit> {
     let scenarios = check::load(paths, backend, printer)?;
-    or_environment(backend.enter(), printer)?;
+    or_environment(backend.hold_interruptions().and_then(|()| backend.enter()), printer)?;
     or_environment(limits::check_run(), printer)?;
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let interrupt = Arc::clone(&interrupted);
+    let watch = backend.watch_interruptions(Box::new(move || interrupt.store(true, Ordering::Relaxed)));
+    or_environment(watch, printer)?;
     let asked = scenarios.iter().flat_map(wanted).chain([Feature::Mptcp]).collect();
     let features = or_environment(backend.probe(&asked), printer)?;
     let mut exit = Exit::Passed;
-    for scenario in &scenarios {
+    for (index, scenario) in scenarios.iter().enumerate() {
         if let Some(reason) = lacking(scenario, &features) {
             printer.note(&format!("{} is skipped: {}", text::one_line(&scenario.label()), text::one_line(&reason)));
             continue;
@@ -80,6 +86,13 @@ fn runs(
                 report_trouble(printer, &trouble);
                 exit = worse(exit, Exit::Environment);
             }
+        }
+        if interrupted.load(Ordering::Relaxed) {
+            let left = scenarios.len() - index - 1;
+            let rest =
+                if left > 0 { format!(": {} not run", text::count(left as u64, "scenario")) } else { String::new() };
+            printer.note(&format!("interrupted{rest}"));
+            return Ok(Exit::Interrupted);
         }
     }
     Ok(exit)
@@ -96,7 +109,7 @@ fn explain(
     let scenario = recording.header.form(scenario).scenario();
     let reference = reference::consult(scenario, recording);
     if args.json {
-        printer.line(&report::explanation_json(scenario, &reference).to_string());
+        printer.line(&report::explanation_json(scenario, recording, &reference).to_string());
     } else {
         if *explained > 0 {
             printer.line("");

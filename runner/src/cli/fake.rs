@@ -302,7 +302,7 @@ pub(super) fn mptcplab_with(backend: &Fake, arguments: &[&str], files: &[&str]) 
     }
     let folder = folder.path().display().to_string();
     let says_where = arguments.contains(&"--evidence")
-        || matches!(arguments, ["check" | "judge" | "doctor" | "schema" | "compare" | "matrix", ..]);
+        || matches!(arguments, ["check" | "judge" | "explain" | "doctor" | "schema" | "compare" | "matrix", ..]);
     let arguments = arguments.iter().map(|argument| argument.replace("FOLDER", &folder));
     let arguments = arguments.chain((!says_where).then(|| "--no-evidence".to_owned()));
     let cli = Cli::try_parse_from(std::iter::once("mptcplab".to_owned()).chain(arguments)).unwrap();

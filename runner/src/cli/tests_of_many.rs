@@ -205,6 +205,8 @@ fn an_interruption_is_never_a_pass() {
     let (exit, out, _) = mptcplab(&["--format", "tap", "-j", "1", "FOLDER"], &files);
     assert_eq!(exit, Exit::Interrupted);
     assert_eq!(read_tap(&out).unwrap().bailed_out.unwrap(), "interrupted");
+    let (exit, _, err) = mptcplab(&["explain", "FOLDER"], &files);
+    assert_eq!((exit, err.as_str()), (Exit::Interrupted, "interrupted: 2 scenarios not run\n"));
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub use kernel_log::{complaint_form, kernel_complaints, kernel_lines, kernel_rem
 pub(crate) use outcome::{
     brief_outcome_words, call_words, contradiction_words, integrity_words, lost_words, outcome_words,
 };
-pub use reasons::{Cause, Idle, Reason, ReasonKind, SynCounts, Unused};
+pub use reasons::{Cause, Idle, Reason, ReasonKind, SynCounts, Unused, observed};
 pub use rules::{Decided, RuleCounts, Rules, known_faults};
 pub use snapshot::{Accepted, Candidate, Change, Snapshots, snapshot_difference, snapshot_path};
 pub(crate) use snapshot::{remove_snapshot, snapshot_suffix};

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::mptcp::canonical;
 use crate::recording::Recording;
 use crate::reference::{self, Candidate, Decision, Outcome, Reference};
 use crate::scenario::model::{BrokenRule, Scenario};
 
 use super::checks::{is_whole, may_be_explained};
 use super::names::{Names, side_namespace};
-use super::{Finding, FindingKind, Reason};
+use super::{Finding, FindingKind, Reason, Unused};
 
 /// Whether the rules of the reference are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,7 +95,7 @@ impl Decided {
 pub(super) fn check(names: &Names<'_>, rules: Rules, findings: &mut Vec<Finding>) -> RuleCounts {
     let reference = reference::consult(names.scenario(), names.recording());
     if let Some(first) = findings.first_mut().filter(|first| may_be_explained(first.kind)) {
-        first.reasons.extend(not_done(names, &reference));
+        add_not_done(names, &reference, &mut first.reasons);
     }
     let mut counts = RuleCounts::of(&reference);
     let expected = (rules != Rules::Only).then_some(&names.scenario().expect);
@@ -145,11 +146,54 @@ fn known_fault(decision: &Decision, broken: &BrokenRule) -> Finding {
 /// Maximum number of such reasons.
 const TOLD: usize = 5;
 
-/// Subflows and announcements that a rule kept from happening: they may explain why an expectation failed.
-fn not_done(names: &Names<'_>, reference: &Reference) -> Vec<Reason> {
+/// Adds subflows and announcements that a rule kept from happening: they may explain why an expectation failed. What was
+/// tried and failed comes first, and all of them before the counters that explain nothing.
+fn add_not_done(names: &Names<'_>, reference: &Reference, reasons: &mut Vec<Reason>) {
+    let mut decisions: Vec<&Decision> = reference.decisions.iter().filter(|decision| is_asked_for(decision)).collect();
+    decisions.sort_by_key(|decision| (decision.is_minor, !TRIED.contains(&decision.rule.name)));
+    let told = |reason: &Reason| !matches!(reason, Reason::Unmentioned { .. });
+    // Minor ones are a last resort.
+    let is_told = |decision: &&Decision| !decision.is_minor;
+    if decisions.iter().any(is_told) || reasons.iter().any(told) {
+        decisions.retain(is_told);
+    }
+    let decided = worded(names, &decisions, reasons);
+    reasons.retain(|reason| !is_unknown(reason, &decided));
+    let place = reasons.iter().position(|reason| !told(reason)).unwrap_or(reasons.len());
+    reasons.splice(place..place, decided);
+}
+
+/// The rules about what was tried.
+const TRIED: [&str; 2] = ["answer-to-a-join", "join-from-the-peer"];
+
+/// It has no explanation for an announcement, and the rules have.
+fn is_unknown(reason: &Reason, decided: &[Reason]) -> bool {
+    let Some(unused) = pick!(reason, Reason::UnusedAnnouncement { address, why: Unused::Unknown, .. } => *address)
+    else {
+        return false;
+    };
+    let mut decided = decided.iter().filter_map(|reason| pick!(reason, Reason::Rule { candidate, .. } => candidate));
+    decided.any(|candidate| {
+        pick!(candidate, Candidate::Announcement { address, .. } | Candidate::Subflow { remote: (address, _), .. }
+            if canonical(*address) == unused => ())
+        .is_some()
+    })
+}
+
+/// The first decisions as reasons, without those that say what `known` says.
+fn worded(names: &Names<'_>, decisions: &[&Decision], known: &[Reason]) -> Vec<Reason> {
     let mut reasons: Vec<Reason> = Vec::new();
-    for decision in reference.decisions.iter().filter(|decision| is_asked_for(decision)) {
+    for decision in decisions {
         let Some((_, connection)) = names.index().connected.get(decision.connection.as_str()) else { continue };
+        let is_known = |reason: &Reason| {
+            let explained =
+                pick!(reason, Reason::UnusedAnnouncement { address, why, .. } if *why != Unused::Unknown => *address);
+            let announced = pick!(&decision.candidate, Candidate::Announcement { address, .. } => canonical(*address));
+            explained.is_some() && explained == announced
+        };
+        if known.iter().any(is_known) {
+            continue;
+        }
         let reason = Reason::Rule {
             namespace: side_namespace(connection, decision.side).to_owned(),
             connection: connection.name.clone(),

@@ -27,6 +27,8 @@ pub struct Decision {
     pub because: String,
     /// The entries of the recording that show it, by their indices.
     pub evidence: Vec<usize>,
+    /// Nothing asks for the candidate, or another decision says the same: it comes last where decisions are told.
+    pub is_minor: bool,
 }
 
 /// What could have happened.

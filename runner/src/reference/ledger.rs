@@ -34,7 +34,15 @@ impl Ledger {
             rule: self.rule,
             because: because.into(),
             evidence: evidence.into_iter().collect(),
+            is_minor: false,
         });
+    }
+
+    /// Makes the last decision one that comes last where decisions are told ([`Decision::is_minor`]).
+    pub(super) fn mark_minor(&mut self, is_minor: bool) {
+        if let Some(last) = self.decisions.last_mut() {
+            last.is_minor = is_minor;
+        }
     }
 
     /// All decisions.

@@ -1,10 +1,11 @@
 //! Why each subflow and each announcement of a run is there, or is not: the decisions of the reference, for people and
 //! for other programs.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Value, json};
 
+use crate::judge::observed;
 use crate::mptcp::Limits;
 use crate::recording::{Connection, Recording, Side};
 use crate::reference::{Candidate, Decision, Outcome, Reference};
@@ -21,6 +22,9 @@ pub fn explanation(scenario: &Scenario, recording: &Recording, reference: &Refer
     if connections.is_empty() {
         lines.push("no connection was established".to_owned());
     }
+    lines.extend(
+        observed(scenario, recording).iter().map(|reason| format!("  {}", text::one_line(&reason.to_string()))),
+    );
     let mut by_side: HashMap<(&str, Side), Vec<&Decision>> = HashMap::new();
     for decision in &reference.decisions {
         by_side.entry((&decision.connection, decision.side)).or_default().push(decision);
@@ -56,8 +60,12 @@ fn limits(scenario: &Scenario, namespace: &str) -> String {
     format!("limits subflows {subflows}{by_default}, add_addr_accepted {add_addr_accepted}{by_default}{later}")
 }
 
+/// Its decisions about options say that a connection isn't MPTCP any more.
+const FALLBACK: &str = "fallback";
+
 /// The rules that say why something is there. Others say what it is like, which is of interest where it is wrong.
-const TELLING: [&str; 10] = [
+const TELLING: [&str; 11] = [
+    FALLBACK,
     "subflow-has-a-reason",
     "answer-to-a-join",
     "join-from-the-peer",
@@ -83,7 +91,7 @@ fn is_told(decision: &Decision) -> bool {
             | Candidate::Removal { .. }
             | Candidate::Priority { .. } => true,
             Candidate::Echo { .. } | Candidate::Event { .. } | Candidate::Option { .. } | Candidate::Shown { .. } => {
-                decision.outcome == Outcome::Undetermined
+                decision.outcome == Outcome::Undetermined || decision.rule.name == FALLBACK
             }
         }
 }
@@ -91,11 +99,15 @@ fn is_told(decision: &Decision) -> bool {
 fn table(scenario: &Scenario, decisions: &[&Decision], style: Style, lines: &mut Vec<String>) {
     let mut rows: Vec<(Outcome, String, String, usize)> = Vec::new();
     let mut others: BTreeMap<&str, usize> = BTreeMap::new();
-    for decision in decisions {
-        if !is_told(decision) {
+    let (minor, major): (Vec<&Decision>, Vec<&Decision>) = decisions.iter().partition(|decision| decision.is_minor);
+    let mut told = HashSet::new();
+    for decision in major.into_iter().chain(minor) {
+        let repeats = decision.is_minor && told.contains(decision.because.as_str());
+        if repeats || !is_told(decision) {
             *others.entry(decision.rule.name).or_default() += 1;
             continue;
         }
+        told.insert(decision.because.as_str());
         let candidate = text::one_line(&decision.candidate.to_string());
         let known = if is_known(scenario, decision) { "; a known fault of this kernel" } else { "" };
         let why = format!("{}{known} [{}]", text::one_line(&decision.because), decision.rule.name);
@@ -148,12 +160,14 @@ fn outcome_word(outcome: Outcome) -> (Role, &'static str) {
     }
 }
 
-/// The same as one JSON object: `label`, and `decisions` with `connection`, `side`, `at_ns`, `candidate`, `outcome`
+/// The same as one JSON object: `label`, `observed` (what the recording shows beside the decisions, in words), and
+/// `decisions` with `connection`, `side`, `at_ns`, `candidate`, `outcome`
 /// (`done`, `not_done`, `missing`, `wrong`, `undetermined`), `rule`, `because`, and `evidence`: the indices of entries of
 /// the recording. `known_fault` is true where the scenario says that this kernel breaks the rule.
-pub fn explanation_json(scenario: &Scenario, reference: &Reference) -> Value {
+pub fn explanation_json(scenario: &Scenario, recording: &Recording, reference: &Reference) -> Value {
+    let observed: Vec<String> = observed(scenario, recording).iter().map(ToString::to_string).collect();
     let decisions: Vec<Value> = reference.decisions.iter().map(|decision| decision_json(scenario, decision)).collect();
-    json!({ "label": scenario.label(), "decisions": decisions })
+    json!({ "label": scenario.label(), "observed": observed, "decisions": decisions })
 }
 
 fn decision_json(scenario: &Scenario, decision: &Decision) -> Value {
@@ -192,7 +206,7 @@ mod tests {
         let scenario = recording.header.scenario().unwrap();
         let reference = consult(&scenario, &recording);
         insta::assert_snapshot!(explanation(&scenario, &recording, &reference, Style { colour: false, unicode: true }));
-        let json = explanation_json(&scenario, &reference);
+        let json = explanation_json(&scenario, &recording, &reference);
         assert_eq!(json["decisions"].as_array().map(Vec::len), Some(reference.decisions.len()));
     }
 }

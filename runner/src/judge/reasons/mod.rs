@@ -18,9 +18,9 @@ use std::net::{IpAddr, SocketAddr};
 
 use crate::judge::names::Names;
 use crate::mptcp::{Endpoint, MptcpInfo, SubflowState};
-use crate::recording::{Connection, Moment, Observation, Side};
+use crate::recording::{Connection, Moment, Observation, Recording, Side};
 use crate::reference::Candidate;
-use crate::scenario::model::{Action, Operation, RuleAction};
+use crate::scenario::model::{Action, Operation, RuleAction, Scenario};
 
 /// One thing that may explain a failure, with its evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -381,6 +381,21 @@ pub(super) fn reasons(known: &Facts<'_, '_>) -> Vec<Reason> {
     reasons.extend(unused::rules(known));
     reasons.extend(unused::filters(known));
     reasons.extend(counters::unmentioned(known));
+    alike::folded(reasons)
+}
+
+/// What a recording shows beside the decisions of the reference: counters that name an error, subflows that aren't
+/// established, effects of paths, announcements that the kernel has forgotten.
+pub fn observed(scenario: &Scenario, recording: &Recording) -> Vec<Reason> {
+    let names = Names::of(scenario, recording);
+    let known = Facts::at_the_end(&names, false);
+    let mut reasons = disabled(&known);
+    let forgotten =
+        |reason: &Reason| matches!(reason, Reason::UnusedAnnouncement { why: Unused::Forgotten { .. }, .. });
+    reasons.extend(announcements::unused(&known).into_iter().filter(forgotten));
+    reasons.extend(counters::errors(&known));
+    reasons.extend(subflows::states(&known));
+    reasons.extend(paths::effects(&known));
     alike::folded(reasons)
 }
 

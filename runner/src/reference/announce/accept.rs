@@ -5,7 +5,9 @@ use std::net::IpAddr;
 use super::echo::Received;
 use super::{Case, cases};
 use crate::mptcp::{EndpointFlags, canonical};
+use crate::recording::Routed;
 use crate::reference::ledger::Ledger;
+use crate::reference::subflow::facts::increased;
 use crate::reference::view::View;
 use crate::reference::{Outcome, Rule};
 
@@ -157,8 +159,10 @@ impl Case<'_, '_> {
             let (one, other) = (one.signal, other.signal);
             other.entry == one.entry || view.until_late(one.at) < other.at || view.until_late(other.at) < one.at
         });
+        // There is room for one until the worker runs (`mptcp_pm_schedule_work`, net/mptcp/pm.c).
         if !is_alone {
-            return Some((Outcome::NotDone, "another ADD_ADDR was waiting at that moment".to_owned()));
+            return (increased(view, self.half, "MPTcpExtAddAddrDrop") != Some(false))
+                .then(|| (Outcome::NotDone, "another ADD_ADDR was waiting at that moment".to_owned()));
         }
         let own = view.scenario.world.links.iter().flat_map(|link| &link.ends);
         let mut own = own.filter(|end| end.namespace == self.half.namespace).flat_map(|end| &end.addresses);
@@ -172,7 +176,14 @@ impl Case<'_, '_> {
             || self.host.endpoints().iter().any(|period| period.endpoint.flags.intersects(special));
         let changes = self.operations().any(|(span, _)| span.started <= view.end());
         if !is_near {
-            return Some((Outcome::NotDone, "no link of this host leads to this address".to_owned()));
+            return match self.host.route(at, None, None, one.announced.address) {
+                Some(Routed::Refused(errno)) => {
+                    let because = format!("no route to {}: connect() fails ({errno})", one.announced.address);
+                    Some((Outcome::NotDone, because))
+                }
+                Some(Routed::By { .. }) => None,
+                None => Some((Outcome::NotDone, "no link of this host leads to this address".to_owned())),
+            };
         }
         if matches!(one.announced.address, IpAddr::V6(address) if address.is_unicast_link_local()) {
             let because = "connect() to a link-local address fails without a device: it needs a `laminar` or `fullmesh` \

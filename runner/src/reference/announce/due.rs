@@ -41,6 +41,7 @@ fn apply(view: &View<'_>, ledger: &mut Ledger) {
                 ledger.decide(case.half, signal.at, candidate, Outcome::Done, because, [signal.entry]);
             } else if let Some((outcome, because)) = case.silence(view, period, &episodes, at) {
                 ledger.decide(case.half, at, candidate, outcome, because, []);
+                ledger.mark_minor(outcome == Outcome::NotDone && is_initial(&case, period));
             }
         }
     }

@@ -90,11 +90,18 @@ impl Run<'_, '_, '_> {
         let (case, announced) = (self.case, self.episode.announced);
         let Some(last) = self.episode.sent.last() else { return };
         let end = case.half.signals.over_at.min(view.end());
-        let Some(timeout @ 1..) = case.add_addr_timeout(self.since.min(end), end) else { return };
+        let is_echoed = self.echoes.iter().any(|echo| echo.at >= self.since);
+        let Some(timeout @ 1..) = case.add_addr_timeout(self.since.min(end), end) else {
+            if !is_echoed && case.add_addr_timeout(self.since.min(end), end) == Some(0) {
+                let because =
+                    format!("no echo came{}, and add_addr_timeout 0 switches retransmission off", lost(view, last));
+                ledger.decide(case.half, last.at, announced.candidate(), Outcome::NotDone, because, [last.entry]);
+            }
+            return;
+        };
         // Where the timer finds the socket in use or the slot taken, it tries again up to a second later.
         let interval = timeout.saturating_mul(1 << self.times.min(MOST));
         let latest = last.at.saturating_add(interval).saturating_add(3 * SECOND).saturating_add(view.stalled());
-        let is_echoed = self.echoes.iter().any(|echo| echo.at >= self.since);
         let is_unseen = case.host.may_send_unseen(self.since, end);
         if self.times < MOST && latest < end && !is_echoed && !is_unseen && case.keeps(announced, self.since, end) {
             let waited = milliseconds(end.saturating_sub(last.at));
@@ -102,6 +109,12 @@ impl Run<'_, '_, '_> {
             ledger.decide(case.half, last.at, announced.candidate(), Outcome::Missing, because, [last.entry]);
         }
     }
+}
+
+/// What a path did to an announcement.
+fn lost(view: &View<'_>, signal: &Signal) -> String {
+    let effect = view.packet(signal.entry).and_then(|(_, segment)| view.withheld(segment));
+    effect.map_or_else(String::new, |effect| format!(" ({effect})"))
 }
 
 impl Case<'_, '_> {

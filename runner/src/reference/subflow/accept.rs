@@ -2,10 +2,10 @@
 
 use std::net::IpAddr;
 
-use crate::recording::{Side, canonical_socket};
+use crate::recording::{Observation, Side, canonical_socket};
 use crate::reference::crypto;
 use crate::reference::ledger::Ledger;
-use crate::reference::view::{Flow, Half, Host, Life, Mark, View};
+use crate::reference::view::{Flow, Half, Host, Life, Mark, Span, View};
 use crate::reference::{Candidate, Outcome, Rule};
 use crate::scenario::model::{Action, ListenPlan};
 use crate::wire::{MptcpOption, Segment};
@@ -193,14 +193,18 @@ impl Join<'_, '_> {
         }
         let mut stopped = false;
         let mut listens = false;
-        for step in &self.view.scenario.steps {
+        for (index, step) in self.view.scenario.steps.iter().enumerate() {
             if let Action::Listen(plan) = &step.action {
                 listens |= is_there(plan, self.half.namespace, address, port);
             } else if let Action::Connect(plan) = &step.action {
                 let implicit = plan.implicit_listener.as_ref();
                 listens |= implicit.is_some_and(|plan| is_there(plan, self.half.namespace, address, port));
-            } else if let Action::StopListening { namespace, port: stops, .. } = &step.action {
-                stopped |= namespace == self.half.namespace && *stops == port;
+            } else if let Action::StopListening { namespace, port: stops, .. } = &step.action
+                && (namespace.as_str(), *stops) == (self.half.namespace, port)
+            {
+                let span = span(self.view, index);
+                listens &= span.is_none_or(|span| span.finished > self.syn.at);
+                stopped |= span.is_some_and(|span| (span.started..=span.finished).contains(&self.syn.at));
             }
         }
         match (listens, stopped) {
@@ -209,6 +213,17 @@ impl Join<'_, '_> {
             (true, false) => Some(self.half.side == Side::Server),
         }
     }
+}
+
+/// When a step was done.
+fn span(view: &View<'_>, wanted: usize) -> Option<Span> {
+    let mut entries = view.recording.entries.iter();
+    let is_it = |step: &usize| *step == wanted;
+    let started = entries
+        .find_map(|entry| pick!(&entry.what, Observation::StepStarted { step, .. } if is_it(step) => entry.at))?;
+    let finished =
+        entries.find_map(|entry| pick!(&entry.what, Observation::StepFinished { step, .. } if is_it(step) => entry.at));
+    Some(Span { started, finished: finished.unwrap_or(u64::MAX) })
 }
 
 fn is_there(plan: &ListenPlan, namespace: &str, address: IpAddr, port: u16) -> bool {

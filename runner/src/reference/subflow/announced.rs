@@ -48,6 +48,8 @@ fn apply(view: &View<'_>, ledger: &mut Ledger) {
             let candidate = Candidate::Subflow { local: None, remote: (address, Some(port)) };
             let evidence = [Some(known.mark.entry), evidence].into_iter().flatten();
             ledger.decide(half, known.mark.at, candidate, outcome, because, evidence);
+            // `accept-announcements` says the same.
+            ledger.mark_minor(outcome == Outcome::NotDone && side.not_accepted(known).is_some());
         }
     }
 }

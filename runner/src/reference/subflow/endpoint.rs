@@ -38,9 +38,16 @@ fn apply(view: &View<'_>, ledger: &mut Ledger) {
             let local = Some(period.endpoint.address.to_canonical());
             let candidate = Candidate::Subflow { local, remote: (address, Some(port)) };
             ledger.decide(half, at, candidate, outcome, because, evidence);
+            // An endpoint for announcements, or of the initial subflow, is not meant to be a source.
+            let announcing = EndpointFlags::SIGNAL | EndpointFlags::LAMINAR;
+            let is_other = period.endpoint.flags.intersects(announcing) && !has(period, EndpointFlags::SUBFLOW);
+            let is_initial = period.endpoint.address.to_canonical() == initial_local(half);
+            ledger.mark_minor(outcome == Outcome::NotDone && (is_other || is_initial));
         }
     }
 }
+
+const UNACCEPTED: &str = "the application had not accepted the connection yet: the kernel can't create a socket for it";
 
 type Decided = (Outcome, u64, String, Option<usize>);
 
@@ -83,6 +90,9 @@ impl<'v, 'a> Sources<'v, 'a> {
         let not_done = |because: String| Some((Outcome::NotDone, trigger, because, None));
         if let Some(because) = self.not_meant(period) {
             return not_done(because);
+        }
+        if self.is_unaccepted(trigger) {
+            return not_done(UNACCEPTED.to_owned());
         }
         match self.obstacle(period, trigger) {
             Obstacle::Certain(because) => return not_done(because),
@@ -186,13 +196,19 @@ impl<'v, 'a> Sources<'v, 'a> {
         (outcome, trigger, because, None)
     }
 
+    /// The path manager ran as soon as the connection was established, and could not create a socket: that of a subflow
+    /// belongs to that of the application (`mptcp_subflow_create_socket`), which comes before anything else.
+    fn is_unaccepted(&self, trigger: u64) -> bool {
+        self.half.side == Side::Server
+            && self.established == Some(trigger)
+            && increased(self.view, self.half, "MPTcpExtMPJoinSynTxCreatSkErr") == Some(true)
+    }
+
     fn missing(&self, at: u64, because: String) -> Decided {
-        // The socket of a subflow belongs to that of the application (mptcp_subflow_create_socket).
         if self.half.side == Side::Server
             && increased(self.view, self.half, "MPTcpExtMPJoinSynTxCreatSkErr") != Some(false)
         {
-            let why = "the application had not accepted the connection yet: the kernel can't create a socket for it";
-            return (Outcome::NotDone, at, why.to_owned(), None);
+            return (Outcome::NotDone, at, UNACCEPTED.to_owned(), None);
         }
         if self.host.may_send_unseen(at, self.ends) {
             return (Outcome::Undetermined, at, "a filter may have dropped the SYN".to_owned(), None);

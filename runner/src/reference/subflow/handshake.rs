@@ -1,12 +1,13 @@
 //! What became of each subflow that a host opened.
 
 use crate::errno::errno_symbol;
+use crate::recording::canonical_socket;
 use crate::reference::crypto;
 use crate::reference::ledger::Ledger;
 use crate::reference::view::{Half, Host, Mark, Said, View};
 use crate::reference::{Outcome, Rule};
-use crate::scenario::model::Operation;
-use crate::wire::{MptcpOption, Segment};
+use crate::scenario::model::{Operation, RuleAction};
+use crate::wire::{MptcpOption, Segment, reset_reason};
 
 use super::accept::refusal;
 use super::facts::{Opened, fallback_at, increased, opened, settled_after};
@@ -84,7 +85,7 @@ fn decide(
             (Outcome::Wrong, "the HMAC of the SYN/ACK is wrong, and it is answered".to_owned(), Some(third))
         }
         (Some(false), None, _) => (Outcome::NotDone, "the HMAC of the SYN/ACK is wrong".to_owned(), Some(answer)),
-        (_, Some(third), _) => settled(view, peer, opened, third),
+        (_, Some(third), _) => settled(view, half, peer, opened, third),
         (Some(true), None, Some(reset)) if is_excused(view, half, reset) => {
             (Outcome::NotDone, "the connection is closing or fell back to TCP".to_owned(), Some(reset))
         }
@@ -133,7 +134,7 @@ fn is_withdrawn(half: &Half<'_>, host: &Host<'_>, from: u64, to: u64) -> bool {
         })
 }
 
-fn settled(view: &View<'_>, peer: &Half<'_>, opened: &Opened<'_, '_>, third: Mark) -> Decided {
+fn settled(view: &View<'_>, half: &Half<'_>, peer: &Half<'_>, opened: &Opened<'_, '_>, third: Mark) -> Decided {
     let life = opened.life;
     let refused = life.reset_received.filter(|reset| life.answer.is_none_or(|answer| reset.at < answer.at));
     match refused {
@@ -142,8 +143,39 @@ fn settled(view: &View<'_>, peer: &Half<'_>, opened: &Opened<'_, '_>, third: Mar
                 refusal(view, peer, opened.flow).unwrap_or_else(|| "by its limit, or its path manager".to_owned());
             (Outcome::NotDone, format!("the peer refused it by a RST after the third ACK: {why}"), Some(reset))
         }
-        None => (Outcome::Done, "the SYN/ACK has the right HMAC".to_owned(), Some(third)),
+        None => {
+            let because = format!("the SYN/ACK has the right HMAC{}", ending(view, half, opened));
+            (Outcome::Done, because, Some(third))
+        }
     }
+}
+
+/// How a subflow ended before its connection did.
+fn ending(view: &View<'_>, half: &Half<'_>, opened: &Opened<'_, '_>) -> String {
+    let life = opened.life;
+    let error = closing_error(half, opened).map(|error| format!(" ({error})")).unwrap_or_default();
+    let Some(end) = life.end.or(life.closed).filter(|end| end.at < half.signals.over_at) else {
+        return String::new();
+    };
+    let reset = |mark: Option<Mark>| mark.filter(|mark| mark.entry == end.entry);
+    let who = match (reset(life.reset_received), reset(life.reset_sent)) {
+        (Some(_), _) => "a RST came in",
+        (_, Some(_)) => "this side reset it",
+        (None, None) => return format!("; closed before the connection{error}"),
+    };
+    let reason = view.packet(end.entry).and_then(|(_, segment)| {
+        segment.options.iter().find_map(|option| pick!(option, MptcpOption::MpTcprst { reason, .. } => *reason))
+    });
+    let words = |reason| reset_reason(reason).unwrap_or("unknown");
+    let reason = reason.map(|reason| format!(", MP_TCPRST reason {reason}: {}", words(reason)));
+    format!("; later {who}{}", reason.unwrap_or_default())
+}
+
+/// The errno of the event that tells that a subflow was closed.
+fn closing_error(half: &Half<'_>, opened: &Opened<'_, '_>) -> Option<String> {
+    let closed = opened.life.closed?;
+    let (_, event) = half.events.iter().find(|(entry, _)| *entry == closed.entry)?;
+    event.error.map(|error| errno_symbol(i32::from(error)))
 }
 
 fn unanswered(view: &View<'_>, half: &Half<'_>, peer: &Half<'_>, opened: &Opened<'_, '_>) -> Decided {
@@ -153,10 +185,41 @@ fn unanswered(view: &View<'_>, half: &Half<'_>, peer: &Half<'_>, opened: &Opened
             .unwrap_or_else(|| "nothing listens there, or the token is not known, or a middlebox did it".to_owned());
         return (Outcome::NotDone, format!("the SYN is answered by a RST: {why}"), Some(reset));
     }
-    let error = half.events.iter().find(|(entry, _)| life.closed.is_some_and(|closed| closed.entry == *entry));
-    let error = error.and_then(|(_, event)| event.error).map(|error| errno_symbol(i32::from(error)));
-    let error = error.map_or_else(String::new, |error| format!(" ({error})"));
-    (Outcome::NotDone, format!("the SYN left by {} and nothing came back{error}", opened.device), None)
+    let error = closing_error(half, opened).map_or_else(String::new, |error| format!(" ({error})"));
+    let why = silence(view, peer, opened).map_or_else(String::new, |why| format!(": {why}"));
+    (Outcome::NotDone, format!("the SYN left by {} and nothing came back{error}{why}", opened.device), None)
+}
+
+/// Where a SYN without an answer ended, or the answer to it, if the peer's host was recorded, too.
+fn silence(view: &View<'_>, peer: &Half<'_>, opened: &Opened<'_, '_>) -> Option<String> {
+    let (_, segment) = view.packet(opened.syn.entry)?;
+    if let Some(effect) = view.withheld(segment) {
+        return Some(effect);
+    }
+    let (host, name) = (view.host(peer)?, peer.namespace);
+    let ends = (canonical_socket(opened.flow.remote), canonical_socket(opened.flow.local));
+    let mut flows = peer.flows.iter().zip(&peer.lives);
+    let arrived = flows
+        .find(|(flow, _)| !flow.is_opener && (canonical_socket(flow.local), canonical_socket(flow.remote)) == ends);
+    let Some((_, life)) = arrived else {
+        let translated = view
+            .scenario
+            .path_rules()
+            .any(|(_, rule)| matches!(rule.action, RuleAction::Nat { .. } | RuleAction::Rewrite { .. }));
+        return (!translated && view.is_complete(peer)).then(|| format!("it did not arrive at {name}"));
+    };
+    if let Some(answer) = life.syn_ack.and_then(|answer| view.packet(answer.entry)) {
+        let effect = view.withheld(answer.1).map_or_else(String::new, |effect| format!(" ({effect})"));
+        return Some(format!("{name} answered, and its SYN/ACK did not arrive{effect}"));
+    }
+    if let Some(filter) = host.filter_before_tcp(segment, life.syn?.at) {
+        return Some(format!("it arrived at {name}, whose filter `{}` kept it from TCP", filter.name));
+    }
+    if increased(view, peer, "TcpExtIPReversePathFilter") == Some(true) {
+        let counter = "TcpExtIPReversePathFilter";
+        return Some(format!("it arrived at {name}, whose reverse-path filter dropped packets ({counter})"));
+    }
+    Some(format!("it arrived at {name}, which did not answer"))
 }
 
 fn joins(segment: &Segment) -> bool {

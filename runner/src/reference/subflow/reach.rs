@@ -110,6 +110,11 @@ pub(in crate::reference) fn obstacle(
     let from = local.map_or_else(String::new, |local| format!(" from {local}"));
     match host.route(at, local, device, remote) {
         Some(Routed::Refused(errno)) => {
+            if let Some(down) = device.filter(|device| link_presence(host, device, at) == Presence::No) {
+                return Obstacle::Certain(format!(
+                    "{down} is down at that time: connect() fails ({errno}), and the kernel does not try again"
+                ));
+            }
             return Obstacle::Certain(format!(
                 "no route{from} to {remote} at that time: connect() fails ({errno}), and the kernel does not try again"
             ));

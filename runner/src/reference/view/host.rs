@@ -219,7 +219,12 @@ impl<'a> Host<'a> {
     /// Whether a filter may have kept a segment that was captured from reaching TCP as it is: netfilter comes after the
     /// capture on the way in.
     pub(in crate::reference) fn may_not_reach_tcp(&self, segment: &Segment, at: u64) -> bool {
-        self.filters(FilterHook::Input, at, at).any(|filter| {
+        self.filter_before_tcp(segment, at).is_some()
+    }
+
+    /// That filter.
+    pub(in crate::reference) fn filter_before_tcp(&self, segment: &Segment, at: u64) -> Option<&'a Filter> {
+        self.filters(FilterHook::Input, at, at).find(|filter| {
             filter.from.is_none_or(|from| from.to_canonical() == segment.source.ip().to_canonical())
                 && filter.to.is_none_or(|to| to.to_canonical() == segment.destination.ip().to_canonical())
         })

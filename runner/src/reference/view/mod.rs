@@ -13,7 +13,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 
 use crate::mptcp::{Endpoint, PmEvent};
-use crate::recording::{Connection, Direction, Entry, LostWhat, Moment, Observation, Recording, Side, StepOutcome};
+use crate::recording::{
+    Connection, Direction, Entry, LostWhat, Moment, Observation, PathEffect, Recording, Side, StepOutcome,
+};
 use crate::scenario::model::{Action, Scenario};
 use crate::wire::Segment;
 
@@ -187,6 +189,26 @@ impl<'a> View<'a> {
     pub(super) fn packet(&self, entry: usize) -> Option<(&'a str, &'a Segment)> {
         let entry: &Entry = self.recording.entries.get(entry)?;
         pick!(&entry.what, Observation::Packet { device, segment, .. } => (device.as_str(), segment))
+    }
+
+    /// What kept a segment from leaving a path, in words.
+    pub(super) fn withheld(&self, wanted: &Segment) -> Option<String> {
+        let parts = |segment: &Segment| (segment.source, segment.destination, segment.sequence, segment.flags);
+        self.recording.entries.iter().find_map(|entry| {
+            let Observation::Path { link, what, segment: Some(segment), .. } = &entry.what else { return None };
+            if parts(segment) != parts(wanted) || segment.options != wanted.options {
+                return None;
+            }
+            match what {
+                PathEffect::Lost => Some(format!("the path {link} lost it")),
+                PathEffect::QueueFull => Some(format!("the queue of the path {link} was full")),
+                PathEffect::TooBig => Some(format!("it is larger than the MTU of the path {link}")),
+                PathEffect::Rule { rule, action, .. } if matches!(action.as_str(), "drop" | "hold" | "strip") => {
+                    Some(format!("the rule `{rule}` of the path {link} applies to it: {action}"))
+                }
+                PathEffect::Reordered | PathEffect::Duplicated | PathEffect::Rule { .. } => None,
+            }
+        })
     }
 
     /// The segments of one side, in their order.
