@@ -9,6 +9,8 @@
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 mod announce;
+#[cfg(test)]
+mod consequences;
 mod decision;
 mod ledger;
 mod page;

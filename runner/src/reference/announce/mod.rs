@@ -92,11 +92,6 @@ impl<'v, 'a> Case<'v, 'a> {
         self.host.operations.iter().copied()
     }
 
-    /// Whether a device of this side was set down at some time: what TCP sends then is not captured.
-    fn has_link_down(&self) -> bool {
-        self.operations().any(|(_, operation)| matches!(operation, Operation::SetLink { up: false, .. }))
-    }
-
     /// Whether a command is about this connection.
     fn is_named(&self, token: &TokenChoice) -> bool {
         match token {

@@ -12,8 +12,8 @@ use crate::reference::{Candidate, Outcome, Rule};
 /// The numbers in `MPTCP_INFO`, and the backup flags of the subflows.
 pub(in crate::reference) static RULE: Rule = Rule {
     name: "show-announcements-and-priorities",
-    statement: "MPTCP_INFO shows the number of announced addresses that still exist, of signal endpoints, of accepted \
-                announcements, and the limit of these, as they are now. The backup flags of a subflow are those of the last \
+    statement: "MPTCP_INFO shows the number of announced addresses that still exist, of accepted announcements and the \
+                limit of these, and of `signal`, `subflow` and `laminar` endpoints, as they are now. The backup flags of a subflow are those of the last \
                 MP_PRIO in either direction, or of its MP_JOINs.",
     source: "net/mptcp/sockopt.c, mptcp_diag_fill_info; net/mptcp/diag.c, subflow_get_info; RFC 8684 section 3.3.8",
     kernels: "",
@@ -54,19 +54,34 @@ impl Case<'_, '_> {
         }
         let before = at.saturating_sub(JUST_NOW.saturating_add(stalled));
         let after = at.saturating_add(JUST_NOW);
-        let signal = || {
+        let with = |flags: EndpointFlags| {
             let periods = self.host.endpoints().iter();
-            periods.filter(|period| period.endpoint.flags.contains(EndpointFlags::SIGNAL))
+            periods.filter(move |period| period.endpoint.flags.contains(flags))
+        };
+        let signal = || with(EndpointFlags::SIGNAL);
+        let endpoints = |flags: EndpointFlags| {
+            let through = with(flags).filter(|period| period.is_through(at, at)).count();
+            (through, with(flags).filter(|period| period.may_be_in(at, at)).count())
         };
         let limits = self.host.limits().iter().filter(|period| period.may_be_in(at, at));
         let limits = limits.map(|period| usize::try_from(period.limits.add_addr_accepted).unwrap_or(usize::MAX));
         let limits = (limits.clone().min().unwrap_or(0), limits.max().unwrap_or(0));
-        let through = signal().filter(|period| period.is_through(at, at)).count();
-        let endpoints = (through, signal().filter(|period| period.may_be_in(at, at)).count());
         let mut shown = vec![
             number("add_addr_accepted_max", info.add_addr_accepted_max, limits, "is the limit add_addr_accepted"),
-            number("add_addr_signal_max", info.add_addr_signal_max, endpoints, "signal endpoints"),
+            number(
+                "add_addr_signal_max",
+                info.add_addr_signal_max,
+                endpoints(EndpointFlags::SIGNAL),
+                "signal endpoints",
+            ),
         ];
+        let later = [
+            ("local_addr_max", info.local_addr_max, EndpointFlags::SUBFLOW, "subflow endpoints"),
+            ("endp_laminar_max", info.endp_laminar_max, EndpointFlags::LAMINAR, "laminar endpoints"),
+        ];
+        shown.extend(
+            later.into_iter().filter_map(|(name, value, flags, of)| Some(number(name, value?, endpoints(flags), of))),
+        );
         // A deletion that timed out may have been done, or not.
         let announced_by = |until: u64, is_least: bool| {
             let there = signal().filter(

@@ -318,9 +318,13 @@ pub(in crate::reference) fn kernel_sides<'v, 'a>(
 
 /// Whether a counter of this side's namespace increased during the run; `None` if this kernel doesn't have it.
 pub(in crate::reference) fn increased(view: &View<'_>, half: &Half<'_>, name: &str) -> Option<bool> {
+    moved(view, half, name).map(|moved| moved > 0)
+}
+
+/// By how much it increased.
+pub(in crate::reference) fn moved(view: &View<'_>, half: &Half<'_>, name: &str) -> Option<u64> {
     let value = |moment: &Moment| view.recording.counters(half.namespace, moment)?.get(name).copied();
-    let (start, end) = (value(&Moment::Start)?, value(&Moment::End)?);
-    Some(end > start)
+    value(&Moment::End)?.checked_sub(value(&Moment::Start)?)
 }
 
 /// How many subflows may be counted of which no SYN was seen: the kernel waits for the answer of a neighbour.

@@ -137,17 +137,11 @@ fn is_withdrawn(half: &Half<'_>, host: &Host<'_>, from: u64, to: u64) -> bool {
 fn settled(view: &View<'_>, half: &Half<'_>, peer: &Half<'_>, opened: &Opened<'_, '_>, third: Mark) -> Decided {
     let life = opened.life;
     let refused = life.reset_received.filter(|reset| life.answer.is_none_or(|answer| reset.at < answer.at));
-    match refused {
-        Some(reset) => {
-            let why =
-                refusal(view, peer, opened.flow).unwrap_or_else(|| "by its limit, or its path manager".to_owned());
-            (Outcome::NotDone, format!("the peer refused it by a RST after the third ACK: {why}"), Some(reset))
-        }
-        None => {
-            let because = format!("the SYN/ACK has the right HMAC{}", ending(view, half, opened));
-            (Outcome::Done, because, Some(third))
-        }
+    if let Some(reset) = refused {
+        let why = refusal(view, peer, opened.flow).unwrap_or_else(|| "by its limit, or its path manager".to_owned());
+        return (Outcome::NotDone, format!("the peer refused it by a RST after the third ACK: {why}"), Some(reset));
     }
+    (Outcome::Done, format!("the SYN/ACK has the right HMAC{}", ending(view, half, opened)), Some(third))
 }
 
 /// How a subflow ended before its connection did.

@@ -14,8 +14,8 @@ use super::facts::{LATE, capable_flags, end, fallback_at, is_userspace, limits_i
 /// `MPTCP_INFO`.
 pub(in crate::reference) static INFO: Rule = Rule {
     name: "subflows-in-mptcp-info",
-    statement: "`MPTCP_INFO` shows the additional subflows that live, their limit, the connection's token, and whether \
-                checksums are in use.",
+    statement: "`MPTCP_INFO` shows the additional subflows that live, all of them with the initial one while it is \
+                established, their limit, the connection's token, and whether checksums are in use.",
     source: "mptcp_diag_fill_info, net/mptcp/sockopt.c",
     kernels: "A kernel without a field shows 0.",
     apply: info,
@@ -82,6 +82,17 @@ impl Shown<'_, '_> {
         [life.end, life.closed].into_iter().flatten().any(|mark| mark.at <= self.at)
     }
 
+    /// The least and the greatest possible number of established initial subflows (`__mptcp_has_initial_subflow`).
+    fn initial(&self) -> (usize, usize) {
+        let Some(life) = self.half.lives.first() else { return (0, 1) };
+        match [life.end, life.closed].into_iter().flatten().map(|mark| mark.at).min() {
+            None => (1, 1),
+            Some(end) if end > self.at => (1, 1),
+            Some(end) if end < self.at.saturating_sub(LATE) => (0, 0),
+            Some(_) => (0, 1),
+        }
+    }
+
     /// How many there may have been.
     fn most(&self) -> usize {
         let before = self.at.saturating_sub(LATE);
@@ -104,6 +115,12 @@ fn info(view: &View<'_>, ledger: &mut Ledger) {
         let is_right = (least..=most + unseen).contains(&number);
         let because = format!("it shows {number}; {least} certainly live, and at most {most} may");
         shown.decide(ledger, "additional subflows in MPTCP_INFO", is_right, because);
+        if let Some(total) = info.subflows_total {
+            let (least, most) = shown.initial();
+            let is_right = (number + least..=number + most).contains(&usize::from(total));
+            let because = format!("it shows {total}; {number} additional ones, and {least} to {most} initial one");
+            shown.decide(ledger, "all subflows in MPTCP_INFO", is_right, because);
+        }
         if is_userspace(shown.host, half) == Some(false) {
             let (low, high) = limits_in(shown.host, shown.at.saturating_sub(LATE), shown.at);
             let limit = u32::from(info.subflows_max);

@@ -25,26 +25,5 @@ pub(super) use payload::{CHECKSUMS, PAYLOAD};
 pub(super) use placement::{FAIL, FASTCLOSE, OPTIONS, PRIORITY};
 pub(super) use tokens::TOKENS;
 
-/// All of them, for tests.
-#[cfg(test)]
-static ALL: &[&super::Rule] = &[
-    &MP_CAPABLE,
-    &TOKENS,
-    &JOIN_HMAC,
-    &JOIN_HANDSHAKE,
-    &ADD_ADDR_HMAC,
-    &ECHO,
-    &MAPPINGS,
-    &PAYLOAD,
-    &CHECKSUMS,
-    &DATA_ACKS,
-    &DATA_FIN,
-    &OPTIONS,
-    &FASTCLOSE,
-    &PRIORITY,
-    &FAIL,
-    &FALLBACK,
-];
-
 #[cfg(test)]
 mod tests;
