@@ -1,6 +1,11 @@
 //! The vocabulary of networks: addresses, routes, interfaces. Plain values; nothing here touches the kernel.
 
+use std::fmt;
 use std::net::IpAddr;
+
+mod routing;
+
+pub use routing::{LOCAL_TABLE, MAIN_TABLE, NextHop, PROTOCOL_WORDS, Route, RouteType, RoutingRule, protocol_number};
 
 /// An address with its prefix length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,21 +30,31 @@ impl Address {
             _ => false,
         }
     }
+
+    /// Its subnet: the address without its host part.
+    #[must_use]
+    pub fn network(&self) -> Self {
+        let rest = |bits: u32| bits.saturating_sub(u32::from(self.prefix));
+        let address = match self.address {
+            IpAddr::V4(own) => IpAddr::V4((own.to_bits() & u32::MAX.checked_shl(rest(u32::BITS)).unwrap_or(0)).into()),
+            IpAddr::V6(own) => {
+                IpAddr::V6((own.to_bits() & u128::MAX.checked_shl(rest(u128::BITS)).unwrap_or(0)).into())
+            }
+        };
+        Self { address, prefix: self.prefix }
+    }
+
+    /// The address alone, as the longest prefix.
+    #[must_use]
+    pub fn alone(&self) -> Self {
+        Self { address: self.address, prefix: if self.address.is_ipv4() { 32 } else { 128 } }
+    }
 }
 
-/// A route.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Route {
-    /// The destination; prefix 0 is the default route of that family.
-    pub to: Address,
-    /// The gateway.
-    pub via: Option<IpAddr>,
-    /// The interface.
-    pub dev: Option<String>,
-    /// The preferred source address.
-    pub source: Option<IpAddr>,
-    /// The metric.
-    pub metric: Option<u32>,
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
 }
 
 /// What makes an interface the same in each run.

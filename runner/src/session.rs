@@ -202,9 +202,10 @@ impl Session {
     }
 }
 
-/// The features that a scenario requires: those that it names, and MPTCP.
+/// The features that a scenario requires: those that it names, MPTCP, and what its routing takes.
 pub fn wanted(scenario: &Scenario) -> BTreeSet<Feature> {
-    scenario.requires.iter().cloned().chain([Feature::Mptcp]).collect()
+    let routing = scenario.has_routing_rules().then_some(Feature::RoutingRules);
+    scenario.requires.iter().cloned().chain([Feature::Mptcp]).chain(routing).collect()
 }
 
 /// Which of the [`wanted`] features are missing, and why; `None` if none is. A feature that was not probed counts as

@@ -94,6 +94,10 @@ fn about(feature: &Feature) -> (&'static str, &'static str) {
         Feature::Tbf => {
             ("rate limits on links", "build the kernel with CONFIG_NET_SCH_TBF, or load the module sch_tbf")
         }
+        Feature::RoutingRules => (
+            "routing tables and rules, as for source routing",
+            "build the kernel with CONFIG_IP_MULTIPLE_TABLES and CONFIG_IPV6_MULTIPLE_TABLES",
+        ),
         Feature::Counter(_) => ("a counter", "a newer kernel may have it"),
         Feature::Info(_) => ("a field of struct mptcp_info", "a newer kernel may have it"),
         Feature::Sysctl(_) => ("a sysctl", "a newer kernel may have it"),

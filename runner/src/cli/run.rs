@@ -14,6 +14,7 @@ use crate::report::{Printer, suite_name};
 use crate::results::{Found, Store};
 use crate::scenario::model::{Feature, Scenario};
 use crate::session::missing;
+use crate::session::wanted;
 use crate::text;
 
 use super::args::{Requirement, RunArgs};
@@ -261,11 +262,11 @@ fn probe(
             Requirement::All => None,
         })
         .collect();
-    let asked = scenarios.iter().flat_map(|scenario| scenario.requires.iter().cloned());
+    let asked = scenarios.iter().flat_map(wanted);
     let known = args.results.iter().flat_map(|_| Feature::PLAIN.iter().map(|(_, feature)| feature.clone()));
     let of_the_kernel = known.filter(|feature| !is_of_the_moment(feature));
-    let wanted = asked.chain(required.iter().cloned()).chain(of_the_kernel).chain([Feature::Mptcp]).collect();
-    let features = backend.probe(&wanted).map_err(|trouble| {
+    let all = asked.chain(required.iter().cloned()).chain(of_the_kernel).chain([Feature::Mptcp]).collect();
+    let features = backend.probe(&all).map_err(|trouble| {
         complain(printer, &format!("can't probe this kernel's features: {}", trouble.message));
         trouble.hints.iter().for_each(|advice| hint(printer, advice));
         Exit::Environment

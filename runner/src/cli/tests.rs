@@ -245,6 +245,7 @@ fn the_doctor_tells_what_is_missing() {
       yes  no_event_listener  no other process listens to path-manager events now
       yes  nftables           packet filters, for scenarios with a middlebox
       yes  tbf                rate limits on links
+      yes  routing_rules      routing tables and rules, as for source routing
       no   kernel log         watched while scenarios run: a kernel warning fails them (EPERM)
     ");
     insta::assert_snapshot!(err, @r"

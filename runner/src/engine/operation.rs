@@ -135,6 +135,8 @@ impl Executor<'_> {
             }
             Operation::AddRoute { namespace, route } => Ok(self.testbed.node(namespace)?.add_route(route)?),
             Operation::DeleteRoute { namespace, route } => Ok(self.testbed.node(namespace)?.delete_route(route)?),
+            Operation::AddRoutingRule { namespace, rule } => Ok(self.testbed.node(namespace)?.add_rule(rule)?),
+            Operation::DeleteRoutingRule { namespace, rule } => Ok(self.testbed.node(namespace)?.delete_rule(rule)?),
             Operation::Announce { namespace, token, endpoint } => self.announce(namespace, token, endpoint).await,
             Operation::RemoveAddress { namespace, token, id } => self.remove_address(namespace, token, *id).await,
             Operation::CreateSubflow { namespace, token, endpoint, remote, remote_port } => {

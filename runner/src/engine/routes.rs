@@ -53,7 +53,9 @@ fn rerouted(operation: &Operation) -> Option<&str> {
         | Operation::AddAddress { namespace, .. }
         | Operation::DeleteAddress { namespace, .. }
         | Operation::AddRoute { namespace, .. }
-        | Operation::DeleteRoute { namespace, .. } => Some(namespace),
+        | Operation::DeleteRoute { namespace, .. }
+        | Operation::AddRoutingRule { namespace, .. }
+        | Operation::DeleteRoutingRule { namespace, .. } => Some(namespace),
         Operation::AddEndpoint { .. }
         | Operation::DeleteEndpoint { .. }
         | Operation::ChangeEndpoint { .. }

@@ -312,6 +312,8 @@ fn operation_ports(operation: &Operation) -> Vec<u16> {
         | Operation::DeleteAddress { .. }
         | Operation::AddRoute { .. }
         | Operation::DeleteRoute { .. }
+        | Operation::AddRoutingRule { .. }
+        | Operation::DeleteRoutingRule { .. }
         | Operation::RemoveAddress { .. }
         | Operation::SetSubflowBackup { .. }
         | Operation::GetEndpoint { .. }

@@ -55,11 +55,10 @@ pub(crate) fn scenario() -> Scenario {
     client.limits = Some(Limits { subflows: 4, add_addr_accepted: 1 });
     client.endpoints = vec![(endpoint("10.0.2.2", EndpointFlags::SUBFLOW | EndpointFlags::FULLMESH), Place::default())];
     client.routes = vec![Route {
-        to: address("::/0"),
         via: Some("dead:beef:1::1".parse().unwrap()),
         dev: Some("eth1".to_owned()),
-        source: None,
         metric: Some(101),
+        ..Route::new(address("::/0"))
     }];
     client.sysctls = vec![
         ("net.ipv4.conf.eth1.rp_filter".to_owned(), "0".to_owned()),

@@ -13,7 +13,7 @@ use std::num::NonZeroU32;
 
 use crate::net::Hardware;
 use crate::scenario::SourceText;
-use crate::scenario::model::{Action, Address, LinkEnd, Operation, PathPlan, Route, Step};
+use crate::scenario::model::{Action, Address, LinkEnd, Operation, PathPlan, Route, RoutingRule, Step};
 
 mod capture;
 mod order;
@@ -211,6 +211,13 @@ pub enum Setup {
         namespace: String,
         /// The route.
         route: Route,
+    },
+    /// Add a routing rule.
+    Rule {
+        /// The namespace.
+        namespace: String,
+        /// The rule.
+        rule: RoutingRule,
     },
     /// Configure the path manager.
     Operation(Operation),

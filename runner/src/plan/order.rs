@@ -32,6 +32,7 @@ pub fn plan(scenario: &Scenario) -> Plan {
     setup.extend(ends().map(|(_, end)| Setup::LinkUp { namespace: end.namespace.clone(), device: end.device.clone() }));
     setup.extend(ends().filter_map(|(link, end)| rate(link, end)));
     setup.extend(world.namespaces.iter().flat_map(routes));
+    setup.extend(world.namespaces.iter().flat_map(rules));
     setup.extend(world.namespaces.iter().flat_map(path_manager_state));
     let of = Origin {
         title: scenario.title.clone(),
@@ -175,6 +176,10 @@ fn rate(link: &Link, end: &LinkEnd) -> Option<Setup> {
 
 fn routes(namespace: &Namespace) -> impl Iterator<Item = Setup> {
     namespace.routes.iter().map(|route| Setup::Route { namespace: namespace.name.clone(), route: route.clone() })
+}
+
+fn rules(namespace: &Namespace) -> impl Iterator<Item = Setup> {
+    namespace.rules.iter().map(|rule| Setup::Rule { namespace: namespace.name.clone(), rule: rule.clone() })
 }
 
 fn path_manager_state(namespace: &Namespace) -> impl Iterator<Item = Setup> {

@@ -6,7 +6,7 @@ use crate::mptcp::{Endpoint, EndpointFlags};
 use crate::pattern::SUBFLOW;
 use crate::recording::Awaited;
 use crate::scenario::model::{
-    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Filter, FilterAction, FilterHook, Operation, Route,
+    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Filter, FilterAction, FilterHook, Operation,
     SocketProtocol, TokenChoice, TransferPlan, WhichEndpoints,
 };
 use crate::text;
@@ -191,10 +191,10 @@ pub fn describe_operation(operation: &Operation) -> String {
         Operation::DeleteAddress { namespace, device, address } => {
             format!("{namespace} deletes the address {}/{} of {device}", address.address, address.prefix)
         }
-        Operation::AddRoute { namespace, route } => format!("{namespace} adds the route {}", describe_route(route)),
-        Operation::DeleteRoute { namespace, route } => {
-            format!("{namespace} deletes the route {}", describe_route(route))
-        }
+        Operation::AddRoute { namespace, route } => format!("{namespace} adds the route {route}"),
+        Operation::DeleteRoute { namespace, route } => format!("{namespace} deletes the route {route}"),
+        Operation::AddRoutingRule { namespace, rule } => format!("{namespace} adds the routing rule {rule}"),
+        Operation::DeleteRoutingRule { namespace, rule } => format!("{namespace} deletes the routing rule {rule}"),
         Operation::AddFilter(filter) => describe_filter(filter),
         Operation::RemoveFilter { namespace, name } => format!("{namespace} removes the filter {name}"),
         Operation::Announce { namespace, token, endpoint } => {
@@ -246,18 +246,6 @@ fn describe_which(which: &WhichEndpoints) -> String {
         }
         WhichEndpoints::All => "all its endpoints".to_owned(),
     }
-}
-
-/// A route in the words of `ip route`, without the family.
-pub(super) fn describe_route(route: &Route) -> String {
-    let to =
-        if route.to.prefix == 0 { "default".to_owned() } else { format!("{}/{}", route.to.address, route.to.prefix) };
-    Fields(to)
-        .add("via", route.via)
-        .add("dev", route.dev.as_ref())
-        .add("src", route.source)
-        .add("metric", route.metric)
-        .0
 }
 
 fn describe_filter(filter: &Filter) -> String {

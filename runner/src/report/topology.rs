@@ -95,6 +95,11 @@ fn properties(namespace: &Namespace) -> Vec<String> {
     if namespace.forwarding {
         lines.push("forwards packets".to_owned());
     }
+    if namespace.source_routing {
+        lines.push("source routing".to_owned());
+    } else {
+        lines.extend(namespace.rules.iter().map(|rule| text::one_line(&format!("rule {rule}"))));
+    }
     if let Some(limits) = namespace.limits {
         lines.push(format!("limits {limits}"));
     }

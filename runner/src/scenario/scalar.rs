@@ -170,6 +170,15 @@ pub fn address_prefix(text: &str) -> Parsed<Address> {
     }
 }
 
+/// An address, or a prefix: `10.0.1.1`, `10.0.1.0/24`.
+pub fn selector(text: &str) -> Parsed<Address> {
+    if text.contains('/') {
+        return address_prefix(text);
+    }
+    let address = address(text)?;
+    Ok(Address { address, prefix: if address.is_ipv4() { 32 } else { 128 } })
+}
+
 /// The name of something in a scenario.
 pub fn name(text: &str) -> Parsed<String> {
     let fine = text.len() <= 32

@@ -222,6 +222,7 @@ fn scalar(kind: Kind) -> Value {
         Kind::Address => pattern("[0-9a-fA-F:.]+"),
         Kind::AddressPrefix => pattern("[0-9a-fA-F:.]+/[0-9]{1,3}"),
         Kind::Destination => pattern("default|[0-9a-fA-F:.]+/[0-9]{1,3}"),
+        Kind::Selector => pattern("[0-9a-fA-F:.]+(/[0-9]{1,3})?"),
         Kind::Name => pattern("[A-Za-z][A-Za-z0-9_-]{0,31}"),
         Kind::Names => {
             json!({ "type": "string", "pattern": "^[A-Za-z][A-Za-z0-9_-]*( *\\+ *[A-Za-z][A-Za-z0-9_-]*)*$|\\$[a-z]" })

@@ -9,7 +9,7 @@ use crate::net::Hardware;
 use crate::netlink::route::{Request, RouteClient, RouteMonitor, TokenBucket};
 use crate::plan::{INNER_DEVICES, Setup};
 use crate::processors;
-use crate::scenario::model::{Address, LinkEnd, Route};
+use crate::scenario::model::{Address, LinkEnd, Route, RoutingRule};
 
 use super::expected::{self, Expected, ExpectedLink};
 use super::sysctl::{self, SysctlError};
@@ -105,6 +105,10 @@ impl Builder<'_> {
             Setup::LinkUp { namespace, device } => self.link_up(namespace, device),
             Setup::Rate { namespace, device, rate } => self.rate(namespace, device, *rate),
             Setup::Route { namespace, route } => self.route(namespace, route),
+            Setup::Rule { namespace, rule } => {
+                self.rule(namespace, rule);
+                Ok(())
+            }
             Setup::PathManager { namespace } => self.userspace_path_manager(namespace),
             Setup::Path(_) | Setup::Operation(_) => Ok(()),
         }
@@ -267,10 +271,15 @@ impl Builder<'_> {
     }
 
     fn route(&mut self, namespace: &str, route: &Route) -> Result<(), TestbedError> {
-        let device = self.testbed.node(namespace)?.route_device(route)?;
-        self.pend(namespace, Request::add_route(route, device));
-        self.expected.entry(namespace.to_owned()).or_default().routes.push(route.clone());
+        let devices = self.testbed.node(namespace)?.route_devices(route)?;
+        self.pend(namespace, Request::add_route(route, &devices));
+        self.expected.entry(namespace.to_owned()).or_default().routes.push((route.clone(), devices));
         Ok(())
+    }
+
+    fn rule(&mut self, namespace: &str, rule: &RoutingRule) {
+        self.pend(namespace, Request::add_rule(rule));
+        self.expected.entry(namespace.to_owned()).or_default().rules.push(rule.clone());
     }
 
     /// Adds the neighbour entries at both ends of each link: see [`neighbours`].

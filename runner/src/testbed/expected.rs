@@ -2,14 +2,11 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::net::Hardware;
+use crate::net::{Hardware, LOCAL_TABLE, RouteType};
 use crate::netlink::route::{AddressState, LinkState, Neighbour, NeighbourState, QueueState, RouteState};
-use crate::scenario::model::{Address, Route};
+use crate::scenario::model::{Address, Route, RoutingRule};
 use crate::text;
 
-/// `RT_TABLE_MAIN` and `RT_TABLE_LOCAL` (`include/uapi/linux/rtnetlink.h`)
-const MAIN: u32 = 254;
-const LOCAL: u32 = 255;
 /// `IP6_RT_PRIO_USER` (`include/uapi/linux/ipv6_route.h`): the default metric of an IPv6 route.
 const IPV6_METRIC: u32 = 1024;
 
@@ -17,7 +14,9 @@ const IPV6_METRIC: u32 = 1024;
 #[derive(Debug, Clone, Default)]
 pub(super) struct Expected {
     pub(super) links: Vec<ExpectedLink>,
-    pub(super) routes: Vec<Route>,
+    /// With the indices of the interfaces that their next hops name.
+    pub(super) routes: Vec<(Route, Vec<Option<u32>>)>,
+    pub(super) rules: Vec<RoutingRule>,
 }
 
 /// An expected interface.
@@ -46,6 +45,7 @@ pub(super) struct Actual {
     pub(super) addresses: Vec<AddressState>,
     pub(super) neighbours: Vec<NeighbourState>,
     pub(super) routes: Vec<RouteState>,
+    pub(super) rules: Vec<RoutingRule>,
     pub(super) queues: Vec<QueueState>,
 }
 
@@ -95,12 +95,8 @@ impl Expected {
         for link in &self.links {
             link.compare(actual, &mut differences);
         }
-        for route in &self.routes {
-            let index = route.dev.as_ref().and_then(|device| Some(self.link(device)?.hardware.index));
-            if !actual.routes.iter().any(|state| is_route(route, index, state)) {
-                differences.push(format!("there is no route to {}/{}", route.to.address, route.to.prefix));
-            }
-        }
+        differences.extend(self.routes.iter().filter_map(|(route, devices)| lacks_route(actual, route, devices)));
+        differences.extend(self.rules.iter().filter_map(|rule| lacks_rule(actual, rule)));
         differences
     }
 }
@@ -193,39 +189,69 @@ pub(super) fn link_local(mac: [u8; 6]) -> Address {
 
 /// Whether the kernel delivers packets to this address locally.
 fn is_local(address: IpAddr, routes: &[RouteState]) -> bool {
-    routes.iter().any(|route| route.local && route.table == LOCAL && route.to.address == address)
+    routes
+        .iter()
+        .any(|route| route.kind == Some(RouteType::Local) && route.table == LOCAL_TABLE && route.to.address == address)
 }
 
-/// Whether `state` is how the kernel shows `route`.
-pub(super) fn is_route(route: &Route, device: Option<u32>, state: &RouteState) -> bool {
+/// That a route is missing, if it is.
+pub(super) fn lacks_route(actual: &Actual, route: &Route, devices: &[Option<u32>]) -> Option<String> {
+    let there = actual.routes.iter().any(|state| is_route(route, devices, state));
+    (!there).then(|| format!("there is no route {route}"))
+}
+
+/// That a routing rule is missing, if it is.
+pub(super) fn lacks_rule(actual: &Actual, rule: &RoutingRule) -> Option<String> {
+    (!actual.rules.iter().any(|state| is_rule(rule, state))).then(|| format!("there is no rule {rule}"))
+}
+
+/// Whether `state` is how the kernel shows `route`. `devices` are the interfaces of its next hops.
+pub(super) fn is_route(route: &Route, devices: &[Option<u32>], state: &RouteState) -> bool {
     let default_metric = if route.to.address.is_ipv6() { Some(IPV6_METRIC) } else { None };
-    state.table == MAIN
-        && state.to.prefix == route.to.prefix
-        && state.to.address == masked(route.to)
-        && state.via == route.via
-        && (device.is_none() || state.device == device)
+    state.table == route.table()
+        && state.kind == Some(route.kind)
+        // The kernel stores an IPv6 destination without its host part, and refuses an IPv4 one that has one.
+        && state.to == route.to.network()
+        && has_hops(route, devices, state)
         && (route.source.is_none() || state.source == route.source)
         && state.metric.or(default_metric) == route.metric.or(default_metric)
 }
 
-/// The address without its host part, as the kernel stores an IPv6 destination. (It refuses an IPv4 destination that
-/// has one.)
-fn masked(to: Address) -> IpAddr {
-    let shift = |bits: u32| bits.saturating_sub(u32::from(to.prefix));
-    match to.address {
-        IpAddr::V4(address) => {
-            let mask = u32::MAX.checked_shl(shift(u32::BITS)).unwrap_or(0);
-            IpAddr::V4((address.to_bits() & mask).into())
-        }
-        IpAddr::V6(address) => {
-            let mask = u128::MAX.checked_shl(shift(u128::BITS)).unwrap_or(0);
-            IpAddr::V6((address.to_bits() & mask).into())
-        }
+fn has_hops(route: &Route, devices: &[Option<u32>], state: &RouteState) -> bool {
+    if route.nexthops.is_empty() {
+        let device = devices.first().copied().flatten();
+        return state.nexthops.is_empty() && state.via == route.via && (device.is_none() || state.device == device);
     }
+    // The kernel may show them in another order.
+    let mut shown = state.nexthops.clone();
+    let mut each = route.nexthops.iter().zip(devices).map(|(hop, device)| {
+        let is_it = |(via, index, weight): &(Option<IpAddr>, u32, u16)| {
+            *via == hop.via && device.is_none_or(|device| device == *index) && *weight == hop.weight.unwrap_or(1)
+        };
+        shown.iter().position(is_it).map(|index| shown.remove(index)).is_some()
+    });
+    each.by_ref().all(|there| there) && shown.is_empty()
+}
+
+/// Whether `state` is how the kernel shows `rule`.
+pub(super) fn is_rule(rule: &RoutingRule, state: &RoutingRule) -> bool {
+    let selects = |wanted: Option<Address>, shown: Option<Address>| {
+        // It stores both with theirs.
+        let known = |selector: Option<Address>| selector.filter(|it| it.prefix > 0);
+        known(wanted) == known(shown)
+    };
+    rule.is_ipv4().unwrap_or(true) == state.is_ipv4().unwrap_or(true)
+        && selects(rule.from, state.from)
+        && selects(rule.to, state.to)
+        && (rule.priority.is_none() || rule.priority == state.priority)
+        && RoutingRule { priority: None, from: None, to: None, ..rule.clone() }
+            == RoutingRule { priority: None, from: None, to: None, ..state.clone() }
 }
 
 #[cfg(test)]
 mod tests {
+    use crate::net::{MAIN_TABLE, NextHop};
+
     use super::*;
 
     const HARDWARE: Hardware = Hardware { index: 2, mac: [2, 0, 0, 0, 1, 1] };
@@ -238,11 +264,20 @@ mod tests {
     }
 
     fn route(to: Address, via: Option<&str>) -> Route {
-        Route { to, via: via.map(|via| via.parse().unwrap()), dev: None, source: None, metric: None }
+        Route { via: via.map(|via| via.parse().unwrap()), ..Route::new(to) }
     }
 
     fn state(to: Address) -> RouteState {
-        RouteState { to, via: None, device: Some(2), source: None, metric: None, table: MAIN, local: false }
+        RouteState {
+            to,
+            via: None,
+            device: Some(2),
+            source: None,
+            metric: None,
+            nexthops: Vec::new(),
+            table: MAIN_TABLE,
+            kind: Some(RouteType::Unicast),
+        }
     }
 
     /// A namespace as it should be.
@@ -260,7 +295,8 @@ mod tests {
             neighbours: vec![NEIGHBOUR],
         };
         let via = route(address("10.0.9.0", 24), Some("10.0.1.2"));
-        let local = |to: Address| RouteState { local: true, table: LOCAL, ..state(to) };
+        let rule = RoutingRule { from: Some(address("10.0.1.1", 32)), table: Some(7), ..RoutingRule::default() };
+        let local = |to: Address| RouteState { kind: Some(RouteType::Local), table: LOCAL_TABLE, ..state(to) };
         let actual = Actual {
             links: vec![LinkState {
                 index: 2,
@@ -284,9 +320,10 @@ mod tests {
                 local(address("2001:db8:1::1", 128)),
                 RouteState { via: via.via, ..state(via.to) },
             ],
+            rules: vec![RoutingRule { priority: Some(32_765), ..rule.clone() }],
             queues: vec![QueueState { index: 2, kind: "tbf".into(), rate: Some(1_000_000) }],
         };
-        (Expected { links: vec![link], routes: vec![via] }, actual)
+        (Expected { links: vec![link], routes: vec![(via, vec![None])], rules: vec![rule] }, actual)
     }
 
     #[test]
@@ -298,7 +335,7 @@ mod tests {
     #[test]
     fn each_difference_is_found() {
         type Damage = fn(&mut Actual);
-        let cases: [(&str, Damage); 17] = [
+        let cases: [(&str, Damage); 22] = [
             ("there is no interface eth1", |actual| actual.links.clear()),
             ("eth1 has index 3 instead of 2", |actual| actual.links[0].index = 3),
             ("eth1 has MAC address 02:02:02:02:02:02 instead of 02:00:00:00:01:01", |actual| {
@@ -313,10 +350,17 @@ mod tests {
             ("eth1 lacks the address 10.0.1.1/24", |actual| actual.addresses.truncate(0)),
             ("eth1 lacks the address 10.0.1.1/24", |actual| actual.addresses[0].address.prefix = 16),
             ("2001:db8:1::1 of eth1 is tentative", |actual| actual.addresses[1].usable = false),
-            ("2001:db8:1::1 of eth1 has no local route", |actual| actual.routes[1].local = false),
+            ("2001:db8:1::1 of eth1 has no local route", |actual| actual.routes[1].kind = None),
             ("eth1 lacks the neighbour 10.0.1.2", |actual| actual.neighbours[0].index = 3),
             ("eth1 lacks the neighbour 10.0.1.2", |actual| actual.neighbours[0].neighbour.mac[5] = 7),
-            ("there is no route to 10.0.9.0/24", |actual| actual.routes[2].via = None),
+            ("there is no route 10.0.9.0/24 via 10.0.1.2", |actual| actual.routes[2].via = None),
+            ("there is no route 10.0.9.0/24 via 10.0.1.2", |actual| actual.routes[2].table = 7),
+            ("there is no route 10.0.9.0/24 via 10.0.1.2", |actual| {
+                actual.routes[2].kind = Some(RouteType::Blackhole);
+            }),
+            ("there is no rule from 10.0.1.1 table 7", |actual| actual.rules.clear()),
+            ("there is no rule from 10.0.1.1 table 7", |actual| actual.rules[0].table = Some(8)),
+            ("there is no rule from 10.0.1.1 table 7", |actual| actual.rules[0].mark = Some(1)),
             ("eth1 has the unexpected address fe80::1/64", |actual| {
                 let address = address("fe80::1", 64);
                 actual.addresses.push(AddressState { index: 2, address, usable: true, duplicate: false });
@@ -335,14 +379,52 @@ mod tests {
         let to = address("2001:db8:9::", 64);
         let plain = route(to, None);
         let kernel = RouteState { metric: Some(IPV6_METRIC), ..state(to) };
-        assert!(is_route(&plain, None, &kernel));
-        assert!(is_route(&plain, Some(2), &kernel));
-        assert!(is_route(&route(address("2001:db8:9::7", 64), None), None, &kernel), "the kernel drops the host part");
-        assert!(!is_route(&plain, Some(3), &kernel));
-        assert!(!is_route(&Route { metric: Some(7), ..plain.clone() }, None, &kernel));
-        assert!(!is_route(&Route { source: Some(to.address), ..plain.clone() }, None, &kernel));
-        assert!(!is_route(&plain, None, &RouteState { table: LOCAL, ..kernel.clone() }));
-        assert!(is_route(&route(address("::", 0), None), None, &RouteState { to: address("::", 0), ..kernel }));
+        assert!(is_route(&plain, &[None], &kernel));
+        assert!(is_route(&plain, &[Some(2)], &kernel));
+        assert!(
+            is_route(&route(address("2001:db8:9::7", 64), None), &[None], &kernel),
+            "the kernel drops the host part"
+        );
+        assert!(!is_route(&plain, &[Some(3)], &kernel));
+        assert!(!is_route(&Route { metric: Some(7), ..plain.clone() }, &[None], &kernel));
+        assert!(!is_route(&Route { source: Some(to.address), ..plain.clone() }, &[None], &kernel));
+        assert!(!is_route(&plain, &[None], &RouteState { table: LOCAL_TABLE, ..kernel.clone() }));
+        assert!(is_route(&route(address("::", 0), None), &[None], &RouteState { to: address("::", 0), ..kernel }));
+    }
+
+    #[test]
+    fn next_hops_are_recognised_in_any_order() {
+        let hop = |via: &str, dev: &str, weight| NextHop { via: via.parse().ok(), dev: Some(dev.into()), weight };
+        let nexthops = vec![hop("10.0.1.2", "eth1", None), hop("10.0.2.2", "eth2", Some(3))];
+        let to = address("10.0.9.0", 24);
+        let (wanted, devices) = (Route { nexthops, ..Route::new(to) }, [Some(2), Some(3)]);
+        let shown = vec![("10.0.2.2".parse().ok(), 3, 3), ("10.0.1.2".parse().ok(), 2, 1)];
+        let kernel = RouteState { device: None, nexthops: shown, ..state(to) };
+        assert!(is_route(&wanted, &devices, &kernel));
+        let damages: [fn(&mut RouteState); 4] = [
+            |kernel| kernel.nexthops.truncate(1),
+            |kernel| kernel.nexthops.push((None, 4, 1)),
+            |kernel| kernel.nexthops[0].2 = 2,
+            |kernel| kernel.nexthops[1].1 = 3,
+        ];
+        for damage in damages {
+            let mut kernel = kernel.clone();
+            damage(&mut kernel);
+            assert!(!is_route(&wanted, &devices, &kernel), "{kernel:?}");
+        }
+    }
+
+    #[test]
+    fn a_rule_is_recognised_by_all_that_was_said_of_it() {
+        let any = |text| Some(address(text, 0));
+        let wanted = RoutingRule { from: any("::"), mark: Some(7), table: Some(300), ..RoutingRule::default() };
+        let kernel = RoutingRule { priority: Some(32_765), ..wanted.clone() };
+        assert!(is_rule(&wanted, &kernel));
+        assert!(!is_rule(&wanted, &RoutingRule { from: any("0.0.0.0"), ..kernel.clone() }), "the other family");
+        assert!(!is_rule(&RoutingRule { priority: Some(5), ..wanted.clone() }, &kernel));
+        assert!(!is_rule(&RoutingRule { to: Some(address("fd00::", 8)), ..wanted.clone() }, &kernel));
+        let prohibit = RoutingRule { table: None, kind: Some(RouteType::Prohibit), ..wanted };
+        assert!(!is_rule(&prohibit, &kernel));
     }
 
     #[test]

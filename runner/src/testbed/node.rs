@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::net::{Hardware, Offload};
 use crate::netlink::route::{Request, RouteClient, RouteMonitor, RouteState, VethEnd};
 use crate::netlink::{Cause, DeviceNames, NetlinkError};
-use crate::scenario::model::{Address, Route};
+use crate::scenario::model::{Address, Route, RoutingRule};
 use crate::sys::ethtool::{self};
 use crate::text;
 
@@ -199,12 +199,9 @@ impl Node {
     ///
     /// The kernel refuses ([`TestbedError::Netlink`]), or it doesn't exist afterwards.
     pub fn add_route(&self, route: &Route) -> Result<(), TestbedError> {
-        let device = self.route_device(route)?;
-        self.route.request(Request::add_route(route, device))?;
-        self.settle(|actual| {
-            let there = actual.routes.iter().any(|state| expected::is_route(route, device, state));
-            (!there).then(|| format!("there is no route to {}", route.to.address)).into_iter().collect()
-        })
+        let devices = self.route_devices(route)?;
+        self.route.request(Request::add_route(route, &devices))?;
+        self.settle(|actual| expected::lacks_route(actual, route, &devices).into_iter().collect())
     }
 
     /// Deletes a route.
@@ -213,21 +210,53 @@ impl Node {
     ///
     /// The kernel refuses ([`TestbedError::Netlink`]), or it still exists afterwards.
     pub fn delete_route(&self, route: &Route) -> Result<(), TestbedError> {
-        let device = self.route_device(route)?;
+        let devices = self.route_devices(route)?;
         let alike =
-            |routes: &[RouteState]| routes.iter().filter(|state| expected::is_route(route, device, state)).count();
+            |routes: &[RouteState]| routes.iter().filter(|state| expected::is_route(route, &devices, state)).count();
         // The kernel deletes the first one that fits; others may fit as well (`fib_table_delete`, net/ipv4/fib_trie.c).
         let before = alike(&self.route.routes()?);
-        self.route.request(Request::delete_route(route, device))?;
+        self.route.request(Request::delete_route(route, &devices))?;
         self.settle(|actual| {
             let there = alike(&actual.routes) >= before.max(1);
-            there.then(|| format!("there is still a route to {}", route.to.address)).into_iter().collect()
+            there.then(|| format!("there is still the route {route}")).into_iter().collect()
         })
     }
 
-    /// The index of the interface that a route names, if it does.
-    pub(super) fn route_device(&self, route: &Route) -> Result<Option<u32>, NetlinkError> {
-        route.dev.as_deref().map(|device| self.index(device)).transpose()
+    /// Adds a routing rule.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it doesn't exist afterwards.
+    pub fn add_rule(&self, rule: &RoutingRule) -> Result<(), TestbedError> {
+        let alike = |rules: &[RoutingRule]| rules.iter().filter(|state| expected::is_rule(rule, state)).count();
+        // Without a priority, the kernel adds a second one (`rule_exists`, net/core/fib_rules.c).
+        let before = alike(&self.route.rules()?);
+        self.route.request(Request::add_rule(rule))?;
+        self.settle(|actual| {
+            let there = alike(&actual.rules) > before;
+            (!there).then(|| format!("there is no rule {rule}")).into_iter().collect()
+        })
+    }
+
+    /// Deletes a routing rule.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it still exists afterwards.
+    pub fn delete_rule(&self, rule: &RoutingRule) -> Result<(), TestbedError> {
+        let alike = |rules: &[RoutingRule]| rules.iter().filter(|state| expected::is_rule(rule, state)).count();
+        // The kernel deletes the first one that fits (`fib_nl_delrule`, net/core/fib_rules.c).
+        let before = alike(&self.route.rules()?);
+        self.route.request(Request::delete_rule(rule))?;
+        self.settle(|actual| {
+            let there = alike(&actual.rules) >= before.max(1);
+            there.then(|| format!("there is still the rule {rule}")).into_iter().collect()
+        })
+    }
+
+    /// The indices of the interfaces that the next hops of a route name, as far as they do.
+    pub(super) fn route_devices(&self, route: &Route) -> Result<Vec<Option<u32>>, NetlinkError> {
+        route.hops().map(|(_, device)| device.map(|device| self.index(device)).transpose()).collect()
     }
 
     /// One end of a link, in this namespace.
@@ -294,6 +323,7 @@ impl Node {
             addresses: self.route.addresses()?,
             neighbours: self.route.neighbours()?,
             routes: self.route.routes()?,
+            rules: self.route.rules()?,
             queues: self.route.queues()?,
         })
     }

@@ -70,8 +70,8 @@ impl Testbed {
     }
 
     /// Sets an interface up or down, and waits until the kernel has noticed at both ends: a link that is up at both has
-    /// a carrier. An interface that is set down keeps its addresses, but loses its routes. A spliced link behaves like
-    /// a plain one: its far inner side follows the interface.
+    /// a carrier. An interface that is set down keeps its addresses, but loses its routes in all tables. A spliced link
+    /// behaves like a plain one: its far inner side follows the interface.
     ///
     /// # Errors
     ///

@@ -18,6 +18,9 @@ pub fn tests() -> Vec<Test> {
         ("a_link_local_address_needs_a_device", None, false, || says("link-local", "needs a `laminar` or `fullmesh`")),
         ("an_endpoint_before_its_address", None, false, || says("before-address", "its address in step 3")),
         ("a_bind_error", None, false, || says("before-address", "MPTcpExtMPJoinSynTxBindErr 1: bind()")),
+        ("a_table_that_no_rule_selects", None, false, || {
+            says("table-without-rule", "no route from 10.8.2.2 to 10.8.1.1 by wwan0")
+        }),
         ("a_subflow_in_syn_sent", None, false, || says("before-route", "10.8.1.1:8080 of `main` is in SYN-SENT")),
         ("an_endpoint_with_fullmesh_alone", None, false, || says("fullmesh-only", "`fullmesh` without `subflow`")),
         ("an_announcement_over_the_limit", None, false, || says("no-accept-limit", "limit `add_addr_accepted` is 0")),

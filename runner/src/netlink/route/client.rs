@@ -7,10 +7,13 @@ use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
 use netlink_packet_route::neighbour::NeighbourMessage;
 use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteFlags, RouteMessage};
+use netlink_packet_route::rule::RuleMessage;
 use netlink_packet_route::tc::TcMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use netlink_sys::protocols::NETLINK_ROUTE;
+use nix::errno::Errno;
 
+use crate::net::RoutingRule;
 use crate::netlink::exchange::{Exchange, RawMessage};
 use crate::netlink::{Cause, NetlinkError};
 
@@ -116,6 +119,27 @@ impl RouteClient {
             })?);
         }
         Ok(routes)
+    }
+
+    /// All routing rules, IPv4 first, in the order in which the kernel tries them. None of a family whose rules the
+    /// kernel lacks (`CONFIG_IP_MULTIPLE_TABLES`, `CONFIG_IPV6_MULTIPLE_TABLES`).
+    pub fn rules(&self) -> Result<Vec<RoutingRule>, NetlinkError> {
+        let mut rules = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut message = RuleMessage::default();
+            message.header.family = family;
+            let request = RouteNetlinkMessage::GetRule(message);
+            let found = self.dump("list the routing rules", &request, |message| match message {
+                RouteNetlinkMessage::NewRule(rule) => super::state::rule(&rule),
+                _ => None,
+            });
+            rules.extend(found.or_else(|error| {
+                let refusal = error.refusal().map(|refusal| refusal.errno);
+                let lacks = [Errno::EAFNOSUPPORT, Errno::EOPNOTSUPP].map(|errno| Some(errno as i32));
+                if lacks.contains(&refusal) { Ok(Vec::new()) } else { Err(error) }
+            })?);
+        }
+        Ok(rules)
     }
 
     /// The route that the kernel would take to `to`, from this source and by the interface with this index, as far as

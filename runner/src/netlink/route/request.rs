@@ -1,6 +1,5 @@
 //! Requests to the kernel, as data. Pure: nothing here has a socket.
 
-use std::fmt;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -9,13 +8,15 @@ use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessa
 use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState as Cached};
 use netlink_packet_route::route::{
-    RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope, RouteType, RouteVia,
+    RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteProtocol, RouteScope, RouteType as KernelType,
+    RouteVia,
 };
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::tc::{TcAttribute, TcHandle, TcMessage};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
-use crate::net::{Address, Hardware, Route};
+use crate::net::{Address, Hardware, NextHop, Route, RouteType, RoutingRule};
 
 use super::tbf::TokenBucket;
 
@@ -102,13 +103,13 @@ impl Request {
         if address.address.is_ipv6() {
             message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
         }
-        Self::new(format!("add address {} to {device}", Prefix(address)), RouteNetlinkMessage::NewAddress(message), NEW)
+        Self::new(format!("add address {address} to {device}"), RouteNetlinkMessage::NewAddress(message), NEW)
     }
 
     /// Deletes an address.
     pub fn delete_address(index: u32, device: &str, address: Address) -> Self {
         Self::new(
-            format!("delete address {} from {device}", Prefix(address)),
+            format!("delete address {address} from {device}"),
             RouteNetlinkMessage::DelAddress(address_message(index, address)),
             0,
         )
@@ -127,16 +128,26 @@ impl Request {
         Self::new(operation, RouteNetlinkMessage::NewNeighbour(message), NLM_F_CREATE | NLM_F_REPLACE)
     }
 
-    /// Adds a route to the main table. `device` is the index of the interface that the route names, if it does.
-    pub fn add_route(route: &Route, device: Option<u32>) -> Self {
-        let message = RouteNetlinkMessage::NewRoute(route_message(route, device));
-        Self::new(format!("add route {}", Words(route)), message, NEW)
+    /// Adds a route. `devices` are the indices of the interfaces that its next hops name, as far as they do.
+    pub fn add_route(route: &Route, devices: &[Option<u32>]) -> Self {
+        let message = RouteNetlinkMessage::NewRoute(route_message(route, devices));
+        Self::new(format!("add route {route}"), message, NEW)
     }
 
-    /// Deletes a route from the main table.
-    pub fn delete_route(route: &Route, device: Option<u32>) -> Self {
-        let message = RouteNetlinkMessage::DelRoute(route_message(route, device));
-        Self::new(format!("delete route {}", Words(route)), message, 0)
+    /// Deletes a route.
+    pub fn delete_route(route: &Route, devices: &[Option<u32>]) -> Self {
+        let message = RouteNetlinkMessage::DelRoute(route_message(route, devices));
+        Self::new(format!("delete route {route}"), message, 0)
+    }
+
+    /// Adds a routing rule.
+    pub fn add_rule(rule: &RoutingRule) -> Self {
+        Self::new(format!("add rule {rule}"), RouteNetlinkMessage::NewRule(rule_message(rule)), NEW)
+    }
+
+    /// Deletes the first routing rule that has all of this.
+    pub fn delete_rule(rule: &RoutingRule) -> Self {
+        Self::new(format!("delete rule {rule}"), RouteNetlinkMessage::DelRule(rule_message(rule)), 0)
     }
 
     /// Limits the rate at which an interface sends.
@@ -179,28 +190,105 @@ fn address_message(index: u32, address: Address) -> AddressMessage {
 }
 
 /// Built without rtnetlink's builder, which refuses inconsistent routes: that is up to the kernel.
-fn route_message(route: &Route, device: Option<u32>) -> RouteMessage {
+fn route_message(route: &Route, devices: &[Option<u32>]) -> RouteMessage {
     let mut message = RouteMessage::default();
     message.header.address_family = family(route.to.address);
     message.header.destination_prefix_length = route.to.prefix;
-    message.header.table = RouteHeader::RT_TABLE_MAIN;
+    let number = table_number(route.table());
+    message.header.table = number;
     message.header.protocol = RouteProtocol::Static;
-    message.header.kind = RouteType::Unicast;
-    // A route without a gateway leads to neighbours (ip-route(8)); for IPv4 the kernel needs the scope.
-    let neighbours = route.via.is_none() && route.to.address.is_ipv4();
-    message.header.scope = if neighbours { RouteScope::Link } else { RouteScope::Universe };
-    let gateway = |via: IpAddr| match (route.to.address, via) {
-        (IpAddr::V4(_), IpAddr::V6(via)) => RouteAttribute::Via(RouteVia::Inet6(via)),
-        (_, via) => RouteAttribute::Gateway(via.into()),
-    };
+    message.header.kind = kernel_type(route.kind);
+    message.header.scope = scope(route);
     // For a prefix of length 0, the kernel wants no address (fib_valid_key_len, net/ipv4/fib_frontend.c).
     let to = (route.to.prefix > 0).then(|| RouteAttribute::Destination(route.to.address.into()));
+    let mut devices = devices.iter().copied();
+    let mut next_device = || devices.next().flatten();
+    let single = if route.nexthops.is_empty() { next_device() } else { None };
+    let nexthops: Vec<RouteNextHop> = route.nexthops.iter().map(|hop| next_hop(route, hop, next_device())).collect();
     message.attributes = [
         to,
-        route.via.map(gateway),
-        device.map(RouteAttribute::Oif),
+        (number == RouteHeader::RT_TABLE_UNSPEC).then(|| RouteAttribute::Table(route.table())),
+        route.via.map(|via| gateway(route, via)),
+        single.map(RouteAttribute::Oif),
+        (!nexthops.is_empty()).then_some(RouteAttribute::MultiPath(nexthops)),
         route.source.map(|source| RouteAttribute::PrefSource(source.into())),
         route.metric.map(RouteAttribute::Priority),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    message
+}
+
+/// As ip-route(8) chooses it: a route without a gateway leads to neighbours; for IPv4 the kernel needs the scope.
+fn scope(route: &Route) -> RouteScope {
+    let no_gateway = route.hops().all(|(via, _)| via.is_none());
+    match route.kind {
+        RouteType::Unicast if no_gateway && route.to.address.is_ipv4() => RouteScope::Link,
+        RouteType::Local if route.to.address.is_ipv4() => RouteScope::Host,
+        _ => RouteScope::Universe,
+    }
+}
+
+fn gateway(route: &Route, via: IpAddr) -> RouteAttribute {
+    match (route.to.address, via) {
+        (IpAddr::V4(_), IpAddr::V6(via)) => RouteAttribute::Via(RouteVia::Inet6(via)),
+        (_, via) => RouteAttribute::Gateway(via.into()),
+    }
+}
+
+fn next_hop(route: &Route, hop: &NextHop, device: Option<u32>) -> RouteNextHop {
+    let mut message = RouteNextHop::default();
+    // The kernel adds 1 (`fib_get_nhs`, net/ipv4/fib_semantics.c; `ip6_route_multipath_add`, net/ipv6/route.c).
+    let weight = hop.weight.unwrap_or(1).saturating_sub(1);
+    message.hops = u8::try_from(weight).unwrap_or(u8::MAX);
+    message.interface_index = device.unwrap_or(0);
+    message.attributes.extend(hop.via.map(|via| gateway(route, via)));
+    message
+}
+
+fn kernel_type(kind: RouteType) -> KernelType {
+    match kind {
+        RouteType::Unicast => KernelType::Unicast,
+        RouteType::Local => KernelType::Local,
+        RouteType::Blackhole => KernelType::BlackHole,
+        RouteType::Unreachable => KernelType::Unreachable,
+        RouteType::Prohibit => KernelType::Prohibit,
+        RouteType::Throw => KernelType::Throw,
+    }
+}
+
+/// The header has room for numbers up to 255; others are an attribute.
+fn table_number(table: u32) -> u8 {
+    u8::try_from(table).unwrap_or(RouteHeader::RT_TABLE_UNSPEC)
+}
+
+fn rule_message(rule: &RoutingRule) -> RuleMessage {
+    let mut message = RuleMessage::default();
+    let ipv4 = rule.is_ipv4().unwrap_or(true);
+    message.header.family = if ipv4 { AddressFamily::Inet } else { AddressFamily::Inet6 };
+    // For a prefix of length 0, the kernel wants no address (`validate_rulemsg`, net/core/fib_rules.c).
+    let selector = |selector: Option<Address>| selector.filter(|selector| selector.prefix > 0);
+    let (from, to) = (selector(rule.from), selector(rule.to));
+    message.header.src_len = from.map_or(0, |from| from.prefix);
+    message.header.dst_len = to.map_or(0, |to| to.prefix);
+    let number = rule.table.map_or(RouteHeader::RT_TABLE_UNSPEC, table_number);
+    message.header.table = number;
+    message.header.action = match rule.kind {
+        Some(RouteType::Blackhole) => RuleAction::Blackhole,
+        Some(RouteType::Unreachable) => RuleAction::Unreachable,
+        Some(RouteType::Prohibit) => RuleAction::Prohibit,
+        Some(RouteType::Unicast | RouteType::Local | RouteType::Throw) | None => RuleAction::ToTable,
+    };
+    message.attributes = [
+        from.map(|from| RuleAttribute::Source(from.address)),
+        to.map(|to| RuleAttribute::Destination(to.address)),
+        rule.priority.map(RuleAttribute::Priority),
+        rule.mark.map(RuleAttribute::FwMark),
+        rule.incoming.clone().map(RuleAttribute::Iifname),
+        rule.outgoing.clone().map(RuleAttribute::Oifname),
+        rule.protocol.map(|protocol| RuleAttribute::IpProtocol(protocol.into())),
+        rule.table.filter(|_| number == RouteHeader::RT_TABLE_UNSPEC).map(RuleAttribute::Table),
     ]
     .into_iter()
     .flatten()
@@ -220,39 +308,6 @@ fn queue_message(index: u32) -> TcMessage {
     message
 }
 
-/// An address as ip-address(8) writes it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Prefix(pub(super) Address);
-
-impl fmt::Display for Prefix {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.0.address, self.0.prefix)
-    }
-}
-
-/// A route as ip-route(8) writes it.
-struct Words<'a>(&'a Route);
-
-impl fmt::Display for Words<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let route = self.0;
-        write!(f, "{}", Prefix(route.to))?;
-        if let Some(via) = route.via {
-            write!(f, " via {via}")?;
-        }
-        if let Some(dev) = &route.dev {
-            write!(f, " dev {dev}")?;
-        }
-        if let Some(source) = route.source {
-            write!(f, " src {source}")?;
-        }
-        match route.metric {
-            Some(metric) => write!(f, " metric {metric}"),
-            None => Ok(()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use netlink_packet_route::route::RouteAddress;
@@ -267,16 +322,19 @@ mod tests {
     #[test]
     fn a_failure_can_name_what_was_attempted() {
         let route = Route {
-            to: address("::/0"),
             via: Some("2001:db8::1".parse().unwrap()),
             dev: Some("eth1".into()),
             source: Some("2001:db8::2".parse().unwrap()),
             metric: Some(7),
+            table: Some(1000),
+            ..Route::new(address("::/0"))
         };
         assert_eq!(
-            Request::add_route(&route, Some(2)).operation,
-            "add route ::/0 via 2001:db8::1 dev eth1 src 2001:db8::2 metric 7"
+            Request::add_route(&route, &[Some(2)]).operation,
+            "add route default via 2001:db8::1 dev eth1 src 2001:db8::2 metric 7 table 1000"
         );
+        let rule = RoutingRule { from: Some(address("10.0.0.1/32")), table: Some(2), ..RoutingRule::default() };
+        assert_eq!(Request::delete_rule(&rule).operation, "delete rule from 10.0.0.1 table 2");
         assert_eq!(Request::set_link(2, "eth1", false).operation, "set eth1 down");
         let neighbour = Neighbour { address: "fe80::1".parse().unwrap(), mac: [2, 0, 0, 0, 1, 1] };
         assert_eq!(Request::add_neighbour(2, "eth1", neighbour).operation, "add the neighbour fe80::1 of eth1");
@@ -296,13 +354,31 @@ mod tests {
 
     #[test]
     fn a_default_route_has_no_destination_and_a_foreign_gateway_is_left_to_the_kernel() {
-        let route =
-            |to, via: &str| Route { to: address(to), via: via.parse().ok(), dev: None, source: None, metric: None };
-        let message = route_message(&route("0.0.0.0/0", "10.0.0.1"), None);
+        let route = |to, via: &str| Route { via: via.parse().ok(), ..Route::new(address(to)) };
+        let message = route_message(&route("0.0.0.0/0", "10.0.0.1"), &[None]);
         assert_eq!(message.attributes, [RouteAttribute::Gateway(RouteAddress::Inet([10, 0, 0, 1].into()))]);
-        let message = route_message(&route("10.0.0.0/8", "fe80::1"), None);
+        let message = route_message(&route("10.0.0.0/8", "fe80::1"), &[None]);
         assert!(matches!(message.attributes.as_slice(), [_, RouteAttribute::Via(_)]), "RFC 5549");
-        let message = route_message(&route("2001:db8::/32", "10.0.0.1"), None);
+        let message = route_message(&route("2001:db8::/32", "10.0.0.1"), &[None]);
         assert!(matches!(message.attributes.as_slice(), [_, RouteAttribute::Gateway(RouteAddress::Inet(_))]));
+    }
+
+    #[test]
+    fn a_table_is_in_the_header_if_its_number_fits() {
+        let route = |table| Route { table, ..Route::new(address("10.0.0.0/8")) };
+        let parts = |table| {
+            let message = route_message(&route(table), &[]);
+            (message.header.table, message.attributes.contains(&RouteAttribute::Table(table.unwrap_or(0))))
+        };
+        assert_eq!([None, Some(7), Some(1000)].map(parts), [(254, false), (7, false), (0, true)]);
+    }
+
+    #[test]
+    fn next_hops_have_a_device_each_and_weights_from_zero() {
+        let hop = |via: &str, weight| NextHop { via: via.parse().ok(), dev: None, weight };
+        let nexthops = vec![hop("10.0.1.1", None), hop("10.0.2.1", Some(256))];
+        let message = route_message(&Route { nexthops, ..Route::new(address("0.0.0.0/0")) }, &[Some(2), Some(3)]);
+        let [RouteAttribute::MultiPath(hops)] = message.attributes.as_slice() else { panic!("{message:?}") };
+        assert_eq!(hops.iter().map(|hop| (hop.interface_index, hop.hops)).collect::<Vec<_>>(), [(2, 0), (3, 255)]);
     }
 }

@@ -3,13 +3,17 @@
 use std::net::IpAddr;
 
 use netlink_packet_core::Nla;
+use netlink_packet_route::AddressFamily;
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkMessage, State};
 use netlink_packet_route::neighbour::{self, NeighbourAddress, NeighbourAttribute, NeighbourMessage};
-use netlink_packet_route::route::{RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteType, RouteVia};
+use netlink_packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteType as KernelType, RouteVia,
+};
+use netlink_packet_route::rule::{RuleAction, RuleAttribute, RuleMessage};
 use netlink_packet_route::tc::{TcAttribute, TcMessage, TcOption};
 
-use crate::net::Address;
+use crate::net::{Address, RouteType, RoutingRule};
 
 use super::request::Neighbour;
 use super::tbf::TokenBucket;
@@ -166,10 +170,12 @@ pub struct RouteState {
     pub source: Option<IpAddr>,
     /// The metric; for IPv6 the kernel fills in 1024.
     pub metric: Option<u32>,
+    /// Several next hops: gateway, index of the interface, and weight of each.
+    pub nexthops: Vec<(Option<IpAddr>, u32, u16)>,
     /// The number of the table: 254 main, 255 local.
     pub table: u32,
-    /// The destination is an address of our own (`RTN_LOCAL`).
-    pub local: bool,
+    /// What it does with packets; `None`: something that no scenario asks for, as `broadcast`.
+    pub kind: Option<RouteType>,
 }
 
 impl RouteState {
@@ -177,8 +183,8 @@ impl RouteState {
     pub(super) fn from_message(message: &RouteMessage) -> Option<Self> {
         let header: &RouteHeader = &message.header;
         let default = match header.address_family {
-            netlink_packet_route::AddressFamily::Inet => IpAddr::from([0; 4]),
-            netlink_packet_route::AddressFamily::Inet6 => IpAddr::from([0; 16]),
+            AddressFamily::Inet => IpAddr::from([0; 4]),
+            AddressFamily::Inet6 => IpAddr::from([0; 16]),
             _ => return None,
         };
         let mut route = Self {
@@ -187,23 +193,88 @@ impl RouteState {
             device: None,
             source: None,
             metric: None,
+            nexthops: Vec::new(),
             table: u32::from(header.table),
-            local: header.kind == RouteType::Local,
+            kind: kind(header.kind),
         };
         for attribute in &message.attributes {
             match attribute {
                 RouteAttribute::Destination(to) => route.to.address = address(to).unwrap_or(default),
-                RouteAttribute::Gateway(via) => route.via = address(via),
-                RouteAttribute::Via(RouteVia::Inet6(via)) => route.via = Some(IpAddr::V6(*via)),
+                RouteAttribute::MultiPath(hops) => route.nexthops = hops.iter().map(next_hop).collect(),
                 RouteAttribute::Oif(index) => route.device = Some(*index),
                 RouteAttribute::PrefSource(source) => route.source = address(source),
                 RouteAttribute::Priority(metric) => route.metric = Some(*metric),
                 RouteAttribute::Table(table) => route.table = *table,
-                _ => {}
+                other => route.via = route.via.or(gateway(other)),
             }
         }
         Some(route)
     }
+}
+
+fn gateway(attribute: &RouteAttribute) -> Option<IpAddr> {
+    match attribute {
+        RouteAttribute::Gateway(via) => address(via),
+        RouteAttribute::Via(RouteVia::Inet6(via)) => Some(IpAddr::V6(*via)),
+        _ => None,
+    }
+}
+
+fn next_hop(hop: &RouteNextHop) -> (Option<IpAddr>, u32, u16) {
+    (hop.attributes.iter().find_map(gateway), hop.interface_index, u16::from(hop.hops) + 1)
+}
+
+fn kind(kind: KernelType) -> Option<RouteType> {
+    Some(match kind {
+        KernelType::Unicast => RouteType::Unicast,
+        KernelType::Local => RouteType::Local,
+        KernelType::BlackHole => RouteType::Blackhole,
+        KernelType::Unreachable => RouteType::Unreachable,
+        KernelType::Prohibit => RouteType::Prohibit,
+        KernelType::Throw => RouteType::Throw,
+        _ => return None,
+    })
+}
+
+/// A routing rule, as far as a scenario can ask for it. `None`: it does something else.
+pub(super) fn rule(message: &RuleMessage) -> Option<RoutingRule> {
+    let header = &message.header;
+    let kind = match header.action {
+        RuleAction::ToTable => None,
+        RuleAction::Blackhole => Some(RouteType::Blackhole),
+        RuleAction::Unreachable => Some(RouteType::Unreachable),
+        RuleAction::Prohibit => Some(RouteType::Prohibit),
+        _ => return None,
+    };
+    let any = match header.family {
+        AddressFamily::Inet => IpAddr::from([0; 4]),
+        AddressFamily::Inet6 => IpAddr::from([0; 16]),
+        _ => return None,
+    };
+    let mut rule = RoutingRule {
+        // The rule for the table `local` has this one, and no attribute for it.
+        priority: Some(0),
+        from: Some(Address { address: any, prefix: header.src_len }),
+        table: (header.action == RuleAction::ToTable).then_some(u32::from(header.table)),
+        kind,
+        ..RoutingRule::default()
+    };
+    for attribute in &message.attributes {
+        match attribute {
+            RuleAttribute::Source(address) => rule.from = Some(Address { address: *address, prefix: header.src_len }),
+            RuleAttribute::Destination(address) => {
+                rule.to = Some(Address { address: *address, prefix: header.dst_len });
+            }
+            RuleAttribute::Priority(priority) => rule.priority = Some(*priority),
+            RuleAttribute::FwMark(mark) => rule.mark = Some(*mark),
+            RuleAttribute::Iifname(device) => rule.incoming = Some(device.clone()),
+            RuleAttribute::Oifname(device) => rule.outgoing = Some(device.clone()),
+            RuleAttribute::IpProtocol(protocol) => rule.protocol = Some(u8::from(*protocol)),
+            RuleAttribute::Table(table) => rule.table = rule.table.map(|_| *table),
+            _ => {}
+        }
+    }
+    Some(rule)
 }
 
 fn address(address: &RouteAddress) -> Option<IpAddr> {

@@ -92,6 +92,7 @@ fn body(plan: &Plan) -> String {
             | Setup::LinkUp { .. }
             | Setup::Rate { .. }
             | Setup::Route { .. }
+            | Setup::Rule { .. }
             | Setup::Operation(_) => {}
         }
     }
@@ -164,6 +165,7 @@ impl Script {
                 quote(device)
             )),
             Setup::Route { namespace, route } => self.run(&operation::route(namespace, "add", route)),
+            Setup::Rule { namespace, rule } => self.run(&operation::rule(namespace, "add", rule)),
             Setup::Operation(operation) => self.operation(operation),
         }
     }

@@ -1,7 +1,7 @@
 //! Operations as commands.
 
 use crate::mptcp::Endpoint;
-use crate::scenario::model::{Operation, Route, TokenChoice, WhichEndpoints};
+use crate::scenario::model::{Operation, Route, RoutingRule, TokenChoice, WhichEndpoints};
 
 use super::super::words::{change_words, endpoint_arguments};
 use super::quote::quote;
@@ -48,6 +48,8 @@ impl Script {
             }
             Operation::AddRoute { namespace, route: of } => self.run(&route(namespace, "add", of)),
             Operation::DeleteRoute { namespace, route: of } => self.run(&route(namespace, "delete", of)),
+            Operation::AddRoutingRule { namespace, rule: of } => self.run(&rule(namespace, "add", of)),
+            Operation::DeleteRoutingRule { namespace, rule: of } => self.run(&rule(namespace, "delete", of)),
             Operation::AddFilter(filter) => filter::add(filter).iter().for_each(|command| self.run(command)),
             Operation::RemoveFilter { namespace, name } => self.run(&filter::remove(namespace, name)),
             Operation::Announce { namespace, token, endpoint } => {
@@ -101,25 +103,23 @@ fn mptcp(namespace: &str, arguments: &str) -> String {
     format!("ip -n {} mptcp {arguments}", quote(namespace))
 }
 
-/// `ip route add` or `delete`. The family is said, since `default` has none of its own.
+/// `ip route add` or `delete`.
 pub(super) fn route(namespace: &str, verb: &str, route: &Route) -> String {
-    let family = if route.to.address.is_ipv6() { " -6" } else { "" };
-    let mut command = format!("ip -n {}{family} route {verb}", quote(namespace));
-    let to =
-        if route.to.prefix == 0 { "default".to_owned() } else { format!("{}/{}", route.to.address, route.to.prefix) };
-    let options = [
-        ("", Some(to)),
-        (" via", route.via.map(|via| via.to_string())),
-        (" dev", route.dev.clone()),
-        (" src", route.source.map(|source| source.to_string())),
-        (" metric", route.metric.map(|metric| metric.to_string())),
-    ];
-    for (name, value) in options {
-        if let Some(value) = value {
-            command += name;
-            command.push(' ');
-            command += &quote(&value);
-        }
+    routing(namespace, route.to.address.is_ipv4(), &format!("route {verb}"), &route.words())
+}
+
+/// `ip rule add` or `delete`.
+pub(super) fn rule(namespace: &str, verb: &str, rule: &RoutingRule) -> String {
+    routing(namespace, rule.is_ipv4().unwrap_or(true), &format!("rule {verb}"), &rule.words())
+}
+
+/// The family is said, since `default` has none of its own.
+fn routing(namespace: &str, is_ipv4: bool, command: &str, words: &[(&str, String)]) -> String {
+    let family = if is_ipv4 { "" } else { " -6" };
+    let mut command = format!("ip -n {}{family} {command}", quote(namespace));
+    for (name, value) in words {
+        let space = if name.is_empty() { "" } else { " " };
+        command.extend([space, name, " ", &quote(value)]);
     }
     command
 }

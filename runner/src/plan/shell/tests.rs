@@ -6,8 +6,8 @@ use super::super::{describe_operation, plan};
 use super::shell;
 use crate::mptcp::EndpointFlags;
 use crate::scenario::model::{
-    Action, Chance, Conditions, Distribution, Filter, FilterAction, FilterHook, FlagChange, Jitter, Operation,
-    PathChange, PathPlan, Place, Queue, Reorder, Scenario, TokenChoice, WhichEndpoints,
+    Action, Chance, Conditions, Distribution, Filter, FilterAction, FilterHook, FlagChange, Jitter, NextHop, Operation,
+    PathChange, PathPlan, Place, Queue, Reorder, Route, RouteType, RoutingRule, Scenario, TokenChoice, WhichEndpoints,
 };
 
 #[test]
@@ -56,6 +56,39 @@ fn filter() -> Filter {
     }
 }
 
+/// Those of routes and routing rules.
+fn routing_operations() -> Vec<Operation> {
+    let namespace = || "client".to_owned();
+    let address = |text: &str| text.parse().unwrap();
+    let default_route = example::scenario().world.namespaces[0].routes[0].clone();
+    let kind = RouteType::Blackhole;
+    let blackhole = Route { kind, table: Some(1000), ..Route::new(example::address("::/0")) };
+    let hop = |via, dev: &str, weight| NextHop { via: Some(address(via)), dev: Some(dev.to_owned()), weight };
+    let nexthops = vec![hop("10.0.1.1", "eth1", None), hop("10.0.2.1", "eth2", Some(3))];
+    let multipath = Route { nexthops, metric: Some(7), ..Route::new(example::address("0.0.0.0/0")) };
+    let rule = RoutingRule {
+        priority: Some(100),
+        from: Some(example::address("10.0.2.2/32")),
+        to: Some(example::address("10.0.0.0/8")),
+        mark: Some(16),
+        incoming: Some("lo".to_owned()),
+        outgoing: Some("eth2".to_owned()),
+        protocol: Some(6),
+        table: Some(2),
+        kind: None,
+    };
+    let any = Some(example::address("::/0"));
+    let prohibit = RoutingRule { from: any, kind: Some(RouteType::Prohibit), ..RoutingRule::default() };
+    vec![
+        Operation::AddRoute { namespace: namespace(), route: default_route.clone() },
+        Operation::DeleteRoute { namespace: namespace(), route: default_route },
+        Operation::AddRoute { namespace: namespace(), route: blackhole },
+        Operation::AddRoute { namespace: namespace(), route: multipath },
+        Operation::AddRoutingRule { namespace: namespace(), rule },
+        Operation::DeleteRoutingRule { namespace: namespace(), rule: prohibit },
+    ]
+}
+
 /// One operation of each kind.
 fn operations() -> Vec<Operation> {
     let namespace = || "client".to_owned();
@@ -66,8 +99,7 @@ fn operations() -> Vec<Operation> {
     let by_address = WhichEndpoints::Address { address: address("10.0.2.2"), port: Some(10100) };
     let which = WhichEndpoints::Id { id: 0, address: Some(address("10.0.1.2")) };
     let change = FlagChange { backup: true, fullmesh: false };
-    let default_route = example::scenario().world.namespaces[0].routes[0].clone();
-    vec![
+    let first = vec![
         Operation::AddEndpoint { namespace: namespace(), endpoint: endpoint.clone() },
         Operation::DeleteEndpoint { namespace: namespace(), which },
         Operation::DeleteEndpoint { namespace: namespace(), which: by_address },
@@ -86,8 +118,8 @@ fn operations() -> Vec<Operation> {
             device: "eth1".to_owned(),
             address: example::address("10.0.1.7/24"),
         },
-        Operation::AddRoute { namespace: namespace(), route: default_route.clone() },
-        Operation::DeleteRoute { namespace: namespace(), route: default_route },
+    ];
+    let later = vec![
         Operation::Announce { namespace: namespace(), token: main(), endpoint: endpoint.clone() },
         Operation::RemoveAddress { namespace: namespace(), token: TokenChoice::Number(7), id: 3 },
         Operation::CreateSubflow {
@@ -116,7 +148,8 @@ fn operations() -> Vec<Operation> {
         Operation::GetEndpoint { namespace: namespace(), token: Some(main()), id: 3 },
         Operation::AddFilter(filter()),
         Operation::RemoveFilter { namespace: namespace(), name: "no-join".to_owned() },
-    ]
+    ];
+    [first, routing_operations(), later].concat()
 }
 
 fn with_operations(operations: Vec<Operation>) -> Scenario {

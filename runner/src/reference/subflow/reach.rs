@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::net::{Address, Route};
+use crate::net::{Address, MAIN_TABLE, Route, RouteType, RoutingRule};
 use crate::recording::Routed;
 use crate::reference::view::{Host, Span, View};
 use crate::scenario::model::Operation;
@@ -13,6 +13,17 @@ enum Presence {
     Yes,
     No,
     Perhaps,
+}
+
+impl Presence {
+    /// Both are there.
+    fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::No, _) | (_, Self::No) => Self::No,
+            (Self::Yes, Self::Yes) => Self::Yes,
+            _ => Self::Perhaps,
+        }
+    }
 }
 
 /// What keeps a host from sending a SYN.
@@ -115,15 +126,17 @@ pub(in crate::reference) fn obstacle(
                     "{down} is down at that time: connect() fails ({errno}), and the kernel does not try again"
                 ));
             }
+            // What `blackhole`, `unreachable` and `prohibit` answer (`fib_props`, net/ipv4/fib_semantics.c).
+            let route = if errno == "ENETUNREACH" { "no route" } else { "the routes refuse packets" };
             return Obstacle::Certain(format!(
-                "no route{from} to {remote} at that time: connect() fails ({errno}), and the kernel does not try again"
+                "{route}{from} to {remote} at that time: connect() fails ({errno}), and the kernel does not try again"
             ));
         }
         // Bound to a device, IPv4 takes what has no route for a neighbour.
         Some(Routed::By { .. }) if device.is_none() => return Obstacle::None,
         Some(Routed::By { .. }) | None => {}
     }
-    let all = routes(view, host, remote, at);
+    let all = routes(view, host, local, remote, at);
     let fitting: Vec<&(String, Presence)> =
         all.iter().filter(|(leaves_by, _)| device.is_none_or(|device| device == leaves_by)).collect();
     if let Some(down) = device.filter(|device| link_presence(host, device, at) != Presence::Yes) {
@@ -150,39 +163,78 @@ pub(in crate::reference) fn obstacle(
     Obstacle::Perhaps(format!("there may have been no route{from} to {remote}"))
 }
 
-/// The devices by which routes lead to an address.
-fn routes(view: &View<'_>, host: &Host<'_>, remote: IpAddr, at: u64) -> Vec<(String, Presence)> {
+/// The devices by which routes lead from an address (`None`: any) to another one.
+fn routes(view: &View<'_>, host: &Host<'_>, local: Option<IpAddr>, remote: IpAddr, at: u64) -> Vec<(String, Presence)> {
     let own = addresses(view, host);
-    let there = |presence: Presence, device: &str| match (presence, link_presence(host, device, at)) {
-        (Presence::No, _) | (_, Presence::No) => None,
-        (Presence::Yes, Presence::Yes) => Some((device.to_owned(), Presence::Yes)),
-        _ => Some((device.to_owned(), Presence::Perhaps)),
+    let there = |presence: Presence, device: &str| match presence.and(link_presence(host, device, at)) {
+        Presence::No => None,
+        found @ (Presence::Yes | Presence::Perhaps) => Some((device.to_owned(), found)),
     };
     let connected = own.iter().filter(|(_, address)| address.covers(remote)).filter_map(|(device, address)| {
         there(address_presence(view, host, address.address.to_canonical(), at), device)
     });
     let mut all: Vec<(String, Presence)> = connected.collect();
     let mut known: Vec<&Route> = host.namespace.routes.iter().collect();
-    for (_, operation) in &host.operations {
-        if let Operation::AddRoute { route, .. } = *operation {
-            known.push(route);
+    known.extend(operations(host).filter_map(|(_, it)| pick!(it, Operation::AddRoute { route, .. } => route)));
+    for route in known.into_iter().filter(|route| route.kind == RouteType::Unicast && route.to.covers(remote)) {
+        let changes = operations(host).filter_map(|(span, operation)| {
+            let change = pick!(operation, Operation::AddRoute { route: added, .. } => (added == route, true));
+            let is_gone = |gone: &Route| gone.to == route.to && gone.table() == route.table();
+            let change = change
+                .or_else(|| pick!(operation, Operation::DeleteRoute { route: gone, .. } => (is_gone(gone), false)));
+            change.filter(|(is_it, _)| *is_it).map(|(_, adds)| (span, adds))
+        });
+        let presence = presence(host.namespace.routes.contains(route), changes, at);
+        let presence = presence.and(table_presence(host, route.table(), local, remote, at));
+        for (via, device) in route.hops() {
+            let by_gateway = || own.iter().find(|(_, address)| via.is_some_and(|via| address.covers(via)));
+            let device = device.or_else(|| by_gateway().map(|(device, _)| *device));
+            all.extend(device.and_then(|device| there(presence, device)));
         }
     }
-    for route in known.into_iter().filter(|route| route.to.covers(remote)) {
-        let by_gateway = || {
-            let gateway = route.via?;
-            own.iter().find(|(_, address)| address.covers(gateway)).map(|(device, _)| *device)
-        };
-        let Some(device) = route.dev.as_deref().or_else(by_gateway) else { continue };
-        let changes = host.operations.iter().filter_map(|(span, operation)| {
-            let operation: &Operation = operation;
-            let change = pick!(operation, Operation::AddRoute { route: added, .. } => (added == route, true));
-            let change = change.or_else(
-                || pick!(operation, Operation::DeleteRoute { route: gone, .. } => (gone.to == route.to, false)),
-            );
-            change.filter(|(is_it, _)| *is_it).map(|(_, adds)| (*span, adds))
-        });
-        all.extend(there(presence(host.namespace.routes.contains(route), changes, at), device));
-    }
     all
+}
+
+fn operations<'v>(host: &'v Host<'_>) -> impl Iterator<Item = (Span, &'v Operation)> {
+    host.operations.iter().map(|(span, operation)| (*span, *operation))
+}
+
+/// Whether a rule selects a table for packets from an address (`None`: any) to another one.
+fn table_presence(host: &Host<'_>, table: u32, local: Option<IpAddr>, remote: IpAddr, at: u64) -> Presence {
+    // The kernel's own rules select the table `main` for all packets (`fib_default_rules_init`, net/ipv4/fib_rules.c).
+    if table == MAIN_TABLE {
+        return Presence::Yes;
+    }
+    let mut known: Vec<&RoutingRule> = host.namespace.rules.iter().collect();
+    known.extend(operations(host).filter_map(|(_, it)| pick!(it, Operation::AddRoutingRule { rule, .. } => rule)));
+    let fits = |rule: &&RoutingRule| {
+        let selects = |selector: Option<Address>, address: Option<IpAddr>| {
+            selector.is_none_or(|selector| {
+                address.map_or(selector.prefix == 0 && selector.covers(remote), |address| selector.covers(address))
+            })
+        };
+        rule.table == Some(table) && selects(rule.from, local) && selects(rule.to, Some(remote))
+    };
+    let selected = known.into_iter().filter(fits).map(|rule| {
+        let changes = operations(host).filter_map(|(span, operation)| {
+            let change = pick!(operation, Operation::AddRoutingRule { rule: added, .. } => (added == rule, true));
+            let change = change
+                .or_else(|| pick!(operation, Operation::DeleteRoutingRule { rule: gone, .. } => (gone == rule, false)));
+            change.filter(|(is_it, _)| *is_it).map(|(_, adds)| (span, adds))
+        });
+        let certain = RoutingRule {
+            priority: rule.priority,
+            from: rule.from,
+            to: rule.to,
+            table: rule.table,
+            ..RoutingRule::default()
+        };
+        let certain = if *rule == certain { Presence::Yes } else { Presence::Perhaps };
+        presence(host.namespace.rules.contains(rule), changes, at).and(certain)
+    });
+    selected.fold(Presence::No, |all, one| match (all, one) {
+        (Presence::Yes, _) | (_, Presence::Yes) => Presence::Yes,
+        (Presence::No, Presence::No) => Presence::No,
+        _ => Presence::Perhaps,
+    })
 }

@@ -92,6 +92,8 @@ fn operation_namespace(operation: &Operation) -> &str {
         | Operation::DeleteAddress { namespace, .. }
         | Operation::AddRoute { namespace, .. }
         | Operation::DeleteRoute { namespace, .. }
+        | Operation::AddRoutingRule { namespace, .. }
+        | Operation::DeleteRoutingRule { namespace, .. }
         | Operation::Announce { namespace, .. }
         | Operation::RemoveAddress { namespace, .. }
         | Operation::CreateSubflow { namespace, .. }
@@ -151,6 +153,8 @@ impl<'a> Host<'a> {
             | Operation::DeleteAddress { .. }
             | Operation::AddRoute { .. }
             | Operation::DeleteRoute { .. }
+            | Operation::AddRoutingRule { .. }
+            | Operation::DeleteRoutingRule { .. }
             | Operation::Announce { .. }
             | Operation::RemoveAddress { .. }
             | Operation::CreateSubflow { .. }

@@ -135,6 +135,8 @@ pub enum Kind {
     AddressPrefix,
     /// `default`, or an address with a prefix length.
     Destination,
+    /// An address, perhaps with a prefix length.
+    Selector,
     /// The name of a namespace, link, connection or filter.
     Name,
     /// Names of namespaces, joined with `+`.

@@ -32,7 +32,7 @@ pub use step::{
 };
 pub(in crate::scenario) use step::{LONG, PORT};
 pub use time::LONGEST_RUN;
-pub use world::{Address, Link, LinkEnd, Namespace, Route, World};
+pub use world::{Address, Link, LinkEnd, Namespace, NextHop, Route, RouteType, RoutingRule, World};
 
 use crate::scenario::SourceText;
 
@@ -95,6 +95,12 @@ impl Scenario {
         first.chain(later)
     }
 
+    /// A namespace has routing rules, or gets some.
+    pub fn has_routing_rules(&self) -> bool {
+        let adds = |step: &Step| matches!(step.action, Action::Do(Operation::AddRoutingRule { .. }));
+        self.world.namespaces.iter().any(|namespace| !namespace.rules.is_empty()) || self.steps.iter().any(adds)
+    }
+
     /// The addresses that NATs on the way give to those who connect.
     pub fn nat_addresses(&self) -> Vec<std::net::IpAddr> {
         let addresses = self.path_rules().filter_map(|(_, rule)| match &rule.action {
@@ -152,6 +158,8 @@ pub enum Feature {
     Nftables,
     /// The token bucket queueing discipline.
     Tbf,
+    /// Routing tables of their own, and rules that select them, for IPv4 and IPv6.
+    RoutingRules,
     /// A MIB counter, by its nstat name.
     Counter(String),
     /// A sysctl, by its name with dots.
@@ -162,7 +170,7 @@ pub enum Feature {
 
 impl Feature {
     /// The features without a parameter, with their words.
-    pub const PLAIN: [(&'static str, Feature); 12] = [
+    pub const PLAIN: [(&'static str, Feature); 13] = [
         ("mptcp", Feature::Mptcp),
         ("listener_events", Feature::ListenerEvents),
         ("laminar", Feature::Laminar),
@@ -175,6 +183,7 @@ impl Feature {
         ("no_event_listener", Feature::NoEventListener),
         ("nftables", Feature::Nftables),
         ("tbf", Feature::Tbf),
+        ("routing_rules", Feature::RoutingRules),
     ];
 
     /// The word in scenarios: `laminar`, `counter:MPTcpExtMPJoinRejected`, `sysctl:net.mptcp.path_manager`.

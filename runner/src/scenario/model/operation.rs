@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use super::super::read::operation::{Announced, Asked, Id0Address, IsUp, NewFlags, Token, Which};
 use super::super::read::part::{Device, Namespace};
-use super::super::read::world::{EndpointKeys, RouteKeys};
+use super::super::read::routing::{RouteKeys, RoutingRuleKeys};
+use super::super::read::world::EndpointKeys;
 use super::super::record::{choice, record, words};
 use super::super::scalar::{Bytes, HostAddress, Ip, Line, Name, Number, Octet, Ordinal, Port, Subtype, Switch, Sysctl};
 
@@ -104,6 +105,14 @@ choice! {
         DeleteRoute = a "delete_route" "`ip route delete`"; {
             namespace: group Namespace;
             route: group RouteKeys;
+        }
+        AddRoutingRule = an "add_routing_rule" "`ip rule add`"; {
+            namespace: group Namespace;
+            rule: group RoutingRuleKeys;
+        }
+        DeleteRoutingRule = a "delete_routing_rule" "`ip rule delete`"; {
+            namespace: group Namespace;
+            rule: group RoutingRuleKeys;
         }
         Announce = an "announce" "Userspace path manager: announces an address."; {
             namespace: group Namespace;

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use crate::mptcp::{Endpoint, Limits};
-pub use crate::net::{Address, Route};
+pub use crate::net::{Address, NextHop, Route, RouteType, RoutingRule};
 
 use super::{PathPlan, Place};
 
@@ -37,6 +37,7 @@ impl World {
 
 /// A network namespace.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the language")]
 pub struct Namespace {
     /// Its name in the scenario.
     pub name: String,
@@ -48,6 +49,10 @@ pub struct Namespace {
     pub endpoints: Vec<(Endpoint, Place)>,
     /// Routes besides those of the links.
     pub routes: Vec<Route>,
+    /// Routing rules besides those of the kernel.
+    pub rules: Vec<RoutingRule>,
+    /// Some of its routes and rules make its packets leave by the interface that has their source address.
+    pub source_routing: bool,
     /// Sysctls by name with dots (`net.mptcp.checksum_enabled`), set before anything else.
     pub sysctls: Vec<(String, String)>,
     /// `true`: the userspace path manager (`net.mptcp.path_manager=userspace`, or `pm_type=1` on older kernels).
@@ -67,6 +72,8 @@ impl Namespace {
             limits: None,
             endpoints: Vec::new(),
             routes: Vec::new(),
+            rules: Vec::new(),
+            source_routing: false,
             sysctls: Vec::new(),
             userspace_path_manager: false,
             events: true,

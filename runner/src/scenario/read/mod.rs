@@ -13,6 +13,7 @@ pub mod operation;
 pub mod part;
 pub mod path;
 pub mod repeat;
+pub mod routing;
 mod scope;
 pub mod snapshot;
 pub mod step;

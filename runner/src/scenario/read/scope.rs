@@ -23,6 +23,8 @@ pub struct Scope {
     pub silent: HashMap<String, Place>,
     /// The routes that namespaces have from the beginning, with where they are written.
     pub routes: Vec<((String, Route), Place)>,
+    /// Namespaces with source routing, with where it is said.
+    pub source_routing: HashMap<String, Place>,
     /// Names of links with the namespaces of their ends, also of those that could not be read.
     pub links: Vec<(String, Vec<String>)>,
     /// Devices by namespace.

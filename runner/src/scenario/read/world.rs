@@ -2,11 +2,11 @@
 
 use std::collections::{HashMap, HashSet};
 use std::marker::PhantomData;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::super::diagnostic::Diagnostic;
 use super::super::grammar::{Kind, Shape};
-use super::super::model::{Address, Link, LinkEnd, Namespace, Place, Route, World};
+use super::super::model::{Link, LinkEnd, Namespace, Place, World};
 use super::super::record::{Group as _, List, Part, Placed, part, record, unread, words};
 use super::super::scalar::{
     self, DeviceName, EndpointId, HostAddress, Ip, Line, Mtu, Number, Octet, Port, Rate, Switch, Text,
@@ -14,6 +14,7 @@ use super::super::scalar::{
 use super::super::yaml::{Entry, Node};
 use super::part::{Device, Flags};
 use super::path::PathKeys;
+use super::routing::{self, RouteKeys, RoutingRuleKeys};
 use super::scope::Scope;
 use super::{At, Fields, Read, Reader, Reported, all};
 use crate::mptcp::{Endpoint, EndpointFlags, Limits};
@@ -76,6 +77,10 @@ record! {
         limits: maybe LimitKeys = "limits", "Limits of the path manager; see ip-mptcp(8).";
         endpoints: or(Vec::new()) Several<Placed<EndpointKeys>> = "endpoints", "Endpoints, added in this order.";
         routes: or(Vec::new()) Several<Placed<RouteKeys>> = "routes", "Routes besides those of the links.";
+        rules: or(Vec::new()) Several<Placed<RoutingRuleKeys>> = "rules",
+            "Rules that select the table in which a packet's route is looked up; see ip-rule(8).";
+        source_routing: maybe Switch = "source_routing",
+            "Packets leave by the interface that has their source address, by its default route.";
         sysctls: or(Vec::new()) Sysctls = "sysctls", "Sysctls of the namespace by name (`net.`…), set before anything else.";
         path_manager: maybe PathManager = "path_manager",
             "Who manages paths: the kernel (the default), or steps of the scenario.";
@@ -117,17 +122,6 @@ record! {
         id: maybe Octet = "id", "The address id.";
         port: maybe Port = "port", "The port of a signal endpoint; the kernel listens on it.";
         dev: maybe Device = "dev", "The interface that subflows from it are bound to.";
-    }
-}
-
-record! {
-    /// A route.
-    RouteKeys as "route", "a route" then leads_somewhere for Route {
-        to: need Destination = "to", "The destination: `default`, or a prefix like 10.0.9.0/24.";
-        via: maybe Ip = "via", "The gateway.";
-        dev: maybe Device = "dev", "The interface.";
-        metric: maybe Number = "metric", "Of several routes, that with the lowest metric is used.";
-        source: maybe Ip = "source", "The preferred source address.";
     }
 }
 
@@ -182,22 +176,6 @@ part! {
     }
 }
 
-part! {
-    /// A destination. The other keys of the route tell the address family of `default`.
-    Destination: Address = Shape::Scalar(Kind::Destination), |at, node| {
-        if node.text() != Some("default") {
-            return at.reader.scalar(node, scalar::address_prefix);
-        }
-        let (via, source) = (at.maybe::<Ip>("via"), at.maybe::<Ip>("source"));
-        default_of(via?.or(source?)).ok_or_else(|| {
-            at.reader.report(
-                Diagnostic::new(node.place, "expected the address family of `default`")
-                    .help("add `via:` or `source:`, or write `to: 0.0.0.0/0` or `to: \"::/0\"`"),
-            )
-        })
-    }
-}
-
 /// The most namespaces of a world.
 const MOST_NAMESPACES: usize = 64;
 /// The most links of a world.
@@ -224,7 +202,12 @@ pub fn read(
     if let Ok(links) = &links {
         scope.enter(links);
     }
-    let namespaces = read_namespaces(reader, scenario.place(), &files, &mut scope);
+    let mut namespaces = read_namespaces(reader, scenario.place(), &files, &mut scope);
+    if let (Ok(known), Ok(links)) = (&mut namespaces, &links)
+        && let Err(reported) = routing::by_source(reader, known, links, &scope)
+    {
+        namespaces = Err(reported);
+    }
     let paths = super::path::read(reader, &files, &links, &mut scope);
     let world = (|| {
         let (_, links, namespaces, paths) = (described?, links?, namespaces?, paths?);
@@ -404,11 +387,19 @@ fn configure(reader: &Reader, entry: &Entry, namespaces: &mut [Namespace], scope
     }
     namespace.endpoints.extend(keys.endpoints);
     for (route, place) in keys.routes {
-        if let Some((_, other)) = scope.routes.iter().find(|((of, known), _)| *of == name && is_same(known, &route)) {
-            return Err(reader.report(already_there(&name, &route, place, *other)));
+        if let Some((_, other)) =
+            scope.routes.iter().find(|((of, known), _)| *of == name && routing::is_same(known, &route))
+        {
+            return Err(reader.report(routing::already_there(&name, &route, place, *other)));
         }
         scope.routes.push(((name.clone(), route.clone()), place));
         namespace.routes.push(route);
+    }
+    namespace.rules.extend(keys.rules.into_iter().map(|(rule, _)| rule));
+    match keys.source_routing {
+        Some(true) => drop(scope.source_routing.insert(name.clone(), fields.place_of("source_routing"))),
+        Some(false) => drop(scope.source_routing.remove(&name)),
+        None => {}
     }
     for (sysctl, value) in keys.sysctls {
         namespace.sysctls.retain(|(other, _)| *other != sysctl);
@@ -451,51 +442,4 @@ fn not_implicit(at: &At<'_>, endpoint: Endpoint) -> Read<Endpoint> {
         Diagnostic::new(at.fields.place_of("flags"), "an implicit endpoint can't be added")
             .help("only the kernel creates implicit endpoints; to expect its refusal, use `expect_error`"),
     ))
-}
-
-fn leads_somewhere(at: &At<'_>, route: Route) -> Read<Route> {
-    let families = [Some(route.to.address), route.via, route.source].into_iter().flatten().map(|it| it.is_ipv4());
-    if families.clone().any(|is_ipv4| is_ipv4 != route.to.address.is_ipv4()) {
-        let message = "the route mixes IPv4 and IPv6; expected one address family";
-        return Err(at.reader.error(at.fields.place(), message));
-    }
-    if route.via.is_none() && route.dev.is_none() {
-        let diagnostic = Diagnostic::new(at.fields.place(), "the route has no next hop");
-        return Err(at.reader.report(diagnostic.help("add `via:`, `dev:`, or both")));
-    }
-    Ok(route)
-}
-
-/// Whether the kernel refuses the second of two routes with EEXIST: it tells routes in a table apart by destination and
-/// metric, whatever they lead to (`fib_table_insert`, net/ipv4/fib_trie.c; `fib6_add_rt2node`, net/ipv6/ip6_fib.c).
-fn is_same(one: &Route, other: &Route) -> bool {
-    one.to == other.to && metric(one) == metric(other)
-}
-
-/// The metric that the kernel gives a route that has none: for IPv6 `IP6_RT_PRIO_USER` (include/uapi/linux/ipv6_route.h).
-fn metric(route: &Route) -> u32 {
-    match route.metric {
-        None | Some(0) if route.to.address.is_ipv6() => 1024,
-        metric => metric.unwrap_or(0),
-    }
-}
-
-fn already_there(namespace: &str, route: &Route, place: Place, other: Place) -> Diagnostic {
-    let to = match route.to {
-        Address { prefix: 0, .. } => "default route".to_owned(),
-        Address { address, prefix } => format!("route to {address}/{prefix}"),
-    };
-    let metric = metric(route);
-    Diagnostic::new(place, format!("`{namespace}` already has a {to} with metric {metric}; the kernel takes only one"))
-        .context(other, "this one")
-        .help("give one of them another `metric:`; the route with the lowest metric is used")
-}
-
-/// The default route's destination, in the family of that address.
-fn default_of(hint: Option<IpAddr>) -> Option<Address> {
-    let address = match hint? {
-        IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-        IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-    };
-    Some(Address { address, prefix: 0 })
 }

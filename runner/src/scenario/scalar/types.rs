@@ -4,13 +4,14 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::grammar::{FILTER_OPTIONS, Kind};
-use super::super::model::{Address, RULE_NAMES, Range};
+use super::super::model::{Address, RULE_NAMES, Range, RouteType};
 use super::super::record::Scalar;
 use super::super::variable::variable_name;
 use super::{
     Parsed, address, count, counter, device, duration, endpoint_id, errno, host_address, integer, line, name, percent,
-    port, rate, size, switch, sysctl, text, word,
+    port, rate, selector, size, switch, sysctl, text, word,
 };
+use crate::net::{PROTOCOL_WORDS, protocol_number};
 
 /// Scalars, each with its kind and its parser.
 macro_rules! scalars {
@@ -57,6 +58,10 @@ numbers! {
     PartSize: u32 = 1 to 65535;
     /// How many segments become one.
     Segments: u32 = 2 to 64;
+    /// The number of a routing table.
+    Table: u32 = 1 to 0xffff_ffff;
+    /// The weight of a next hop.
+    Weight: u16 = 1 to 256;
     /// An MTU.
     Mtu: u32 = 68 to 65535;
     /// The seed of what is left to chance.
@@ -114,8 +119,27 @@ scalars! {
     Symbol: String = Kind::Errno, |text| errno(text).map(|(symbol, _)| symbol);
     /// The name of a rule of the reference.
     RuleName: &'static str = Kind::Rule, word(&RULE_NAMES);
+    /// What a routing rule is about: an address, or a prefix.
+    Selector: Address = Kind::Selector, selector;
+    /// What a route does.
+    RouteKind: RouteType = Kind::Word(&RouteType::WORDS), |text| route_type(text, &RouteType::WORDS);
+    /// What a routing rule does without a table.
+    RuleKind: RouteType = Kind::Word(&RULE_TYPES), |text| route_type(text, &RULE_TYPES);
+    /// The number of a transport protocol, by its word.
+    Protocol: u8 = Kind::Word(&PROTOCOL_WORDS), |text| {
+        protocol_number(text).ok_or_else(|| super::unknown_word(text, &PROTOCOL_WORDS))
+    };
     /// The subtype (RFC 8684 section 8.2) of an MPTCP option, by its word; `None`: any option.
     Subtype: Option<u8> = Kind::Word(&FILTER_OPTIONS), subtype;
+}
+
+/// The types of routing rules.
+const RULE_TYPES: [&str; 3] = ["blackhole", "unreachable", "prohibit"];
+
+fn route_type(text: &str, words: &'static [&'static str]) -> Parsed<RouteType> {
+    let word = word(words)(text)?;
+    let kind = RouteType::ALL.into_iter().find(|kind| kind.word() == word);
+    kind.ok_or_else(|| super::unknown_word(text, words))
 }
 
 fn subtype(text: &str) -> Parsed<Option<u8>> {

@@ -5,9 +5,11 @@ mod mptcp;
 mod path_manager;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::files;
+use crate::net::{Address, Route, RouteType, RoutingRule};
 use crate::netlink::nft::NftClient;
 use crate::netlink::route::{Request, TokenBucket};
 use crate::plan::Setup;
@@ -63,6 +65,7 @@ async fn try_feature(node: &Node, feature: &Feature) -> Result<(), String> {
         Feature::NoEventListener => listeners::no_event_listener(node).await,
         Feature::Nftables => text(node.run(NftClient::available))?,
         Feature::Tbf => tbf(node),
+        Feature::RoutingRules => routing_rules(node),
         Feature::Counter(name) => counter(node, name),
         Feature::Sysctl(name) => text(text(node.run(|| sysctl::read(name)))?).map(drop),
     }
@@ -85,6 +88,19 @@ fn tbf(node: &Node) -> Result<(), String> {
         Some(rate) => Err(format!("the kernel accepted the rate, but it reads {rate} bit/s")),
         None => Err("the kernel accepted the rate, but shows none".to_owned()),
     }
+}
+
+/// Kernels without `CONFIG_IP_MULTIPLE_TABLES` put a route of any table into the main one (`fib_new_table`,
+/// include/net/ip_fib.h): reading back tells.
+fn routing_rules(node: &Node) -> Result<(), String> {
+    const TABLE: u32 = 1000;
+    for address in [IpAddr::from([192, 0, 2, 0]), IpAddr::from([0xfd00, 0, 0, 0, 0, 0, 0, 0])] {
+        let prefix = Address { address, prefix: 24 };
+        let route = Route { kind: RouteType::Blackhole, table: Some(TABLE), ..Route::new(prefix) };
+        text(node.add_route(&route))?;
+        text(node.add_rule(&RoutingRule { from: Some(prefix), table: Some(TABLE), ..RoutingRule::default() }))?;
+    }
+    Ok(())
 }
 
 fn counter(node: &Node, name: &str) -> Result<(), String> {

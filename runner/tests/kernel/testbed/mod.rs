@@ -26,6 +26,8 @@ pub fn tests() -> Vec<Test> {
         topology::neighbours_are_known,
         topology::equal_indices_work_but_are_noticed_late,
         topology::addresses_and_routes_come_and_go,
+        topology::tables_rules_and_types_of_routes_work,
+        topology::a_link_that_goes_down_takes_the_routes_of_all_tables,
         topology::refusals_have_the_kernels_words,
         topology::sysctls_are_read_back,
         topology::a_namespace_starts_from_the_baseline,

@@ -7,10 +7,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use libtest_mimic::{Completion, Failed};
-use mptcplab::net::Hardware;
+use mptcplab::net::{Hardware, NextHop, RouteType, RoutingRule};
+use mptcplab::netlink::{NetlinkError, Refusal};
 use mptcplab::plan::Setup;
 use mptcplab::scenario::model::Route;
-use mptcplab::testbed::{BaseNamespace, TestbedError, build as try_build, sysctl as read};
+use mptcplab::testbed::{BaseNamespace, Node, TestbedError, build as try_build, sysctl as read};
 
 use super::world::{
     add_address, add_route, address, build, complaint, ip, link, namespace, route, sysctl, talks_at_once, transfer,
@@ -217,6 +218,89 @@ pub fn addresses_and_routes_come_and_go(home: &Arc<BaseNamespace>) -> Result<Com
     let routes = client.route().routes()?;
     let found = routes.iter().find(|route| route.to == source.to).ok_or("no route")?;
     assert_eq!((found.source, found.metric, found.device), (source.source, Some(100), Some(2)));
+    Ok(Completion::Completed)
+}
+
+/// The index of the interface by which a packet from this address to a network beyond would leave, or the errno.
+fn leaves_by(node: &Node, to: &str, from: &str) -> Result<u32, String> {
+    let route = node.route().route_to(ip(to), Some(ip(from)), None, false);
+    let symbol = |error: NetlinkError| error.refusal().map_or_else(|| error.to_string(), Refusal::symbol);
+    route.map_err(symbol).map(|route| route.device.unwrap_or(0))
+}
+
+pub fn tables_rules_and_types_of_routes_work(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
+    let testbed = build(home, &two_hosts(2))?;
+    let client = testbed.node("client")?;
+    let (eth1, eth2) = (client.index("eth1")?, client.index("eth2")?);
+    for (own, beyond, network, via) in [
+        ("10.0.2.1", "198.51.100.9", "198.51.100.0/24", ["10.0.1.2", "10.0.2.2"]),
+        ("2001:db8:2::1", "2001:db8:99::9", "2001:db8:99::/64", ["2001:db8:1::2", "2001:db8:2::2"]),
+    ] {
+        let whole = if ip(own).is_ipv4() { "32" } else { "128" };
+        let from_own = Some(address(&format!("{own}/{whole}")));
+        client.add_route(&route(network, via[0]))?;
+        assert_eq!(leaves_by(client, beyond, own)?, eth1, "by the destination");
+        // A table beyond what the header has room for, and one that it has.
+        for table in [1000, 7] {
+            let by_second = Route { table: Some(table), ..route(network, via[1]) };
+            let rule = RoutingRule { from: from_own, table: Some(table), ..RoutingRule::default() };
+            client.add_route(&by_second)?;
+            assert_eq!(leaves_by(client, beyond, own)?, eth1, "no rule selects the table");
+            client.add_rule(&rule)?;
+            assert_eq!(leaves_by(client, beyond, own)?, eth2);
+            client.add_rule(&rule)?;
+            client.delete_rule(&rule)?;
+            assert_eq!(leaves_by(client, beyond, own)?, eth2, "there were two of them");
+            client.delete_rule(&rule)?;
+            assert_eq!(client.delete_rule(&rule).unwrap_err().symbol().as_deref(), Some("ENOENT"));
+            client.delete_route(&by_second)?;
+        }
+        for (kind, errno) in [
+            (RouteType::Blackhole, "EINVAL"),
+            (RouteType::Unreachable, "EHOSTUNREACH"),
+            (RouteType::Prohibit, "EACCES"),
+        ] {
+            let refusing = Route { kind, table: Some(7), ..Route::new(address(network)) };
+            let rule = RoutingRule { from: from_own, table: Some(7), priority: Some(9), ..RoutingRule::default() };
+            client.add_route(&refusing)?;
+            client.add_rule(&rule)?;
+            assert_eq!(client.add_rule(&rule).unwrap_err().symbol().as_deref(), Some("EEXIST"));
+            assert_eq!(leaves_by(client, beyond, own), Err(errno.to_owned()), "{kind:?}");
+            client.delete_rule(&rule)?;
+            let rule = RoutingRule { from: from_own, kind: Some(kind), ..RoutingRule::default() };
+            client.add_rule(&rule)?;
+            // A rule of IPv4 says ENETUNREACH for `unreachable`.
+            let refused = leaves_by(client, beyond, own).unwrap_err();
+            assert!(refused == errno || (kind == RouteType::Unreachable && refused == "ENETUNREACH"), "{refused}");
+            client.delete_rule(&rule)?;
+            client.delete_route(&refusing)?;
+        }
+        let hop = |via: &str, weight| NextHop { via: Some(ip(via)), dev: None, weight };
+        let nexthops = vec![hop(via[0], None), hop(via[1], Some(256))];
+        let multipath = Route { nexthops, metric: Some(5), ..Route::new(address(network)) };
+        client.add_route(&multipath)?;
+        client.delete_route(&multipath)?;
+    }
+    Ok(Completion::Completed)
+}
+
+/// A scenario that sets a link up again adds the routes that it needs: the kernel flushes those of all tables
+/// (`fib_sync_down_dev`, net/ipv4/fib_semantics.c; `rt6_disable_ip`, net/ipv6/route.c), and restores only connected
+/// ones. Rules stay.
+pub fn a_link_that_goes_down_takes_the_routes_of_all_tables(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
+    let testbed = build(home, &two_hosts(1))?;
+    let client = testbed.node("client")?;
+    for (network, via) in [("198.51.100.0/24", "10.0.1.2"), ("2001:db8:99::/64", "2001:db8:1::2")] {
+        client.add_route(&Route { table: Some(7), ..route(network, via) })?;
+        client.add_rule(&RoutingRule { to: Some(address(network)), table: Some(7), ..RoutingRule::default() })?;
+    }
+    let of_table =
+        || -> Result<usize, Failed> { Ok(client.route().routes()?.iter().filter(|route| route.table == 7).count()) };
+    assert_eq!(of_table()?, 2);
+    testbed.set_link("client", "eth1", false)?;
+    testbed.set_link("client", "eth1", true)?;
+    assert_eq!(of_table()?, 0);
+    assert_eq!(client.route().rules()?.iter().filter(|rule| rule.table == Some(7)).count(), 2);
     Ok(Completion::Completed)
 }
 

@@ -50,7 +50,7 @@ pub fn sysctl(namespace: &str, name: &str, value: &str) -> Setup {
 }
 
 pub fn route(to: &str, via: &str) -> Route {
-    Route { to: address(to), via: Some(ip(via)), dev: None, source: None, metric: None }
+    Route { via: Some(ip(via)), ..Route::new(address(to)) }
 }
 
 pub fn add_route(namespace: &str, to: &str, via: &str) -> Setup {
