@@ -113,7 +113,12 @@ fn each_topology_makes_a_world() {
         .expect("a file");
         let world = &load(&scenario)[0].world;
         assert!(!world.links.is_empty());
-        assert_eq!(world.namespaces.len(), if name == "chain" { 4 } else { 2 });
+        let namespaces = match name {
+            "chain" => 4,
+            "multihomed" => 5,
+            _ => 2,
+        };
+        assert_eq!(world.namespaces.len(), namespaces, "{name}");
     }
 }
 
