@@ -114,7 +114,10 @@ def negate_condition(source: Source, node: Node) -> Iterator[Edit]:
     """`if (a)` → `if (!(a))`; `==` ↔ `!=` and `!a` → `a` within a larger expression."""
     if node.type in ("if_statement", "conditional_expression"):
         condition = node.child_by_field_name("condition")
-        yield condition.start_byte, condition.end_byte, b"(!(" + source.of(condition) + b"))"
+        text = source.of(condition)
+        if condition.type != "parenthesized_expression":
+            text = b"(" + text + b")"
+        yield condition.start_byte, condition.end_byte, b"(!" + text + b")"
     elif node.parent and node.parent.type not in ("parenthesized_expression", "conditional_expression"):
         if operator(node) in ("==", "!="):
             sign = node.child_by_field_name("operator")
