@@ -82,6 +82,11 @@ class Run(unittest.TestCase):
         self.assertEqual([Path(label).name for label in results["b"]["unconfirmed"]], ["one"])
         self.assertIn("| b | pm.c:7 | failed once:", self.ran.stdout)
 
+    def test_a_single_scenario_that_fails_once_leaves_the_others_to_run(self) -> None:
+        self.mutant("a", {"one": ["failed"]})
+        self.mutant("b", {"one": ["failed", "passed"], "three": ["failed"]})
+        self.assertTrue(self.run_mutants()[1]["b"]["by"].endswith("three"))
+
     def test_a_stalled_run_says_nothing(self) -> None:
         self.mutant("a", {"one": ["error!"]})
         self.assertEqual(self.run_mutants()[1]["a"]["state"], "survived")
