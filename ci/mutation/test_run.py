@@ -87,9 +87,14 @@ class Run(unittest.TestCase):
         self.mutant("b", {"one": ["failed", "passed"], "three": ["failed"]})
         self.assertTrue(self.run_mutants()[1]["b"]["by"].endswith("three"))
 
-    def test_a_stalled_run_says_nothing(self) -> None:
-        self.mutant("a", {"one": ["error!"]})
-        self.assertEqual(self.run_mutants()[1]["a"]["state"], "survived")
+    def test_a_stalled_run_must_fail_thrice_where_the_unchanged_kernel_passes_twice(self) -> None:
+        self.mutant("a", {"one": ["error!", "error!", "passed"]})
+        self.mutant("b", {"one": ["error!", "failed", "failed"]})
+        results = self.run_mutants()[1]
+        self.assertEqual((results["a"]["state"], results["b"]["state"]), ("survived", "killed"))
+        self.base({"three": ["passed", "passed", "failed"]})
+        self.mutant("c", {"three": ["error!"]})
+        self.assertEqual(self.run_mutants()[1]["c"]["state"], "survived")
 
     def test_what_fails_on_the_unchanged_kernel_too_is_no_kill(self) -> None:
         self.base({"two": ["passed", "failed"]})
