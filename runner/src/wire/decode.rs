@@ -17,13 +17,15 @@ impl MptcpOption {
     /// All MPTCP options among the options of a TCP header, in their order; a segment can carry several.
     ///
     /// The second value is true if the options could not be walked to their end: a length below 2, or beyond the
-    /// header. What came before is decoded nevertheless.
+    /// header; or if something other than zeros stands behind their end (RFC 9293 section 3.1), where no receiver looks
+    /// for options. What came before is decoded nevertheless.
     pub fn decode_all(tcp_options: &[u8]) -> (Vec<Self>, bool) {
         let mut found = Vec::new();
         let mut rest = tcp_options;
         loop {
             match rest {
-                [] | [TCPOPT_EOL, ..] => return (found, false),
+                [] => return (found, false),
+                [TCPOPT_EOL, padding @ ..] => return (found, padding.iter().any(|octet| *octet != 0)),
                 [TCPOPT_NOP, after @ ..] => rest = after,
                 [kind, length, ..] => match rest.split_at_checked(usize::from(*length)) {
                     Some((option, after)) if option.len() >= 2 => {
@@ -206,8 +208,7 @@ mod tests {
             1, 1, // NOP
             30, 4, 0x01, 0x01, // MP_CAPABLE v1
             30, 3, 0x51, // MP_PRIO
-            0,    // end
-            30, 3, 0x51, // behind the end
+            0, 0, 0, // end
         ];
         let (found, malformed) = MptcpOption::decode_all(&options);
         assert!(!malformed);
@@ -223,6 +224,15 @@ mod tests {
             let (found, malformed) = MptcpOption::decode_all(broken);
             assert!(malformed, "{broken:?}");
             assert_eq!(found, [MptcpOption::MpPrio { backup: true }], "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn reports_what_stands_behind_the_end_and_does_not_decode_it() {
+        for behind in [&[30, 3, 0x51, 0, 1][..], &[30, 3, 0x51, 0, 30, 3, 0x50, 1]] {
+            let (found, malformed) = MptcpOption::decode_all(behind);
+            assert!(malformed, "{behind:?}");
+            assert_eq!(found, [MptcpOption::MpPrio { backup: true }], "{behind:?}");
         }
     }
 

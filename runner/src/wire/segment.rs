@@ -59,7 +59,7 @@ pub struct Segment {
     /// All MPTCP options, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<MptcpOption>,
-    /// The TCP options could not be walked to their end.
+    /// The TCP options could not be walked to their end, or something stands behind it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub malformed: bool,
 }

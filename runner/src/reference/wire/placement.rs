@@ -12,8 +12,10 @@ use super::payload::agreed;
 pub(in crate::reference) static OPTIONS: Rule = Rule {
     name: "option-form",
     statement: "Each option has one of the forms of RFC 8684. MP_TCPRST and MP_FASTCLOSE stand on resets, and DSS, ADD_ADDR, \
-                REMOVE_ADDR and MP_PRIO on segments without SYN and RST. A REMOVE_ADDR names each address ID once.",
-    source: "RFC 8684 sections 3.3, 3.4, 3.5 and 3.6; mptcp_established_options, net/mptcp/options.c",
+                REMOVE_ADDR and MP_PRIO on segments without SYN and RST. A REMOVE_ADDR names each address ID once. Only zeros \
+                stand behind the end of the TCP options.",
+    source: "RFC 8684 sections 3.3, 3.4, 3.5 and 3.6; RFC 9293 section 3.1; mptcp_established_options, mptcp_write_options, \
+             net/mptcp/options.c",
     kernels: "",
     apply: forms,
 };
@@ -50,7 +52,8 @@ fn forms(view: &View<'_>, ledger: &mut Ledger) {
         let mut checks = Checks::new(view, half, "form of MPTCP options");
         for passed in view.segments(half).filter(is_sent) {
             if passed.segment.malformed {
-                checks.wrong(ledger, &passed, &[], "the TCP options can't be read to their end".to_owned());
+                let because = "the TCP options can't be read to their end, or go on behind it";
+                checks.wrong(ledger, &passed, &[], because.to_owned());
             }
             for option in &passed.segment.options {
                 match form(option, passed.segment) {
