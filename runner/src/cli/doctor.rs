@@ -100,6 +100,7 @@ fn about(feature: &Feature) -> (&'static str, &'static str) {
         ),
         Feature::Counter(_) => ("a counter", "a newer kernel may have it"),
         Feature::Info(_) => ("a field of struct mptcp_info", "a newer kernel may have it"),
+        Feature::Option(_) => ("a socket option of MPTCP sockets", "a newer kernel may have it"),
         Feature::Sysctl(_) => ("a sysctl", "a newer kernel may have it"),
     }
 }

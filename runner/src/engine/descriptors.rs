@@ -42,6 +42,7 @@ fn most_sockets(steps: &[Step]) -> u64 {
             | Action::FinishTransfer { .. }
             | Action::Wait { .. }
             | Action::Quiet { .. }
+            | Action::SetOptions { .. }
             | Action::Check(_)
             | Action::SetPath(_)
             | Action::AddRule { .. }

@@ -18,7 +18,7 @@ use super::recorder::Recorder;
 use crate::mptcp::SubflowState;
 use crate::observe::{is_gauge, sockets};
 use crate::plan::{Plan, Setup};
-use crate::recording::{Moment, Observation, Side};
+use crate::recording::{Moment, Observation, OptionSocket, Side};
 use crate::scenario::model::{Feature, ListenPlan};
 use crate::testbed::{self, BaseNamespace, Testbed};
 use crate::traffic::{self, LiveConnection};
@@ -136,15 +136,18 @@ impl<'a> Executor<'a> {
 
     /// Opens a listening socket.
     pub(super) fn listen(&mut self, plan: ListenPlan) -> Result<(), String> {
+        let address = SocketAddr::new(plan.address, plan.port);
+        let listener = OptionSocket::Listener { namespace: plan.namespace.clone(), address };
+        let hear = self.hear(&listener);
         let socket = self
-            .inside(&plan.namespace, || traffic::listen(&plan))?
+            .inside(&plan.namespace, || traffic::listen(&plan, &hear))?
             .map_err(|error| format!("in {}: {error}", plan.namespace))?;
         self.listeners.push(Listener { plan, socket });
         Ok(())
     }
 
     /// The listener that accepts a connection to that address.
-    pub(super) fn listener_for(&self, namespace: &str, address: SocketAddr) -> Result<&TcpListener, String> {
+    pub(super) fn listener_for(&self, namespace: &str, address: SocketAddr) -> Result<&Listener, String> {
         let candidates = || {
             self.listeners
                 .iter()
@@ -154,7 +157,6 @@ impl<'a> Executor<'a> {
         candidates()
             .find(exact)
             .or_else(|| candidates().find(|listener| listener.plan.address.is_unspecified()))
-            .map(|listener| &listener.socket)
             .ok_or_else(|| format!("the scenario has no listener in {namespace} on {address}"))
     }
 

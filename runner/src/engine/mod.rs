@@ -14,6 +14,7 @@ mod limit;
 mod network;
 mod node;
 mod operation;
+mod option;
 mod paths;
 mod recorder;
 mod routes;

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::os::fd::BorrowedFd;
 
 use super::executor::Executor;
+use super::option::shown_options;
 use crate::mptcp::{SubflowState, TcpInfo};
 use crate::observe::sockets::{self, SocketError, SubflowAddresses};
 use crate::recording::{Moment, Observation, Side};
@@ -147,6 +148,7 @@ impl Executor<'_> {
             moment: moment.clone(),
             info: info.map(Box::new),
             subflows,
+            options: shown_options(connection, side).map_err(|error| format!("socket options of `{name}`: {error}"))?,
         });
         Ok(())
     }

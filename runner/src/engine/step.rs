@@ -6,7 +6,9 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::executor::Executor;
-use crate::recording::{Awaited, CallEnd, Connection, Got, Moment, Observation, Seen, Side, SocketCall, StepOutcome};
+use crate::recording::{
+    Awaited, CallEnd, Connection, Got, Moment, Observation, OptionSocket, Seen, Side, SocketCall, StepOutcome,
+};
 use crate::scenario::model::{Action, ConnectPlan, ConnectionOutcome, expected_transfer_error};
 use crate::traffic::{self, LiveConnection, SocketError, Tell};
 
@@ -26,6 +28,9 @@ impl Executor<'_> {
             Action::Wait { conditions, deadline } => self.wait(conditions, *deadline).await,
             Action::Quiet { period, deadline } => self.quiet(*period, *deadline).await,
             Action::Close { connection, by, how, deadline } => self.close(connection, *by, *how, *deadline).await,
+            Action::SetOptions { connection, side, options } => {
+                done_or_failed(self.set_options(connection, *side, options))
+            }
             Action::Check(_) => done_or_failed(self.take_check(index).await),
             Action::SetPath(change) => done_or_failed(self.set_path(change)),
             Action::AddRule { link, rule } => done_or_failed(self.add_rule(link, rule)),
@@ -70,7 +75,10 @@ impl Executor<'_> {
     }
 
     async fn open_connection(&mut self, plan: &ConnectPlan) -> StepOutcome {
-        let connecting = match self.inside(&plan.from, || traffic::connect(plan.address, plan.source, plan.protocol)) {
+        let socket = OptionSocket::Connection { connection: plan.name.clone(), side: Side::Client };
+        let hear = self.hear(&socket);
+        let connect = || traffic::connect(plan.address, plan.source, plan.protocol, (&plan.options, &hear));
+        let connecting = match self.inside(&plan.from, connect) {
             Ok(Ok(connecting)) => connecting,
             Ok(Err(error)) => return Self::socket_error(plan, &error),
             Err(message) => return failed(message),
@@ -93,7 +101,7 @@ impl Executor<'_> {
     async fn accept(&self, plan: &ConnectPlan, client: TcpStream) -> Result<LiveConnection, StepOutcome> {
         let address = client.local_addr().map_err(failed)?;
         let listener = self.listener_for(&plan.to, plan.address).map_err(failed)?;
-        let server = match traffic::accept_from(listener, address, &self.plan.translated).await {
+        let server = match traffic::accept_from(&listener.socket, address, &self.plan.translated).await {
             Ok(server) => server,
             Err(error) if error.is_answer() => {
                 return Err(self.call_failed(plan, Side::Server, SocketCall::Accept, &error));
@@ -103,7 +111,9 @@ impl Executor<'_> {
         let namespaces = (plan.from.clone(), plan.to.clone());
         let recorder = Rc::clone(&self.recorder);
         let tell = Tell::to(move |end| recorder.note(Observation::Application(end)));
-        LiveConnection::new(plan.name.clone(), namespaces, client, server, tell).map_err(failed)
+        let passed_on = &listener.plan.options;
+        let connection = LiveConnection::new(plan.name.clone(), namespaces, client, server, tell).map_err(failed)?;
+        self.take_options(connection, plan, passed_on).map_err(failed)
     }
 
     /// The socket could not be made or bound, which may be what the scenario wants: the judge compares.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::Case;
 use crate::engine::Run;
+use crate::judge::shown_option_words;
 use crate::judge::{self, Verdict};
 use crate::mptcp::SubflowState;
 use crate::observe::{LogLine, delta};
@@ -120,7 +121,9 @@ fn counters(recording: &Recording) -> String {
 fn sockets(recording: &Recording) -> String {
     let mut text = String::new();
     for entry in &recording.entries {
-        let Observation::Sockets { connection, side, moment: when, info, subflows } = &entry.what else { continue };
+        let Observation::Sockets { connection, side, moment: when, info, subflows, options } = &entry.what else {
+            continue;
+        };
         _ = writeln!(text, "{connection}, {}, {}", side.word(), moment(when));
         for subflow in subflows {
             _ = writeln!(text, "  {}", subflow_words(subflow));
@@ -129,18 +132,23 @@ fn sockets(recording: &Recording) -> String {
             Some(info) => _ = writeln!(text, "  mptcp_info: {}", fields(info)),
             None => text.push_str("  a plain TCP socket, without MPTCP\n"),
         }
+        for (word, answer) in options {
+            _ = writeln!(text, "  {}", shown_option_words(word, answer));
+        }
     }
     text
 }
 
 fn subflow_words(subflow: &SubflowState) -> String {
-    let SubflowState { local, remote, tcp_state, local_id, remote_id, token_local, flags, dev, tcp } = subflow;
+    let SubflowState { local, remote, tcp_state, local_id, remote_id, token_local, flags, dev, tcp, options } = subflow;
     let (local, remote) = (text::socket(*local), text::socket(*remote));
     let flags: Vec<String> = flags.iter_names().map(|(name, _)| name.to_ascii_lowercase()).collect();
     let dev = dev.as_ref().map(|dev| format!(" dev {dev}")).unwrap_or_default();
     let tcp = tcp.as_ref().map(|tcp| format!("\n    tcp_info: {}", fields(tcp))).unwrap_or_default();
+    let options =
+        options.as_ref().map(|options| format!("\n    socket options: {}", fields(options))).unwrap_or_default();
     format!(
-        "{local} > {remote} local_id {local_id} remote_id {remote_id} tcp_state {tcp_state} token {token_local:#x} {}{dev}{tcp}",
+        "{local} > {remote} local_id {local_id} remote_id {remote_id} tcp_state {tcp_state} token {token_local:#x} {}{dev}{options}{tcp}",
         flags.join(",")
     )
 }

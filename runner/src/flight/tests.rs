@@ -32,6 +32,7 @@ fn segment(sequence: u32, payload: u32) -> Segment {
     Segment {
         source: "10.0.1.2:4000".parse().unwrap(),
         destination: "10.0.1.1:8080".parse().unwrap(),
+        traffic_class: 0,
         flags: TcpFlags::ACK,
         sequence,
         acknowledgment: 1,

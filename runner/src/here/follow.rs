@@ -319,6 +319,7 @@ mod tests {
             flags: SubflowFlags::JOIN_LOC,
             dev: None,
             tcp: None,
+            options: None,
         }]);
         assert_eq!(told(&host, None).text(), "accepted: a subflow from fd00:5::2 leads to it");
     }

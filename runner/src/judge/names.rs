@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use super::index::Index;
 use crate::mptcp::{EndpointFlags, EventKind, MptcpInfo, PmEvent, SubflowState, canonical};
-use crate::recording::{Connection, Direction, Moment, Observation, Recording, Side, canonical_socket};
+use crate::recording::{Connection, Direction, Moment, Observation, OptionAnswer, Recording, Side, canonical_socket};
 use crate::scenario::model::{Action, Form, Operation, Scenario};
 use crate::wire::{MptcpOption, Segment};
 
@@ -203,8 +203,22 @@ impl<'a> Names<'a> {
     pub(super) fn sockets_at(&self, connection: &str, side: Side, moment: &Moment) -> Option<Taken<'a>> {
         let taken = self.index.sockets_of(connection).iter().rev();
         taken.filter_map(|at| self.recording.entries.get(*at)).find_map(|entry| {
-            pick!(&entry.what, Observation::Sockets { connection: _, side: on, moment: then, info, subflows }
+            pick!(&entry.what, Observation::Sockets { connection: _, side: on, moment: then, info, subflows, .. }
                 if *on == side && then == moment => (info.as_deref(), subflows.as_slice()))
+        })
+    }
+
+    /// The socket options of one side of a connection, with its subflows, as they were taken last at that moment.
+    pub(super) fn options_at(
+        &self,
+        connection: &str,
+        side: Side,
+        moment: &Moment,
+    ) -> Option<(&'a BTreeMap<String, OptionAnswer>, &'a [SubflowState])> {
+        let taken = self.index.sockets_of(connection).iter().rev();
+        taken.filter_map(|at| self.recording.entries.get(*at)).find_map(|entry| {
+            pick!(&entry.what, Observation::Sockets { side: on, moment: then, options, subflows, .. }
+                if *on == side && then == moment => (options, subflows.as_slice()))
         })
     }
 
@@ -279,6 +293,7 @@ fn known_ports(scenario: &Scenario) -> BTreeSet<u16> {
             | Action::Wait { .. }
             | Action::Quiet { .. }
             | Action::Close { .. }
+            | Action::SetOptions { .. }
             | Action::Check(_)
             | Action::SetPath(_)
             | Action::AddRule { .. }

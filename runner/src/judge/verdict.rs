@@ -105,6 +105,8 @@ pub enum FindingKind {
     SnapshotNew,
     /// The kernel shows something other than what it accepted.
     Contradiction,
+    /// A socket or a subflow doesn't have an option that was set.
+    Option,
     /// A socket call of an application failed, or returned something unexpected.
     Application,
     /// Events or packets were lost, the recording is cut off.
@@ -145,6 +147,7 @@ impl FindingKind {
             Self::SnapshotChanged => "snapshot_changed",
             Self::SnapshotNew => "snapshot_new",
             Self::Contradiction => "contradiction",
+            Self::Option => "option",
             Self::Application => "application",
             Self::Incomplete => "incomplete",
             Self::Setup => "setup",

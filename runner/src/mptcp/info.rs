@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::SubflowOptions;
+
 /// `struct mptcp_info` (`include/uapi/linux/mptcp.h`). A field that this kernel does not report is `None`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -229,6 +231,9 @@ pub struct SubflowState {
     /// `MPTCP_TCPINFO`), if it was requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tcp: Option<TcpInfo>,
+    /// Its socket options, as far as sock_diag shows them. Older recordings have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub options: Option<Box<SubflowOptions>>,
 }
 
 impl SubflowState {

@@ -19,12 +19,22 @@ use super::attribute::attributes;
 use super::exchange::{Exchange, RawMessage};
 use super::{Cause, DeviceNames, NetlinkError};
 use crate::mptcp::numbers::subflow_attribute;
-use crate::mptcp::{IPPROTO_MPTCP, SubflowFlags, SubflowState};
+use crate::mptcp::{IPPROTO_MPTCP, SubflowFlags, SubflowOptions, SubflowState};
 
 /// `SOCK_DIAG_BY_FAMILY`
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 /// `SOCK_DESTROY`
 const SOCK_DESTROY: u16 = 21;
+/// `INET_DIAG_CONG`, `INET_DIAG_TOS`, `INET_DIAG_TCLASS`, `INET_DIAG_SKMEMINFO`: bits as well.
+const CONG: u8 = 4;
+const TOS: u8 = 5;
+const TCLASS: u8 = 6;
+const SKMEMINFO: u8 = 7;
+/// `INET_DIAG_MARK` and `INET_DIAG_SOCKOPT`, which need no bit.
+const MARK: u8 = 15;
+const SOCKOPT: u8 = 22;
+/// All that is asked for with a bit.
+const EXTENSIONS: u8 = 1 << (INFO - 1) | 1 << (CONG - 1) | 1 << (TOS - 1) | 1 << (TCLASS - 1) | 1 << (SKMEMINFO - 1);
 /// `INET_DIAG_INFO`; the request names it as bit `1 << (INET_DIAG_INFO - 1)`.
 const INFO: u8 = 2;
 /// `INET_DIAG_REQ_PROTOCOL`: a protocol that doesn't fit into the 8 bits of the request.
@@ -216,7 +226,7 @@ impl DiagSocket {
 
 /// A request for a dump of TCP sockets with everything about them (`struct inet_diag_req_v2`).
 fn request(family: u8, states: u32) -> RawMessage {
-    let mut payload = vec![family, IPPROTO_TCP, 1 << (INFO - 1), 0];
+    let mut payload = vec![family, IPPROTO_TCP, EXTENSIONS, 0];
     payload.extend(states.to_ne_bytes());
     payload.resize(REQUEST_LENGTH, 0); // the socket's addresses: any
     RawMessage { kind: SOCK_DIAG_BY_FAMILY, payload }
@@ -228,7 +238,7 @@ fn lookup(local: SocketAddr, remote: SocketAddr) -> RawMessage {
         (IpAddr::V4(local), IpAddr::V4(remote)) => (AF_INET, padded(&local.octets()), padded(&remote.octets())),
         (local, remote) => (AF_INET6, in_v6(local), in_v6(remote)),
     };
-    let mut payload = vec![family, IPPROTO_TCP, 1 << (INFO - 1), 0];
+    let mut payload = vec![family, IPPROTO_TCP, EXTENSIONS, 0];
     payload.extend(u32::MAX.to_ne_bytes());
     payload.extend(local.port().to_be_bytes());
     payload.extend(remote.port().to_be_bytes());
@@ -371,6 +381,7 @@ pub fn decode_subflow(payload: &[u8], devices: &DeviceNames) -> Result<Option<Su
         flags: SubflowFlags::empty(),
         dev: (socket.interface != 0).then(|| devices.name(socket.interface)),
         tcp: None,
+        options: Some(Box::new(decode_options(socket.attributes)?)),
     };
     for attribute in attributes(details) {
         let attribute = attribute?;
@@ -383,6 +394,32 @@ pub fn decode_subflow(payload: &[u8], devices: &DeviceNames) -> Result<Option<Su
         }
     }
     Ok(Some(subflow))
+}
+
+/// The socket options among the attributes of a socket.
+fn decode_options(bytes: &[u8]) -> Result<SubflowOptions, DecodeError> {
+    let mut options = SubflowOptions::default();
+    for attribute in attributes(bytes) {
+        let attribute = attribute?;
+        let word = |at: usize| attribute.value.get(at..)?.first_chunk().copied().map(u32::from_ne_bytes);
+        let bit = |at: usize, bit: u8| attribute.value.get(at).map(|byte| byte & bit != 0);
+        match u8::try_from(attribute.kind).unwrap_or_default() {
+            MARK => options.mark = Some(attribute.u32()?),
+            TOS => options.tos = Some(attribute.u8()?),
+            TCLASS => options.tclass = Some(attribute.u8()?),
+            CONG => options.congestion = Some(attribute.text().to_string()),
+            // SK_MEMINFO_RCVBUF and SK_MEMINFO_SNDBUF (include/uapi/linux/sock_diag.h)
+            SKMEMINFO => (options.rcvbuf, options.sndbuf) = (word(4), word(12)),
+            // struct inet_diag_sockopt: bits, the lowest first
+            SOCKOPT => {
+                options.freebind = bit(0, 1 << 2);
+                options.transparent = bit(0, 1 << 5);
+                options.bind_address_no_port = bit(1, 1);
+            }
+            _ => {}
+        }
+    }
+    Ok(options)
 }
 
 #[cfg(test)]

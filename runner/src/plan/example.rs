@@ -7,7 +7,7 @@ use crate::mptcp::{Endpoint, EndpointFlags, Limits};
 use crate::recording::{Side, SourceText};
 use crate::scenario::model::{
     Action, Address, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Expectation, KernelVariants, Link, LinkEnd,
-    ListenPlan, Namespace, Operation, Place, Route, Scenario, SocketProtocol, Step, TransferPlan, World,
+    ListenPlan, Namespace, Operation, Place, Route, Scenario, SocketOptions, SocketProtocol, Step, TransferPlan, World,
 };
 
 /// The text that the places of [`scenario`] point into.
@@ -106,7 +106,10 @@ fn steps() -> Vec<Step> {
             address: "0.0.0.0".parse().unwrap(),
             port: 8080,
             protocol: SocketProtocol::Mptcp,
+            options: SocketOptions::default(),
         }),
+        options: SocketOptions::default(),
+        accepted: SocketOptions::default(),
         handshake: true,
         deadline: Duration::from_secs(5),
     };

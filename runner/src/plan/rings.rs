@@ -76,6 +76,7 @@ fn stays_open(scenario: &Scenario, path: &PathPlan) -> bool {
         | Action::Wait { .. }
         | Action::Quiet { .. }
         | Action::Close { .. }
+        | Action::SetOptions { .. }
         | Action::Check(_)
         | Action::RemoveRule { .. }
         | Action::Release { .. }

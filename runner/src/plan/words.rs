@@ -7,7 +7,7 @@ use crate::pattern::SUBFLOW;
 use crate::recording::Awaited;
 use crate::scenario::model::{
     Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Filter, FilterAction, FilterHook, Operation,
-    SocketProtocol, TokenChoice, TransferPlan, WhichEndpoints,
+    SocketOptions, SocketProtocol, TokenChoice, TransferPlan, WhichEndpoints,
 };
 use crate::text;
 
@@ -19,7 +19,7 @@ pub fn describe(action: &Action) -> String {
         Action::Listen(listen) => {
             let protocol = if listen.protocol == SocketProtocol::Tcp { " with plain TCP" } else { "" };
             let socket = text::socket(SocketAddr::new(listen.address, listen.port));
-            format!("{} listens on {socket}{protocol}", listen.namespace)
+            format!("{} listens on {socket}{protocol}{}", listen.namespace, options_words(", with", &listen.options))
         }
         Action::StopListening { namespace, port, address } => {
             let address = address.map(|address| format!(" of {}", address.to_canonical())).unwrap_or_default();
@@ -40,6 +40,9 @@ pub fn describe(action: &Action) -> String {
                 CloseHow::HalfClose => "stops sending",
             };
             format!("the {} of {connection} {how}", by.word())
+        }
+        Action::SetOptions { connection, side: of, options } => {
+            format!("the {} of {connection} sets{}", of.word(), options_words("", options))
         }
         Action::SetPath(change) => describe_change(change),
         Action::AddRule { link, rule } => format!("the path of {link} gets the rule {}", describe_rule(rule)),
@@ -63,7 +66,20 @@ fn describe_connect(connect: &ConnectPlan) -> String {
         ConnectionOutcome::Error(error) => format!(", must fail with {error}"),
     };
     let (name, from, to, address) = (&connect.name, &connect.from, &connect.to, text::socket(connect.address));
-    format!("connect {name}: {from} to {to} at {address}{source}{protocol}{outcome}")
+    let options = options_words(", with", &connect.options);
+    let accepted = options_words("; accepted with", &connect.accepted);
+    format!("connect {name}: {from} to {to} at {address}{source}{protocol}{options}{accepted}{outcome}")
+}
+
+/// The options of a socket, behind a word; nothing, if there are none.
+fn options_words(before: &str, options: &SocketOptions) -> String {
+    let words = [options.words(), not_inherited_words(options)].concat();
+    if options.is_empty() { String::new() } else { format!("{before} {words}") }
+}
+
+fn not_inherited_words(options: &SocketOptions) -> String {
+    let symbols: Vec<&str> = options.not_inherited.iter().map(|(option, _)| option.symbol).collect();
+    if symbols.is_empty() { String::new() } else { format!(" (not on additional subflows: {})", symbols.join(", ")) }
 }
 
 fn describe_transfer(transfer: &TransferPlan) -> String {

@@ -17,6 +17,7 @@ use crate::wire::Segment;
 mod awaited;
 mod jsonl;
 mod name;
+mod option;
 mod outcome;
 mod path;
 mod route;
@@ -26,6 +27,7 @@ mod trouble;
 pub use awaited::{Awaited, Progress, Seen, SubflowSeen, Timeout, Unread};
 pub use jsonl::{RecordingError, read, write};
 pub use name::Name;
+pub use option::{OptionAnswer, OptionCall, OptionSocket};
 pub use outcome::{CallEnd, Contradiction, Got, SocketCall, StepOutcome};
 pub use path::{PathEffect, PathTotals};
 pub use route::{RouteAnswer, Routed};
@@ -172,6 +174,9 @@ pub enum Observation {
         info: Option<Box<MptcpInfo>>,
         /// The subflows.
         subflows: Vec<SubflowState>,
+        /// The options that the scenario has set on it, by their words. Older recordings have none.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        options: BTreeMap<String, OptionAnswer>,
     },
     /// The endpoints of a namespace at some moment, in the order of the dump.
     Endpoints {
@@ -236,6 +241,8 @@ pub enum Observation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         took: Option<u64>,
     },
+    /// An option of a socket was set.
+    Option(Box<OptionCall>),
     /// A call of an application ended otherwise than with the bytes that it was made for.
     Application(CallEnd),
     /// Something was lost on the way into the recording: it is incomplete.

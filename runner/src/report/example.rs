@@ -15,6 +15,7 @@ pub(super) fn segment(source: &str, destination: &str, flags: TcpFlags, options:
     Segment {
         source: source.parse().unwrap(),
         destination: destination.parse().unwrap(),
+        traffic_class: 0,
         flags,
         sequence: 1,
         acknowledgment: 1,

@@ -85,6 +85,7 @@ fn hint(kind: FindingKind) -> Option<&'static str> {
 pub(super) fn kind_word(kind: FindingKind) -> String {
     match kind {
         FindingKind::Setup => "set-up".to_owned(),
+        FindingKind::Option => "socket option".to_owned(),
         kind => kind.word().replace('_', " "),
     }
 }

@@ -13,8 +13,9 @@ use tokio::task::{JoinHandle, yield_now};
 
 use super::socket::symbol;
 use super::transfer::{Delivery, Flow, Progress, Tell, poll_once};
+use crate::mptcp::SocketOption;
 use crate::recording::{CallEnd, Got, Side, SocketCall};
-use crate::scenario::model::TransferPlan;
+use crate::scenario::model::{SocketOptions, TransferPlan};
 
 /// The results of the two directions of a transfer, the client's bytes first; `None`: nothing was to be sent.
 pub type Deliveries = [Option<Delivery>; 2];
@@ -42,6 +43,8 @@ pub struct LiveConnection {
     from_server: Progress,
     background: Option<Background>,
     tell: Tell,
+    /// The options that were set, the client's first.
+    declared: [Vec<&'static SocketOption>; 2],
 }
 
 /// The directions of a transfer, the client's bytes first.
@@ -121,7 +124,31 @@ impl LiveConnection {
             from_server: Progress::default(),
             background: None,
             tell,
+            declared: [Vec::new(), Vec::new()],
         })
+    }
+
+    /// The options that were set on the socket of a side.
+    pub fn declared(&self, side: Side) -> &[&'static SocketOption] {
+        let [client, server] = &self.declared;
+        match side {
+            Side::Client => client,
+            Side::Server => server,
+        }
+    }
+
+    /// These options were set on the socket of a side.
+    pub fn declare(&mut self, side: Side, options: &SocketOptions) {
+        let [client, server] = &mut self.declared;
+        let known = match side {
+            Side::Client => client,
+            Side::Server => server,
+        };
+        for setting in &options.set {
+            if !known.iter().any(|option| option.word == setting.option.word) {
+                known.push(setting.option);
+            }
+        }
     }
 
     /// The namespace of a side.

@@ -3,7 +3,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,9 +11,10 @@ use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
+use super::option::{Hear, set_options};
 use crate::errno::errno_symbol;
 use crate::mptcp::IPPROTO_MPTCP;
-use crate::scenario::model::{ListenPlan, SocketProtocol};
+use crate::scenario::model::{ListenPlan, SocketOptions, SocketProtocol};
 
 /// A socket operation failed.
 #[derive(Debug, thiserror::Error)]
@@ -91,13 +92,14 @@ fn open(address: IpAddr, protocol: SocketProtocol) -> Result<Socket, SocketError
 /// Opens a listening socket. Call it inside the namespace.
 ///
 /// A listener on `::` also accepts IPv4, whatever `net.ipv6.bindv6only` says.
-pub fn listen(plan: &ListenPlan) -> Result<TcpListener, SocketError> {
+pub fn listen(plan: &ListenPlan, hear: Hear<'_>) -> Result<TcpListener, SocketError> {
     let address = SocketAddr::new(plan.address, plan.port);
     let socket = open(plan.address, plan.protocol)?;
     socket.set_reuse_address(true).map_err(failed("set SO_REUSEADDR"))?;
     if plan.address.is_ipv6() {
         socket.set_only_v6(false).map_err(failed("clear IPV6_V6ONLY"))?;
     }
+    set_options(socket.as_fd(), &plan.options, hear).map_err(failed("set the options of the listener"))?;
     socket.bind(&address.into()).map_err(failed(format!("bind to {address}")))?;
     socket.listen(128).map_err(failed(format!("listen on {address}")))?;
     TcpListener::from_std(socket.into()).map_err(failed("register the listener"))
@@ -108,8 +110,10 @@ pub fn connect(
     address: SocketAddr,
     source: Option<IpAddr>,
     protocol: SocketProtocol,
-) -> Result<impl Future<Output = Result<TcpStream, SocketError>>, SocketError> {
+    (options, hear): (&SocketOptions, Hear<'_>),
+) -> Result<impl Future<Output = Result<TcpStream, SocketError>> + use<>, SocketError> {
     let socket = open(address.ip(), protocol)?;
+    set_options(socket.as_fd(), options, hear).map_err(failed("set the options of the socket"))?;
     if let Some(source) = source {
         socket.bind(&SocketAddr::new(source, 0).into()).map_err(failed(format!("bind to {source}")))?;
     }
@@ -141,7 +145,6 @@ pub async fn accept_from(
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
-    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;

@@ -45,6 +45,9 @@ pub struct Segment {
     pub source: SocketAddr,
     /// Where it goes to.
     pub destination: SocketAddr,
+    /// The traffic class of the IP header (RFC 2474; with the two bits of ECN). Older recordings don't have it.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub traffic_class: u8,
     /// The flags.
     pub flags: TcpFlags,
     /// The sequence number.
@@ -64,6 +67,11 @@ pub struct Segment {
     pub malformed: bool,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_zero(octet: &u8) -> bool {
+    *octet == 0
+}
+
 impl Segment {
     /// Parses an Ethernet frame, of which the capture may have cut off the end. `original_length` is the length that
     /// the frame had on the wire, in bytes.
@@ -72,18 +80,18 @@ impl Segment {
     pub fn parse(frame: &[u8], original_length: u32) -> Option<Self> {
         let packet = LaxSlicedPacket::from_ethernet(frame).ok()?;
         let Some(TransportSlice::Tcp(tcp)) = &packet.transport else { return None };
-        let (source, destination, end) = match packet.net.as_ref()? {
+        let (source, destination, end, traffic_class) = match packet.net.as_ref()? {
             LaxNetSlice::Ipv4(ip) => {
                 let header = ip.header();
                 let start = offset_in(frame, header.slice())?;
                 let end = ip_end(start, u32::from(header.total_len()), original_length);
-                (header.source_addr().into(), header.destination_addr().into(), end)
+                (header.source_addr().into(), header.destination_addr().into(), end, *header.slice().get(1)?)
             }
             LaxNetSlice::Ipv6(ip) => {
                 let header = ip.header();
                 let payload = offset_in(frame, header.slice())? + u32::try_from(header.slice().len()).ok()?;
                 let end = ip_end(payload, u32::from(header.payload_length()), original_length);
-                (header.source_addr().into(), header.destination_addr().into(), end)
+                (header.source_addr().into(), header.destination_addr().into(), end, header.traffic_class())
             }
             LaxNetSlice::Arp(_) => return None,
         };
@@ -96,6 +104,7 @@ impl Segment {
         Some(Self {
             source: SocketAddr::new(source, tcp.source_port()),
             destination: SocketAddr::new(destination, tcp.destination_port()),
+            traffic_class,
             flags: TcpFlags::from_bits_retain(*tcp.header_slice().get(13)?),
             sequence: tcp.sequence_number(),
             acknowledgment: tcp.acknowledgment_number(),

@@ -1,6 +1,7 @@
 //! The observers against this machine's kernel, in network namespaces of their own: two of them, `client`
 //! (10.0.1.2, fd00:1::2) and `server` (10.0.1.1, fd00:1::1), joined by a veth pair.
 
+use std::cell::RefCell;
 use std::error::Error;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -12,11 +13,13 @@ use std::sync::LazyLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use libtest_mimic::{Completion, Failed};
-use mptcplab::mptcp::{IPPROTO_MPTCP, canonical};
+use mptcplab::mptcp::{IPPROTO_MPTCP, OPTIONS, Reading, canonical};
 use mptcplab::observe::sockets::{full_info, is_mptcp, mptcp_info, subflow_addresses, subflow_tcp_info};
 use mptcplab::observe::{Capture, CaptureSocket, Counters, delta};
 use mptcplab::plan::DEFAULT_RING_BYTES;
-use mptcplab::recording::Direction;
+use mptcplab::recording::{Direction, OptionAnswer};
+use mptcplab::scenario::model::{OptionSetting, Place, SocketOptions};
+use mptcplab::traffic::set_options;
 use mptcplab::wire::{MptcpOption, Segment, TcpFlags};
 use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -31,7 +34,7 @@ type Body = fn() -> Outcome;
 const SERVER_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1));
 const SERVER_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1));
 
-const TESTS: [(&str, Body); 11] = [
+const TESTS: [(&str, Body); 12] = [
     ("a_capture_shows_the_handshake_in_order", a_capture_shows_the_handshake_in_order),
     ("a_capture_accounts_for_each_byte", a_capture_accounts_for_each_byte),
     ("a_capture_bears_the_time_of_day", a_capture_bears_the_time_of_day),
@@ -43,7 +46,50 @@ const TESTS: [(&str, Body); 11] = [
     ("the_ways_to_ask_for_subflows_agree", the_ways_to_ask_for_subflows_agree),
     ("a_server_sees_that_a_client_is_not_mptcp", a_server_sees_that_a_client_is_not_mptcp),
     ("a_client_sees_that_it_fell_back", a_client_sees_that_it_fell_back),
+    ("each_socket_option_is_set_or_refused", each_socket_option_is_set_or_refused),
 ];
+
+/// What the kernel refuses on MPTCP sockets (`mptcp_setsockopt`, net/mptcp/sockopt.c).
+const REFUSED: [(&str, &str); 10] = [
+    ("tclass", "EOPNOTSUPP"),
+    ("zerocopy", "EOPNOTSUPP"),
+    ("oobinline", "EOPNOTSUPP"),
+    ("ttl", "EOPNOTSUPP"),
+    ("user_timeout", "ENOPROTOOPT"),
+    ("syncnt", "ENOPROTOOPT"),
+    ("linger2", "ENOPROTOOPT"),
+    ("quickack", "ENOPROTOOPT"),
+    ("window_clamp", "ENOPROTOOPT"),
+    ("md5sig", "ENOPROTOOPT"),
+];
+
+/// Each option of the table is what the kernel calls so: it takes the value and shows it, on a TCP socket and, unless it
+/// refuses it there, on an MPTCP socket.
+fn each_socket_option_is_set_or_refused() -> Outcome {
+    let namespace = Namespace::new().map_err(|error| error.to_string())?;
+    namespace.inside(|| {
+        for option in OPTIONS {
+            for (protocol, is_mptcp) in [(Protocol::TCP, false), (Protocol::from(IPPROTO_MPTCP), true)] {
+                let socket = Socket::new(Domain::IPV6, Type::STREAM, Some(protocol))?;
+                let value = option.sample();
+                let setting = OptionSetting { option, value: value.clone(), place: Place::default() };
+                let options = SocketOptions { set: vec![setting], ..SocketOptions::default() };
+                let answer = RefCell::new(None);
+                set_options(socket.as_fd(), &options, &|_, told| _ = answer.replace(Some(told)))?;
+                let answer = answer.into_inner();
+                let refused = REFUSED.iter().find(|(word, _)| is_mptcp && *word == option.word);
+                let as_expected = match (&answer, refused) {
+                    (Some(OptionAnswer::Refused(errno)), Some((_, wanted))) => errno == wanted,
+                    (Some(OptionAnswer::Shown(shown)), None) => option.agrees(&value, shown),
+                    (Some(OptionAnswer::Hidden(None)), None) => option.reading == Reading::Nothing,
+                    _ => false,
+                };
+                assert!(as_expected, "{} (MPTCP: {is_mptcp}): {answer:?}, {refused:?}", option.symbol);
+            }
+        }
+        Ok(())
+    })
+}
 
 /// The tests of this suite.
 pub fn tests() -> Vec<super::Test> {

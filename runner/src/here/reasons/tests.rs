@@ -29,6 +29,7 @@ fn subflow(local: &str, remote: &str, ids: [u8; 2], flags: SubflowFlags) -> Subf
         flags: flags | SubflowFlags::FULLY_ESTABLISHED,
         dev: None,
         tcp: None,
+        options: None,
     }
 }
 

@@ -1,11 +1,13 @@
 //! States in canonical form: subflows and `MPTCP_INFO` right before the close, endpoints and limits at the end.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use crate::judge::names::{Names, side_namespace};
+use crate::judge::option_words::shown_option_words;
 use crate::judge::render::push;
-use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo, SubflowFlags, SubflowState, canonical};
-use crate::recording::{Connection, Moment, Observation, Side};
+use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo, SocketOption, SubflowFlags, SubflowState, canonical};
+use crate::recording::{Connection, Moment, Observation, OptionAnswer, Side};
 use crate::scenario::model::SnapshotSection;
 
 use super::alike::{Block, fold_sections};
@@ -24,6 +26,10 @@ pub(super) fn of_connections(names: &Names<'_>) -> Vec<String> {
             if has(SnapshotSection::Subflows) {
                 let lines = subflow_lines(names, connection, side, subflows);
                 sections.push(section(&format!("subflows of {whose}"), &lines));
+            }
+            let options = names.options_at(&connection.name, side, &Moment::BeforeClose);
+            if let Some((options, subflows)) = options.filter(|_| has(SnapshotSection::Subflows)) {
+                sections.push(section(&format!("socket options of {whose}"), &option_lines(options, subflows)));
             }
             if has(SnapshotSection::Info) {
                 let userspace = names.scenario().world.namespace(side_namespace(connection, side));
@@ -84,6 +90,21 @@ fn subflow_lines(names: &Names<'_>, connection: &Connection, side: Side, subflow
         .collect();
     lines.sort();
     lines
+}
+
+/// The options that the scenario has set, and the values that subflows have, as far as the kernel shows them.
+fn option_lines(options: &BTreeMap<String, OptionAnswer>, subflows: &[SubflowState]) -> Vec<String> {
+    let line = |(word, answer): (&String, &OptionAnswer)| {
+        let shown = shown_option_words(word, answer);
+        let option = SocketOption::of_word(word)?;
+        let usable = || subflows.iter().filter(|subflow| subflow.is_usable());
+        let values = option.on_subflow.map(|on_subflow| usable().filter_map(on_subflow));
+        let mut values: Vec<String> = values.into_iter().flatten().map(|value| option.form.words(&value)).collect();
+        values.sort();
+        values.dedup();
+        Some(if values.is_empty() { shown } else { format!("{shown}, subflows: {}", values.join(", ")) })
+    };
+    options.iter().filter_map(line).collect()
 }
 
 /// The fields that each kernel from 6.1 on reports and that don't count data. With a userspace path manager, the

@@ -40,6 +40,7 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
             | Observation::LinkBytes { .. }
             | Observation::Transferred { .. }
             | Observation::Application(_)
+            | Observation::Option(_)
             | Observation::FilterHits { .. }
             | Observation::Path { .. }
             | Observation::PathTotals { .. }

@@ -8,6 +8,7 @@ mod counters;
 mod either;
 mod events;
 mod integrity;
+mod options;
 mod pairs;
 pub(in crate::judge) mod paths;
 mod scope;
@@ -41,6 +42,7 @@ pub(super) fn findings(names: &Names<'_>) -> Vec<Finding> {
     let mut findings = completeness::check(names);
     let (progress, step_findings) = steps::check(names);
     findings.extend(step_findings);
+    findings.extend(options::check(names, progress));
     findings.extend(connections::check(names, progress));
     findings.extend(integrity::check(names, progress));
     findings.extend(unused::check(names, progress));

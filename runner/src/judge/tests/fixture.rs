@@ -11,8 +11,8 @@ use crate::recording::{
     Connection, Direction, Entry, Header, Integrity, Moment, Observation, Recording, Side, StepOutcome,
 };
 use crate::scenario::model::{
-    Action, Address, CloseHow, ConnectPlan, ConnectionOutcome, Expectation, KernelVariants, Link, LinkEnd, Namespace,
-    Operation, Place, Scenario, SocketProtocol, Step, TransferPlan, World,
+    Action, Address, CloseHow, ConnectPlan, ConnectionOutcome, Expectation, KernelVariants, Link, LinkEnd, Namespace, Operation,
+    Place, Scenario, SocketOptions, SocketProtocol, Step, TransferPlan, World,
 };
 use crate::wire::{AddAddrBody, DssMapping, MptcpOption, Segment, TcpFlags};
 
@@ -133,6 +133,7 @@ impl Run {
         let segment = Segment {
             source: socket(from),
             destination: socket(to),
+            traffic_class: 0,
             flags,
             sequence: 1,
             acknowledgment: 1,
@@ -226,6 +227,7 @@ impl Run {
                     ..MptcpInfo::default()
                 })),
                 subflows: subflows(side, token),
+                options: BTreeMap::new(),
             });
         }
         for namespace in ["client", "server"] {
@@ -305,6 +307,8 @@ pub(super) fn connect_plan() -> ConnectPlan {
         protocol: SocketProtocol::Mptcp,
         outcome: ConnectionOutcome::Mptcp,
         server_protocol: None,
+        options: SocketOptions::default(),
+        accepted: SocketOptions::default(),
         implicit_listener: None,
         handshake: true,
         deadline: DEADLINE,
@@ -419,6 +423,7 @@ fn subflows(side: Side, token: u32) -> Vec<SubflowState> {
                 flags,
                 dev: None,
                 tcp: None,
+                options: None,
             }
         })
         .collect()

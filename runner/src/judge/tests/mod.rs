@@ -11,6 +11,7 @@ mod fixture;
 mod kernels;
 mod missing;
 mod nearest;
+mod options;
 mod paths;
 mod reasons;
 mod retransmitted;

@@ -106,6 +106,7 @@ fn segment() -> impl Strategy<Value = Segment> {
         |(source, destination, flags, options)| Segment {
             source,
             destination,
+            traffic_class: 0,
             flags: TcpFlags::from_bits_retain(flags),
             sequence: u32::MAX,
             acknowledgment: 0,
@@ -153,6 +154,7 @@ fn subflow() -> impl Strategy<Value = SubflowState> {
         flags: SubflowFlags::from_bits_retain(flags),
         dev: None,
         tcp: None,
+        options: None,
     })
 }
 
@@ -216,7 +218,8 @@ fn of_a_connection() -> impl Strategy<Value = Observation> {
                 side,
                 moment,
                 info: (token != 0).then(|| Box::new(MptcpInfo { token, ..MptcpInfo::default() })),
-                subflows
+                subflows,
+                options: std::collections::BTreeMap::new(),
             }
         ),
         (name(), side(), any::<u64>(), integrity(), any::<Option<u64>>()).prop_map(

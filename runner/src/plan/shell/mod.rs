@@ -184,6 +184,7 @@ impl Script {
             | Action::Wait { .. }
             | Action::Quiet { .. }
             | Action::Close { .. }
+            | Action::SetOptions { .. }
             | Action::Check(_)
             | Action::AddRule { .. }
             | Action::RemoveRule { .. }

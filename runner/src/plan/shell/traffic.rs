@@ -24,6 +24,7 @@ pub(super) fn hints(action: &Action, steps: &[Step]) -> Vec<String> {
         | Action::FinishTransfer { .. }
         | Action::Quiet { .. }
         | Action::Close { .. }
+        | Action::SetOptions { .. }
         | Action::Check(_)
         | Action::SetPath(_)
         | Action::AddRule { .. }

@@ -50,7 +50,7 @@ fn all<'v, 'a>(view: &'v View<'a>) -> Vec<Shown<'v, 'a>> {
         if let Observation::StepStarted { .. } = entry.what {
             step = entry.at;
         }
-        let Observation::Sockets { connection, side, moment, info: Some(info), subflows } = &entry.what else {
+        let Observation::Sockets { connection, side, moment, info: Some(info), subflows, .. } = &entry.what else {
             continue;
         };
         let Some(half) = halves.get(&(connection.as_str(), *side)).copied() else { continue };

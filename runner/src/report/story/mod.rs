@@ -11,7 +11,10 @@ use std::cell::LazyCell;
 use std::time::Duration;
 
 use crate::flight::{Fate, Flights};
-use crate::judge::{brief_outcome_words, call_words, contradiction_words, kernel_remark, known_faults};
+use crate::judge::{
+    brief_outcome_words, call_words, contradiction_words, is_as_asked, kernel_remark, known_faults, on_subflows_words, option_words,
+};
+use crate::mptcp::SocketOption;
 use crate::recording::{Entry, Integrity, Moment, Observation, Recording, StepOutcome};
 use crate::reference::Traffic;
 use crate::scenario::model::Scenario;
@@ -178,6 +181,7 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
             };
             note(text::one_line(&call_words(end)), !recording.entries.iter().any(is_end))
         }
+        Observation::Option(call) => note(text::one_line(&option_words(call)), is_as_asked(call)),
         Observation::SetupContradicted(contradiction) => {
             note(text::one_line(&contradiction_words(contradiction)), false)
         }
@@ -197,6 +201,12 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
         Observation::KernelLog { line } => note(format!("kernel log: {}", text::one_line(line)), false),
         Observation::RanAlone { .. } => {
             kernel_remark(recording).and_then(|remark| note(text::one_line(&remark), false))
+        }
+        Observation::Sockets { connection, side, subflows, options, .. } if !options.is_empty() => {
+            let known = options.keys().filter_map(|word| SocketOption::of_word(word));
+            let seen: Vec<String> = known.filter_map(|option| on_subflows_words(option, subflows)).collect();
+            let whose = format!("the {} of {}", side.word(), text::one_line(connection));
+            if seen.is_empty() { None } else { note(format!("{whose}: {}", text::one_line(&seen.join("; "))), true) }
         }
         Observation::Packet { .. }
         | Observation::Counters { .. }

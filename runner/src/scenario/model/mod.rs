@@ -8,6 +8,7 @@ mod operation;
 mod path;
 mod rule;
 mod snapshot;
+mod socket;
 mod step;
 mod time;
 mod world;
@@ -26,6 +27,7 @@ pub use path::{
 };
 pub use rule::RULE_NAMES;
 pub use snapshot::{LeftOut, SnapshotSection};
+pub use socket::{OptionSetting, SocketOptions};
 pub use step::{
     Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ListenPlan, QuietPlan, SocketProtocol, Step,
     TransferPlan, expected_transfer_error,
@@ -166,6 +168,8 @@ pub enum Feature {
     Sysctl(String),
     /// A field of `struct mptcp_info`, by its name there.
     Info(String),
+    /// A socket option of MPTCP sockets, by its word ([`crate::mptcp::SocketOption`]).
+    Option(String),
 }
 
 impl Feature {
@@ -192,6 +196,7 @@ impl Feature {
             Self::Counter(name) => format!("counter:{name}"),
             Self::Sysctl(name) => format!("sysctl:{name}"),
             Self::Info(name) => format!("info:{name}"),
+            Self::Option(name) => format!("option:{name}"),
             plain => Self::PLAIN
                 .iter()
                 .find(|(_, feature)| feature == plain)
@@ -209,6 +214,9 @@ impl Feature {
         }
         if let Some(name) = word.strip_prefix("info:") {
             return Some(Self::Info(name.to_owned()));
+        }
+        if let Some(name) = word.strip_prefix("option:") {
+            return Some(Self::Option(name.to_owned()));
         }
         Self::PLAIN.iter().find(|(plain, _)| *plain == word).map(|(_, feature)| feature.clone())
     }

@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 
 use super::super::read::connection::{FromClient, FromServer, Target};
+use super::super::read::option::OptionKeys;
 use super::super::read::part::{
     Connection, Flags, HoldingRule, InstalledRule, Live, LiveMptcp, Namespace, NamespaceName, OneSide, PathLink,
 };
@@ -12,7 +13,7 @@ use super::super::read::step::{Checked, Refused, long_enough};
 use super::super::read::wait::{Conditions, EventNamespace, EventSeen, Moved, OptionSent, SubflowLike};
 use super::super::record::{choice, record, words};
 use super::super::scalar::{Counter, Damage, FromOne, Ip, Line, Name, Pace, Port, Switch, Symbol, Time, Times};
-use super::{Operation, PathChange, Place};
+use super::{Operation, PathChange, Place, SocketOptions};
 use crate::mptcp::Side;
 
 /// The port of listeners and connections unless given: that of an alternative web server.
@@ -57,6 +58,11 @@ choice! {
                 "graceful (the default): close() when all is read, then the other side. abrupt: close() with unread \
                  data, so that MP_FASTCLOSE is sent. half: shutdown() of the sending direction only.";
             deadline: or(LONG) Time = "timeout", "Maximum duration; 10 s by default.";
+        }
+        SetOptions = a "set_options" "Sets options of the socket of a connection."; {
+            connection: need Live = "connection", "The connection.";
+            side: need OneSide = "side", "Whose socket.";
+            options: group OptionKeys;
         }
         Check = a "check" "Compares the current state with the same keys as `expect`."; => Checked;
         ExpectError = an "expect_error" "An operation that the kernel must refuse."; {
@@ -112,6 +118,7 @@ record! {
         port: or(PORT) Port = "port", "The port; 8080 by default.";
         protocol: or(SocketProtocol::Mptcp) SocketProtocol = "protocol",
             "The client's socket: mptcp (the default) or tcp.";
+        options: group OptionKeys;
     }
 }
 
@@ -132,6 +139,9 @@ record! {
             "Whether the step exchanges a byte in each direction (the default). Without it, the client is not yet \
              fully established and opens no subflows.";
         deadline: or(SHORT) Time = "timeout", "Maximum duration; 5 s by default.";
+        options: group OptionKeys;
+        accepted: or(SocketOptions::default()) OptionKeys = "accepted",
+            "Options of the socket that accept() returns, besides those that it has from its listener.";
         /// A listener opened for this connection because none of the scenario's is there; `None` if one is.
         implicit_listener: later Option<ListenPlan>;
     }

@@ -19,6 +19,7 @@ macro_rules! timeout_of {
             | Self::Transfer(TransferPlan { deadline, .. }) => Some(deadline),
             Self::Listen(_)
             | Self::StopListening { .. }
+            | Self::SetOptions { .. }
             | Self::Check(_)
             | Self::SetPath(_)
             | Self::AddRule { .. }

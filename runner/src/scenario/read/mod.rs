@@ -10,6 +10,7 @@ pub mod expect;
 mod gate;
 pub mod kernels;
 pub mod operation;
+pub mod option;
 pub mod part;
 pub mod path;
 pub mod repeat;
@@ -498,10 +499,15 @@ fn feature(text: &str) -> Parsed<Feature> {
         Some(Feature::Counter(name)) => scalar::counter(&name).map(Feature::Counter),
         Some(Feature::Sysctl(name)) => scalar::sysctl(&name).map(Feature::Sysctl),
         Some(Feature::Info(name)) => info_field(&name).map(Feature::Info),
+        Some(Feature::Option(name)) => option::option_word(&name).map(|option| Feature::Option(option.word.to_owned())),
         Some(plain) => Ok(plain),
         None => {
-            let words =
-                Feature::PLAIN.iter().map(|(word, _)| *word).chain(["counter:NAME", "sysctl:NAME", "info:FIELD"]);
+            let words = Feature::PLAIN.iter().map(|(word, _)| *word).chain([
+                "counter:NAME",
+                "sysctl:NAME",
+                "info:FIELD",
+                "option:WORD",
+            ]);
             let help = suggestion(text, words);
             Err(Problem { message: format!("unknown feature `{text}`"), help })
         }

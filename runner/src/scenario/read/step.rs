@@ -86,6 +86,10 @@ fn take(fields: &Fields<'_>, action: &Action, scope: &mut Scope) -> Read<()> {
             path::remove(link, rule, scope);
             Ok(())
         }
+        Action::SetOptions { options, .. } if options.is_empty() => {
+            let diagnostic = Diagnostic::new(fields.place(), "expected an option to set");
+            Err(fields.reader.report(diagnostic.help("like `options: { mark: 7 }`")))
+        }
         Action::Do(operation) => {
             operation::take(operation, fields.place(), scope);
             Ok(())
@@ -93,6 +97,7 @@ fn take(fields: &Fields<'_>, action: &Action, scope: &mut Scope) -> Read<()> {
         // A connection is noted even if something is wrong with its step.
         Action::Connect(_)
         | Action::Quiet { .. }
+        | Action::SetOptions { .. }
         | Action::Check(_)
         | Action::Release { .. }
         | Action::ExpectError { .. } => Ok(()),

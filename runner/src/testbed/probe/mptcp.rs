@@ -9,11 +9,12 @@ use nix::errno::Errno;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::errno::errno_symbol;
-use crate::mptcp::{Endpoint, EndpointFlags, EventKind, IPPROTO_MPTCP};
+use crate::mptcp::{Endpoint, EndpointFlags, EventKind, IPPROTO_MPTCP, SocketOption};
 use crate::netlink::events::{EventSocket, Received};
 use crate::netlink::pm::PmClient;
 use crate::observe::sockets::mptcp_info;
 use crate::processors::in_parts;
+use crate::sys::sockopt::setsockopt_bytes;
 use crate::testbed::Node;
 
 use super::text;
@@ -54,6 +55,18 @@ pub(super) fn path_manager(node: &Node) -> Result<PmClient, String> {
 
 pub(super) fn endpoint(address: IpAddr, flags: EndpointFlags) -> Endpoint {
     Endpoint { address, port: None, id: Some(1), flags, dev: None }
+}
+
+/// Sets a socket option on an MPTCP socket.
+pub(super) fn option(node: &Node, word: &str) -> Result<(), String> {
+    let option = SocketOption::of_word(word).ok_or_else(|| format!("there is no socket option {word}"))?;
+    let socket = socket(node, Domain::IPV4)?;
+    let (level, number) = option.number(false);
+    let set = setsockopt_bytes(socket.as_fd(), level, number, &option.form.encode(&option.sample(), false));
+    set.map_err(|error| {
+        let errno = errno_symbol(error.raw_os_error().unwrap_or_default());
+        format!("this kernel doesn't have {} on MPTCP sockets (setsockopt: {errno})", option.symbol)
+    })
 }
 
 /// Opens a listening socket, and checks for its event, which has arrived when listen(2) returns.

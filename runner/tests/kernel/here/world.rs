@@ -11,7 +11,9 @@ use mptcplab::netlink::diag::DiagSocket;
 use mptcplab::netlink::pm::PmClient;
 use mptcplab::plan::{Setup, plan};
 use mptcplab::scenario;
-use mptcplab::scenario::model::{Action, Condition, ConnectPlan, ListenPlan, Operation, Scenario, WhichEndpoints};
+use mptcplab::scenario::model::{
+    Action, Condition, ConnectPlan, ListenPlan, Operation, Scenario, SocketOptions, WhichEndpoints,
+};
 use mptcplab::testbed::{self, BaseNamespace, Node, Testbed};
 use mptcplab::traffic::{self, LiveConnection, Tell};
 use tokio::net::TcpListener;
@@ -73,10 +75,19 @@ impl World {
     async fn connect(&mut self, connect: &ConnectPlan) -> Result<(), Failed> {
         let (client, server) = (self.testbed.node(&connect.from)?, self.testbed.node(&connect.to)?);
         let namespace = server.name().to_owned();
-        let listen =
-            ListenPlan { namespace, address: [0; 16].into(), port: connect.address.port(), protocol: connect.protocol };
-        let listener = server.run(|| traffic::listen(&listen))??;
-        let socket = client.run(|| traffic::connect(connect.address, connect.source, connect.protocol))??.await?;
+        let listen = ListenPlan {
+            namespace,
+            address: [0; 16].into(),
+            port: connect.address.port(),
+            protocol: connect.protocol,
+            options: SocketOptions::default(),
+        };
+        let listener = server.run(|| traffic::listen(&listen, &|_, _| {}))??;
+        let socket = client
+            .run(|| {
+                traffic::connect(connect.address, connect.source, connect.protocol, (&connect.options, &|_, _| {}))
+            })??
+            .await?;
         let accepted = traffic::accept_from(&listener, socket.local_addr()?, &[]).await?;
         let namespaces = (client.name().to_owned(), server.name().to_owned());
         let connection = LiveConnection::new(connect.name.clone(), namespaces, socket, accepted, Tell::nobody())?;
