@@ -11,7 +11,6 @@ use crate::netlink::pm::PmClient;
 use crate::netlink::route::{AddressState, LinkState, RouteClient};
 use crate::netlink::{Cause, DeviceNames, NetlinkError};
 use crate::observe::Counters;
-use crate::observe::sockets::decode_info;
 use crate::sys::privilege;
 use crate::testbed::sysctl;
 use crate::text;
@@ -147,7 +146,7 @@ fn connections(host: &mut Host, devices: &DeviceNames) {
         by_token.entry(subflow.token_local).or_default().push(subflow);
     }
     let with_info = sockets.iter().filter_map(|socket| {
-        let info = decode_info(&socket.info)?;
+        let info = MptcpInfo::decode(&socket.info)?;
         let subflows = by_token.remove(&info.token);
         let subflows = if readable { Some(subflows.unwrap_or_default()) } else { None };
         Some(connection(socket, info, subflows, &listeners))

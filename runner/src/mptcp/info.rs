@@ -6,112 +6,116 @@ use serde::{Deserialize, Serialize};
 
 use super::SubflowOptions;
 
-/// `struct mptcp_info` (`include/uapi/linux/mptcp.h`). A field that this kernel does not report is `None`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct MptcpInfo {
-    /// Additional subflows, without the initial one.
-    pub subflows: u8,
-    /// ADD_ADDRs sent and echoed.
-    pub add_addr_signal: u8,
-    /// ADD_ADDRs accepted.
-    pub add_addr_accepted: u8,
-    /// The limit of additional subflows.
-    pub subflows_max: u8,
-    /// The number of signal endpoints.
-    pub add_addr_signal_max: u8,
-    /// The limit of accepted ADD_ADDRs.
-    pub add_addr_accepted_max: u8,
-    /// Bit 0: fell back to TCP. Bit 1: the remote key was received.
-    pub flags: u32,
-    /// The local token.
-    pub token: u32,
-    /// The data sequence number of the next byte to be written.
-    pub write_seq: u64,
-    /// The oldest data sequence number that is not acknowledged.
-    pub snd_una: u64,
-    /// The next expected data sequence number.
-    pub rcv_nxt: u64,
-    /// Subflow endpoints used as a source.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub local_addr_used: Option<u8>,
-    /// The number of subflow endpoints.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub local_addr_max: Option<u8>,
-    /// DSS checksums are in use.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub csum_enabled: Option<u8>,
-    /// MPTCP-level retransmissions.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub retransmits: Option<u32>,
-    /// Bytes retransmitted at the MPTCP level.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes_retrans: Option<u64>,
-    /// Bytes sent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes_sent: Option<u64>,
-    /// Bytes received.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes_received: Option<u64>,
-    /// Bytes acknowledged by the peer at the MPTCP level.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub bytes_acked: Option<u64>,
-    /// All subflows, including the initial one while it is attached.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub subflows_total: Option<u8>,
-    /// The number of laminar endpoints (Linux 6.18).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endp_laminar_max: Option<u8>,
-    /// Milliseconds since data was last sent (Linux 6.10).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_data_sent: Option<u32>,
-    /// Milliseconds since data was last received (Linux 6.10).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_data_recv: Option<u32>,
-    /// Milliseconds since a DATA_ACK was last received (Linux 6.10).
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_ack_recv: Option<u32>,
-    /// The number of bytes that the kernel filled in.
-    pub size: u32,
-}
-
 /// A field of `struct mptcp_info` that scenarios can check: its name, its maximum value, its value if this kernel
 /// reports it, and its description.
 pub type InfoField = (&'static str, u64, fn(&MptcpInfo) -> Option<u64>, &'static str);
 
+const BIT: u64 = 1;
 const U8: u64 = u8::MAX as u64;
 const U32: u64 = u32::MAX as u64;
+const U64: u64 = u64::MAX;
 
-/// Each field. `csum_enabled` is a bool of the kernel (`mptcp_diag_fill_info`, net/mptcp/sockopt.c), `fallback` is one
-/// bit of `flags`.
-#[rustfmt::skip]
-pub static INFO_FIELDS: [InfoField; 25] = [
-    ("subflows", U8, |info| Some(info.subflows.into()), "Additional subflows, without the initial one."),
-    ("add_addr_signal", U8, |info| Some(info.add_addr_signal.into()), "Addresses announced to the peer."),
-    ("add_addr_accepted", U8, |info| Some(info.add_addr_accepted.into()), "Announced addresses of the peer that were accepted."),
-    ("subflows_max", U8, |info| Some(info.subflows_max.into()), "The limit of additional subflows, as sampled when the socket was created."),
-    ("add_addr_signal_max", U8, |info| Some(info.add_addr_signal_max.into()), "`signal` endpoints."),
-    ("add_addr_accepted_max", U8, |info| Some(info.add_addr_accepted_max.into()), "The limit of accepted announcements."),
-    ("flags", U32, |info| Some(info.flags.into()), "Bit 0: fallback to TCP; bit 1: the peer's key was received."),
-    ("fallback", 1, |info| Some(info.fallback().into()), "Bit 0 of `flags`, as 0 or 1."),
-    ("token", U32, |info| Some(info.token.into()), "The local token."),
-    ("write_seq", u64::MAX, |info| Some(info.write_seq), "The data sequence number of the next byte to be written."),
-    ("snd_una", u64::MAX, |info| Some(info.snd_una), "The oldest unacknowledged data sequence number."),
-    ("rcv_nxt", u64::MAX, |info| Some(info.rcv_nxt), "The next expected data sequence number."),
-    ("local_addr_used", U8, |info| info.local_addr_used.map(u64::from), "`subflow` endpoints in use as a source."),
-    ("local_addr_max", U8, |info| info.local_addr_max.map(u64::from), "`subflow` endpoints."),
-    ("csum_enabled", 1, |info| info.csum_enabled.map(u64::from), "1: DSS checksums are in use."),
-    ("retransmits", U32, |info| info.retransmits.map(u64::from), "MPTCP-level retransmissions."),
-    ("bytes_retrans", u64::MAX, |info| info.bytes_retrans, "Bytes retransmitted at the MPTCP level."),
-    ("bytes_sent", u64::MAX, |info| info.bytes_sent, "Bytes sent."),
-    ("bytes_received", u64::MAX, |info| info.bytes_received, "Bytes received."),
-    ("bytes_acked", u64::MAX, |info| info.bytes_acked, "Bytes that the peer acknowledged."),
-    ("subflows_total", U8, |info| info.subflows_total.map(u64::from), "All subflows, with the initial one while it lives."),
-    ("endp_laminar_max", U8, |info| info.endp_laminar_max.map(u64::from), "`laminar` endpoints."),
-    ("last_data_sent", U32, |info| info.last_data_sent.map(u64::from), "Milliseconds since data was sent."),
-    ("last_data_recv", U32, |info| info.last_data_recv.map(u64::from), "Milliseconds since data was received."),
-    ("last_ack_recv", U32, |info| info.last_ack_recv.map(u64::from), "Milliseconds since a DATA_ACK was received."),
-];
+/// The least length: that of Linux 5.16.
+const LEAST: usize = 48;
+
+/// A number at an offset of the structure, in host byte order.
+macro_rules! number {
+    ($bytes:ident, $type:ty, $offset:literal) => {
+        $bytes.get($offset..).and_then(<[u8]>::first_chunk).copied().map(<$type>::from_ne_bytes)
+    };
+}
+
+/// The fields, one row each: name, type, offset, maximum and meaning. `later` ones have the length from which on a
+/// kernel reports them. Of `reserved` bytes, 0 may also mean that the kernel doesn't use them yet.
+macro_rules! info {
+    (
+        always { $($name:ident: $type:ty = $offset:literal, $most:ident, $doc:literal;)* }
+        later { $($later:ident: $later_type:ty = $later_offset:literal from $length:literal, $later_most:ident, $later_doc:literal;)* }
+        reserved { $($reserved:ident = $reserved_offset:literal, $reserved_doc:literal;)* }
+    ) => {
+        /// `struct mptcp_info` (`include/uapi/linux/mptcp.h`, Linux 7.3). A field that this kernel doesn't report is
+        /// `None`: getsockopt(2) returns the length.
+        #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+        #[serde(default)]
+        pub struct MptcpInfo {
+            $(#[doc = $doc] pub $name: $type,)*
+            $(
+                #[doc = $later_doc]
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $later: Option<$later_type>,
+            )*
+            $(
+                #[doc = $reserved_doc]
+                #[serde(skip_serializing_if = "Option::is_none")]
+                pub $reserved: Option<u8>,
+            )*
+            /// The number of bytes that the kernel filled in.
+            pub size: u32,
+        }
+
+        /// Each field. `csum_enabled` is a bool of the kernel (`mptcp_diag_fill_info`, net/mptcp/sockopt.c), `fallback`
+        /// is one bit of `flags`.
+        pub static INFO_FIELDS: &[InfoField] = &[
+            $((stringify!($name), $most, |info| Some(info.$name.into()), $doc),)*
+            ("fallback", BIT, |info| Some(info.fallback().into()), "Bit 0 of `flags`, as 0 or 1."),
+            $((stringify!($later), $later_most, |info| info.$later.map(u64::from), $later_doc),)*
+            $((stringify!($reserved), U8, |info| info.$reserved.map(u64::from), $reserved_doc),)*
+        ];
+
+        /// Fields in bytes that were reserved before.
+        const RESERVED: &[&str] = &[$(stringify!($reserved)),*];
+
+        impl MptcpInfo {
+            /// The part of `struct mptcp_info` that a kernel has filled in. `None` if it is less than Linux 5.16 has.
+            pub fn decode(bytes: &[u8]) -> Option<Self> {
+                let length = bytes.len();
+                (length >= LEAST).then_some(())?;
+                Some(Self {
+                    $($name: number!(bytes, $type, $offset)?,)*
+                    $($later: number!(bytes, $later_type, $later_offset).filter(|_| length >= $length),)*
+                    $($reserved: number!(bytes, u8, $reserved_offset).filter(|value| *value != 0),)*
+                    size: u32::try_from(length).ok()?,
+                })
+            }
+        }
+    };
+}
+
+info! {
+    always {
+        subflows: u8 = 0, U8, "Additional subflows, without the initial one.";
+        add_addr_signal: u8 = 1, U8, "Addresses announced to the peer.";
+        add_addr_accepted: u8 = 2, U8, "Announced addresses of the peer that were accepted.";
+        subflows_max: u8 = 3, U8, "The limit of additional subflows, as sampled when the socket was created.";
+        add_addr_signal_max: u8 = 4, U8, "`signal` endpoints.";
+        add_addr_accepted_max: u8 = 5, U8, "The limit of accepted announcements.";
+        flags: u32 = 8, U32, "Bit 0: fallback to TCP; bit 1: the peer's key was received.";
+        token: u32 = 12, U32, "The local token.";
+        write_seq: u64 = 16, U64, "The data sequence number of the next byte to be written.";
+        snd_una: u64 = 24, U64, "The oldest unacknowledged data sequence number.";
+        rcv_nxt: u64 = 32, U64, "The next expected data sequence number.";
+    }
+    later {
+        local_addr_used: u8 = 40 from 48, U8, "`subflow` endpoints in use as a source.";
+        local_addr_max: u8 = 41 from 48, U8, "`subflow` endpoints.";
+        csum_enabled: u8 = 42 from 48, BIT, "1: DSS checksums are in use.";
+        // Padding in 48 bytes.
+        retransmits: u32 = 44 from 80, U32, "MPTCP-level retransmissions.";
+        bytes_retrans: u64 = 48 from 56, U64, "Bytes retransmitted at the MPTCP level.";
+        bytes_sent: u64 = 56 from 64, U64, "Bytes sent.";
+        bytes_received: u64 = 64 from 72, U64, "Bytes received.";
+        bytes_acked: u64 = 72 from 80, U64, "Bytes that the peer acknowledged.";
+        subflows_total: u8 = 80 from 81, U8, "All subflows, with the initial one while it lives.";
+        // In 88 bytes there is padding where later kernels have the first of three times.
+        last_data_sent: u32 = 84 from 96, U32, "Milliseconds since data was sent.";
+        last_data_recv: u32 = 88 from 96, U32, "Milliseconds since data was received.";
+        last_ack_recv: u32 = 92 from 96, U32, "Milliseconds since a DATA_ACK was received.";
+    }
+    reserved {
+        endp_laminar_max = 81, "`laminar` endpoints (Linux 6.18).";
+        endp_fullmesh_max = 82, "`fullmesh` endpoints (Linux 6.19).";
+    }
+}
 
 /// The names of these fields.
 pub static INFO_WORDS: [&str; INFO_FIELDS.len()] = {
@@ -128,6 +132,11 @@ impl MptcpInfo {
     /// The field of `struct mptcp_info` of that name.
     pub fn described(name: &str) -> Option<&'static InfoField> {
         INFO_FIELDS.iter().find(|(known, ..)| *known == name)
+    }
+
+    /// The kernel has this field in a byte that was reserved before: 0 may also mean that it doesn't use it yet.
+    pub fn is_reserved(name: &str) -> bool {
+        RESERVED.contains(&name)
     }
 
     /// The value of a field. `None`: there is no such field. `Some(None)`: this kernel does not report it.
@@ -241,5 +250,49 @@ impl SubflowState {
     /// (include/net/tcp.h).
     pub fn is_usable(&self) -> bool {
         matches!(self.tcp_state, 1 | 8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A structure whose byte at each offset is that offset.
+    fn counting(length: u8) -> Vec<u8> {
+        (0..length).collect()
+    }
+
+    #[test]
+    fn an_older_kernels_info_lacks_what_came_later() {
+        let info = MptcpInfo::decode(&counting(48)).unwrap();
+        assert_eq!((info.subflows, info.add_addr_accepted_max, info.csum_enabled), (0, 5, Some(42)));
+        assert_eq!(info.token, u32::from_ne_bytes([12, 13, 14, 15]));
+        assert_eq!((info.retransmits, info.bytes_sent, info.subflows_total), (None, None, None));
+        assert_eq!(info.size, 48);
+        assert_eq!(MptcpInfo::decode(&counting(47)), None);
+    }
+
+    #[test]
+    fn a_newer_kernels_info_is_read_to_its_end_and_beyond() {
+        let info = MptcpInfo::decode(&counting(96)).unwrap();
+        assert_eq!(info.retransmits, Some(u32::from_ne_bytes([44, 45, 46, 47])));
+        assert_eq!(info.bytes_acked, Some(u64::from_ne_bytes([72, 73, 74, 75, 76, 77, 78, 79])));
+        assert_eq!(
+            (info.subflows_total, info.endp_laminar_max, info.endp_fullmesh_max),
+            (Some(80), Some(81), Some(82))
+        );
+        assert_eq!(info.last_data_sent, Some(u32::from_ne_bytes([84, 85, 86, 87])));
+        assert_eq!(info.last_ack_recv, Some(u32::from_ne_bytes([92, 93, 94, 95])));
+        assert_eq!(MptcpInfo::decode(&counting(88)).unwrap().last_data_sent, None);
+        assert_eq!(MptcpInfo::decode(&counting(200)).unwrap().bytes_acked, info.bytes_acked);
+    }
+
+    #[test]
+    fn a_reserved_byte_is_no_field() {
+        let mut bytes = counting(96);
+        bytes[81..84].fill(0);
+        let info = MptcpInfo::decode(&bytes).unwrap();
+        assert_eq!((info.endp_laminar_max, info.field("endp_fullmesh_max")), (None, Some(None)));
+        assert!(MptcpInfo::is_reserved("endp_fullmesh_max") && !MptcpInfo::is_reserved("subflows_total"));
     }
 }

@@ -101,7 +101,7 @@ mod tests {
     const HEADER: &str = include_str!("../../fixtures/netlink/mptcp.h.txt");
 
     /// What the kernel has and mptcplab deliberately doesn't read, with the reason, besides attributes of events.
-    const UNREAD: [(&str, &str); 8] = [
+    const UNREAD: [(&str, &str); 7] = [
         ("subflow-attribute token-rem", "the peer's token names no connection of this namespace"),
         ("subflow-attribute relwrite-seq", "moves with each segment; captures have the mappings"),
         ("subflow-attribute map-seq", "as relwrite-seq"),
@@ -109,8 +109,6 @@ mod tests {
         ("subflow-attribute ssn-offset", "as relwrite-seq"),
         ("subflow-attribute map-datalen", "as relwrite-seq"),
         ("subflow-attribute pad", "alignment"),
-        // Refused by the language, too (`UNREAD_INFO`).
-        ("mptcpi endp_fullmesh_max", "reserved and 0 before Linux 6.19: nothing tells whether a kernel has it"),
     ];
 
     /// Names with their numbers, the set in front.

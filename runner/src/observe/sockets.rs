@@ -94,7 +94,7 @@ pub fn mptcp_info(socket: BorrowedFd<'_>) -> Result<Option<MptcpInfo>, SocketErr
     let Some(length) = ask(option, getsockopt_bytes(socket, SOL_MPTCP, MPTCP_INFO, &mut buffer))? else {
         return Ok(None);
     };
-    let info = buffer.get(..length).and_then(decode_info).ok_or(SocketError::Short { option, length })?;
+    let info = buffer.get(..length).and_then(MptcpInfo::decode).ok_or(SocketError::Short { option, length })?;
     Ok(Some(info))
 }
 
@@ -200,47 +200,7 @@ struct ElementSizes {
 fn decode_full_head(head: &[u8]) -> Option<(ElementSizes, MptcpInfo, usize)> {
     let size = |kernel: usize, user: usize| Some(usize_at(head, kernel)?.min(usize_at(head, user)?));
     let sizes = ElementSizes { tcp_info: size(0, 4)?, subflow_info: size(8, 12)? };
-    Some((sizes, decode_info(head.get(40..)?)?, usize_at(head, 16)?))
-}
-
-/// The available part of `struct mptcp_info`. `None` if it is less than Linux 5.16 already had (48 bytes).
-pub fn decode_info(bytes: &[u8]) -> Option<MptcpInfo> {
-    if bytes.len() < 48 {
-        return None;
-    }
-    let byte = |offset: usize| bytes.get(offset).copied();
-    // In 48 bytes the last four are padding; Linux 6.5 used them, when it added more.
-    let since_6_5 = bytes.len() >= 80;
-    // Linux 6.8 has padding where 6.10 has the first of three times: with them, the structure is longer.
-    let time = |offset: usize| u32_at(bytes, offset).filter(|_| bytes.len() >= 96);
-    Some(MptcpInfo {
-        subflows: byte(0)?,
-        add_addr_signal: byte(1)?,
-        add_addr_accepted: byte(2)?,
-        subflows_max: byte(3)?,
-        add_addr_signal_max: byte(4)?,
-        add_addr_accepted_max: byte(5)?,
-        flags: u32_at(bytes, 8)?,
-        token: u32_at(bytes, 12)?,
-        write_seq: u64_at(bytes, 16)?,
-        snd_una: u64_at(bytes, 24)?,
-        rcv_nxt: u64_at(bytes, 32)?,
-        local_addr_used: byte(40),
-        local_addr_max: byte(41),
-        csum_enabled: byte(42),
-        retransmits: u32_at(bytes, 44).filter(|_| since_6_5),
-        bytes_retrans: u64_at(bytes, 48),
-        bytes_sent: u64_at(bytes, 56),
-        bytes_received: u64_at(bytes, 64),
-        bytes_acked: u64_at(bytes, 72),
-        subflows_total: byte(80),
-        // Reserved and 0 from Linux 6.8 on, used by 6.18: the length can't tell them apart.
-        endp_laminar_max: byte(81),
-        last_data_sent: time(84),
-        last_data_recv: time(88),
-        last_ack_recv: time(92),
-        size: u32::try_from(bytes.len()).ok()?,
-    })
+    Some((sizes, MptcpInfo::decode(head.get(40..)?)?, usize_at(head, 16)?))
 }
 
 /// `struct mptcp_subflow_addrs`: two `struct sockaddr_storage`. `None` if they aren't IPv4 or IPv6, as for a subflow
@@ -302,33 +262,6 @@ mod tests {
 
     use super::*;
 
-    /// A structure whose byte at each offset is that offset.
-    fn counting(length: u8) -> Vec<u8> {
-        (0..length).collect()
-    }
-
-    #[test]
-    fn an_older_kernels_info_lacks_what_came_later() {
-        let info = decode_info(&counting(48)).unwrap();
-        assert_eq!((info.subflows, info.add_addr_accepted_max, info.csum_enabled), (0, 5, Some(42)));
-        assert_eq!(info.token, u32::from_ne_bytes([12, 13, 14, 15]));
-        assert_eq!((info.retransmits, info.bytes_sent, info.subflows_total), (None, None, None));
-        assert_eq!(info.size, 48);
-        assert_eq!(decode_info(&counting(47)), None);
-    }
-
-    #[test]
-    fn a_newer_kernels_info_is_read_to_its_end_and_beyond() {
-        let info = decode_info(&counting(96)).unwrap();
-        assert_eq!(info.retransmits, Some(u32::from_ne_bytes([44, 45, 46, 47])));
-        assert_eq!(info.bytes_acked, Some(u64::from_ne_bytes([72, 73, 74, 75, 76, 77, 78, 79])));
-        assert_eq!((info.subflows_total, info.endp_laminar_max, info.size), (Some(80), Some(81), 96));
-        assert_eq!(info.last_data_sent, Some(u32::from_ne_bytes([84, 85, 86, 87])));
-        assert_eq!(info.last_ack_recv, Some(u32::from_ne_bytes([92, 93, 94, 95])));
-        assert_eq!(decode_info(&counting(88)).unwrap().last_data_sent, None);
-        assert_eq!(decode_info(&counting(200)).unwrap().bytes_acked, info.bytes_acked);
-    }
-
     #[test]
     fn addresses_are_read_for_both_families() {
         let mut bytes = vec![0; SUBFLOW_ADDRS];
@@ -356,7 +289,7 @@ mod tests {
     proptest! {
         #[test]
         fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
-            decode_info(&bytes);
+            MptcpInfo::decode(&bytes);
             decode_addresses(&bytes);
             decode_tcp_info(&bytes);
             decode_full_head(&bytes);

@@ -477,19 +477,23 @@ fn instead(record: &str, key: &str) -> Option<String> {
     None
 }
 
-/// A field of `struct mptcp_info` (`include/uapi/linux/mptcp.h`) that isn't read.
-const UNREAD_INFO: &str = "endp_fullmesh_max";
+/// Names that `include/uapi/linux/mptcp.h` gives to fields besides their first ones (Linux 6.18).
+const OTHER_NAMES: [(&str, &str); 5] = [
+    ("extra_subflows", "subflows"),
+    ("limit_extra_subflows", "subflows_max"),
+    ("endp_signal_max", "add_addr_signal_max"),
+    ("limit_add_addr_accepted", "add_addr_accepted_max"),
+    ("endp_subflow_max", "local_addr_max"),
+];
 
 /// A field of `struct mptcp_info`.
 fn info_field(text: &str) -> Parsed<String> {
     if MptcpInfo::described(text).is_some() {
         return Ok(text.to_owned());
     }
-    if text == UNREAD_INFO {
-        let message = format!("`{text}` of `struct mptcp_info` can't be expected: mptcplab doesn't decode it");
-        return Err(Problem { message, help: None });
-    }
-    let help = suggestion(text, INFO_FIELDS.iter().map(|(name, ..)| *name));
+    let other = OTHER_NAMES.iter().find(|(name, _)| *name == text);
+    let near = || suggestion(text, INFO_FIELDS.iter().map(|(name, ..)| *name));
+    let help = other.map(|(_, name)| format!("it is called `{name}` here")).or_else(near);
     Err(Problem { message: format!("`info` has no field `{text}`"), help })
 }
 

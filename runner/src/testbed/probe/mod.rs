@@ -61,7 +61,7 @@ async fn try_feature(node: &Node, feature: &Feature) -> Result<(), String> {
         Feature::FullmeshOnce => path_manager::fullmesh_once(node).await,
         Feature::SubflowDevice => path_manager::subflow_device(node).await,
         Feature::EndpointErrnos => path_manager::endpoint_errnos(node).await,
-        Feature::Info(field) => mptcp::info(node, field),
+        Feature::Info(field) => mptcp::info(node, field).await,
         Feature::Option(word) => mptcp::option(node, word),
         Feature::NoEventListener => listeners::no_event_listener(node).await,
         Feature::Nftables => text(node.run(NftClient::available))?,
