@@ -5,9 +5,12 @@ use std::os::fd::BorrowedFd;
 
 use super::executor::Executor;
 use super::option::shown_options;
-use crate::mptcp::{SubflowState, TcpInfo};
+use crate::mptcp::{MptcpInfo, SOCKET_COUNTS, SocketLists, SubflowState, TcpInfo};
+use crate::netlink::NetlinkError;
+use crate::netlink::diag::{DiagSocket, Filter};
 use crate::observe::sockets::{self, SocketError, SubflowAddresses};
 use crate::recording::{Moment, Observation, Side};
+use crate::scenario::model::Action;
 use crate::traffic::LiveConnection;
 
 impl Executor<'_> {
@@ -20,8 +23,38 @@ impl Executor<'_> {
             self.take_path_manager(&namespace, moment).await?;
         }
         self.take_connection_endpoints(moment).await?;
+        self.take_socket_counts(moment)?;
         self.take_bytes(moment)?;
         self.take_path_totals(moment)
+    }
+
+    /// Takes the numbers of sockets, where they are asked for at that moment.
+    fn take_socket_counts(&self, moment: &Moment) -> Result<(), String> {
+        let mut asked: Vec<String> = match moment {
+            Moment::End => self.plan.counted.clone(),
+            Moment::Check(step) => match self.plan.steps.get(*step).map(|step| &step.action) {
+                Some(Action::Check(expected)) => expected.counted_namespaces().map(str::to_owned).collect(),
+                _ => Vec::new(),
+            },
+            Moment::Start | Moment::BeforeClose => Vec::new(),
+        };
+        asked.sort();
+        asked.dedup();
+        for namespace in asked {
+            let counts = self.socket_counts(&namespace)?;
+            self.recorder.note(Observation::SocketCounts { namespace, moment: moment.clone(), counts });
+        }
+        Ok(())
+    }
+
+    /// The numbers of sockets of a namespace now.
+    pub(super) fn socket_counts(&self, namespace: &str) -> Result<BTreeMap<String, u64>, String> {
+        let node = self.node(namespace)?;
+        let lists = socket_lists(&node.diag).map_err(|error| error.to_string())?;
+        let in_use =
+            self.inside(namespace, sockets_in_use)?.map_err(|error| format!("/proc/net/protocols: {error}"))?;
+        let lists = SocketLists { in_use, ..lists };
+        Ok(SOCKET_COUNTS.iter().map(|(word, get, _)| ((*word).to_owned(), get(&lists))).collect())
     }
 
     /// Takes the counters of one namespace.
@@ -152,6 +185,43 @@ impl Executor<'_> {
         });
         Ok(())
     }
+}
+
+/// What sock_diag lists, and what it finds one by one.
+fn socket_lists(diag: &DiagSocket) -> Result<SocketLists, NetlinkError> {
+    let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let listeners = diag.mptcp_listeners()?;
+    let mut lists = SocketLists { mptcp_listeners: count(listeners.len()), ..SocketLists::default() };
+    for address in listeners {
+        let found = |filter| Ok(u64::from(diag.mptcp_listeners_like(filter)?.contains(&address)));
+        lists.listeners_by_port += found(Filter::Port(address.port()))?;
+        lists.listeners_by_address += found(Filter::Address(address))?;
+        lists.listeners_by_peer_port += found(Filter::PeerPort(address.port()))?;
+    }
+    for socket in diag.connections()? {
+        let Some(info) = MptcpInfo::decode(&socket.info) else { continue };
+        lists.found_by_token +=
+            u64::from(diag.connection(info.token)?.is_some_and(|found| found.local == socket.local));
+        lists.mptcp.push((socket.state, info));
+    }
+    for subflow in diag.subflows(None)? {
+        let same = diag.subflows_between(subflow.token_local, std::iter::once((subflow.local, subflow.remote)))?;
+        lists.subflows += 1;
+        lists.found_by_addresses += count(same.len());
+    }
+    lists.tcp_listeners = count(diag.listeners()?.len());
+    Ok(lists)
+}
+
+/// The number of MPTCP sockets of the thread's namespace, by `/proc/net/protocols`: IPv4 and IPv6 have a line each.
+fn sockets_in_use() -> std::io::Result<u64> {
+    let text = crate::files::kernel::read_text("/proc/thread-self/net/protocols".to_owned())?;
+    let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let of_mptcp = words.filter_map(|words| match words[..] {
+        ["MPTCP" | "MPTCPv6", _, sockets, ..] => sockets.parse::<u64>().ok(),
+        _ => None,
+    });
+    Ok(of_mptcp.sum())
 }
 
 /// Up to this number of connections, the list of all sockets is short.

@@ -77,7 +77,8 @@ impl Executor<'_> {
     async fn open_connection(&mut self, plan: &ConnectPlan) -> StepOutcome {
         let socket = OptionSocket::Connection { connection: plan.name.clone(), side: Side::Client };
         let hear = self.hear(&socket);
-        let connect = || traffic::connect(plan.address, plan.source, plan.protocol, (&plan.options, &hear));
+        let connect =
+            || traffic::connect(plan.address, (plan.source, plan.source_port), plan.protocol, (&plan.options, &hear));
         let connecting = match self.inside(&plan.from, connect) {
             Ok(Ok(connecting)) => connecting,
             Ok(Err(error)) => return Self::socket_error(plan, &error),

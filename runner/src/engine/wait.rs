@@ -131,6 +131,10 @@ impl Executor<'_> {
                 let received = connection.progress(*sender).received_of_transfer();
                 Ok(unless(received >= *bytes, || Seen::Transferred { bytes: received }))
             }
+            Condition::Sockets { namespace, word, count } => {
+                let now = self.socket_counts(namespace)?.get(*word).copied().unwrap_or_default();
+                Ok(unless(count.contains(&now), || Seen::Sockets { count: now }))
+            }
             Condition::Rule { link, rule, matched } => {
                 let hits = self.rule_hits(link, rule)?;
                 Ok(unless(hits >= *matched, || Seen::Rule { matched: hits }))

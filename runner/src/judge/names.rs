@@ -285,6 +285,7 @@ fn known_ports(scenario: &Scenario) -> BTreeSet<u16> {
             Action::StopListening { port, .. } => _ = ports.insert(*port),
             Action::Connect(plan) => {
                 ports.insert(plan.address.port());
+                ports.extend(plan.source_port);
                 ports.extend(plan.implicit_listener.as_ref().map(|listener| listener.port));
             }
             Action::Do(operation) | Action::ExpectError { operation, .. } => ports.extend(operation_ports(operation)),

@@ -126,6 +126,7 @@ fn awaited_words(awaited: &Awaited) -> String {
         Awaited::Transferred { connection, sender, bytes } => {
             format!("{} from the {} of `{connection}`", text::size(*bytes), sender.word())
         }
+        Awaited::Sockets { namespace, name, count } => format!("{namespace} to have sockets: {name} {count}"),
         Awaited::Rule { link, rule, matched } => {
             format!("the rule {rule} of {link} to match {}", text::count(*matched, "segment"))
         }
@@ -157,6 +158,7 @@ fn seen_words(seen: &Seen) -> String {
             format!("{namespace} has {}", if shown.is_empty() { "none".to_owned() } else { shown.join(", ") })
         }
         Seen::Transferred { bytes } => format!("{} arrived", text::count(*bytes, "byte")),
+        Seen::Sockets { count } => format!("it has {count}"),
         Seen::Rule { matched } => format!("it matched {}", text::count(*matched, "segment")),
         Seen::Segments { sender, count } => format!("{sender} sent {count}"),
         Seen::Transfer { client, server } => {

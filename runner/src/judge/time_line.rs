@@ -91,6 +91,7 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         | Observation::Counters { .. }
         | Observation::Sockets { .. }
         | Observation::Endpoints { .. }
+        | Observation::SocketCounts { .. }
         | Observation::Limits { .. }
         | Observation::ConnectionEndpoints { .. }
         | Observation::LinkBytes { .. }

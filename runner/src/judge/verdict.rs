@@ -73,6 +73,8 @@ pub enum FindingKind {
     Counter,
     /// A subflow set.
     Subflows,
+    /// A number of sockets.
+    Sockets,
     /// `MPTCP_INFO`.
     Info,
     /// An endpoint dump.
@@ -131,6 +133,7 @@ impl FindingKind {
             Self::Events => "events",
             Self::Counter => "counter",
             Self::Subflows => "subflows",
+            Self::Sockets => "sockets",
             Self::Info => "info",
             Self::Endpoints => "endpoints",
             Self::Limits => "limits",

@@ -8,6 +8,7 @@ mod info;
 mod monitor;
 pub(crate) mod numbers;
 mod side;
+mod socket_count;
 mod socket_option;
 mod tcp_state;
 
@@ -15,6 +16,7 @@ pub use endpoint::{Endpoint, EndpointFlags, Limits};
 pub use event::{EventFlags, EventKind, PmEvent};
 pub use info::{INFO_FIELDS, INFO_WORDS, InfoField, MptcpInfo, SubflowFlags, SubflowState, TcpInfo};
 pub use side::Side;
+pub use socket_count::{SOCKET_COUNT_WORDS, SOCKET_COUNTS, SocketCount, SocketLists};
 pub use socket_option::{OPTIONS, OptionForm, OptionValue, Reading, SocketOption, SubflowOptions};
 pub use tcp_state::{TCP_ESTABLISHED, TCP_SYN_SENT, tcp_state_word};
 

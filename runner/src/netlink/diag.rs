@@ -39,6 +39,12 @@ const EXTENSIONS: u8 = 1 << (INFO - 1) | 1 << (CONG - 1) | 1 << (TOS - 1) | 1 <<
 const INFO: u8 = 2;
 /// `INET_DIAG_REQ_PROTOCOL`: a protocol that doesn't fit into the 8 bits of the request.
 const REQ_PROTOCOL: u16 = 3;
+/// `INET_DIAG_REQ_BYTECODE`: a filter.
+const REQ_BYTECODE: u16 = 1;
+/// `INET_DIAG_BC_S_COND`, `INET_DIAG_BC_S_EQ`, `INET_DIAG_BC_D_EQ`
+const BC_S_COND: u8 = 7;
+const BC_S_EQ: u8 = 11;
+const BC_D_EQ: u8 = 12;
 /// `INET_DIAG_ULP_INFO`, a nest.
 const ULP_INFO: u16 = 19;
 /// `INET_ULP_INFO_NAME`, text.
@@ -67,6 +73,8 @@ const SUBFLOWS: u32 = (1 << (TCP_NEW_SYN_RECV + 1)) - (1 << TCP_ESTABLISHED) - (
 const REQUEST_LENGTH: usize = 56;
 /// `sizeof(struct inet_diag_msg)`
 const MESSAGE_LENGTH: usize = 72;
+/// Where the first half of the cookie is in `struct inet_diag_req_v2`.
+const COOKIE: Range<usize> = 48..52;
 /// Where `struct inet_diag_sockid` is in `struct inet_diag_msg`.
 const SOCKET_ID: Range<usize> = 4..52;
 
@@ -90,6 +98,41 @@ pub struct MptcpSocket {
     pub state: u8,
     /// `struct mptcp_info`, as the kernel filled it in.
     pub info: Vec<u8>,
+}
+
+/// Which sockets the kernel lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filter {
+    /// Those with this local port.
+    Port(u16),
+    /// Those with this local address and port; an unspecified address stands for any.
+    Address(SocketAddr),
+    /// Those whose peer has this port.
+    PeerPort(u16),
+}
+
+impl Filter {
+    /// One condition as `struct inet_diag_bc_op` with what follows it: where it holds, the code is at its end; where it
+    /// doesn't, beyond it.
+    fn code(self) -> Vec<u8> {
+        let condition = |code: u8, rest: &[u8]| {
+            let length = u8::try_from(rest.len() + 4).unwrap_or_default();
+            [&[code, length], &(u16::from(length) + 4).to_ne_bytes()[..], rest].concat()
+        };
+        match self {
+            Self::Port(port) => condition(BC_S_EQ, &[&[0, 0], &port.to_ne_bytes()[..]].concat()),
+            Self::PeerPort(port) => condition(BC_D_EQ, &[&[0, 0], &port.to_ne_bytes()[..]].concat()),
+            Self::Address(address) => {
+                let (family, octets) = match address.ip() {
+                    IpAddr::V4(address) => (AF_INET, address.octets().to_vec()),
+                    IpAddr::V6(address) => (AF_INET6, address.octets().to_vec()),
+                };
+                let bits = if address.ip().is_unspecified() { 0 } else { octets.len() * 8 };
+                let head = [family, u8::try_from(bits).unwrap_or_default(), 0, 0];
+                condition(BC_S_COND, &[&head[..], &i32::from(address.port()).to_ne_bytes(), &octets].concat())
+            }
+        }
+    }
 }
 
 /// Lists the sockets of one network namespace. Each call is one dump per address family, and takes microseconds.
@@ -156,9 +199,48 @@ impl DiagSocket {
     /// # Errors
     /// The kernel's refusal: `ENOENT` where it is built without `CONFIG_INET_MPTCP_DIAG`.
     pub fn connections(&self) -> Result<Vec<MptcpSocket>, NetlinkError> {
-        let protocol = u32::try_from(IPPROTO_MPTCP).unwrap_or_default().to_ne_bytes();
-        let attribute = [&8_u16.to_ne_bytes(), &REQ_PROTOCOL.to_ne_bytes(), protocol.as_slice()].concat();
-        self.dump_with("connections", SUBFLOWS, &attribute, |payload, _| decode_connection(payload))
+        self.dump_with("connections", SUBFLOWS, &of_mptcp(), |payload, _| decode_connection(payload))
+    }
+
+    /// All MPTCP sockets that listen, by their addresses. The listener of an endpoint with a port has `0.0.0.0:0`.
+    ///
+    /// # Errors
+    /// As [`DiagSocket::connections`].
+    pub fn mptcp_listeners(&self) -> Result<Vec<SocketAddr>, NetlinkError> {
+        let address = |payload: &[u8], _: &DeviceNames| Ok(Some(SocketMessage::parse(payload)?.local));
+        self.dump_with("MPTCP listeners", 1 << TCP_LISTEN, &of_mptcp(), address)
+    }
+
+    /// The MPTCP sockets that listen and that pass a filter of the kernel (`inet_diag_bc_run`, net/ipv4/inet_diag.c).
+    ///
+    /// # Errors
+    /// As [`DiagSocket::connections`].
+    pub fn mptcp_listeners_like(&self, filter: Filter) -> Result<Vec<SocketAddr>, NetlinkError> {
+        let code = filter.code();
+        let length = u16::try_from(code.len() + 4).unwrap_or_default();
+        let attribute = [&length.to_ne_bytes()[..], &REQ_BYTECODE.to_ne_bytes(), &code].concat();
+        let address = |payload: &[u8], _: &DeviceNames| Ok(Some(SocketMessage::parse(payload)?.local));
+        self.dump_with("MPTCP listeners", 1 << TCP_LISTEN, &[of_mptcp(), attribute].concat(), address)
+    }
+
+    /// The MPTCP socket with that token, if there is one. The kernel looks it up (`mptcp_diag_dump_one`,
+    /// net/mptcp/mptcp_diag.c).
+    ///
+    /// # Errors
+    /// As [`DiagSocket::connections`].
+    pub fn connection(&self, token: u32) -> Result<Option<MptcpSocket>, NetlinkError> {
+        let operation = || format!("look up the MPTCP socket with token {token:#x} in {}", self.namespace);
+        let mut request = request(AF_INET, SUBFLOWS);
+        if let Some(place) = request.payload.get_mut(COOKIE) {
+            place.copy_from_slice(&token.to_ne_bytes());
+        }
+        request.payload.extend(of_mptcp());
+        let replies = match self.exchange.ask(request) {
+            Err(Cause::Refused(refusal)) if refusal.errno == Errno::ENOENT as i32 => return Ok(None),
+            answer => answer.map_err(|cause| cause.of(operation()))?,
+        };
+        let Some(reply) = replies.first() else { return Ok(None) };
+        decode_connection(&reply.payload).map_err(|error| Cause::Undecodable(error.to_string()).of(operation()))
     }
 
     /// All listeners, MPTCP and plain TCP.
@@ -222,6 +304,12 @@ impl DiagSocket {
         }
         Ok(found)
     }
+}
+
+/// What makes a request one for MPTCP sockets.
+fn of_mptcp() -> Vec<u8> {
+    let protocol = u32::try_from(IPPROTO_MPTCP).unwrap_or_default().to_ne_bytes();
+    [&8_u16.to_ne_bytes(), &REQ_PROTOCOL.to_ne_bytes(), protocol.as_slice()].concat()
 }
 
 /// A request for a dump of TCP sockets with everything about them (`struct inet_diag_req_v2`).

@@ -44,6 +44,8 @@ pub struct Plan {
     pub observers: Vec<Observer>,
     /// The addresses that NATs on the way give to those who connect.
     pub translated: Vec<IpAddr>,
+    /// The namespaces whose sockets are counted at the end.
+    pub counted: Vec<String>,
     /// The steps of the scenario.
     pub steps: Vec<Step>,
     /// The routes to ask the kernel for, by namespace: those that subflows from endpoints would take.

@@ -40,11 +40,15 @@ pub fn plan(scenario: &Scenario) -> Plan {
         variant: scenario.variant.clone(),
         sources: scenario.sources.clone(),
     };
+    let mut counted: Vec<String> = scenario.expect.counted_namespaces().map(str::to_owned).collect();
+    counted.sort();
+    counted.dedup();
     let mut plan = Plan {
         of,
         setup,
         observers,
         translated: scenario.nat_addresses(),
+        counted,
         steps: scenario.steps.clone(),
         route_questions: BTreeMap::new(),
         timeout_scale: NonZeroU32::MIN,

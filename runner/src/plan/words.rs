@@ -6,7 +6,7 @@ use crate::mptcp::{Endpoint, EndpointFlags};
 use crate::pattern::SUBFLOW;
 use crate::recording::Awaited;
 use crate::scenario::model::{
-    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Filter, FilterAction, FilterHook, Operation,
+    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Filter, FilterAction, FilterHook, Operation, Range,
     SocketOptions, SocketProtocol, TokenChoice, TransferPlan, WhichEndpoints,
 };
 use crate::text;
@@ -59,6 +59,7 @@ pub fn describe(action: &Action) -> String {
 
 fn describe_connect(connect: &ConnectPlan) -> String {
     let source = connect.source.map(|source| format!(" from {}", source.to_canonical())).unwrap_or_default();
+    let port = connect.source_port.map(|port| format!(" from port {port}")).unwrap_or_default();
     let protocol = if connect.protocol == SocketProtocol::Tcp { " with plain TCP" } else { "" };
     let outcome = match &connect.outcome {
         ConnectionOutcome::Mptcp => String::new(),
@@ -68,7 +69,7 @@ fn describe_connect(connect: &ConnectPlan) -> String {
     let (name, from, to, address) = (&connect.name, &connect.from, &connect.to, text::socket(connect.address));
     let options = options_words(", with", &connect.options);
     let accepted = options_words("; accepted with", &connect.accepted);
-    format!("connect {name}: {from} to {to} at {address}{source}{protocol}{options}{accepted}{outcome}")
+    format!("connect {name}: {from} to {to} at {address}{source}{port}{protocol}{options}{accepted}{outcome}")
 }
 
 /// The options of a socket, behind a word; nothing, if there are none.
@@ -121,6 +122,9 @@ fn describe_condition(condition: &Condition) -> String {
         Condition::Transferred { connection, sender, bytes } => {
             format!("{} from the {} of {connection} have arrived", text::size(*bytes), sender.word())
         }
+        Condition::Sockets { namespace, word, count } => {
+            format!("{namespace} has sockets: {word} {}", range_words(count))
+        }
         Condition::Rule { link, rule, matched } => {
             format!("rule {rule} of {link} has matched {}", text::count(*matched, "segment"))
         }
@@ -154,12 +158,25 @@ pub fn awaited(condition: &Condition) -> Awaited {
         Condition::Transferred { connection, sender, bytes } => {
             Awaited::Transferred { connection: connection.clone(), sender: *sender, bytes: *bytes }
         }
+        Condition::Sockets { namespace, word, count } => {
+            Awaited::Sockets { namespace: namespace.clone(), name: (*word).to_owned(), count: range_words(count) }
+        }
         Condition::Rule { link, rule, matched } => {
             Awaited::Rule { link: link.clone(), rule: rule.clone(), matched: *matched }
         }
         Condition::Wire { pattern, count } => {
             Awaited::Segments { sender: pattern.sender.clone(), pattern: pattern.to_string(), count: *count }
         }
+    }
+}
+
+/// A range of numbers.
+fn range_words(range: &Range) -> String {
+    match (*range.start(), *range.end()) {
+        (start, end) if start == end => start.to_string(),
+        (start, u64::MAX) => format!("at least {start}"),
+        (0, end) => format!("at most {end}"),
+        (start, end) => format!("{start} to {end}"),
     }
 }
 

@@ -37,6 +37,9 @@ pub enum Awaited {
     /// Bytes of a transfer have arrived.
     #[expect(missing_docs, reason = "the names say it")]
     Transferred { connection: String, sender: Side, bytes: u64 },
+    /// A namespace has a number of sockets, in words.
+    #[expect(missing_docs, reason = "the names say it")]
+    Sockets { namespace: String, name: String, count: String },
     /// A rule of a path has matched.
     #[expect(missing_docs, reason = "the names say it")]
     Rule { link: String, rule: String, matched: u64 },
@@ -90,6 +93,9 @@ pub enum Seen {
     /// Bytes that have arrived.
     #[expect(missing_docs, reason = "the names say it")]
     Transferred { bytes: u64 },
+    /// The number of sockets.
+    #[expect(missing_docs, reason = "the names say it")]
+    Sockets { count: u64 },
     /// Segments that the rule has matched.
     #[expect(missing_docs, reason = "the names say it")]
     Rule { matched: u64 },

@@ -178,6 +178,15 @@ pub enum Observation {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         options: BTreeMap<String, OptionAnswer>,
     },
+    /// Numbers of sockets of a namespace at some moment, by their words ([`crate::mptcp::SOCKET_COUNTS`]).
+    SocketCounts {
+        /// The namespace.
+        namespace: String,
+        /// The moment.
+        moment: Moment,
+        /// The numbers.
+        counts: BTreeMap<String, u64>,
+    },
     /// The endpoints of a namespace at some moment, in the order of the dump.
     Endpoints {
         /// The namespace.

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::grammar::{KERNELS, Key, Kind, Record, SCENARIO, Shape, TOPOLOGY};
 use super::read::path::rule::PLAIN_ACTIONS;
-use crate::mptcp::{INFO_FIELDS, InfoField};
+use crate::mptcp::{INFO_FIELDS, InfoField, SOCKET_COUNTS, SocketCount};
 
 /// All records that a file can have, by name.
 fn records() -> BTreeMap<&'static str, &'static Record> {
@@ -103,6 +103,12 @@ fn info() -> String {
     columns(&["field", "meaning"], &INFO_FIELDS.iter().map(row).collect::<Vec<_>>())
 }
 
+/// The numbers of sockets.
+fn sockets() -> String {
+    let row = |(word, _, doc): &SocketCount| vec![format!("`{word}`"), (*doc).to_owned()];
+    columns(&["number", "meaning"], &SOCKET_COUNTS.iter().map(row).collect::<Vec<_>>())
+}
+
 /// The text with each table as it must be.
 fn with_tables(text: &str) -> String {
     let records = records();
@@ -118,7 +124,12 @@ fn with_tables(text: &str) -> String {
         }
         if let Some(name) = line.strip_prefix("<!-- generated: begin ").and_then(|rest| rest.strip_suffix(" -->")) {
             let record = || records.get(name).unwrap_or_else(|| panic!("there is no record `{name}`"));
-            let _ = write!(made, "\n{}\n", if name == "info" { info() } else { table(record()) });
+            let table = match name {
+                "info" => info(),
+                "sockets" => sockets(),
+                _ => table(record()),
+            };
+            let _ = write!(made, "\n{table}\n");
             within = true;
         }
     }

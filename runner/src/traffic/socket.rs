@@ -2,7 +2,7 @@
 //! that opens it; for that reason, [`listen`] and the first half of [`connect`] are synchronous.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -101,21 +101,24 @@ pub fn listen(plan: &ListenPlan, hear: Hear<'_>) -> Result<TcpListener, SocketEr
     }
     set_options(socket.as_fd(), &plan.options, hear).map_err(failed("set the options of the listener"))?;
     socket.bind(&address.into()).map_err(failed(format!("bind to {address}")))?;
-    socket.listen(128).map_err(failed(format!("listen on {address}")))?;
+    socket.listen(plan.backlog.into()).map_err(failed(format!("listen on {address}")))?;
     TcpListener::from_std(socket.into()).map_err(failed("register the listener"))
 }
 
 /// Opens a socket; the returned future connects it. Call this inside the namespace; poll the future anywhere.
 pub fn connect(
     address: SocketAddr,
-    source: Option<IpAddr>,
+    (source, source_port): (Option<IpAddr>, Option<u16>),
     protocol: SocketProtocol,
     (options, hear): (&SocketOptions, Hear<'_>),
 ) -> Result<impl Future<Output = Result<TcpStream, SocketError>> + use<>, SocketError> {
     let socket = open(address.ip(), protocol)?;
     set_options(socket.as_fd(), options, hear).map_err(failed("set the options of the socket"))?;
-    if let Some(source) = source {
-        socket.bind(&SocketAddr::new(source, 0).into()).map_err(failed(format!("bind to {source}")))?;
+    if source.is_some() || source_port.is_some() {
+        let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let source = SocketAddr::new(source.unwrap_or(any), source_port.unwrap_or(0));
+        let what = if source.port() == 0 { source.ip().to_string() } else { source.to_string() };
+        socket.bind(&source.into()).map_err(failed(format!("bind to {what}")))?;
     }
     let socket = TcpSocket::from_std_stream(socket.into());
     Ok(async move { socket.connect(address).await.map_err(failed(format!("connect to {address}"))) })

@@ -18,6 +18,9 @@ const SIMULT_FLOWS: usize = 10;
 /// What `mptcp_connect.sh` is about, and how much of that no scenario covers.
 const CONNECT: usize = 26;
 const CONNECT_GAPS: usize = 10;
+/// Subtests of `diag.sh` in Linux 7.3, and those that no scenario covers.
+const DIAG: usize = 32;
+const DIAG_GAPS: usize = 1;
 /// What stands before the reason where no scenario covers something.
 const GAP: &str = "gap: ";
 
@@ -129,6 +132,11 @@ fn every_case_of_simult_flows_is_covered() {
 fn what_mptcp_connect_is_about_is_covered_or_has_a_reason() {
     let (names, map) = ("names-mptcp-connect.txt", "mptcp-connect.txt");
     assert_eq!(faults(names, map, CONNECT, CONNECT_GAPS), Vec::<String>::new());
+}
+
+#[test]
+fn every_subtest_of_diag_is_covered_or_has_a_reason() {
+    assert_eq!(faults("names-diag.txt", "diag.txt", DIAG, DIAG_GAPS), Vec::<String>::new());
 }
 
 #[test]

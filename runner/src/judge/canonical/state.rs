@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use crate::judge::names::{Names, side_namespace};
 use crate::judge::option_words::shown_option_words;
 use crate::judge::render::push;
-use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo, SocketOption, SubflowFlags, SubflowState, canonical};
+use crate::mptcp::{Endpoint, EndpointFlags, MptcpInfo, Reading, SocketOption, SubflowFlags, SubflowState, canonical};
 use crate::recording::{Connection, Moment, Observation, OptionAnswer, Side};
 use crate::scenario::model::SnapshotSection;
 
@@ -96,7 +96,8 @@ fn subflow_lines(names: &Names<'_>, connection: &Connection, side: Side, subflow
 fn option_lines(options: &BTreeMap<String, OptionAnswer>, subflows: &[SubflowState]) -> Vec<String> {
     let line = |(word, answer): (&String, &OptionAnswer)| {
         let shown = shown_option_words(word, answer);
-        let option = SocketOption::of_word(word)?;
+        // What the kernel changes by itself isn't the same in each run.
+        let option = SocketOption::of_word(word).filter(|option| option.reading != Reading::AtFirst)?;
         let usable = || subflows.iter().filter(|subflow| subflow.is_usable());
         let values = option.on_subflow.map(|on_subflow| usable().filter_map(on_subflow));
         let mut values: Vec<String> = values.into_iter().flatten().map(|value| option.form.words(&value)).collect();

@@ -35,6 +35,7 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
             | Observation::Counters { .. }
             | Observation::Sockets { .. }
             | Observation::Endpoints { .. }
+            | Observation::SocketCounts { .. }
             | Observation::Limits { .. }
             | Observation::ConnectionEndpoints { .. }
             | Observation::LinkBytes { .. }

@@ -112,6 +112,7 @@ fn findings_of(scope: &Scope<'_, '_>, expectation: &Expectation, listed: &[&Expe
     findings.extend(expectation.events.iter().filter_map(|expected| events::check(scope, expected)));
     findings.extend(counters::check(scope, expectation, listed));
     findings.extend(expectation.subflows.iter().filter_map(|expected| sockets::subflows(scope, expected)));
+    findings.extend(expectation.sockets.iter().filter_map(|expected| sockets::counts(scope, expected)));
     findings.extend(expectation.info.iter().filter_map(|expected| sockets::info(scope, expected)));
     findings.extend(expectation.endpoints.iter().filter_map(|expected| addresses::endpoints(scope, expected)));
     findings.extend(expectation.limits.iter().filter_map(|expected| addresses::limits(scope, expected)));

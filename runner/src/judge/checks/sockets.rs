@@ -4,7 +4,8 @@ use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind, render};
 use crate::mptcp::{MptcpInfo, SubflowState};
 use crate::pattern::{SUBFLOW, observed_json};
-use crate::scenario::model::{InfoExpectation, SubflowPattern, SubflowsExpectation};
+use crate::recording::Observation;
+use crate::scenario::model::{InfoExpectation, SocketCountExpectation, SubflowPattern, SubflowsExpectation};
 
 use super::pairs::{missing, pair_up};
 use super::scope::Scope;
@@ -48,6 +49,25 @@ pub(super) fn subflows(scope: &Scope<'_, '_>, expected: &SubflowsExpectation) ->
         usable.iter().map(|subflow| observed_json::<SubflowState>(SUBFLOW, (*subflow).into())).collect();
     let finding = scope.finding(FindingKind::Subflows, expected.place, summary);
     Some(finding.detailed(detail.join("\n") + "\n").valued(wanted, observed))
+}
+
+/// What is wrong with a number of sockets.
+pub(super) fn counts(scope: &Scope<'_, '_>, expected: &SocketCountExpectation) -> Option<Finding> {
+    let SocketCountExpectation { namespace, word, range, .. } = expected;
+    let counts = scope.taken(|what, moment| {
+        pick!(what, Observation::SocketCounts { namespace: of, moment: at, counts }
+            if of == namespace && at == moment => counts)
+    });
+    let Some(value) = counts.and_then(|counts| counts.get(*word)).copied() else {
+        return Some(scope.missing(&format!("sockets of {namespace}: {word}"), expected.place));
+    };
+    if range.contains(&value) {
+        return None;
+    }
+    let (wanted, when) = (render::range(range), &scope.when);
+    let summary = format!("sockets of {namespace}, {when}: expected {word} {wanted}, found {value}");
+    let finding = Finding::new(FindingKind::Sockets, summary).placed(expected.place).at(scope.at());
+    Some(finding.valued(range_value(range), value))
 }
 
 /// What is wrong with a field of `MPTCP_INFO`.

@@ -1,12 +1,14 @@
 //! Each expectation: a run for which it holds, and changes of that run for which it must not.
 
+use std::collections::BTreeMap;
+
 use crate::judge::FindingKind;
 use crate::mptcp::{Endpoint, EndpointFlags, EventKind, PmEvent, SubflowFlags};
 use crate::recording::{Moment, Observation, Side};
 use crate::scenario::model::{
     Action, BytesExpectation, CounterExpectation, EndpointsExpectation, EventExpectation, EventItem, EventPattern,
-    Expectation, InfoExpectation, LimitsExpectation, Range, SubflowPattern, SubflowsExpectation, WireExpectation,
-    WirePattern,
+    Expectation, InfoExpectation, LimitsExpectation, Range, SocketCountExpectation, SubflowPattern,
+    SubflowsExpectation, WireExpectation, WirePattern,
 };
 use crate::wire::TcpFlags;
 
@@ -494,4 +496,25 @@ fn forwarded_segments_have_another_sender() {
     });
     run.scenario.expect = on_wire(wire("server", "add_addr_echo"), 0..=0);
     assert_eq!(run.kinds(), []);
+}
+
+#[test]
+fn numbers_of_sockets_must_be_in_their_range() {
+    let expected = |word, range| {
+        let sockets = vec![SocketCountExpectation { namespace: "client".to_owned(), place: place(9), word, range }];
+        Expectation { sockets, ..Expectation::default() }
+    };
+    let mut run = Run::good();
+    run.scenario.expect = expected("mptcp", 1..=1);
+    assert_eq!(run.kinds(), [FindingKind::Incomplete], "nothing was counted");
+    let counts = BTreeMap::from([("mptcp".to_owned(), 1), ("in_use".to_owned(), 2)]);
+    for (moment, counts) in [(Moment::Check(3), BTreeMap::new()), (Moment::End, counts)] {
+        run.push(Observation::SocketCounts { namespace: "client".to_owned(), moment, counts });
+    }
+    assert_eq!(run.findings(), []);
+    run.scenario.expect = expected("in_use", 0..=1);
+    assert_eq!(run.kinds(), [FindingKind::Sockets]);
+    assert_eq!(run.findings()[0].summary, "sockets of client, at the end: expected in_use at most 1, found 2");
+    run.scenario.expect = expected("tokens", 0..=1);
+    assert_eq!(run.kinds(), [FindingKind::Incomplete], "this number was not counted");
 }

@@ -11,8 +11,8 @@ use crate::recording::{
     Connection, Direction, Entry, Header, Integrity, Moment, Observation, Recording, Side, StepOutcome,
 };
 use crate::scenario::model::{
-    Action, Address, CloseHow, ConnectPlan, ConnectionOutcome, Expectation, KernelVariants, Link, LinkEnd, Namespace, Operation,
-    Place, Scenario, SocketOptions, SocketProtocol, Step, TransferPlan, World,
+    Action, Address, CloseHow, ConnectPlan, ConnectionOutcome, Expectation, KernelVariants, Link, LinkEnd, Namespace,
+    Operation, Place, Scenario, SocketOptions, SocketProtocol, Step, TransferPlan, World,
 };
 use crate::wire::{AddAddrBody, DssMapping, MptcpOption, Segment, TcpFlags};
 
@@ -304,6 +304,7 @@ pub(super) fn connect_plan() -> ConnectPlan {
         to: "server".to_owned(),
         address: socket("10.0.1.1:8080"),
         source: None,
+        source_port: None,
         protocol: SocketProtocol::Mptcp,
         outcome: ConnectionOutcome::Mptcp,
         server_protocol: None,

@@ -43,8 +43,13 @@ fn listen(plan: &ListenPlan) -> String {
 
 fn connect(plan: &ConnectPlan) -> String {
     let source = plan.source.map(|source: IpAddr| format!(" -s {source}")).unwrap_or_default();
+    let port = plan.source_port.map(|port| format!(" -p {port}")).unwrap_or_default();
     let (namespace, program) = (quote(&plan.from), netcat(plan.protocol));
-    format!("ip netns exec {namespace} {program}{source} {} {}", plan.address.ip().to_canonical(), plan.address.port())
+    format!(
+        "ip netns exec {namespace} {program}{source}{port} {} {}",
+        plan.address.ip().to_canonical(),
+        plan.address.port()
+    )
 }
 
 fn netcat(protocol: SocketProtocol) -> &'static str {
@@ -69,6 +74,7 @@ fn look(condition: &Condition, steps: &[Step]) -> Vec<String> {
             let sides = named.into_iter().flat_map(|connect| [&connect.from, &connect.to]);
             sides.flat_map(|namespace| within(namespace, "ss -tinM")).collect()
         }
+        Condition::Sockets { namespace, .. } => within(namespace, "ss -aniM"),
         Condition::Transferred { .. } | Condition::Rule { .. } => Vec::new(),
     }
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use crate::flight::{Fate, Flights};
 use crate::judge::{
-    brief_outcome_words, call_words, contradiction_words, is_as_asked, kernel_remark, known_faults, on_subflows_words, option_words,
+    brief_outcome_words, call_words, contradiction_words, is_as_asked, kernel_remark, known_faults, on_subflows_words,
+    option_words,
 };
 use crate::mptcp::SocketOption;
 use crate::recording::{Entry, Integrity, Moment, Observation, Recording, StepOutcome};
@@ -212,6 +213,7 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
         | Observation::Counters { .. }
         | Observation::Sockets { .. }
         | Observation::Endpoints { .. }
+        | Observation::SocketCounts { .. }
         | Observation::Limits { .. }
         | Observation::ConnectionEndpoints { .. }
         | Observation::LinkBytes { .. }

@@ -24,6 +24,8 @@ pub struct Expectation {
     pub info: Vec<InfoExpectation>,
     /// Endpoint dumps.
     pub endpoints: Vec<EndpointsExpectation>,
+    /// Numbers of sockets.
+    pub sockets: Vec<SocketCountExpectation>,
     /// Limits.
     pub limits: Vec<LimitsExpectation>,
     /// Bytes carried by links.
@@ -74,6 +76,15 @@ pub struct Alternative {
     pub place: Place,
     /// All of it must hold.
     pub expectation: Expectation,
+}
+
+impl Expectation {
+    /// The namespaces whose sockets are counted for it.
+    pub fn counted_namespaces(&self) -> impl Iterator<Item = &str> {
+        let alternatives = self.either.iter().flat_map(|choice| &choice.alternatives);
+        let all = std::iter::once(self).chain(alternatives.map(|alternative| &alternative.expectation));
+        all.flat_map(|one| &one.sockets).map(|expected| expected.namespace.as_str())
+    }
 }
 
 /// How often a path did something.
@@ -180,6 +191,19 @@ pub struct InfoExpectation {
     pub place: Place,
     /// The field's name in `struct mptcp_info`.
     pub field: String,
+    /// What it must be.
+    pub range: Range,
+}
+
+/// A number of sockets of a namespace.
+#[derive(Debug, Clone)]
+pub struct SocketCountExpectation {
+    /// The namespace.
+    pub namespace: String,
+    /// Where it is written.
+    pub place: Place,
+    /// The word of the number.
+    pub word: &'static str,
     /// What it must be.
     pub range: Range,
 }

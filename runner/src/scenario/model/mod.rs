@@ -16,7 +16,7 @@ mod world;
 pub use expect::{
     Alternative, BrokenRule, BytesExpectation, Choice, CounterExpectation, EndpointsExpectation, ErrorPattern,
     EventExpectation, EventItem, EventPattern, Expectation, InfoExpectation, LimitsExpectation, PathCount,
-    PathExpectation, Range, SubflowPattern, SubflowsExpectation, WireExpectation, WirePattern,
+    PathExpectation, Range, SocketCountExpectation, SubflowPattern, SubflowsExpectation, WireExpectation, WirePattern,
 };
 pub use kernel_variants::{Form, KernelVariants};
 pub use kernels::{KernelList, ListedKernel, Machine, WhichKernel};
@@ -32,7 +32,7 @@ pub use step::{
     Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ListenPlan, QuietPlan, SocketProtocol, Step,
     TransferPlan, expected_transfer_error,
 };
-pub(in crate::scenario) use step::{LONG, PORT};
+pub(in crate::scenario) use step::{BACKLOG, LONG, PORT};
 pub use time::LONGEST_RUN;
 pub use world::{Address, Link, LinkEnd, Namespace, NextHop, Route, RouteType, RoutingRule, World};
 

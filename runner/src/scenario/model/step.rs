@@ -7,17 +7,23 @@ use super::super::read::connection::{FromClient, FromServer, Target};
 use super::super::read::option::OptionKeys;
 use super::super::read::part::{
     Connection, Flags, HoldingRule, InstalledRule, Live, LiveMptcp, Namespace, NamespaceName, OneSide, PathLink,
+    SocketCountWord,
 };
 use super::super::read::path::rule::RuleKeys;
 use super::super::read::step::{Checked, Refused, long_enough};
 use super::super::read::wait::{Conditions, EventNamespace, EventSeen, Moved, OptionSent, SubflowLike};
 use super::super::record::{choice, record, words};
-use super::super::scalar::{Counter, Damage, FromOne, Ip, Line, Name, Pace, Port, Switch, Symbol, Time, Times};
+use super::super::scalar::{
+    Backlog, Count, Counter, Damage, FromOne, Ip, Line, Name, Pace, Port, Switch, Symbol, Time, Times,
+};
 use super::{Operation, PathChange, Place, SocketOptions};
 use crate::mptcp::Side;
 
 /// The port of listeners and connections unless given: that of an alternative web server.
 pub(in crate::scenario) const PORT: u16 = 8080;
+
+/// The backlog of a listener that is not given.
+pub(in crate::scenario) const BACKLOG: u16 = 128;
 
 /// Timeouts that are not given.
 const SHORT: Duration = Duration::from_secs(5);
@@ -117,7 +123,8 @@ record! {
             "The address to listen on; `::` (all addresses) by default.";
         port: or(PORT) Port = "port", "The port; 8080 by default.";
         protocol: or(SocketProtocol::Mptcp) SocketProtocol = "protocol",
-            "The client's socket: mptcp (the default) or tcp.";
+            "The listener's socket: mptcp (the default) or tcp.";
+        backlog: or(BACKLOG) Backlog = "backlog", "How many connections may wait for accept(); 128 by default.";
         options: group OptionKeys;
     }
 }
@@ -130,6 +137,7 @@ record! {
         to: need NamespaceName = "to", "The server's namespace.";
         address: group Target;
         source: maybe Ip = "source", "The address that the client binds to; by default, the kernel chooses.";
+        source_port: maybe Port = "source_port", "The port that the client binds to; by default, the kernel chooses.";
         protocol: or(SocketProtocol::Mptcp) SocketProtocol = "protocol",
             "The client's socket: mptcp (the default) or tcp.";
         server_protocol: maybe SocketProtocol = "server_protocol", "The socket of the listener that this step opens: mptcp (the default) or tcp.";
@@ -276,7 +284,12 @@ choice! {
             pattern: group OptionSent;
             count: or(1) Times = "count", "How many segments carried it; 1 by default.";
         }
-        Rule = a "rule" "A rule of a path has matched." as "wait_rule", "a rule to wait for"; {
+        Sockets = a "sockets" "A namespace has a number of sockets." as "wait_sockets", "a number of sockets to wait for"; {
+            namespace: group Namespace;
+            word: need SocketCountWord = "name", "Which number.";
+            count: need Count = "count", "How many.";
+        }
+        Rule = a "rule" "A rule of a path has matched."  as "wait_rule", "a rule to wait for"; {
             link: need PathLink = "link", "The link; it must have a path.";
             rule: need InstalledRule = "name", "The name of the rule.";
             matched: or(1) FromOne = "matched", "Minimum number of segments since it was installed; 1 by default.";

@@ -44,6 +44,7 @@ fn can_fail(at: &At<'_>, choice: Choice) -> Read<Choice> {
 enum Subject<'a> {
     Counter(&'a [String], &'a str),
     Info(&'a str, Side, &'a str),
+    Sockets(&'a str, &'a str),
     Bytes(&'a str, &'a str),
     Wire(&'a WirePattern),
     Path(&'a str, &'a PathCount),
@@ -74,6 +75,7 @@ fn number(expectation: &Expectation) -> Option<(Subject<'_>, &RangeInclusive<u64
         other_counters_zero,
         subflows,
         info,
+        sockets,
         endpoints,
         limits,
         bytes,
@@ -92,10 +94,11 @@ fn number(expectation: &Expectation) -> Option<(Subject<'_>, &RangeInclusive<u64
         counter.less.is_none().then_some((subject, &counter.range))
     });
     let info = info.iter().map(|info| Some((Subject::Info(&info.connection, info.side, &info.field), &info.range)));
+    let sockets = sockets.iter().map(|count| Some((Subject::Sockets(&count.namespace, count.word), &count.range)));
     let bytes = bytes.iter().map(|bytes| Some((Subject::Bytes(&bytes.link, &bytes.sent_by), &bytes.range)));
     let wire = wire.iter().map(|wire| Some((Subject::Wire(&wire.pattern), &wire.range)));
     let paths = paths.iter().map(|path| Some((Subject::Path(&path.link, &path.what), &path.range)));
-    let mut numbers = counters.chain(info).chain(bytes).chain(wire).chain(paths);
+    let mut numbers = counters.chain(info).chain(sockets).chain(bytes).chain(wire).chain(paths);
     match (numbers.next(), numbers.next()) {
         (Some(only), None) => only,
         _ => None,

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use super::super::diagnostic::Diagnostic;
 use super::super::grammar::{ADDRESS, Kind, PORT as PORT_KEY, scalar as key};
 use super::super::model::{
-    Action, CloseHow, ConnectPlan, ConnectionOutcome, ListenPlan, PORT, Place, SocketOptions, SocketProtocol,
+    Action, BACKLOG, CloseHow, ConnectPlan, ConnectionOutcome, ListenPlan, PORT, Place, SocketOptions, SocketProtocol,
     TransferPlan,
 };
 use super::super::record::{Scalar, group};
@@ -231,7 +231,8 @@ fn listener_for(
         let address = if is_ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let protocol = wanted.unwrap_or_default();
         let options = SocketOptions::default();
-        let plan = ListenPlan { namespace: to.clone(), address, port: target.port(), protocol, options };
+        let plan =
+            ListenPlan { namespace: to.clone(), address, port: target.port(), protocol, backlog: BACKLOG, options };
         remember(scope, &plan, fields.place(), true);
         return Ok((Some(plan), protocol));
     };

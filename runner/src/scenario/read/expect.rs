@@ -4,8 +4,8 @@ use super::super::diagnostic::Diagnostic;
 use super::super::grammar::{self, EVENT, Key, Kind, SIDE_ENDPOINTS, SIDE_INFO, SIDE_SUBFLOWS, Shape, WIRE_OPTIONS};
 use super::super::model::{
     BrokenRule, BytesExpectation, Choice, CounterExpectation, EndpointsExpectation, EventExpectation, EventItem,
-    Expectation, InfoExpectation, LimitsExpectation, PathExpectation, Place, Range, SubflowsExpectation,
-    WireExpectation, WirePattern,
+    Expectation, InfoExpectation, LimitsExpectation, PathExpectation, Place, Range, SocketCountExpectation,
+    SubflowsExpectation, WireExpectation, WirePattern,
 };
 use super::super::nearest::suggestion;
 use super::super::record::{List, Part as _, group, part, record};
@@ -18,7 +18,7 @@ use super::path::PathCounts;
 use super::scope::{KnownConnection, Scope, unknown};
 use super::world::{ConnectionEndpoint, EndpointKeys, LimitKeys};
 use super::{At, Read, Reader, all, info_field};
-use crate::mptcp::{EventKind, MptcpInfo, Side};
+use crate::mptcp::{EventKind, MptcpInfo, SOCKET_COUNT_WORDS, Side};
 
 /// The most branches of an `any_order`: each event is tried with each of them.
 const MOST_BRANCHES: usize = 1_000;
@@ -47,6 +47,7 @@ record! {
             "The subflows of a connection: all of them, in any order. At the end: as they were before the close.";
         info: or(Vec::new()) Info = "info", "Fields of `struct mptcp_info`.";
         endpoints: group Endpoints;
+        sockets: or(Vec::new()) SocketCounts = "sockets", "Numbers of sockets of a namespace, by sock_diag.";
         limits: or(Vec::new()) LimitsOf = "limits", "The limits of a namespace.";
         bytes: or(Vec::new()) BytesOf = "bytes", "How many bytes a namespace sent through a link, including headers.";
         wire: or(Vec::new()) List<WireItem> = "wire", "MPTCP options that a namespace sent.";
@@ -89,6 +90,28 @@ record! {
         pattern: group OptionBy;
         range: or(1..=1) SomeCount = "count", "How many segments carry it, including retransmissions; 1 by default.";
     }
+}
+
+part! {
+    /// Numbers of sockets.
+    SocketCounts: Vec<SocketCountExpectation> =
+        Shape::Table("namespace", Kind::Name, &Shape::Table("number of sockets", SOCKET_COUNT, &Shape::Scalar(Kind::Count))),
+    |at, node| Ok(at.table(node, |entry| socket_counts(at, entry))?.concat())
+}
+
+/// The word of a number of sockets.
+const SOCKET_COUNT: Kind = Kind::Word(&SOCKET_COUNT_WORDS);
+
+fn socket_counts(at: &At<'_>, entry: &Entry) -> Read<Vec<SocketCountExpectation>> {
+    let namespace = at.scope.known_namespace(at.reader, &entry.key, entry.place);
+    let counts = at.reader.table(&entry.value, "the numbers of sockets of a namespace")?;
+    let counts = all(counts.iter().map(|count| {
+        let word = at.reader.key(count, scalar::word(&SOCKET_COUNT_WORDS));
+        Ok((word?, count.place, at.reader.range(&count.value, u64::MAX)?))
+    }));
+    let (namespace, counts) = (namespace?, counts?);
+    let one = |(word, place, range)| SocketCountExpectation { namespace: namespace.clone(), place, word, range };
+    Ok(counts.into_iter().map(one).collect())
 }
 
 part! {

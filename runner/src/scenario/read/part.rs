@@ -3,9 +3,10 @@
 use super::super::grammar::{self, Kind, Shape};
 use super::super::model::Place;
 use super::super::record::{group, part};
+use super::super::scalar;
 use super::connection;
 use super::path::{direction, installed};
-use crate::mptcp::{EndpointFlags, Side};
+use crate::mptcp::{EndpointFlags, SOCKET_COUNT_WORDS, Side};
 
 group! {
     /// Where a record is written.
@@ -79,6 +80,13 @@ part! {
     SendingEnd: usize = Shape::Scalar(Kind::Name), |at, node| {
         let name = at.reader.scalar(node, |text| Ok(text.to_owned()))?;
         direction(at.reader, at.path()?, &name, node.place)
+    }
+}
+
+part! {
+    /// The word of a number of sockets.
+    SocketCountWord: &'static str = Shape::Scalar(Kind::Word(&SOCKET_COUNT_WORDS)), |at, node| {
+        at.reader.scalar(node, scalar::word(&SOCKET_COUNT_WORDS))
     }
 }
 

@@ -8,12 +8,13 @@ use super::gate::alternatives;
 
 /// How deep below a section of an expectation a map or list may not be empty. Further down, and where nothing is
 /// listed here, an empty list says that there is none, and an empty pattern stands for any.
-const SECTIONS: [(&str, usize); 10] = [
+const SECTIONS: [(&str, usize); 11] = [
     ("events", 0),
     ("counters", 1),
     ("subflows", 1),
     ("info", 2),
     ("endpoints", 0),
+    ("sockets", 1),
     ("connection_endpoints", 1),
     ("limits", 0),
     ("bytes", 1),

@@ -122,7 +122,10 @@ fn counted(condition: &Condition) -> Option<(String, u64)> {
         Condition::Counter { namespace, name, at_least } => (format!("counter {namespace} {name}"), *at_least),
         Condition::Transferred { connection, sender, bytes } => (transferred_key(connection, *sender), *bytes),
         Condition::Rule { link, rule, matched } => (rule_key(link, rule), *matched),
-        Condition::Subflows { .. } | Condition::Subflow { .. } | Condition::Endpoint { .. } => return None,
+        Condition::Subflows { .. }
+        | Condition::Subflow { .. }
+        | Condition::Endpoint { .. }
+        | Condition::Sockets { .. } => return None,
     })
 }
 

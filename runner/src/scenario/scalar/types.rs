@@ -50,6 +50,8 @@ numbers! {
     FromOne: u64 = 1 to u64::MAX;
     /// How many times something must have been seen.
     Times: usize = 1 to 1_000_000;
+    /// The backlog of a listener.
+    Backlog: u16 = 0 to 4096;
     /// A number of bytes of a packet, from 1.
     Bytes: u16 = 1 to 65535;
     /// The place of a byte in a payload.

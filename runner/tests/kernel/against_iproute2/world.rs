@@ -54,14 +54,21 @@ pub fn endpoint(address: &str, id: Option<u8>, flags: EndpointFlags) -> Endpoint
 
 pub fn listen(node: &Node, address: &str, port: u16) -> Result<TcpListener, Failed> {
     let (namespace, protocol) = (node.name().to_owned(), SocketProtocol::Mptcp);
-    let plan = ListenPlan { namespace, address: address.parse()?, port, protocol, options: SocketOptions::default() };
+    let plan = ListenPlan {
+        namespace,
+        address: address.parse()?,
+        port,
+        protocol,
+        backlog: 128,
+        options: SocketOptions::default(),
+    };
     Ok(node.run(|| traffic::listen(&plan, &|_, _| {}))??)
 }
 
 /// A connection, fully established on both sides.
 pub async fn connect(client: &Node, listener: &TcpListener, to: SocketAddr) -> Result<LiveConnection, Failed> {
-    let connecting =
-        client.run(|| traffic::connect(to, None, SocketProtocol::Mptcp, (&SocketOptions::default(), &|_, _| {})))??;
+    let connecting = client
+        .run(|| traffic::connect(to, (None, None), SocketProtocol::Mptcp, (&SocketOptions::default(), &|_, _| {})))??;
     let socket = connecting.await?;
     let server = traffic::accept_from(listener, socket.local_addr()?, &[]).await?;
     let namespaces = ("client".to_owned(), "server".to_owned());

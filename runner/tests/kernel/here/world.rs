@@ -80,12 +80,18 @@ impl World {
             address: [0; 16].into(),
             port: connect.address.port(),
             protocol: connect.protocol,
+            backlog: 128,
             options: SocketOptions::default(),
         };
         let listener = server.run(|| traffic::listen(&listen, &|_, _| {}))??;
         let socket = client
             .run(|| {
-                traffic::connect(connect.address, connect.source, connect.protocol, (&connect.options, &|_, _| {}))
+                traffic::connect(
+                    connect.address,
+                    (connect.source, connect.source_port),
+                    connect.protocol,
+                    (&connect.options, &|_, _| {}),
+                )
             })??
             .await?;
         let accepted = traffic::accept_from(&listener, socket.local_addr()?, &[]).await?;
