@@ -58,8 +58,8 @@ class Run(unittest.TestCase):
         with open(self.folder / "mutants.jsonl", "a", encoding="utf-8") as table:
             print(json.dumps(line), file=table)
 
-    def run_mutants(self) -> tuple[int, dict[str, dict]]:
-        command = [sys.executable, "-B", RUN, self.folder, "--mptcplab", self.program, "--scenarios", self.scenarios]
+    def run_mutants(self, *options: str | Path) -> tuple[int, dict[str, dict]]:
+        command = [sys.executable, "-B", RUN, self.folder, "--mptcplab", self.program, "--scenarios", self.scenarios, *options]
         self.ran = subprocess.run(command, capture_output=True, text=True, check=False)
         stored = (self.folder / "results.jsonl").read_text().splitlines()
         return self.ran.returncode, {result["id"]: result for result in map(json.loads, stored)}
@@ -127,6 +127,13 @@ class Run(unittest.TestCase):
         self.run_mutants()
         first = [line for line in (self.folder / "log").read_text().splitlines() if line.startswith("b ")][0]
         self.assertEqual(first, "b two")
+
+    def test_the_first_scenarios_and_the_mutants_can_be_named(self) -> None:
+        for name in "ab":
+            self.mutant(name, {"three": ["failed"], "one": ["failed"]})
+        results = self.run_mutants("--first", self.scenarios / "three.yaml", "--mutant", "b")[1]
+        self.assertEqual(list(results), ["b"])
+        self.assertTrue(results["b"]["by"].endswith("three"))
 
 
 if __name__ == "__main__":
