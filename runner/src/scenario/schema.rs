@@ -268,7 +268,7 @@ fn counter() -> String {
 fn features(deciding: bool) -> String {
     let words = Feature::PLAIN.iter().map(|(word, _)| *word);
     let plain: Vec<&str> = words.filter(|word| !deciding || *word != "mptcp").collect();
-    format!("{}|counter:{}|sysctl:net\\..+|info:[a-z_]+", plain.join("|"), counter())
+    format!("{}|counter:{}|sysctl:net\\..+|info:[a-z_]+|option:[a-z0-9_]+", plain.join("|"), counter())
 }
 
 #[cfg(test)]
