@@ -43,6 +43,8 @@ fn most_sockets(steps: &[Step]) -> u64 {
             | Action::Wait { .. }
             | Action::Quiet { .. }
             | Action::SetOptions { .. }
+            | Action::Write { .. }
+            | Action::Read { .. }
             | Action::Check(_)
             | Action::SetPath(_)
             | Action::AddRule { .. }

@@ -28,6 +28,12 @@ impl Executor<'_> {
             Action::Wait { conditions, deadline } => self.wait(conditions, *deadline).await,
             Action::Quiet { period, deadline } => self.quiet(*period, *deadline).await,
             Action::Close { connection, by, how, deadline } => self.close(connection, *by, *how, *deadline).await,
+            Action::Write { connection, by, bytes, deadline, .. } => {
+                self.write_bytes(connection, *by, *bytes, *deadline).await
+            }
+            Action::Read { connection, by, bytes, peek, deadline, .. } => {
+                self.read_bytes(connection, *by, (*bytes, *peek), *deadline).await
+            }
             Action::SetOptions { connection, side, options } => {
                 done_or_failed(self.set_options(connection, *side, options))
             }

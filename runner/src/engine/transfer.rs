@@ -8,7 +8,9 @@ use super::executor::Executor;
 use super::step::failed;
 use crate::nanos;
 use crate::payload::Comparison;
-use crate::recording::{Awaited, CallEnd, Integrity, Moment, Observation, Progress, Seen, Side, StepOutcome, Unread};
+use crate::recording::{
+    Awaited, CallEnd, Calls, Integrity, Moment, Observation, Progress, Seen, Side, StepOutcome, Unread,
+};
 use crate::scenario::model::{CloseHow, TransferPlan};
 use crate::traffic::{CloseError, Deliveries, Delivery, LiveConnection, unread};
 
@@ -108,6 +110,38 @@ impl Executor<'_> {
             });
         }
         outcome
+    }
+
+    pub(super) async fn write_bytes(&self, name: &str, by: Side, bytes: u64, deadline: Duration) -> StepOutcome {
+        let Some(connection) = self.connections.get(name) else { return no_connection(name) };
+        let made = timeout(deadline, connection.write_bytes(by, bytes)).await;
+        self.note_calls(name, made.ok(), deadline)
+    }
+
+    /// How many bytes, and whether they are left in the socket.
+    pub(super) async fn read_bytes(
+        &self,
+        name: &str,
+        by: Side,
+        (bytes, peek): (u64, bool),
+        deadline: Duration,
+    ) -> StepOutcome {
+        let Some(connection) = self.connections.get(name) else { return no_connection(name) };
+        let made = timeout(deadline, connection.read_bytes(by, bytes, peek)).await;
+        self.note_calls(name, made.ok(), deadline)
+    }
+
+    /// Records what an application has read or written. `None`: not within the time.
+    fn note_calls(&self, name: &str, made: Option<std::io::Result<Calls>>, deadline: Duration) -> StepOutcome {
+        match made {
+            None => self.stuck(name, deadline),
+            Some(Err(error)) => failed(format!("`{name}`: {error}")),
+            Some(Ok(calls)) => {
+                let end = calls.end.clone().filter(|end| calls.asked > 0 || end.error().is_some());
+                self.recorder.note(Observation::Calls(Box::new(calls)));
+                end.map_or(StepOutcome::Done, StepOutcome::Application)
+            }
+        }
     }
 
     pub(super) async fn close(&mut self, name: &str, by: Side, how: CloseHow, deadline: Duration) -> StepOutcome {

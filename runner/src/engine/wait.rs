@@ -10,7 +10,8 @@ use crate::mptcp::{SubflowState, TCP_ESTABLISHED};
 use crate::nanos;
 use crate::processors;
 use crate::recording::{CallEnd, Direction, Entry, Observation, Seen, Side, StepOutcome, SubflowSeen};
-use crate::scenario::model::{Condition, WirePattern};
+use crate::scenario::model::{Condition, QueueName, WirePattern};
+use crate::sys::queue::{Queue, queued};
 use crate::wire::MptcpOption;
 
 /// Counters, sockets and endpoints don't announce that they changed: they are looked at whenever an event or a
@@ -130,6 +131,18 @@ impl Executor<'_> {
                     self.connections.get(connection).ok_or_else(|| format!("there is no connection `{connection}`"))?;
                 let received = connection.progress(*sender).received_of_transfer();
                 Ok(unless(received >= *bytes, || Seen::Transferred { bytes: received }))
+            }
+            Condition::Queue { connection, side, queue, count } => {
+                let live =
+                    self.connections.get(connection).ok_or_else(|| format!("there is no connection `{connection}`"))?;
+                let socket = live.socket(*side).ok_or_else(|| format!("`{connection}` is closed on this side"))?;
+                let queue = match queue {
+                    QueueName::Unread => Queue::Unread,
+                    QueueName::Unacknowledged => Queue::Unacknowledged,
+                    QueueName::Unsent => Queue::Unsent,
+                };
+                let now = queued(socket, queue).map_err(|error| format!("the queue of `{connection}`: {error}"))?;
+                Ok(unless(count.contains(&now), || Seen::Queue { count: now }))
             }
             Condition::Sockets { namespace, word, count } => {
                 let now = self.socket_counts(namespace)?.get(*word).copied().unwrap_or_default();

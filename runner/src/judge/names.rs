@@ -295,6 +295,8 @@ fn known_ports(scenario: &Scenario) -> BTreeSet<u16> {
             | Action::Quiet { .. }
             | Action::Close { .. }
             | Action::SetOptions { .. }
+            | Action::Write { .. }
+            | Action::Read { .. }
             | Action::Check(_)
             | Action::SetPath(_)
             | Action::AddRule { .. }

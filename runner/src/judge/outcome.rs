@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::mptcp::{Side, TCP_ESTABLISHED, tcp_state_word};
 use crate::recording::{
-    Awaited, CallEnd, Contradiction, Got, Integrity, LostWhat, Progress, Seen, SocketCall, StepOutcome, SubflowSeen,
-    Unread,
+    Awaited, CallEnd, Calls, Contradiction, Got, Integrity, LostWhat, Progress, Seen, SocketCall, StepOutcome,
+    SubflowSeen, Unread,
 };
 use crate::text;
 
@@ -126,6 +126,9 @@ fn awaited_words(awaited: &Awaited) -> String {
         Awaited::Transferred { connection, sender, bytes } => {
             format!("{} from the {} of `{connection}`", text::size(*bytes), sender.word())
         }
+        Awaited::Queue { connection, side, name, count } => {
+            format!("the {}'s socket of `{connection}` to have {name} bytes: {count}", side.word())
+        }
         Awaited::Sockets { namespace, name, count } => format!("{namespace} to have sockets: {name} {count}"),
         Awaited::Rule { link, rule, matched } => {
             format!("the rule {rule} of {link} to match {}", text::count(*matched, "segment"))
@@ -158,7 +161,7 @@ fn seen_words(seen: &Seen) -> String {
             format!("{namespace} has {}", if shown.is_empty() { "none".to_owned() } else { shown.join(", ") })
         }
         Seen::Transferred { bytes } => format!("{} arrived", text::count(*bytes, "byte")),
-        Seen::Sockets { count } => format!("it has {count}"),
+        Seen::Sockets { count } | Seen::Queue { count } => format!("it has {count}"),
         Seen::Rule { matched } => format!("it matched {}", text::count(*matched, "segment")),
         Seen::Segments { sender, count } => format!("{sender} sent {count}"),
         Seen::Transfer { client, server } => {
@@ -213,16 +216,36 @@ pub(crate) fn call_words(end: &CallEnd) -> String {
         Got::Error(symbol) if *call == SocketCall::SocketError => format!("returned {symbol}"),
         Got::Error(symbol) => format!("failed with {symbol}"),
     };
-    let call = match call {
+    let call = call_word(*call);
+    let after = if *bytes > 0 { format!(" after {}", text::count(*bytes, "byte")) } else { String::new() };
+    format!("the {}'s {call} on {connection} {got}{after}", side.word())
+}
+
+/// `the server's read() on main: 1 byte, TCP_INQ 999`
+pub(crate) fn calls_words(calls: &Calls) -> String {
+    let Calls { connection, side, call, bytes, wrong, inq, end, .. } = calls;
+    let wrong = if *wrong > 0 { format!(", {} of them wrong", text::count(*wrong, "byte")) } else { String::new() };
+    let inq = inq.map(|left| format!(", TCP_INQ {left}")).unwrap_or_default();
+    let end = match end.as_ref().map(|end| &end.got) {
+        None => String::new(),
+        Some(Got::EndOfStream) => ", then the end of the stream".to_owned(),
+        Some(Got::Bytes(count)) => format!(", then {}", text::count(*count, "byte")),
+        Some(Got::Error(symbol)) => format!(", then {symbol}"),
+    };
+    let bytes = text::count(*bytes, "byte");
+    format!("the {}'s {} on {connection}: {bytes}{wrong}{inq}{end}", side.word(), call_word(*call))
+}
+
+fn call_word(call: SocketCall) -> &'static str {
+    match call {
         SocketCall::Connect => "connect()",
         SocketCall::Accept => "accept()",
         SocketCall::Read => "read()",
+        SocketCall::Peek => "recv(MSG_PEEK)",
         SocketCall::Write => "write()",
         SocketCall::Shutdown => "shutdown()",
         SocketCall::SocketError => "getsockopt(SO_ERROR)",
-    };
-    let after = if *bytes > 0 { format!(" after {}", text::count(*bytes, "byte")) } else { String::new() };
-    format!("the {}'s {call} on {connection} {got}{after}", side.word())
+    }
 }
 
 /// What a close needs of the peer: fits after "expected".

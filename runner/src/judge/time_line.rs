@@ -7,7 +7,7 @@ use crate::wire::{MptcpOption, Segment};
 
 use super::names::Names;
 use super::option_words;
-use super::outcome::{call_words, contradiction_words, integrity_words, lost_words, outcome_words};
+use super::outcome::{call_words, calls_words, contradiction_words, integrity_words, lost_words, outcome_words};
 use super::{render, stall};
 
 /// How many entries before and after.
@@ -70,6 +70,7 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
             format!("{connection}: {bytes} from the {} arrived, {}", sender.word(), integrity_words(integrity))
         }
         Observation::Application(end) => call_words(end),
+        Observation::Calls(calls) => calls_words(calls),
         Observation::Option(call) => option_words(call),
         Observation::SetupContradicted(contradiction) => contradiction_words(contradiction),
         Observation::Lost { namespace, what, count } => {

@@ -77,6 +77,8 @@ fn stays_open(scenario: &Scenario, path: &PathPlan) -> bool {
         | Action::Quiet { .. }
         | Action::Close { .. }
         | Action::SetOptions { .. }
+        | Action::Write { .. }
+        | Action::Read { .. }
         | Action::Check(_)
         | Action::RemoveRule { .. }
         | Action::Release { .. }

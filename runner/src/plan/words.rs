@@ -41,6 +41,17 @@ pub fn describe(action: &Action) -> String {
             };
             format!("the {} of {connection} {how}", by.word())
         }
+        Action::Write { connection, by, bytes, error, .. } => {
+            let error = error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
+            format!("the {} of {connection} writes {}{error}", by.word(), text::size(*bytes))
+        }
+        Action::Read { connection, by, bytes, peek, inq, error, .. } => {
+            let verb = if *peek { "looks at" } else { "reads" };
+            let what = if *bytes == 0 { "the end of the stream".to_owned() } else { text::size(*bytes) };
+            let left = inq.map(|left| format!(", TCP_INQ must be {left}")).unwrap_or_default();
+            let error = error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
+            format!("the {} of {connection} {verb} {what}{left}{error}", by.word())
+        }
         Action::SetOptions { connection, side: of, options } => {
             format!("the {} of {connection} sets{}", of.word(), options_words("", options))
         }
@@ -122,6 +133,9 @@ fn describe_condition(condition: &Condition) -> String {
         Condition::Transferred { connection, sender, bytes } => {
             format!("{} from the {} of {connection} have arrived", text::size(*bytes), sender.word())
         }
+        Condition::Queue { connection, side: of, queue, count } => {
+            format!("the {} of {connection} has {} bytes: {}", of.word(), queue.word(), range_words(count))
+        }
         Condition::Sockets { namespace, word, count } => {
             format!("{namespace} has sockets: {word} {}", range_words(count))
         }
@@ -158,6 +172,12 @@ pub fn awaited(condition: &Condition) -> Awaited {
         Condition::Transferred { connection, sender, bytes } => {
             Awaited::Transferred { connection: connection.clone(), sender: *sender, bytes: *bytes }
         }
+        Condition::Queue { connection, side, queue, count } => Awaited::Queue {
+            connection: connection.clone(),
+            side: *side,
+            name: queue.word().to_owned(),
+            count: range_words(count),
+        },
         Condition::Sockets { namespace, word, count } => {
             Awaited::Sockets { namespace: namespace.clone(), name: (*word).to_owned(), count: range_words(count) }
         }

@@ -37,6 +37,9 @@ pub enum Awaited {
     /// Bytes of a transfer have arrived.
     #[expect(missing_docs, reason = "the names say it")]
     Transferred { connection: String, sender: Side, bytes: u64 },
+    /// A queue of a socket has a number of bytes, in words.
+    #[expect(missing_docs, reason = "the names say it")]
+    Queue { connection: String, side: Side, name: String, count: String },
     /// A namespace has a number of sockets, in words.
     #[expect(missing_docs, reason = "the names say it")]
     Sockets { namespace: String, name: String, count: String },
@@ -93,6 +96,9 @@ pub enum Seen {
     /// Bytes that have arrived.
     #[expect(missing_docs, reason = "the names say it")]
     Transferred { bytes: u64 },
+    /// The bytes of a queue.
+    #[expect(missing_docs, reason = "the names say it")]
+    Queue { count: u64 },
     /// The number of sockets.
     #[expect(missing_docs, reason = "the names say it")]
     Sockets { count: u64 },

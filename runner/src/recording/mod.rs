@@ -28,7 +28,7 @@ pub use awaited::{Awaited, Progress, Seen, SubflowSeen, Timeout, Unread};
 pub use jsonl::{RecordingError, read, write};
 pub use name::Name;
 pub use option::{OptionAnswer, OptionCall, OptionSocket};
-pub use outcome::{CallEnd, Contradiction, Got, SocketCall, StepOutcome};
+pub use outcome::{CallEnd, Calls, Contradiction, Got, SocketCall, StepOutcome};
 pub use path::{PathEffect, PathTotals};
 pub use route::{RouteAnswer, Routed};
 pub use stall::{Busy, Stalled};
@@ -250,6 +250,8 @@ pub enum Observation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         took: Option<u64>,
     },
+    /// An application has read or written.
+    Calls(Box<Calls>),
     /// An option of a socket was set.
     Option(Box<OptionCall>),
     /// A call of an application ended otherwise than with the bytes that it was made for.

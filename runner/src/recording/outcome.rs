@@ -82,6 +82,37 @@ pub struct CallEnd {
     pub bytes: u64,
 }
 
+/// Calls of one kind that an application has made in a step.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Calls {
+    /// The name of the connection.
+    pub connection: String,
+    /// Whose calls they were.
+    pub side: Side,
+    /// The call.
+    pub call: SocketCall,
+    /// Bytes that were asked for.
+    pub asked: u64,
+    /// Bytes that were read or written.
+    pub bytes: u64,
+    /// Bytes that were not those that the peer had sent.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub wrong: u64,
+    /// Bytes that remain unread after the last call, if the socket has `TCP_INQ`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inq: Option<u32>,
+    /// What ended them before all bytes were there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<CallEnd>,
+}
+
+impl Calls {
+    /// Nothing was read or written yet.
+    pub fn of(connection: &str, side: Side, call: SocketCall, asked: u64) -> Self {
+        Self { connection: connection.to_owned(), side, call, asked, bytes: 0, wrong: 0, inq: None, end: None }
+    }
+}
+
 /// A call of the socket interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -92,6 +123,8 @@ pub enum SocketCall {
     Accept,
     /// read()
     Read,
+    /// recv() with `MSG_PEEK`
+    Peek,
     /// write()
     Write,
     /// shutdown()

@@ -1,6 +1,7 @@
 //! System calls beyond nix and std, wrapped so that the rest of the crate is free of `unsafe`: [`child`] (a process
 //! that ends with its parent), [`ethtool`] (offloads), [`full_info`] (the one socket option with pointers), [`port`] (a
-//! packet socket that forwards), [`privilege`] (a user namespace), [`readiness`] (waiting for a descriptor), [`ring`]
+//! packet socket that forwards), [`privilege`] (a user namespace), [`queue`] (bytes that wait in a
+//! socket), [`readiness`] (waiting for a descriptor), [`ring`]
 //! (a packet socket that observes), [`signals`] (the exit code of signals), [`slots`] (the receive ring of both packet
 //! sockets) and [`sockopt`] (socket options as bytes).
 
@@ -12,6 +13,7 @@ pub mod full_info;
 mod packet;
 pub mod port;
 pub mod privilege;
+pub mod queue;
 pub mod readiness;
 pub mod ring;
 pub mod signals;

@@ -203,7 +203,7 @@ impl LiveConnection {
         }
     }
 
-    fn open_stream(&self, side: Side) -> io::Result<Rc<TcpStream>> {
+    pub(super) fn open_stream(&self, side: Side) -> io::Result<Rc<TcpStream>> {
         self.stream(side).cloned().ok_or_else(|| {
             io::Error::new(io::ErrorKind::NotConnected, format!("connection `{}` is closed on this side", self.name))
         })

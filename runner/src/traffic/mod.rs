@@ -1,5 +1,6 @@
 //! Real MPTCP and TCP sockets of a scenario, and the bytes that go through them. The main type is [`LiveConnection`].
 
+mod call;
 mod connection;
 mod option;
 mod socket;

@@ -60,11 +60,11 @@ impl Progress {
         self.received.get()
     }
 
-    fn add_sent(&self, bytes: usize) {
+    pub(super) fn add_sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
     }
 
-    fn add_received(&self, bytes: usize, comparison: Comparison) {
+    pub(super) fn add_received(&self, bytes: usize, comparison: Comparison) {
         self.received.set(self.received.get() + bytes as u64);
         let mut all = self.comparison.get();
         all.add(comparison);

@@ -21,6 +21,9 @@ const CONNECT_GAPS: usize = 10;
 /// Subtests of `diag.sh` in Linux 7.3, and those that no scenario covers.
 const DIAG: usize = 32;
 const DIAG_GAPS: usize = 1;
+/// Results of `mptcp_sockopt.sh` in Linux 7.3; in one of them there is no MPTCP.
+const SOCKOPT: usize = 11;
+const SOCKOPT_GAPS: usize = 1;
 /// What stands before the reason where no scenario covers something.
 const GAP: &str = "gap: ";
 
@@ -137,6 +140,12 @@ fn what_mptcp_connect_is_about_is_covered_or_has_a_reason() {
 #[test]
 fn every_subtest_of_diag_is_covered_or_has_a_reason() {
     assert_eq!(faults("names-diag.txt", "diag.txt", DIAG, DIAG_GAPS), Vec::<String>::new());
+}
+
+#[test]
+fn every_result_of_mptcp_sockopt_is_covered_or_has_a_reason() {
+    let (names, map) = ("names-mptcp-sockopt.txt", "mptcp-sockopt.txt");
+    assert_eq!(faults(names, map, SOCKOPT, SOCKOPT_GAPS), Vec::<String>::new());
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod accounted;
 mod addresses;
+mod calls;
 mod completeness;
 mod connections;
 mod counters;
@@ -43,6 +44,7 @@ pub(super) fn findings(names: &Names<'_>) -> Vec<Finding> {
     let (progress, step_findings) = steps::check(names);
     findings.extend(step_findings);
     findings.extend(options::check(names, progress));
+    findings.extend(calls::check(names, progress));
     findings.extend(connections::check(names, progress));
     findings.extend(integrity::check(names, progress));
     findings.extend(unused::check(names, progress));

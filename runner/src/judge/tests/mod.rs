@@ -2,6 +2,7 @@
 
 mod accounted;
 mod broken_rules;
+mod calls;
 mod canonical;
 mod either;
 mod event_lists;

@@ -185,6 +185,8 @@ impl Script {
             | Action::Quiet { .. }
             | Action::Close { .. }
             | Action::SetOptions { .. }
+            | Action::Write { .. }
+            | Action::Read { .. }
             | Action::Check(_)
             | Action::AddRule { .. }
             | Action::RemoveRule { .. }

@@ -25,6 +25,8 @@ pub(super) fn hints(action: &Action, steps: &[Step]) -> Vec<String> {
         | Action::Quiet { .. }
         | Action::Close { .. }
         | Action::SetOptions { .. }
+        | Action::Write { .. }
+        | Action::Read { .. }
         | Action::Check(_)
         | Action::SetPath(_)
         | Action::AddRule { .. }
@@ -74,6 +76,7 @@ fn look(condition: &Condition, steps: &[Step]) -> Vec<String> {
             let sides = named.into_iter().flat_map(|connect| [&connect.from, &connect.to]);
             sides.flat_map(|namespace| within(namespace, "ss -tinM")).collect()
         }
+        Condition::Queue { .. } => Vec::new(),
         Condition::Sockets { namespace, .. } => within(namespace, "ss -aniM"),
         Condition::Transferred { .. } | Condition::Rule { .. } => Vec::new(),
     }

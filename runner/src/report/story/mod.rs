@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::flight::{Fate, Flights};
 use crate::judge::{
-    brief_outcome_words, call_words, contradiction_words, is_as_asked, kernel_remark, known_faults, on_subflows_words,
-    option_words,
+    brief_outcome_words, call_words, calls_words, contradiction_words, is_as_asked, kernel_remark, known_faults,
+    on_subflows_words, option_words,
 };
 use crate::mptcp::SocketOption;
 use crate::recording::{Entry, Integrity, Moment, Observation, Recording, StepOutcome};
@@ -182,6 +182,7 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
             };
             note(text::one_line(&call_words(end)), !recording.entries.iter().any(is_end))
         }
+        Observation::Calls(calls) => note(text::one_line(&calls_words(calls)), calls.wrong == 0),
         Observation::Option(call) => note(text::one_line(&option_words(call)), is_as_asked(call)),
         Observation::SetupContradicted(contradiction) => {
             note(text::one_line(&contradiction_words(contradiction)), false)

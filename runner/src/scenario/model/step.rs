@@ -14,7 +14,7 @@ use super::super::read::step::{Checked, Refused, long_enough};
 use super::super::read::wait::{Conditions, EventNamespace, EventSeen, Moved, OptionSent, SubflowLike};
 use super::super::record::{choice, record, words};
 use super::super::scalar::{
-    Backlog, Count, Counter, Damage, FromOne, Ip, Line, Name, Pace, Port, Switch, Symbol, Time, Times,
+    Backlog, Count, Counter, Damage, FromOne, Ip, Line, Name, Number, Pace, Port, Size, Switch, Symbol, Time, Times,
 };
 use super::{Operation, PathChange, Place, SocketOptions};
 use crate::mptcp::Side;
@@ -63,6 +63,22 @@ choice! {
             how: or(CloseHow::Graceful) CloseHow = "how",
                 "graceful (the default): close() when all is read, then the other side. abrupt: close() with unread \
                  data, so that MP_FASTCLOSE is sent. half: shutdown() of the sending direction only.";
+            deadline: or(LONG) Time = "timeout", "Maximum duration; 10 s by default.";
+        }
+        Write = a "write" "Writes bytes, without reading them on the other side."; {
+            connection: need Live = "connection", "The connection.";
+            by: need OneSide = "by", "Who writes.";
+            bytes: need Size = "bytes", "The number of bytes.";
+            error: maybe Symbol = "outcome", "The errno with which write() must fail; by default, all bytes must be accepted.";
+            deadline: or(LONG) Time = "timeout", "Maximum duration; 10 s by default.";
+        }
+        Read = a "read" "Reads bytes that the other side has written, and compares them."; {
+            connection: need Live = "connection", "The connection.";
+            by: need OneSide = "by", "Who reads.";
+            bytes: or(0) Size = "bytes", "The number of bytes; 0, for the end of the stream, by default.";
+            peek: or(false) Switch = "peek", "true: one recv() that leaves them there (MSG_PEEK).";
+            inq: maybe Number = "inq", "The bytes that remain unread, as TCP_INQ says; the socket needs the option `inq`.";
+            error: maybe Symbol = "outcome", "The errno with which read() must fail; by default, all bytes must be there.";
             deadline: or(LONG) Time = "timeout", "Maximum duration; 10 s by default.";
         }
         SetOptions = a "set_options" "Sets options of the socket of a connection."; {
@@ -195,6 +211,7 @@ record! {
 pub fn expected_transfer_error(steps: &[Step], index: usize) -> Option<&str> {
     let plan = match &steps.get(index)?.action {
         Action::Transfer(plan) if !plan.background => plan,
+        Action::Write { error, .. } | Action::Read { error, .. } => return error.as_deref(),
         Action::FinishTransfer { connection, .. } => {
             let before = steps.get(..index)?.iter().rev();
             before.filter_map(|step| step.action.background_transfer()).find(|plan| plan.connection == *connection)?
@@ -230,6 +247,29 @@ impl Action {
         let half = pick!(self, Self::Close { connection, by, how: CloseHow::HalfClose, .. }
             if *by == side => connection.as_str());
         half.or_else(|| self.closed_connection())
+    }
+}
+
+words! {
+    /// A queue of a socket.
+    QueueName {
+        /// `SIOCINQ`
+        Unread = "unread",
+        /// `SIOCOUTQ`
+        Unacknowledged = "unacknowledged",
+        /// `SIOCOUTQNSD`
+        Unsent = "unsent",
+    }
+}
+
+impl QueueName {
+    /// Its word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unread => "unread",
+            Self::Unacknowledged => "unacknowledged",
+            Self::Unsent => "unsent",
+        }
     }
 }
 
@@ -283,6 +323,13 @@ choice! {
             as "wait_wire", "an MPTCP option to wait for"; {
             pattern: group OptionSent;
             count: or(1) Times = "count", "How many segments carried it; 1 by default.";
+        }
+        Queue = a "queue" "A socket has a number of bytes in a queue." as "wait_queue", "a queue to wait for"; {
+            connection: need Live = "connection", "The connection.";
+            side: need OneSide = "side", "Whose socket.";
+            queue: need QueueName = "name",
+                "unread: arrived and not read (SIOCINQ); unacknowledged: written and not acknowledged (SIOCOUTQ); unsent (SIOCOUTQNSD).";
+            count: need Count = "count", "How many bytes.";
         }
         Sockets = a "sockets" "A namespace has a number of sockets." as "wait_sockets", "a number of sockets to wait for"; {
             namespace: group Namespace;

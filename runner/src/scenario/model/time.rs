@@ -14,6 +14,8 @@ macro_rules! timeout_of {
             Self::Wait { deadline, .. }
             | Self::FinishTransfer { deadline, .. }
             | Self::Close { deadline, .. }
+            | Self::Write { deadline, .. }
+            | Self::Read { deadline, .. }
             | Self::Quiet { deadline, .. }
             | Self::Connect(ConnectPlan { deadline, .. })
             | Self::Transfer(TransferPlan { deadline, .. }) => Some(deadline),

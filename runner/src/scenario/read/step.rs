@@ -86,6 +86,10 @@ fn take(fields: &Fields<'_>, action: &Action, scope: &mut Scope) -> Read<()> {
             path::remove(link, rule, scope);
             Ok(())
         }
+        Action::Read { bytes: 0, peek: true, .. } => {
+            let diagnostic = Diagnostic::new(fields.place(), "expected a number of bytes to look at");
+            Err(fields.reader.report(diagnostic.help("like `bytes: 100`")))
+        }
         Action::SetOptions { options, .. } if options.is_empty() => {
             let diagnostic = Diagnostic::new(fields.place(), "expected an option to set");
             Err(fields.reader.report(diagnostic.help("like `options: { mark: 7 }`")))
@@ -98,6 +102,8 @@ fn take(fields: &Fields<'_>, action: &Action, scope: &mut Scope) -> Read<()> {
         Action::Connect(_)
         | Action::Quiet { .. }
         | Action::SetOptions { .. }
+        | Action::Write { .. }
+        | Action::Read { .. }
         | Action::Check(_)
         | Action::Release { .. }
         | Action::ExpectError { .. } => Ok(()),

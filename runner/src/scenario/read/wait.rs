@@ -125,6 +125,7 @@ fn counted(condition: &Condition) -> Option<(String, u64)> {
         Condition::Subflows { .. }
         | Condition::Subflow { .. }
         | Condition::Endpoint { .. }
+        | Condition::Queue { .. }
         | Condition::Sockets { .. } => return None,
     })
 }
