@@ -215,7 +215,7 @@ fn socket_lists(diag: &DiagSocket) -> Result<SocketLists, NetlinkError> {
 
 /// The number of MPTCP sockets of the thread's namespace, by `/proc/net/protocols`: IPv4 and IPv6 have a line each.
 fn sockets_in_use() -> std::io::Result<u64> {
-    let text = crate::files::kernel::read_text("/proc/thread-self/net/protocols".to_owned())?;
+    let text = crate::files::kernel::read_text("/proc/thread-self/net/protocols")?;
     let words = text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
     let of_mptcp = words.filter_map(|words| match words[..] {
         ["MPTCP" | "MPTCPv6", _, sockets, ..] => sockets.parse::<u64>().ok(),

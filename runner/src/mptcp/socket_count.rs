@@ -106,7 +106,7 @@ mod tests {
 
     #[test]
     fn sockets_are_counted_by_what_they_are() {
-        let socket = |state, token, flags| (state, MptcpInfo { token, flags, ..MptcpInfo::default() });
+        let socket = |state, token, flags| (state, MptcpInfo { flags, token, ..MptcpInfo::default() });
         let mptcp = vec![socket(1, 7, 2), socket(1, 8, 1), socket(4, 8, 2)];
         let lists = SocketLists { mptcp, tcp_listeners: 5, ..SocketLists::default() };
         let value = |word: &str| SOCKET_COUNTS.iter().find(|(known, ..)| *known == word).map(|(_, get, _)| get(&lists));

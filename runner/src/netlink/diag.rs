@@ -495,7 +495,7 @@ fn decode_options(bytes: &[u8]) -> Result<SubflowOptions, DecodeError> {
             MARK => options.mark = Some(attribute.u32()?),
             TOS => options.tos = Some(attribute.u8()?),
             TCLASS => options.tclass = Some(attribute.u8()?),
-            CONG => options.congestion = Some(attribute.text().to_string()),
+            CONG => options.congestion = Some(attribute.text()),
             // SK_MEMINFO_RCVBUF and SK_MEMINFO_SNDBUF (include/uapi/linux/sock_diag.h)
             SKMEMINFO => (options.rcvbuf, options.sndbuf) = (word(4), word(12)),
             // struct inet_diag_sockopt: bits, the lowest first

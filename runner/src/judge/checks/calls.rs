@@ -22,14 +22,12 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
     let steps = names.scenario().steps.iter().enumerate();
     let done = steps.filter(|(index, _)| progress.is_done(*index));
     let problems = done.filter_map(|(index, step)| {
-        let asked = match &step.action {
-            Action::Write { connection, by, bytes, error: None, .. } => {
-                Asked { connection, side: *by, is_read: false, bytes: *bytes, inq: None }
-            }
-            Action::Read { connection, by, bytes, inq, error: None, .. } => {
-                Asked { connection, side: *by, is_read: true, bytes: *bytes, inq: *inq }
-            }
-            _ => return None,
+        let asked = if let Action::Write { connection, by, bytes, error: None, .. } = &step.action {
+            Asked { connection, side: *by, is_read: false, bytes: *bytes, inq: None }
+        } else if let Action::Read { connection, by, bytes, inq, error: None, .. } = &step.action {
+            Asked { connection, side: *by, is_read: true, bytes: *bytes, inq: *inq }
+        } else {
+            return None;
         };
         let (kind, summary, at) = problem(names, index, &asked)?;
         Some(Finding::new(kind, summary).placed(step.place).at(at))
@@ -41,10 +39,9 @@ fn problem(names: &Names<'_>, step: usize, asked: &Asked<'_>) -> Option<(Finding
     let index = names.index();
     let range = *index.started.get(&step)?..*index.finished.get(&step)?;
     let entries = names.recording().entries.get(range).unwrap_or_default();
-    let made = entries.iter().find_map(|entry| match &entry.what {
-        Observation::Calls(calls) if is_of(calls, asked) => Some((entry.at, &**calls)),
-        _ => None,
-    });
+    let made = entries
+        .iter()
+        .find_map(|entry| pick!(&entry.what, Observation::Calls(calls) if is_of(calls, asked) => (entry.at, &**calls)));
     let Some((at, calls)) = made else {
         let summary = format!("step {}: what its calls got is not in the recording", step.saturating_add(1));
         return Some((FindingKind::Incomplete, summary, None));

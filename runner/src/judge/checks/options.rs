@@ -34,16 +34,15 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
 /// The sockets on which a step sets options.
 fn declared(action: &Action) -> Vec<(OptionSocket, &SocketOptions)> {
     let of = |connection: &String, side| OptionSocket::Connection { connection: connection.clone(), side };
-    let all = match action {
-        Action::Listen(plan) => {
-            let (namespace, address) = (plan.namespace.clone(), (plan.address, plan.port).into());
-            vec![(OptionSocket::Listener { namespace, address }, &plan.options)]
-        }
-        Action::Connect(plan) => {
-            vec![(of(&plan.name, Side::Client), &plan.options), (of(&plan.name, Side::Server), &plan.accepted)]
-        }
-        Action::SetOptions { connection, side, options } => vec![(of(connection, *side), options)],
-        _ => Vec::new(),
+    let all = if let Action::Listen(plan) = action {
+        let (namespace, address) = (plan.namespace.clone(), (plan.address, plan.port).into());
+        vec![(OptionSocket::Listener { namespace, address }, &plan.options)]
+    } else if let Action::Connect(plan) = action {
+        vec![(of(&plan.name, Side::Client), &plan.options), (of(&plan.name, Side::Server), &plan.accepted)]
+    } else if let Action::SetOptions { connection, side, options } = action {
+        vec![(of(connection, *side), options)]
+    } else {
+        Vec::new()
     };
     all.into_iter().filter(|(_, options)| !options.is_empty()).collect()
 }
@@ -55,11 +54,10 @@ fn calls(names: &Names<'_>, step: usize, socket: &OptionSocket, options: &Socket
     let range =
         index.started.get(&step).copied().unwrap_or(0)..index.finished.get(&step).copied().unwrap_or(entries.len());
     let begun = entries.get(range).unwrap_or_default();
-    let mut answered = begun.iter().filter_map(|entry| match &entry.what {
-        Observation::Option(call) if call.socket == *socket => Some((entry.at, &**call)),
-        _ => None,
-    });
-    let all: Vec<(u64, &OptionCall)> = answered.by_ref().collect();
+    let answered = begun.iter().filter_map(
+        |entry| pick!(&entry.what, Observation::Option(call) if call.socket == *socket => (entry.at, &**call)),
+    );
+    let all: Vec<(u64, &OptionCall)> = answered.collect();
     let set = options.set.iter().map(|setting| (None, setting));
     let refused = options.refused.iter().map(|(error, setting)| (Some(error.as_str()), setting));
     let mut findings: Vec<Finding> = set
@@ -285,9 +283,10 @@ fn own_ends(names: &Names<'_>, connection: &str, side: Side) -> HashSet<(End, En
         if side == Side::Client { ends } else { (ends.1, ends.0) }
     });
     let entries = names.index().sockets_of(connection).iter().filter_map(|at| names.recording().entries.get(*at));
-    let subflows = entries.flat_map(|entry| match &entry.what {
-        Observation::Sockets { side: of, subflows, .. } if *of == side => subflows.as_slice(),
-        _ => &[],
+    let subflows = entries.flat_map(|entry| {
+        let own = pick!(&entry.what, Observation::Sockets { side: of, subflows, .. }
+            if *of == side => subflows.as_slice());
+        own.unwrap_or_default()
     });
     let ends = subflows.map(|subflow| (canonical_socket(subflow.local), canonical_socket(subflow.remote)));
     initial.into_iter().chain(ends).collect()

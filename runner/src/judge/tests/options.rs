@@ -68,7 +68,7 @@ fn good() -> Run {
 }
 
 /// Replaces what the kernel answered to that option.
-fn answering(word: &str, answer: OptionAnswer) -> Run {
+fn answering(word: &str, answer: &OptionAnswer) -> Run {
     let mut run = good();
     run.change(|what| match what {
         Observation::Option(call) if call.option == word => {
@@ -106,21 +106,21 @@ fn options_that_are_everywhere_are_no_finding() {
 
 #[test]
 fn an_answer_that_contradicts_is_found() {
-    let run = answering("rcvbuf", shown(8192));
+    let run = answering("rcvbuf", &shown(8192));
     assert_eq!(run.kinds(), [FindingKind::Contradiction]);
     insta::assert_snapshot!(summary(&run), @"the client's socket of main: SO_RCVBUF 8192 bytes was asked for, but it reads 8192 bytes; expected 16384 bytes, twice as many");
-    assert_eq!(answering("mark", OptionAnswer::Hidden(Some("EOPNOTSUPP".to_owned()))).kinds(), [FindingKind::Refusal]);
+    assert_eq!(answering("mark", &OptionAnswer::Hidden(Some("EOPNOTSUPP".to_owned()))).kinds(), [FindingKind::Refusal]);
 }
 
 #[test]
 fn a_refusal_must_be_expected_and_an_expected_one_must_come() {
     let refused = |errno: &str| OptionAnswer::Refused(errno.to_owned());
-    let run = answering("user_timeout", shown(5000));
+    let run = answering("user_timeout", &shown(5000));
     assert_eq!(run.kinds(), [FindingKind::Refusal]);
     insta::assert_snapshot!(summary(&run), @"the client's socket of main: TCP_USER_TIMEOUT 5000 ms; expected a refusal with ENOPROTOOPT");
-    assert_eq!(answering("user_timeout", refused("EOPNOTSUPP")).kinds(), [FindingKind::Refusal]);
+    assert_eq!(answering("user_timeout", &refused("EOPNOTSUPP")).kinds(), [FindingKind::Refusal]);
     // What was refused is expected nowhere.
-    let kinds = answering("mark", refused("EPERM")).kinds();
+    let kinds = answering("mark", &refused("EPERM")).kinds();
     assert_eq!(kinds, [FindingKind::Refusal]);
 }
 

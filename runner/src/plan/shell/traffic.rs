@@ -76,8 +76,7 @@ fn look(condition: &Condition, steps: &[Step]) -> Vec<String> {
             let sides = named.into_iter().flat_map(|connect| [&connect.from, &connect.to]);
             sides.flat_map(|namespace| within(namespace, "ss -tinM")).collect()
         }
-        Condition::Queue { .. } => Vec::new(),
         Condition::Sockets { namespace, .. } => within(namespace, "ss -aniM"),
-        Condition::Transferred { .. } | Condition::Rule { .. } => Vec::new(),
+        Condition::Transferred { .. } | Condition::Rule { .. } | Condition::Queue { .. } => Vec::new(),
     }
 }

@@ -204,15 +204,9 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
         Observation::RanAlone { .. } => {
             kernel_remark(recording).and_then(|remark| note(text::one_line(&remark), false))
         }
-        Observation::Sockets { connection, side, subflows, options, .. } if !options.is_empty() => {
-            let known = options.keys().filter_map(|word| SocketOption::of_word(word));
-            let seen: Vec<String> = known.filter_map(|option| on_subflows_words(option, subflows)).collect();
-            let whose = format!("the {} of {}", side.word(), text::one_line(connection));
-            if seen.is_empty() { None } else { note(format!("{whose}: {}", text::one_line(&seen.join("; "))), true) }
-        }
+        Observation::Sockets { .. } => sockets_words(what).and_then(|words| note(words, true)),
         Observation::Packet { .. }
         | Observation::Counters { .. }
-        | Observation::Sockets { .. }
         | Observation::Endpoints { .. }
         | Observation::SocketCounts { .. }
         | Observation::Limits { .. }
@@ -231,6 +225,16 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
             _ => None,
         },
     }
+}
+
+/// Which subflows have the options that the scenario has set.
+fn sockets_words(what: &Observation) -> Option<String> {
+    let (connection, side, subflows, options) = pick!(what, Observation::Sockets { connection, side, subflows, options, .. }
+        => (connection, side, subflows, options))?;
+    let known = options.keys().filter_map(|word| SocketOption::of_word(word));
+    let seen: Vec<String> = known.filter_map(|option| on_subflows_words(option, subflows)).collect();
+    let words = format!("the {} of {connection}: {}", side.word(), seen.join("; "));
+    (!seen.is_empty()).then(|| text::one_line(&words))
 }
 
 /// How a step ended, unless it is just done.

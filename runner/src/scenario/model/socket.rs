@@ -1,5 +1,7 @@
 //! What scenarios say of sockets. The main type is [`SocketOptions`].
 
+use std::fmt::Write as _;
+
 use super::Place;
 use crate::mptcp::{OptionValue, SocketOption};
 
@@ -39,7 +41,7 @@ impl SocketOptions {
             let refused: Vec<String> = of_error.iter().map(|(_, setting)| words(setting)).collect();
             let error = of_error.first().map_or("", |(error, _)| error);
             let between = if text.is_empty() { "" } else { ", " };
-            text += &format!("{between}{} (must be refused with {error})", refused.join(", "));
+            _ = write!(text, "{between}{} (must be refused with {error})", refused.join(", "));
         }
         text
     }

@@ -3,7 +3,7 @@
 use super::super::diagnostic::Diagnostic;
 use super::super::grammar::{Key, Kind, Record, Shape, scalar as key};
 use super::super::model::{OptionSetting, Place, SocketOptions};
-use super::super::record::{List, part, record};
+use super::super::record::{List, Scalar, part, record};
 use super::super::scalar::{self, Parsed, Problem, Symbol};
 use super::super::yaml::Node;
 use super::{At, Read, all};
@@ -57,7 +57,7 @@ fn value(form: OptionForm, text: &str) -> Parsed<OptionValue> {
         OptionForm::Number(least, most) => number(scalar::integer(least, most)(text)?),
         OptionForm::Linger => number(scalar::integer(0, 65535)(text)?),
         OptionForm::TrafficClass => match scalar::integer(0, 252)(text)? {
-            class if class & 3 == 0 => number(class),
+            class if class & !3 == class => number(class),
             class => Err(Problem {
                 message: format!("{class} has bits of ECN"),
                 help: Some(format!("TCP sets the two lowest bits itself: {} or {}", class & !3, (class | 3) + 1)),
@@ -113,7 +113,7 @@ part! {
 
 fn refused(at: &At<'_>, node: &Node) -> Read<Vec<(String, OptionSetting)>> {
     let of_errors = at.table(node, |entry| {
-        let error = at.reader.key(entry, |text| <Symbol as super::super::record::Scalar>::parse(text))?;
+        let error = at.reader.key(entry, <Symbol as Scalar>::parse)?;
         let settings = at.record(&entry.value, &OPTION_RECORD, settings)?;
         Ok(settings.into_iter().map(|setting| (error.clone(), setting)).collect::<Vec<_>>())
     });
