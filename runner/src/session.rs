@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use indexmap::IndexMap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
@@ -36,7 +37,32 @@ pub struct Session {
     machine: Machine,
     log: Result<Mutex<Log>, String>,
     timeout_scale: OnceLock<NonZeroU32>,
+    permission: OnceLock<Permission>,
     processors: Arc<Processors>,
+}
+
+/// Which programs scenarios may start.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Permission {
+    /// None: scenarios that start one are skipped.
+    #[default]
+    Nothing,
+    /// Programs of these names.
+    These(BTreeSet<String>),
+    /// All.
+    Everything,
+}
+
+impl Permission {
+    /// Why it doesn't permit a program; `None` if it does.
+    fn refusal(&self, program: &str) -> Option<String> {
+        match self {
+            Self::Everything => None,
+            Self::These(names) if names.contains(program) => None,
+            Self::Nothing => Some("programs are not permitted; `--allow-programs` permits them".to_owned()),
+            Self::These(_) => Some(format!("it is not in the list of `--allow-programs`; add `{program}`")),
+        }
+    }
 }
 
 /// The kernel log since the session began.
@@ -57,6 +83,7 @@ impl Session {
             machine: Machine::default(),
             log: log.map_err(|error| error.to_string()),
             timeout_scale: OnceLock::new(),
+            permission: OnceLock::new(),
             processors: Arc::new(Processors::watched()),
         })
     }
@@ -64,6 +91,17 @@ impl Session {
     /// Sets the timeout scale, which multiplies deadlines and quiet periods. It is 1 unless set, and can be set once.
     pub fn set_timeout_scale(&self, scale: NonZeroU32) {
         let _ = self.timeout_scale.set(scale);
+    }
+
+    /// Permits scenarios to start programs. Nothing is permitted unless it was; it can be called once.
+    pub fn permit_programs(&self, permission: Permission) {
+        let _ = self.permission.set(permission);
+    }
+
+    /// Why a feature isn't available by permission alone.
+    fn refusal(&self, feature: &Feature) -> Option<String> {
+        let Feature::Program(name) = feature else { return None };
+        self.permission.get().unwrap_or(&Permission::Nothing).refusal(name)
     }
 
     /// Whether the kernel log is watched, and if not, why.
@@ -97,7 +135,9 @@ impl Session {
             let _place = self.machine.enter(unknown.contains(&moment), OTHERS);
             known.extend(self.in_base(|| self.probe(&unknown))??);
         }
-        Ok(wanted.iter().filter_map(|feature| Some((feature.clone(), known.get(feature)?.clone()))).collect())
+        let availability =
+            |feature: &Feature| self.refusal(feature).map(Availability::No).or_else(|| known.get(feature).cloned());
+        Ok(wanted.iter().filter_map(|feature| Some((feature.clone(), availability(feature)?))).collect())
     }
 
     fn probe(&self, features: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, String> {
@@ -130,6 +170,12 @@ impl Session {
     pub fn visited(&self, scenario: &Scenario, visitor: Option<Visitor>) -> Result<Run, String> {
         if engine::abandoned() {
             return Err(engine::INTERRUPTED.to_owned());
+        }
+        // Whoever asks: nothing is started without permission.
+        for program in scenario.programs() {
+            if let Some(refusal) = self.refusal(&Feature::Program(program.command.clone())) {
+                return Err(format!("the scenario starts {}: {refusal}", program.command));
+            }
         }
         let kernel = self.kernel_features(scenario)?;
         let scenario = scenario.on_kernel(|feature| kernel.lacks.contains(feature)).scenario();
@@ -202,19 +248,22 @@ impl Session {
     }
 }
 
-/// The features that a scenario requires: those that it names, MPTCP, and what its routing takes.
+/// The features that a scenario requires: those that it names, MPTCP, what its routing takes, and its programs.
 pub fn wanted(scenario: &Scenario) -> BTreeSet<Feature> {
-    let routing = scenario.has_routing_rules().then_some(Feature::RoutingRules);
-    scenario.requires.iter().cloned().chain([Feature::Mptcp]).chain(routing).collect()
+    scenario.needs()
 }
 
 /// Which of the [`wanted`] features are missing, and why; `None` if none is. A feature that was not probed counts as
 /// missing.
 pub fn lacking(scenario: &Scenario, features: &BTreeMap<Feature, Availability>) -> Option<String> {
-    let missing: Vec<String> = wanted(scenario)
-        .iter()
-        .filter_map(|feature| missing(feature, features).map(|reason| format!("`{}`: {reason}", feature.word())))
-        .collect();
+    let mut reasons: IndexMap<String, Vec<String>> = IndexMap::new();
+    for feature in wanted(scenario) {
+        if let Some(reason) = missing(&feature, features) {
+            reasons.entry(reason).or_default().push(format!("`{}`", feature.word()));
+        }
+    }
+    let missing: Vec<String> =
+        reasons.iter().map(|(reason, features)| format!("{}: {reason}", features.join(", "))).collect();
     (!missing.is_empty()).then(|| format!("needs {}", missing.join("; ")))
 }
 

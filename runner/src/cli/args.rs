@@ -11,6 +11,7 @@ use clap_complete::Shell;
 
 use crate::judge::{Measures, Rules, Snapshots};
 use crate::scenario::model::Feature;
+use crate::session::Permission;
 
 use super::reports::Requested;
 use super::select::Shard;
@@ -216,6 +217,35 @@ pub(super) struct RunArgs {
     /// `all` stands for every feature that a scenario requires.
     #[arg(long, value_name = "FEATURE", value_delimiter = ',', value_parser = requirement)]
     pub(super) require: Vec<Requirement>,
+    #[command(flatten)]
+    pub(super) programs: ProgramArgs,
+}
+
+/// Which programs scenarios may start.
+#[derive(Debug, Clone, Default, Args)]
+pub(super) struct ProgramArgs {
+    /// Permit scenarios to start programs: all, or only those of a list, such as `curl,nginx`
+    ///
+    /// Without it, scenarios that start programs are skipped. Programs run in namespaces of their own: they see the
+    /// network of the scenario, the machine's programs (read-only), and empty folders. `mptcplab check` says which
+    /// programs a scenario starts.
+    #[arg(long = "allow-programs", value_name = "NAME", num_args = 0..=1, require_equals = true, value_delimiter = ',',
+        default_missing_value = EVERY_PROGRAM)]
+    allowed: Option<Vec<String>>,
+}
+
+/// What stands for all programs. No program of a scenario has such a name.
+const EVERY_PROGRAM: &str = "*";
+
+impl ProgramArgs {
+    /// The permission.
+    pub(super) fn permission(&self) -> Permission {
+        match &self.allowed {
+            None => Permission::Nothing,
+            Some(names) if names.iter().any(|name| name == EVERY_PROGRAM) => Permission::Everything,
+            Some(names) => Permission::These(names.iter().cloned().collect()),
+        }
+    }
 }
 
 /// When to stop before a world is taken down.
@@ -300,7 +330,7 @@ fn requirement(word: &str) -> Result<Requirement, String> {
     }
     Feature::from_word(word).map(Requirement::Feature).ok_or_else(|| {
         let words: Vec<&str> = Feature::PLAIN.iter().map(|(word, _)| *word).collect();
-        format!("expected `all`, {}, `counter:NAME`, `sysctl:NAME` or `info:FIELD`", quoted(&words))
+        format!("expected `all`, {}, `counter:NAME`, `sysctl:NAME`, `info:FIELD` or `program:NAME`", quoted(&words))
     })
 }
 
@@ -399,6 +429,8 @@ pub(super) struct ExplainArgs {
     /// Print one JSON object per run; with `--here`, one object, then one line per event
     #[arg(long)]
     pub(super) json: bool,
+    #[command(flatten)]
+    pub(super) programs: ProgramArgs,
 }
 
 #[cfg(test)]

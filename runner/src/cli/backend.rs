@@ -11,7 +11,7 @@ use crate::recording::{Header, Recording};
 use crate::results::KernelIdentity;
 use crate::scenario;
 use crate::scenario::model::{Feature, Scenario};
-use crate::session::{Session, raise_descriptor_limit};
+use crate::session::{Permission, Session, raise_descriptor_limit};
 use crate::sys::privilege::{self, Privilege};
 pub use crate::testbed::probe::Availability;
 
@@ -53,6 +53,8 @@ pub trait Backend: Sync {
     fn probe(&self, features: &BTreeSet<Feature>) -> Result<BTreeMap<Feature, Availability>, Trouble>;
     /// Sets the timeout scale, if one was given, unless `enter` did so. Called after it.
     fn set_timeout_scale(&self, _scale: Option<NonZeroU32>) {}
+    /// Permits scenarios to start programs, where there are any. Called after `enter`.
+    fn permit_programs(&self, _permission: Permission) {}
     /// The default number of jobs, unless this machine determines it. Called after `enter`.
     fn jobs(&self) -> Option<usize> {
         None
@@ -129,6 +131,12 @@ impl Backend for Kernel {
     fn set_timeout_scale(&self, scale: Option<NonZeroU32>) {
         if let (Ok(session), Some(scale)) = (self.session(), scale) {
             session.set_timeout_scale(scale);
+        }
+    }
+
+    fn permit_programs(&self, permission: Permission) {
+        if let Ok(session) = self.session() {
+            session.permit_programs(permission);
         }
     }
 

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
+use indexmap::IndexSet;
+
 use crate::report::Printer;
-use crate::scenario::model::Scenario;
+use crate::scenario::model::{Program, Scenario};
 use crate::scenario::{self, FindError, Found};
 use crate::text;
 
@@ -25,11 +27,22 @@ pub(super) fn execute(args: &CheckArgs, backend: &dyn Backend, printer: &mut Pri
         Ok(scenarios) => {
             orphans::settle(&paths, &scenarios, args.prune_snapshots, args.quiet, printer);
             if !args.quiet {
+                tell_programs(&scenarios, printer);
                 printer.line(&format!("{} without errors", text::count(scenarios.len() as u64, "scenario")));
             }
             Exit::Passed
         }
         Err(exit) => exit,
+    }
+}
+
+/// Says what the scenarios would start.
+fn tell_programs(scenarios: &[Scenario], printer: &mut Printer) {
+    for scenario in scenarios {
+        let lines: IndexSet<String> = scenario.programs().map(Program::command_line).collect();
+        for line in lines {
+            printer.line(&format!("{} starts {}", text::one_line(&scenario.label()), text::one_line(&line)));
+        }
     }
 }
 

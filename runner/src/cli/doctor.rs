@@ -98,6 +98,15 @@ fn about(feature: &Feature) -> (&'static str, &'static str) {
             "routing tables and rules, as for source routing",
             "build the kernel with CONFIG_IP_MULTIPLE_TABLES and CONFIG_IPV6_MULTIPLE_TABLES",
         ),
+        Feature::Programs => (
+            "programs in scenarios, closed in",
+            "programs need user namespaces, an unmasked /proc and Linux 5.12 or newer",
+        ),
+        Feature::ForcedMptcp => (
+            "TCP sockets of programs become MPTCP sockets",
+            "use Linux 5.14 or newer, built with CONFIG_SECCOMP_FILTER",
+        ),
+        Feature::Program(_) => ("a program", "install it, and permit it with `--allow-programs`"),
         Feature::Counter(_) => ("a counter", "a newer kernel may have it"),
         Feature::Info(_) => ("a field of struct mptcp_info", "a newer kernel may have it"),
         Feature::Option(_) => ("a socket option of MPTCP sockets", "a newer kernel may have it"),

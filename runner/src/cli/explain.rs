@@ -72,6 +72,7 @@ fn runs(
     let interrupt = Arc::clone(&interrupted);
     let watch = backend.watch_interruptions(Box::new(move || interrupt.store(true, Ordering::Relaxed)));
     or_environment(watch, printer)?;
+    backend.permit_programs(args.programs.permission());
     let asked = scenarios.iter().flat_map(wanted).chain([Feature::Mptcp]).collect();
     let features = or_environment(backend.probe(&asked), printer)?;
     let mut exit = Exit::Passed;

@@ -144,6 +144,7 @@ fn run(args: &RunArgs, scenarios: &[Scenario], backend: &dyn Backend, printer: &
     or_environment(entered, printer)?;
     or_environment(limits::check_run(), printer)?;
     backend.set_timeout_scale(args.timeout_scale);
+    backend.permit_programs(args.programs.permission());
     let pool: Pool<Done> = Pool::new();
     or_environment(backend.watch_interruptions(Box::new(pool.interrupter())), printer)?;
     let features = probe(args, scenarios, backend, printer)?;

@@ -155,7 +155,14 @@ impl Backend for Remote {
         let availability = |missing: Option<String>| missing.map_or(Availability::Yes, Availability::No);
         Ok(found
             .into_iter()
-            .filter_map(|(word, missing)| Some((Feature::from_word(&word)?, availability(missing))))
+            .filter_map(|(word, missing)| {
+                Some(match Feature::from_word(&word)? {
+                    program @ Feature::Program(_) => {
+                        (program, Availability::No("the virtual machine has no programs".to_owned()))
+                    }
+                    feature => (feature, availability(missing)),
+                })
+            })
             .collect())
     }
 

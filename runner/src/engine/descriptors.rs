@@ -48,6 +48,11 @@ fn most_sockets(steps: &[Step]) -> u64 {
             | Action::Check(_)
             | Action::SetPath(_)
             | Action::AddRule { .. }
+            | Action::Start(_)
+            | Action::Run(_)
+            | Action::Signal { .. }
+            | Action::FinishProgram { .. }
+            | Action::Stop { .. }
             | Action::RemoveRule { .. }
             | Action::Release { .. }
             | Action::ExpectError { .. }

@@ -14,6 +14,7 @@ use super::descriptors;
 use super::node::{Node, Opened};
 use super::operation::OperationError;
 use super::paths::{self, Paths};
+use super::programs::Programs;
 use super::recorder::Recorder;
 use crate::mptcp::SubflowState;
 use crate::observe::{is_gauge, sockets};
@@ -40,6 +41,8 @@ pub(super) struct Executor<'a> {
     /// The tokens of a connection.
     tokens_of: HashMap<String, Vec<u32>>,
     pub(super) listeners: Vec<Listener>,
+    /// Before the testbed: they live in its namespaces.
+    pub(super) programs: Programs,
     pub(super) nodes: IndexMap<String, Node>,
     /// Before the testbed: their threads end with them.
     pub(super) paths: Paths,
@@ -88,6 +91,7 @@ impl<'a> Executor<'a> {
             tokens: HashMap::new(),
             tokens_of: HashMap::new(),
             listeners: Vec::new(),
+            programs: Programs::default(),
             nodes,
             paths,
             testbed,
@@ -132,6 +136,7 @@ impl<'a> Executor<'a> {
             node.observers.observe_now();
         }
         self.paths.observe_now();
+        self.programs.observe_now();
     }
 
     /// Opens a listening socket.

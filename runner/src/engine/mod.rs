@@ -16,6 +16,7 @@ mod node;
 mod operation;
 mod option;
 mod paths;
+mod programs;
 mod recorder;
 mod routes;
 mod settle;
@@ -201,6 +202,7 @@ fn may_go_on(outcome: &StepOutcome, action: &Action) -> bool {
         }),
         StepOutcome::Contradicted(_)
         | StepOutcome::Application(_)
+        | StepOutcome::ProgramEnded { .. }
         | StepOutcome::TimedOut(_)
         | StepOutcome::NotQuiet { .. }
         | StepOutcome::Failed { .. } => false,
@@ -211,6 +213,7 @@ impl Executor<'_> {
     /// Closes everything. With the last descriptor the kernel takes the namespaces away.
     async fn tear_down(self) -> Vec<NamespaceFrames> {
         drop((self.connections, self.listeners));
+        self.programs.end();
         self.paths.close();
         let mut frames = Vec::new();
         for (_, node) in self.nodes {

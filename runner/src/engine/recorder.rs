@@ -59,6 +59,12 @@ impl Recorder {
         self.entries.borrow_mut().push(Entry { at, what });
     }
 
+    /// Records what a program did, and wakes whoever waits. That is no observation of the network: it ends no quiet period.
+    pub fn tell(&self, what: Observation) {
+        self.note(what);
+        self.changed.notify_waiters();
+    }
+
     /// Records what an observer saw at that time (nanoseconds since the epoch): this ends any quiet period.
     pub fn observe(&self, at: u64, what: Observation) {
         if let Observation::Event { event, .. } = &what {

@@ -37,6 +37,13 @@ impl Executor<'_> {
             Action::SetOptions { connection, side, options } => {
                 done_or_failed(self.set_options(connection, *side, options))
             }
+            Action::Start(plan) => self.start_program(index, plan).await,
+            Action::Run(plan) => self.run_program(index, plan).await,
+            Action::Signal { program, signal } => done_or_failed(self.programs.signal(program, signal)),
+            Action::FinishProgram { program, end, deadline } => {
+                self.finish_program(program, &end.status, *deadline).await
+            }
+            Action::Stop { program, deadline, .. } => self.stop_program(program, *deadline).await,
             Action::Check(_) => done_or_failed(self.take_check(index).await),
             Action::SetPath(change) => done_or_failed(self.set_path(change)),
             Action::AddRule { link, rule } => done_or_failed(self.add_rule(link, rule)),

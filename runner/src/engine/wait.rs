@@ -16,7 +16,7 @@ use crate::wire::MptcpOption;
 
 /// Counters, sockets and endpoints don't announce that they changed: they are looked at whenever an event or a
 /// segment was observed, and at least this often.
-const TICK: Duration = Duration::from_millis(2);
+pub(super) const TICK: Duration = Duration::from_millis(2);
 
 /// The longest that a quiet period is prolonged for the kernel's workers: they work for the whole machine.
 const WORKERS: Duration = Duration::from_millis(500);
@@ -152,6 +152,10 @@ impl Executor<'_> {
                 let hits = self.rule_hits(link, rule)?;
                 Ok(unless(hits >= *matched, || Seen::Rule { matched: hits }))
             }
+            Condition::Output { program, contains, count } => {
+                let seen = self.recorder.with_entries(|entries| lines_count(entries, program, contains));
+                Ok(unless(seen >= *count, || Seen::Output { count: seen }))
+            }
             Condition::Wire { pattern, count } => {
                 let seen = self.recorder.with_entries(|entries| wire_count(entries, pattern));
                 let sender = pattern.sender.clone();
@@ -271,6 +275,15 @@ fn wire_count(entries: &[Entry], pattern: &WirePattern) -> usize {
             if *namespace == pattern.sender && pattern.matches(segment))
     };
     entries.iter().filter(carries).count()
+}
+
+/// How many lines with this text a program has written.
+pub(super) fn lines_count(entries: &[Entry], wanted: &str, contains: &str) -> usize {
+    let matches = |entry: &&Entry| {
+        matches!(&entry.what, Observation::ProgramOutput { program, line, .. }
+            if **program == *wanted && line.contains(contains))
+    };
+    entries.iter().filter(matches).count()
 }
 
 /// What was seen instead, unless it holds.

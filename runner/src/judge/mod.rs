@@ -35,7 +35,8 @@ pub(crate) use kernel_log::kernel_finding;
 pub use kernel_log::{complaint_form, kernel_complaints, kernel_lines, kernel_remark, without_kernel_log};
 pub(crate) use option_words::{is_as_asked, on_subflows_words, option_words, shown_option_words};
 pub(crate) use outcome::{
-    brief_outcome_words, call_words, calls_words, contradiction_words, integrity_words, lost_words, outcome_words,
+    brief_outcome_words, call_words, calls_words, contradiction_words, ended_words, integrity_words, lost_words,
+    outcome_words,
 };
 pub use reasons::{Cause, Idle, Reason, ReasonKind, SynCounts, Unused, observed};
 pub use rules::{Decided, RuleCounts, Rules, known_faults};

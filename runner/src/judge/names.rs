@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::index::Index;
 use crate::mptcp::{EndpointFlags, EventKind, MptcpInfo, PmEvent, SubflowState, canonical};
 use crate::recording::{Connection, Direction, Moment, Observation, OptionAnswer, Recording, Side, canonical_socket};
-use crate::scenario::model::{Action, Form, Operation, Scenario};
+use crate::scenario::model::{Action, Form, Operation, Ready, Scenario};
 use crate::wire::{MptcpOption, Segment};
 
 /// What the scenario and the recording call things.
@@ -289,7 +289,14 @@ fn known_ports(scenario: &Scenario) -> BTreeSet<u16> {
                 ports.extend(plan.implicit_listener.as_ref().map(|listener| listener.port));
             }
             Action::Do(operation) | Action::ExpectError { operation, .. } => ports.extend(operation_ports(operation)),
+            Action::Start(plan) => {
+                ports.extend(plan.ready.as_ref().and_then(|ready| pick!(ready, Ready::Port(port) => *port)))
+            }
             Action::Transfer(_)
+            | Action::Run(_)
+            | Action::Signal { .. }
+            | Action::FinishProgram { .. }
+            | Action::Stop { .. }
             | Action::FinishTransfer { .. }
             | Action::Wait { .. }
             | Action::Quiet { .. }

@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use crate::mptcp::{Side, TCP_ESTABLISHED, tcp_state_word};
 use crate::recording::{
-    Awaited, CallEnd, Calls, Contradiction, Got, Integrity, LostWhat, Progress, Seen, SocketCall, StepOutcome,
-    SubflowSeen, Unread,
+    Awaited, CallEnd, Calls, Contradiction, EndStatus, Got, Integrity, LostWhat, Progress, Seen, SocketCall,
+    StepOutcome, SubflowSeen, Unread,
 };
 use crate::text;
 
@@ -54,6 +54,7 @@ pub(crate) fn outcome_words(outcome: &StepOutcome) -> String {
         }
         StepOutcome::Contradicted(contradiction) => contradiction_words(contradiction),
         StepOutcome::Application(end) => call_words(end),
+        StepOutcome::ProgramEnded { program, status } => ended_words(program, status),
         StepOutcome::TimedOut(timeout) => {
             let after = after_words(timeout.after);
             format!("timed out{after} waiting for {}", wait_words(&timeout.conditions, &timeout.seen))
@@ -74,6 +75,7 @@ pub(crate) fn brief_outcome_words(outcome: &StepOutcome) -> String {
         | StepOutcome::Refused { .. }
         | StepOutcome::Contradicted(_)
         | StepOutcome::Application(_)
+        | StepOutcome::ProgramEnded { .. }
         | StepOutcome::Failed { .. } => outcome_words(outcome),
     }
 }
@@ -142,6 +144,11 @@ fn awaited_words(awaited: &Awaited) -> String {
         Awaited::RemoveAddr { namespace, id } => {
             format!("the peers to process the REMOVE_ADDR of endpoint {id} of {namespace}")
         }
+        Awaited::ProgramReady { program, condition } => format!("{program} to be ready: {condition}"),
+        Awaited::EndOfProgram { program } => format!("{program} to end"),
+        Awaited::Output { program, contains, count } => {
+            format!("{program} to write {} with “{contains}”", text::count(*count as u64, "line"))
+        }
         Awaited::EndOfStep => "the step to end".to_owned(),
         Awaited::Words { text } => text.clone(),
     }
@@ -168,6 +175,7 @@ fn seen_words(seen: &Seen) -> String {
             format!("{}; {}", progress_words(client, Side::Client), progress_words(server, Side::Server))
         }
         Seen::RemoveAddr { processed, sent } => format!("{processed} of {sent} Address IDs are processed"),
+        Seen::Output { count } => format!("it wrote {count}"),
         Seen::Event { namespace, kind } => format!("event {} in {namespace}", kind.word()),
         Seen::Segment { namespace, source, destination } => {
             format!("a segment from {source} to {destination} at {namespace}")
@@ -205,6 +213,14 @@ fn progress_words(progress: &Progress, sender: Side) -> String {
 pub(crate) fn contradiction_words(contradiction: &Contradiction) -> String {
     let Contradiction { asked, answered, shown } = contradiction;
     format!("{asked}: the kernel answered with {answered}, but {}", shown.join("; "))
+}
+
+/// `web ended with exit status 1`
+pub(crate) fn ended_words(program: &str, status: &EndStatus) -> String {
+    match status {
+        EndStatus::Exit(status) => format!("{program} ended with exit status {status}"),
+        EndStatus::Signal(signal) => format!("{program} was killed by {signal}"),
+    }
 }
 
 /// `the server's read() on main failed with ECONNRESET after 4096 bytes`

@@ -7,7 +7,9 @@ use crate::wire::{MptcpOption, Segment};
 
 use super::names::Names;
 use super::option_words;
-use super::outcome::{call_words, calls_words, contradiction_words, integrity_words, lost_words, outcome_words};
+use super::outcome::{
+    call_words, calls_words, contradiction_words, ended_words, integrity_words, lost_words, outcome_words,
+};
 use super::{render, stall};
 
 /// How many entries before and after.
@@ -72,6 +74,15 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         Observation::Application(end) => call_words(end),
         Observation::Calls(calls) => calls_words(calls),
         Observation::Option(call) => option_words(call),
+        Observation::ProgramStarted { program, namespace, .. } => format!("{namespace}: started {program}"),
+        Observation::ProgramOutput { program, line, .. } => format!("{program}: {}", text::one_line(line)),
+        Observation::ProgramEnded { program, status, .. } => ended_words(program, status),
+        Observation::ProgramSocket { program, error: Some(error), .. } => {
+            format!("{program}: no MPTCP socket in place of a TCP socket: {error}")
+        }
+        Observation::ProgramOutputLeftOut { program, lines, .. } => {
+            format!("{program}: {} more", text::count(*lines, "line"))
+        }
         Observation::SetupContradicted(contradiction) => contradiction_words(contradiction),
         Observation::Lost { namespace, what, count } => {
             format!("{namespace}: lost {}", lost_words(*what, *count))
@@ -99,6 +110,7 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         | Observation::Path { .. }
         | Observation::PathTotals { .. }
         | Observation::Routes { .. }
+        | Observation::ProgramSocket { error: None, .. }
         | Observation::Stalled { .. }
         | Observation::Busy(_)
         | Observation::RanAlone { .. } => return None,
@@ -118,6 +130,7 @@ fn end_word(outcome: &StepOutcome) -> String {
         | StepOutcome::Refused { .. }
         | StepOutcome::Contradicted(_)
         | StepOutcome::Application(_)
+        | StepOutcome::ProgramEnded { .. }
         | StepOutcome::Failed { .. } => outcome_words(outcome),
     }
 }

@@ -111,6 +111,8 @@ pub enum FindingKind {
     Option,
     /// A socket call of an application failed, or returned something unexpected.
     Application,
+    /// A program ended or wrote something unexpected.
+    Program,
     /// Events or packets were lost, the recording is cut off.
     Incomplete,
     /// Something could not be set up.
@@ -152,6 +154,7 @@ impl FindingKind {
             Self::Contradiction => "contradiction",
             Self::Option => "option",
             Self::Application => "application",
+            Self::Program => "program",
             Self::Incomplete => "incomplete",
             Self::Setup => "setup",
             Self::Kernel => "kernel",

@@ -21,7 +21,8 @@ const LARGEST_RING: usize = 24 * DEFAULT_RING_BYTES;
 pub(super) fn capture_bytes(steps: &[Step], paths: &[PathSetup], namespace: &str) -> usize {
     let real = paths.iter().filter(|path| path.rings.frames == Frames::Real);
     let has_one = real.flat_map(|path| &path.ends).any(|end| end.namespace == namespace);
-    let more = if has_one { usize::try_from(transferred(steps)).unwrap_or(usize::MAX) } else { 0 };
+    let programs = steps.iter().any(|step| step.action.program().is_some());
+    let more = if has_one || programs { usize::try_from(transferred(steps)).unwrap_or(usize::MAX) } else { 0 };
     let at_once = connects(steps).saturating_mul(FRAMES_AT_ONCE * 256).min(LARGEST_RING);
     DEFAULT_RING_BYTES.saturating_add(more).min(4 * DEFAULT_RING_BYTES).max(at_once)
 }

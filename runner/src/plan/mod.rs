@@ -31,7 +31,7 @@ pub use questions::RouteQuestion;
 pub use rings::{Frames, GSO_MAX_SIZE, Rings};
 pub use shell::shell;
 pub use timeouts::step_limit;
-pub use words::{awaited, describe, describe_operation};
+pub use words::{awaited, describe, describe_operation, describe_ready};
 
 /// What will be done. All that a run needs to know: the engine takes nothing else.
 #[derive(Debug, Clone)]
@@ -124,6 +124,8 @@ pub enum Setup {
     Namespace {
         /// Its name.
         name: String,
+        /// Programs run in it: a user namespace of its own owns it.
+        programs: bool,
     },
     /// Write a sysctl.
     Sysctl {

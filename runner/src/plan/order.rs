@@ -18,8 +18,7 @@ use super::{Frames, GSO_MAX_SIZE, Observer, Origin, PathSetup, Plan, Setup};
 /// the path manager's type are sampled when a socket is made; `mptcp_pm_data_reset`, net/mptcp/pm.c).
 pub fn plan(scenario: &Scenario) -> Plan {
     let world = &scenario.world;
-    let mut setup: Vec<Setup> =
-        world.namespaces.iter().map(|namespace| Setup::Namespace { name: namespace.name.clone() }).collect();
+    let mut setup: Vec<Setup> = world.namespaces.iter().map(|namespace| self::namespace(scenario, namespace)).collect();
     setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Namespace)));
     setup.extend(links(world));
     let paths: Vec<PathSetup> = world.paths.iter().filter_map(|path| path_setup(scenario, path)).collect();
@@ -55,6 +54,12 @@ pub fn plan(scenario: &Scenario) -> Plan {
     };
     plan.route_questions = route_questions(&plan);
     plan
+}
+
+fn namespace(scenario: &Scenario, namespace: &Namespace) -> Setup {
+    let name = namespace.name.clone();
+    let programs = scenario.programs().any(|program| program.namespace == name);
+    Setup::Namespace { name, programs }
 }
 
 fn observer(scenario: &Scenario, namespace: &Namespace, paths: &[PathSetup]) -> Observer {

@@ -44,7 +44,7 @@ impl Plan {
             matches!(setup, Setup::Sysctl { namespace: of, name, .. }
                 if of == namespace && name.replace('/', ".") == ADD_ADDR_TIMEOUT)
         };
-        let namespaces = self.setup.iter().filter_map(|setup| pick!(setup, Setup::Namespace { name } => name));
+        let namespaces = self.setup.iter().filter_map(|setup| pick!(setup, Setup::Namespace { name, .. } => name));
         let silent = namespaces.filter(|namespace| !self.setup.iter().any(|setup| says(namespace, setup)));
         let sysctl = |namespace: &String| Setup::Sysctl {
             namespace: namespace.clone(),

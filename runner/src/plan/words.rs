@@ -6,8 +6,9 @@ use crate::mptcp::{Endpoint, EndpointFlags};
 use crate::pattern::SUBFLOW;
 use crate::recording::Awaited;
 use crate::scenario::model::{
-    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Filter, FilterAction, FilterHook, Operation, Range,
-    SocketOptions, SocketProtocol, TokenChoice, TransferPlan, WhichEndpoints,
+    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, EndStatus, Filter, FilterAction, FilterHook,
+    Operation, Program, Range, Ready, RunPlan, SocketOptions, SocketProtocol, Sockets, StartPlan, TokenChoice,
+    TransferPlan, WhichEndpoints,
 };
 use crate::text;
 
@@ -59,12 +60,40 @@ pub fn describe(action: &Action) -> String {
         Action::AddRule { link, rule } => format!("the path of {link} gets the rule {}", describe_rule(rule)),
         Action::RemoveRule { link, rule } => format!("the path of {link} loses the rule {rule}"),
         Action::Release { link, rule } => format!("the path of {link} releases the packets held by {rule}"),
+        Action::Start(StartPlan { name, program, ready, .. }) => {
+            let ready = ready.as_ref().map(|ready| format!(", until {}", describe_ready(ready))).unwrap_or_default();
+            format!("{} starts {name}: {}{ready}", program.namespace, describe_program(program))
+        }
+        Action::Run(RunPlan { program, end, .. }) => {
+            let status = if end.status == EndStatus::SUCCESS {
+                String::new()
+            } else {
+                format!(", must end with {}", end.status)
+            };
+            format!("{} runs {}{status}", program.namespace, describe_program(program))
+        }
+        Action::Signal { program, signal } => format!("{program} gets {signal}"),
+        Action::FinishProgram { program, end, .. } => format!("wait until {program} ends with {}", end.status),
+        Action::Stop { program, .. } => format!("stop {program}"),
         Action::Check(_) => "check the state".to_owned(),
         Action::Do(operation) => describe_operation(operation),
         Action::ExpectError { error, message, operation } => {
             let message = message.as_ref().map(|message| format!(" “{message}”")).unwrap_or_default();
             format!("{}: must be refused with {error}{message}", describe_operation(operation))
         }
+    }
+}
+
+fn describe_program(program: &Program) -> String {
+    let forced = if program.sockets == Sockets::Forced { ", its TCP sockets become MPTCP sockets" } else { "" };
+    format!("{}{forced}", text::one_line(&program.command_line()))
+}
+
+/// When a program is ready: fits after "until".
+pub fn describe_ready(ready: &Ready) -> String {
+    match ready {
+        Ready::Port(port) => format!("port {port} listens"),
+        Ready::Output(text) => format!("it writes “{text}”"),
     }
 }
 
@@ -142,6 +171,9 @@ fn describe_condition(condition: &Condition) -> String {
         Condition::Rule { link, rule, matched } => {
             format!("rule {rule} of {link} has matched {}", text::count(*matched, "segment"))
         }
+        Condition::Output { program, contains, count } => {
+            format!("{program} has written {} with “{contains}”", text::count(*count as u64, "line"))
+        }
         Condition::Wire { pattern, count } => {
             format!("{} has sent {} with {}", pattern.sender, text::count(*count as u64, "segment"), pattern)
         }
@@ -183,6 +215,9 @@ pub fn awaited(condition: &Condition) -> Awaited {
         }
         Condition::Rule { link, rule, matched } => {
             Awaited::Rule { link: link.clone(), rule: rule.clone(), matched: *matched }
+        }
+        Condition::Output { program, contains, count } => {
+            Awaited::Output { program: program.clone(), contains: contains.clone(), count: *count }
         }
         Condition::Wire { pattern, count } => {
             Awaited::Segments { sender: pattern.sender.clone(), pattern: pattern.to_string(), count: *count }

@@ -61,6 +61,15 @@ pub enum Awaited {
     /// The peers process the REMOVE_ADDR of an endpoint.
     #[expect(missing_docs, reason = "the names say it")]
     RemoveAddr { namespace: String, id: u8 },
+    /// A program is ready.
+    #[expect(missing_docs, reason = "the names say it")]
+    ProgramReady { program: String, condition: String },
+    /// A program ends.
+    #[expect(missing_docs, reason = "the names say it")]
+    EndOfProgram { program: String },
+    /// A program has written lines with a text.
+    #[expect(missing_docs, reason = "the names say it")]
+    Output { program: String, contains: String, count: usize },
     /// A step that has no end of its own ends.
     EndOfStep,
     /// In words: recordings of older versions.
@@ -114,6 +123,9 @@ pub enum Seen {
     /// Number of Address IDs that were processed.
     #[expect(missing_docs, reason = "the names say it")]
     RemoveAddr { processed: u64, sent: u64 },
+    /// Number of lines with the text.
+    #[expect(missing_docs, reason = "the names say it")]
+    Output { count: usize },
     /// An event of the path manager.
     #[expect(missing_docs, reason = "the names say it")]
     Event { namespace: String, kind: EventKind },

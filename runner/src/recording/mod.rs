@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 pub use crate::mptcp::Side;
 use crate::mptcp::{Endpoint, Limits, MptcpInfo, PmEvent, SubflowState};
 pub use crate::scenario::SourceText;
+pub use crate::scenario::model::{EndStatus, Stream};
 use crate::scenario::model::{Form, Scenario};
 use crate::scenario::{self, Diagnostics};
 use crate::wire::Segment;
@@ -256,6 +257,54 @@ pub enum Observation {
     Option(Box<OptionCall>),
     /// A call of an application ended otherwise than with the bytes that it was made for.
     Application(CallEnd),
+    /// A program was started.
+    ProgramStarted {
+        /// The step that started it: what tells it from others.
+        step: usize,
+        /// Its name, or that of the command.
+        program: String,
+        /// The namespace.
+        namespace: String,
+    },
+    /// A program wrote a line.
+    ProgramOutput {
+        /// The step that started it.
+        step: usize,
+        /// Its name.
+        program: Name,
+        /// Where to.
+        stream: Stream,
+        /// The line, without its end. A very long one comes in parts.
+        line: String,
+    },
+    /// A program opened a TCP socket, and got an MPTCP socket in its place.
+    ProgramSocket {
+        /// The step that started the program.
+        step: usize,
+        /// Its name.
+        program: Name,
+        /// The errno that it got instead.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        error: Option<String>,
+    },
+    /// A program ended.
+    ProgramEnded {
+        /// The step that started it.
+        step: usize,
+        /// Its name.
+        program: String,
+        /// How.
+        status: EndStatus,
+    },
+    /// A program wrote more lines than a recording has room for.
+    ProgramOutputLeftOut {
+        /// The step that started it.
+        step: usize,
+        /// Its name.
+        program: String,
+        /// Number of lines that are not in the recording.
+        lines: u64,
+    },
     /// Something was lost on the way into the recording: it is incomplete.
     Lost {
         /// The namespace.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Awaited, Seen, Side, Timeout, awaited};
+use super::{Awaited, EndStatus, Seen, Side, Timeout, awaited};
 use crate::nanos;
 
 /// How a step ended.
@@ -25,6 +25,13 @@ pub enum StepOutcome {
     Contradicted(Contradiction),
     /// A call of an application returned something other than what the step needs.
     Application(CallEnd),
+    /// A program ended otherwise, or earlier, than the step needs.
+    ProgramEnded {
+        /// Its name.
+        program: String,
+        /// How it ended.
+        status: EndStatus,
+    },
     /// A deadline passed.
     TimedOut(Timeout),
     /// No quiet period before the deadline.

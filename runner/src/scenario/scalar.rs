@@ -1,6 +1,7 @@
 //! How the scalars of the language are read: numbers with units, addresses, names. Each function takes the text and
 //! gives the value, or a [`Problem`]. Which scalar stands where is the grammar's business ([`super::grammar::Kind`]).
 
+pub mod program;
 mod types;
 
 pub use types::*;

@@ -254,6 +254,14 @@ fn scalar(kind: Kind) -> Value {
         Kind::Deciding => pattern(&features(true)),
         Kind::Variable => json!({ "type": "string", "pattern": "^[a-z][a-z0-9_]{0,31}$" }),
         Kind::Rule => or_variable(json!({ "enum": RULE_NAMES.as_slice() })),
+        Kind::Argument => json!({ "type": ["string", "number", "boolean"] }),
+        Kind::Command => pattern("[A-Za-z0-9_][A-Za-z0-9_.+-]{0,63}"),
+        Kind::EnvironmentName => json!({ "type": "string", "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,63}$" }),
+        Kind::FileName => {
+            json!({ "type": "string", "pattern": "^[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*$", "maxLength": 200 })
+        }
+        Kind::Signal => pattern("SIG[A-Z0-9]+"),
+        Kind::EndStatus => json!({ "anyOf": [integer(0, 255), pattern("SIG[A-Z0-9]+")] }),
         Kind::Word(["true"]) => or_variable(json!({ "const": true })),
         Kind::Word(words) => or_variable(json!({ "enum": words })),
     }
@@ -268,7 +276,11 @@ fn counter() -> String {
 fn features(deciding: bool) -> String {
     let words = Feature::PLAIN.iter().map(|(word, _)| *word);
     let plain: Vec<&str> = words.filter(|word| !deciding || *word != "mptcp").collect();
-    format!("{}|counter:{}|sysctl:net\\..+|info:[a-z_]+|option:[a-z0-9_]+", plain.join("|"), counter())
+    format!(
+        "{}|counter:{}|sysctl:net\\..+|info:[a-z_]+|option:[a-z0-9_]+|program:[A-Za-z0-9_][A-Za-z0-9_.+-]*",
+        plain.join("|"),
+        counter()
+    )
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::scenario::model::{Address, LinkEnd, Route, RoutingRule};
 use super::expected::{self, Expected, ExpectedLink};
 use super::sysctl::{self, SysctlError};
 use super::world::path_place;
-use super::{BaseNamespace, Namespace, Node, Testbed, TestbedError, baseline, neighbours};
+use super::{BaseNamespace, Namespace, NamespaceError, Node, Testbed, TestbedError, baseline, neighbours};
 
 /// `ETH_DATA_LEN`: the default MTU of a veth.
 const DEFAULT_MTU: u32 = 1500;
@@ -95,7 +95,7 @@ struct Builder<'a> {
 impl Builder<'_> {
     fn step(&mut self, step: &Setup) -> Result<(), TestbedError> {
         match step {
-            Setup::Namespace { name } => self.namespace(name),
+            Setup::Namespace { name, programs } => self.namespace(name, *programs),
             Setup::Sysctl { namespace, name, value } => self.testbed.node(namespace)?.set_sysctl(name, value),
             Setup::Link { link: _, mtu, ends } => self.link(*mtu, ends),
             Setup::PathLink { link, mtu, ends, inner } => self.path_link(link, *mtu, ends, *inner),
@@ -125,18 +125,24 @@ impl Builder<'_> {
         }
     }
 
-    fn namespace(&mut self, name: &str) -> Result<(), TestbedError> {
-        let node = self.make_node(name, baseline::apply)?;
+    fn namespace(&mut self, name: &str, programs: bool) -> Result<(), TestbedError> {
+        let create = if programs { Namespace::create_enclosed } else { Namespace::create };
+        let node = self.make_node(name, create, baseline::apply)?;
         self.testbed.nodes.insert(name.to_owned(), node);
         self.pend(name, Request::set_link(LOOPBACK, "lo", true));
         Ok(())
     }
 
     /// A namespace, with its initial settings.
-    fn make_node(&self, name: &str, baseline: fn() -> Result<(), SysctlError>) -> Result<Node, TestbedError> {
+    fn make_node(
+        &self,
+        name: &str,
+        create: fn(&Arc<BaseNamespace>) -> Result<Namespace, NamespaceError>,
+        baseline: fn() -> Result<(), SysctlError>,
+    ) -> Result<Node, TestbedError> {
         let namespace_error = |source| TestbedError::Namespace { name: name.to_owned(), source };
         let sysctl_error = |source| TestbedError::Sysctl { namespace: name.to_owned(), source };
-        let namespace = Namespace::create(self.base).map_err(namespace_error)?;
+        let namespace = create(self.base).map_err(namespace_error)?;
         let prepare = || -> Result<_, TestbedError> {
             baseline().map_err(sysctl_error)?;
             keep_order();
@@ -189,7 +195,7 @@ impl Builder<'_> {
         inner: [Hardware; 2],
     ) -> Result<(), TestbedError> {
         let place = path_place(link);
-        let node = self.make_node(&place, baseline::apply_to_path)?;
+        let node = self.make_node(&place, Namespace::create, baseline::apply_to_path)?;
         self.testbed.paths.insert(place.clone(), node);
         for (((end, outer), device), inner) in ends.iter().zip(INNER_DEVICES).zip(inner) {
             self.veth([(&end.namespace, &end.device, *outer), (&place, device, inner)], mtu)?;

@@ -21,6 +21,7 @@ use super::gate::{Gate, Pass};
 use super::sysctl;
 use crate::errno::errno_symbol;
 use crate::files;
+use crate::sys::sandbox::{Enclosure, SandboxError};
 
 /// The network namespace of the calling thread. Not `/proc/self`, which is the main thread's.
 const OWN: &str = "/proc/thread-self/ns/net";
@@ -31,6 +32,9 @@ pub enum NamespaceError {
     /// It can't be created.
     #[error("can't create a network namespace: {}{}", in_words(*.0), advice(*.0))]
     Create(#[source] Errno),
+    /// The user namespace that is to own it can't be created.
+    #[error("can't create a namespace for programs: {0}")]
+    Enclose(#[source] SandboxError),
     /// It can't be entered.
     #[error("can't enter a network namespace: {}", in_words(*.0))]
     Enter(#[source] Errno),
@@ -152,6 +156,7 @@ impl BaseNamespace {
 pub struct Namespace {
     file: OwnedFd,
     base: Arc<BaseNamespace>,
+    enclosure: Option<Enclosure>,
 }
 
 impl fmt::Debug for Namespace {
@@ -175,7 +180,34 @@ impl Namespace {
     pub fn create(base: &Arc<BaseNamespace>) -> Result<Self, NamespaceError> {
         let _return = Return::to(base)?;
         let (file, _) = unshare_here()?;
-        Ok(Self { file, base: Arc::clone(base) })
+        Ok(Self { file, base: Arc::clone(base), enclosure: None })
+    }
+
+    /// Creates one for programs: a user namespace of its own owns it. The calling thread must be in the base namespace.
+    ///
+    /// # Errors
+    ///
+    /// [`NamespaceError`]
+    pub fn create_enclosed(base: &Arc<BaseNamespace>) -> Result<Self, NamespaceError> {
+        let _return = Return::to(base)?;
+        let enclosure = Enclosure::create().map_err(NamespaceError::Enclose)?;
+        let file = enclosure.network().map_err(NamespaceError::Open)?;
+        Ok(Self { file, base: Arc::clone(base), enclosure: Some(enclosure) })
+    }
+
+    /// The user namespace that owns it, if it is made for programs.
+    pub(super) fn enclosure(&self) -> Option<&Enclosure> {
+        self.enclosure.as_ref()
+    }
+
+    /// The same namespace once more, to do something in it.
+    ///
+    /// # Errors
+    ///
+    /// No descriptor is left.
+    pub fn again(&self) -> Result<Self, NamespaceError> {
+        let file = self.file.try_clone().map_err(NamespaceError::Open)?;
+        Ok(Self { file, base: Arc::clone(&self.base), enclosure: None })
     }
 
     /// Runs `section` in this namespace, on the calling thread, which must be in the base namespace and is there again

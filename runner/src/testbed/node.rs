@@ -8,6 +8,7 @@ use crate::netlink::route::{Request, RouteClient, RouteMonitor, RouteState, Veth
 use crate::netlink::{Cause, DeviceNames, NetlinkError};
 use crate::scenario::model::{Address, Route, RoutingRule};
 use crate::sys::ethtool::{self};
+use crate::sys::sandbox::Host;
 use crate::text;
 
 use super::expected::{self, Actual};
@@ -95,6 +96,16 @@ impl Node {
     /// The namespace itself, as a file.
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
+    }
+
+    /// Starts a host for programs in it.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses, or the namespace isn't made for programs.
+    pub fn host(&self) -> Result<Host, String> {
+        let enclosure = self.namespace.enclosure().ok_or("this namespace is not made for programs")?;
+        Host::start(enclosure.users(), self.namespace.as_fd(), &self.name).map_err(|error| error.to_string())
     }
 
     /// The rtnetlink socket in it.

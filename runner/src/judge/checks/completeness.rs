@@ -43,6 +43,11 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
             | Observation::Application(_)
             | Observation::Option(_)
             | Observation::Calls(_)
+            | Observation::ProgramStarted { .. }
+            | Observation::ProgramOutput { .. }
+            | Observation::ProgramSocket { .. }
+            | Observation::ProgramEnded { .. }
+            | Observation::ProgramOutputLeftOut { .. }
             | Observation::FilterHits { .. }
             | Observation::Path { .. }
             | Observation::PathTotals { .. }

@@ -12,6 +12,7 @@ mod integrity;
 mod options;
 mod pairs;
 pub(in crate::judge) mod paths;
+mod programs;
 mod scope;
 mod sockets;
 mod steps;
@@ -45,6 +46,7 @@ pub(super) fn findings(names: &Names<'_>) -> Vec<Finding> {
     findings.extend(step_findings);
     findings.extend(options::check(names, progress));
     findings.extend(calls::check(names, progress));
+    findings.extend(programs::check(names, progress));
     findings.extend(connections::check(names, progress));
     findings.extend(integrity::check(names, progress));
     findings.extend(unused::check(names, progress));

@@ -5,7 +5,7 @@ use crate::judge::outcome::{needed_words, outcome_words};
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind, render};
 use crate::recording::{Direction, Got, Observation, Seen, StepOutcome};
-use crate::scenario::model::{Action, CloseHow, Step, expected_transfer_error};
+use crate::scenario::model::{Action, CloseHow, EndStatus, RunPlan, Step, expected_transfer_error};
 use crate::text;
 use crate::wire::MptcpOption;
 
@@ -108,8 +108,14 @@ fn valued(finding: Finding, action: &Action, wanted: Option<Got>, outcome: &Step
             Some(wanted) => finding.valued(wanted, None::<Got>),
             None => finding.valued(refusal(action), None::<&str>),
         },
+        StepOutcome::ProgramEnded { status, .. } => finding.valued(wanted_end(action), status),
         StepOutcome::Contradicted(_) | StepOutcome::Failed { .. } => finding,
     }
+}
+
+/// How the program of a step must end.
+fn wanted_end(action: &Action) -> Option<&EndStatus> {
+    pick!(action, Action::Run(RunPlan { end, .. }) | Action::FinishProgram { end, .. } => &end.status)
 }
 
 fn refusal(action: &Action) -> Option<&str> {
@@ -211,6 +217,13 @@ fn problem(step: &Step, outcome: &StepOutcome) -> Option<(FindingKind, String)> 
             };
             Some((FindingKind::Application, problem))
         }
+        (StepOutcome::ProgramEnded { .. }, _) => {
+            let words = outcome_words(outcome);
+            let needed = wanted_end(&step.action).map(|status| format!("; expected {status}"));
+            let before = pick!(&step.action, Action::Start(_) => " before it was ready".to_owned());
+            let stop = pick!(&step.action, Action::Stop { .. } => " before this step".to_owned());
+            Some((FindingKind::Program, words + &needed.or(before).or(stop).unwrap_or_default()))
+        }
         (StepOutcome::Failed { .. }, _) => Some((FindingKind::Setup, outcome_words(outcome))),
     }
 }
@@ -231,7 +244,9 @@ fn transfer_problem(wanted: &str, outcome: &StepOutcome) -> Option<(FindingKind,
         StepOutcome::Failed { .. } => return Some((FindingKind::Setup, words)),
         StepOutcome::Contradicted(_) => FindingKind::Contradiction,
         StepOutcome::NotQuiet { .. } => FindingKind::Deadline,
-        StepOutcome::Application(_) | StepOutcome::Refused { .. } => FindingKind::Application,
+        StepOutcome::Application(_) | StepOutcome::Refused { .. } | StepOutcome::ProgramEnded { .. } => {
+            FindingKind::Application
+        }
     };
     Some((kind, format!("{words}; expected {wanted}")))
 }

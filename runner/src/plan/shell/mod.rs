@@ -78,7 +78,7 @@ fn body(plan: &Plan) -> String {
     script.comment("Clean up: run these without the leading number sign");
     for setup in &plan.setup {
         match setup {
-            Setup::Namespace { name } => script.command_comment(&format!("ip netns delete {}", quote(name))),
+            Setup::Namespace { name, .. } => script.command_comment(&format!("ip netns delete {}", quote(name))),
             Setup::PathLink { link, .. } => {
                 script.command_comment(&format!("ip netns delete {}", quote(&path::namespace(link))));
             }
@@ -135,7 +135,7 @@ impl Script {
 
     fn setup(&mut self, setup: &Setup) {
         match setup {
-            Setup::Namespace { name } => {
+            Setup::Namespace { name, .. } => {
                 let name = quote(name);
                 self.run(&format!("ip netns add {name}"));
                 self.run(&format!("ip -n {name} link set dev lo up"));
@@ -188,6 +188,11 @@ impl Script {
             | Action::Write { .. }
             | Action::Read { .. }
             | Action::Check(_)
+            | Action::Start(_)
+            | Action::Run(_)
+            | Action::Signal { .. }
+            | Action::FinishProgram { .. }
+            | Action::Stop { .. }
             | Action::AddRule { .. }
             | Action::RemoveRule { .. }
             | Action::Release { .. } => {

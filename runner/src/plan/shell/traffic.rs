@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::scenario::model::{Action, Condition, ConnectPlan, ListenPlan, SocketProtocol, Step};
+use crate::scenario::model::{
+    Action, Condition, ConnectPlan, ListenPlan, Program, RunPlan, SocketProtocol, Sockets, StartPlan, Step,
+};
 
 use super::quote::quote;
 
@@ -19,6 +21,11 @@ pub(super) fn hints(action: &Action, steps: &[Step]) -> Vec<String> {
             hints.dedup();
             hints
         }
+        Action::Start(StartPlan { program, .. }) => vec![format!("{} &", run(program))],
+        Action::Run(RunPlan { program, .. }) => vec![run(program)],
+        Action::Signal { signal, .. } => vec![format!("kill -{} PID", signal.trim_start_matches("SIG"))],
+        Action::Stop { .. } => vec!["kill PID".to_owned()],
+        Action::FinishProgram { .. } => vec!["wait PID".to_owned()],
         Action::StopListening { .. }
         | Action::Transfer(_)
         | Action::FinishTransfer { .. }
@@ -35,6 +42,16 @@ pub(super) fn hints(action: &Action, steps: &[Step]) -> Vec<String> {
         | Action::Do(_)
         | Action::ExpectError { .. } => Vec::new(),
     }
+}
+
+fn run(program: &Program) -> String {
+    let forced = if program.sockets == Sockets::Forced { "mptcpize run " } else { "" };
+    let environment = program.environment.iter().map(|(name, value)| format!("{} ", quote(&format!("{name}={value}"))));
+    let environment: String = environment.collect();
+    let environment = if environment.is_empty() { environment } else { format!("env {environment}") };
+    let words: Vec<String> =
+        std::iter::once(&program.command).chain(&program.arguments).map(|word| quote(word)).collect();
+    format!("ip netns exec {} {environment}{forced}{}", quote(&program.namespace), words.join(" "))
 }
 
 fn listen(plan: &ListenPlan) -> String {
@@ -77,6 +94,8 @@ fn look(condition: &Condition, steps: &[Step]) -> Vec<String> {
             sides.flat_map(|namespace| within(namespace, "ss -tinM")).collect()
         }
         Condition::Sockets { namespace, .. } => within(namespace, "ss -aniM"),
-        Condition::Transferred { .. } | Condition::Rule { .. } | Condition::Queue { .. } => Vec::new(),
+        Condition::Transferred { .. } | Condition::Rule { .. } | Condition::Queue { .. } | Condition::Output { .. } => {
+            Vec::new()
+        }
     }
 }

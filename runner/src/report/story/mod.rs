@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use crate::flight::{Fate, Flights};
 use crate::judge::{
-    brief_outcome_words, call_words, calls_words, contradiction_words, is_as_asked, kernel_remark, known_faults,
-    on_subflows_words, option_words,
+    brief_outcome_words, call_words, calls_words, contradiction_words, ended_words, is_as_asked, kernel_remark,
+    known_faults, on_subflows_words, option_words,
 };
 use crate::mptcp::SocketOption;
 use crate::recording::{Entry, Integrity, Moment, Observation, Recording, StepOutcome};
@@ -184,6 +184,23 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
         }
         Observation::Calls(calls) => note(text::one_line(&calls_words(calls)), calls.wrong == 0),
         Observation::Option(call) => note(text::one_line(&option_words(call)), is_as_asked(call)),
+        Observation::ProgramOutput { program, line, .. } => note(format!("{program}: {}", text::one_line(line)), true),
+        Observation::ProgramEnded { program, status, .. } => {
+            let is_end = |entry: &Entry| match &entry.what {
+                Observation::StepFinished {
+                    outcome: StepOutcome::ProgramEnded { program: of, status: other }, ..
+                } => of == program && other == status,
+                _ => false,
+            };
+            note(ended_words(program, status), !recording.entries.iter().any(is_end))
+        }
+        Observation::ProgramSocket { program, error, .. } => match error {
+            None => note(format!("{program} opens a TCP socket, and gets an MPTCP socket"), true),
+            Some(error) => note(format!("{program} opens a TCP socket, and gets {error}: no MPTCP socket"), false),
+        },
+        Observation::ProgramOutputLeftOut { program, lines, .. } => {
+            note(format!("{program}: {} more, not recorded", text::count(*lines, "line")), true)
+        }
         Observation::SetupContradicted(contradiction) => {
             note(text::one_line(&contradiction_words(contradiction)), false)
         }
@@ -213,6 +230,7 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
         | Observation::ConnectionEndpoints { .. }
         | Observation::LinkBytes { .. }
         | Observation::Routes { .. }
+        | Observation::ProgramStarted { .. }
         | Observation::Path { .. }
         | Observation::Stalled { .. }
         | Observation::Busy(_)
@@ -241,7 +259,7 @@ fn sockets_words(what: &Observation) -> Option<String> {
 fn outcome_words(outcome: &StepOutcome) -> Option<(String, bool)> {
     match outcome {
         // How a call ended was told when it did.
-        StepOutcome::Done | StepOutcome::Application(_) => None,
+        StepOutcome::Done | StepOutcome::Application(_) | StepOutcome::ProgramEnded { .. } => None,
         StepOutcome::Refused { error, message } => {
             let message = message.as_ref().map(|text| format!(" “{}”", text::one_line(text))).unwrap_or_default();
             Some((format!("the kernel refused it: {}{message}", text::one_line(error)), true))

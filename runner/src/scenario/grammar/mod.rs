@@ -177,6 +177,18 @@ pub enum Kind {
     Rule,
     /// `client`, `server`, or one of the connection's namespaces.
     Side,
+    /// Any text, also none: an argument of a program, or the contents of a file.
+    Argument,
+    /// The name of a program.
+    Command,
+    /// The name of an environment variable.
+    EnvironmentName,
+    /// The relative name of a file.
+    FileName,
+    /// The name of a signal: `SIGTERM`.
+    Signal,
+    /// An exit status, or the name of a signal.
+    EndStatus,
     /// One of these words.
     Word(&'static [&'static str]),
 }

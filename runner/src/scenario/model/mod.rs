@@ -6,6 +6,7 @@ mod kernel_variants;
 mod kernels;
 mod operation;
 mod path;
+mod program;
 mod rule;
 mod snapshot;
 mod socket;
@@ -25,6 +26,7 @@ pub use path::{
     Chance, Conditions, Distribution, Injected, Injection, Jitter, PacketPattern, PathChange, PathPlan, PathRule,
     Queue, Reorder, Rewrite, RuleAction,
 };
+pub use program::{End, EndStatus, LinesLike, Program, Ready, RunPlan, Sockets, StartPlan, Stream};
 pub use rule::RULE_NAMES;
 pub use snapshot::{LeftOut, SnapshotSection};
 pub use socket::{OptionSetting, SocketOptions};
@@ -35,6 +37,8 @@ pub use step::{
 pub(in crate::scenario) use step::{BACKLOG, LONG, PORT};
 pub use time::LONGEST_RUN;
 pub use world::{Address, Link, LinkEnd, Namespace, NextHop, Route, RouteType, RoutingRule, World};
+
+use std::collections::BTreeSet;
 
 use crate::scenario::SourceText;
 
@@ -103,6 +107,23 @@ impl Scenario {
         self.world.namespaces.iter().any(|namespace| !namespace.rules.is_empty()) || self.steps.iter().any(adds)
     }
 
+    /// The programs that its steps start.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.steps.iter().filter_map(|step| step.action.program())
+    }
+
+    /// What is needed for it to run: what it requires, MPTCP, what its routing takes, and its programs.
+    pub fn needs(&self) -> BTreeSet<Feature> {
+        let mut needs: BTreeSet<Feature> = self.requires.iter().cloned().chain([Feature::Mptcp]).collect();
+        needs.extend(self.has_routing_rules().then_some(Feature::RoutingRules));
+        for program in self.programs() {
+            needs.insert(Feature::Program(program.command.clone()));
+            needs.insert(Feature::Programs);
+            needs.extend((program.sockets == Sockets::Forced).then_some(Feature::ForcedMptcp));
+        }
+        needs
+    }
+
     /// The addresses that NATs on the way give to those who connect.
     pub fn nat_addresses(&self) -> Vec<std::net::IpAddr> {
         let addresses = self.path_rules().filter_map(|(_, rule)| match &rule.action {
@@ -162,6 +183,11 @@ pub enum Feature {
     Tbf,
     /// Routing tables of their own, and rules that select them, for IPv4 and IPv6.
     RoutingRules,
+    /// Programs can be started, closed in (see [`crate::sys::sandbox`]).
+    Programs,
+    /// The TCP sockets of a program can be replaced by MPTCP sockets (seccomp's user notifications with
+    /// `SECCOMP_ADDFD_FLAG_SEND`).
+    ForcedMptcp,
     /// A MIB counter, by its nstat name.
     Counter(String),
     /// A sysctl, by its name with dots.
@@ -170,11 +196,13 @@ pub enum Feature {
     Info(String),
     /// A socket option of MPTCP sockets, by its word ([`crate::mptcp::SocketOption`]).
     Option(String),
+    /// A program that is installed and may be started, by its name. Not the kernel's but the machine's.
+    Program(String),
 }
 
 impl Feature {
     /// The features without a parameter, with their words.
-    pub const PLAIN: [(&'static str, Feature); 13] = [
+    pub const PLAIN: [(&'static str, Feature); 15] = [
         ("mptcp", Feature::Mptcp),
         ("listener_events", Feature::ListenerEvents),
         ("laminar", Feature::Laminar),
@@ -188,6 +216,8 @@ impl Feature {
         ("nftables", Feature::Nftables),
         ("tbf", Feature::Tbf),
         ("routing_rules", Feature::RoutingRules),
+        ("programs", Feature::Programs),
+        ("forced_mptcp", Feature::ForcedMptcp),
     ];
 
     /// The word in scenarios: `laminar`, `counter:MPTcpExtMPJoinRejected`, `sysctl:net.mptcp.path_manager`.
@@ -197,6 +227,7 @@ impl Feature {
             Self::Sysctl(name) => format!("sysctl:{name}"),
             Self::Info(name) => format!("info:{name}"),
             Self::Option(name) => format!("option:{name}"),
+            Self::Program(name) => format!("program:{name}"),
             plain => Self::PLAIN
                 .iter()
                 .find(|(_, feature)| feature == plain)
@@ -211,6 +242,9 @@ impl Feature {
         }
         if let Some(name) = word.strip_prefix("sysctl:") {
             return Some(Self::Sysctl(name.to_owned()));
+        }
+        if let Some(name) = word.strip_prefix("program:") {
+            return Some(Self::Program(name.to_owned()));
         }
         if let Some(name) = word.strip_prefix("info:") {
             return Some(Self::Info(name.to_owned()));

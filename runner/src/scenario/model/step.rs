@@ -10,13 +10,16 @@ use super::super::read::part::{
     SocketCountWord,
 };
 use super::super::read::path::rule::RuleKeys;
+use super::super::read::program::Running;
 use super::super::read::step::{Checked, Refused, long_enough};
 use super::super::read::wait::{Conditions, EventNamespace, EventSeen, Moved, OptionSent, SubflowLike};
-use super::super::record::{choice, record, words};
+use super::super::record::{List, choice, record, words};
 use super::super::scalar::{
-    Backlog, Count, Counter, Damage, FromOne, Ip, Line, Name, Number, Pace, Port, Size, Switch, Symbol, Time, Times,
+    Backlog, Count, Counter, Damage, FromOne, Ip, Line, Name, Number, Pace, Port, SignalName, Size, Switch, Symbol,
+    Time, Times,
 };
-use super::{Operation, PathChange, Place, SocketOptions};
+use super::program::End;
+use super::{LinesLike, Operation, PathChange, Place, Program, RunPlan, SocketOptions, StartPlan};
 use crate::mptcp::Side;
 
 /// The port of listeners and connections unless given: that of an alternative web server.
@@ -26,7 +29,7 @@ pub(in crate::scenario) const PORT: u16 = 8080;
 pub(in crate::scenario) const BACKLOG: u16 = 128;
 
 /// Timeouts that are not given.
-const SHORT: Duration = Duration::from_secs(5);
+pub(in crate::scenario) const SHORT: Duration = Duration::from_secs(5);
 pub(in crate::scenario) const LONG: Duration = Duration::from_secs(10);
 
 /// One step with its place.
@@ -85,6 +88,22 @@ choice! {
             connection: need Live = "connection", "The connection.";
             side: need OneSide = "side", "Whose socket.";
             options: group OptionKeys;
+        }
+        Start = a "start" "Starts a program, which goes on while other steps are taken. Needs `--allow-programs`."; (StartPlan)
+        Run = a "run" "Runs a program to its end. Needs `--allow-programs`."; (RunPlan)
+        Signal = a "signal" "Sends a signal to a program."; {
+            program: need Running = "program", "The program, by its name.";
+            signal: need SignalName = "signal", "The signal, like `SIGHUP`.";
+        }
+        FinishProgram = a "finish_program" "Waits for the end of a program, and compares."; {
+            program: need Running = "program", "The program, by its name.";
+            end: group End;
+            deadline: or(LONG) Time = "timeout", "Maximum duration; 10 s by default.";
+        }
+        Stop = a "stop" "Ends a program with SIGTERM. If it still runs after the timeout, it is killed, and the step fails."; {
+            program: need Running = "program", "The program, by its name.";
+            output: or(Vec::new()) List<LinesLike> = "output", "What its output must contain.";
+            deadline: or(SHORT) Time = "timeout", "Maximum duration; 5 s by default.";
         }
         Check = a "check" "Compares the current state with the same keys as `expect`."; => Checked;
         ExpectError = an "expect_error" "An operation that the kernel must refuse."; {
@@ -237,6 +256,14 @@ impl Action {
         }
     }
 
+    /// The program that it starts.
+    pub fn program(&self) -> Option<&Program> {
+        match self {
+            Self::Start(StartPlan { program, .. }) | Self::Run(RunPlan { program, .. }) => Some(program),
+            _ => None,
+        }
+    }
+
     /// The connection whose sockets it closes. A half close leaves both open.
     pub fn closed_connection(&self) -> Option<&str> {
         pick!(self, Self::Close { connection, how: CloseHow::Graceful | CloseHow::Abrupt, .. } => connection)
@@ -340,6 +367,12 @@ choice! {
             link: need PathLink = "link", "The link; it must have a path.";
             rule: need InstalledRule = "name", "The name of the rule.";
             matched: or(1) FromOne = "matched", "Minimum number of segments since it was installed; 1 by default.";
+        }
+        Output = an "output" "A program has written a line."
+            as "wait_output", "output to wait for"; {
+            program: need Running = "program", "The program, by its name.";
+            contains: need Line = "contains", "Part of the line.";
+            count: or(1) Times = "count", "How many such lines; 1 by default.";
         }
     }
     and {

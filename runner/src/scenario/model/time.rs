@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::step::{Action, ConnectPlan, TransferPlan};
+use super::{RunPlan, StartPlan};
 
 /// The longest that a run may take, however many steps there are: nobody waits longer for the verdict of a scenario.
 pub const LONGEST_RUN: Duration = Duration::from_secs(30 * 60);
@@ -18,11 +19,16 @@ macro_rules! timeout_of {
             | Self::Read { deadline, .. }
             | Self::Quiet { deadline, .. }
             | Self::Connect(ConnectPlan { deadline, .. })
-            | Self::Transfer(TransferPlan { deadline, .. }) => Some(deadline),
+            | Self::Transfer(TransferPlan { deadline, .. })
+            | Self::Start(StartPlan { deadline, .. })
+            | Self::Run(RunPlan { deadline, .. })
+            | Self::FinishProgram { deadline, .. }
+            | Self::Stop { deadline, .. } => Some(deadline),
             Self::Listen(_)
             | Self::StopListening { .. }
             | Self::SetOptions { .. }
             | Self::Check(_)
+            | Self::Signal { .. }
             | Self::SetPath(_)
             | Self::AddRule { .. }
             | Self::RemoveRule { .. }

@@ -13,6 +13,7 @@ pub mod operation;
 pub mod option;
 pub mod part;
 pub mod path;
+pub mod program;
 pub mod repeat;
 pub mod routing;
 mod scope;
@@ -504,6 +505,7 @@ fn feature(text: &str) -> Parsed<Feature> {
         Some(Feature::Sysctl(name)) => scalar::sysctl(&name).map(Feature::Sysctl),
         Some(Feature::Info(name)) => info_field(&name).map(Feature::Info),
         Some(Feature::Option(name)) => option::option_word(&name).map(|option| Feature::Option(option.word.to_owned())),
+        Some(Feature::Program(name)) => scalar::program::command(&name).map(Feature::Program),
         Some(plain) => Ok(plain),
         None => {
             let words = Feature::PLAIN.iter().map(|(word, _)| *word).chain([
@@ -511,6 +513,7 @@ fn feature(text: &str) -> Parsed<Feature> {
                 "sysctl:NAME",
                 "info:FIELD",
                 "option:WORD",
+                "program:NAME",
             ]);
             let help = suggestion(text, words);
             Err(Problem { message: format!("unknown feature `{text}`"), help })

@@ -43,6 +43,8 @@ pub struct Scope {
     pub listeners: Vec<KnownListener>,
     /// Filters that are installed: namespace, name, place.
     pub filters: Vec<(String, String, Place)>,
+    /// Programs that steps have started.
+    pub programs: IndexMap<String, super::program::KnownProgram>,
     /// Links with paths.
     pub paths: Vec<super::path::KnownPath>,
     /// What steps have waited for that is counted since the start of the run: how many, and where.

@@ -8,7 +8,7 @@ use super::super::scalar;
 use super::super::yaml::Node;
 use super::expect::Expected;
 use super::scope::Scope;
-use super::{At, Fields, Read, Reader, connection, operation, path, wait};
+use super::{At, Fields, Read, Reader, connection, operation, path, program, wait};
 
 part! {
     /// What a `check` step expects.
@@ -75,6 +75,11 @@ fn take(fields: &Fields<'_>, action: &Action, scope: &mut Scope) -> Read<()> {
         }
         Action::Transfer(plan) => connection::transfer(fields, plan, scope),
         Action::FinishTransfer { connection, .. } => connection::finish_transfer(fields, connection, scope),
+        Action::Start(plan) => program::start(fields, plan, scope),
+        Action::FinishProgram { program, .. } | Action::Stop { program, .. } => {
+            program::end(program, fields.place(), scope);
+            Ok(())
+        }
         Action::Wait { conditions, .. } => wait::check_news(fields, conditions, scope),
         Action::Close { connection, by, how, .. } => connection::close(fields, connection, *by, *how, scope),
         Action::SetPath(change) => {
@@ -100,6 +105,8 @@ fn take(fields: &Fields<'_>, action: &Action, scope: &mut Scope) -> Read<()> {
         }
         // A connection is noted even if something is wrong with its step.
         Action::Connect(_)
+        | Action::Run(_)
+        | Action::Signal { .. }
         | Action::Quiet { .. }
         | Action::SetOptions { .. }
         | Action::Write { .. }

@@ -121,6 +121,7 @@ fn counted(condition: &Condition) -> Option<(String, u64)> {
         Condition::Counter { name, .. } if name.ends_with("CurrEstab") => return None,
         Condition::Counter { namespace, name, at_least } => (format!("counter {namespace} {name}"), *at_least),
         Condition::Transferred { connection, sender, bytes } => (transferred_key(connection, *sender), *bytes),
+        Condition::Output { program, contains, count } => (format!("output {program} {contains}"), number(count)),
         Condition::Rule { link, rule, matched } => (rule_key(link, rule), *matched),
         Condition::Subflows { .. }
         | Condition::Subflow { .. }

@@ -4,12 +4,12 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use super::super::grammar::{FILTER_OPTIONS, Kind};
-use super::super::model::{Address, RULE_NAMES, Range, RouteType};
+use super::super::model::{Address, EndStatus, RULE_NAMES, Range, RouteType};
 use super::super::record::Scalar;
 use super::super::variable::variable_name;
 use super::{
     Parsed, address, count, counter, device, duration, endpoint_id, errno, host_address, integer, line, name, percent,
-    port, rate, selector, size, switch, sysctl, text, word,
+    port, program, rate, selector, size, switch, sysctl, text, word,
 };
 use crate::net::{PROTOCOL_WORDS, protocol_number};
 
@@ -131,6 +131,14 @@ scalars! {
     Protocol: u8 = Kind::Word(&PROTOCOL_WORDS), |text| {
         protocol_number(text).ok_or_else(|| super::unknown_word(text, &PROTOCOL_WORDS))
     };
+    /// An argument of a program, or the contents of a file.
+    Argument: String = Kind::Argument, program::argument;
+    /// The name of a program.
+    CommandName: String = Kind::Command, program::command;
+    /// The name of a signal.
+    SignalName: String = Kind::Signal, program::signal;
+    /// How a program ends.
+    EndStatusWord: EndStatus = Kind::EndStatus, program::end_status;
     /// The subtype (RFC 8684 section 8.2) of an MPTCP option, by its word; `None`: any option.
     Subtype: Option<u8> = Kind::Word(&FILTER_OPTIONS), subtype;
 }

@@ -96,7 +96,7 @@ pub async fn watch_listeners(
     looked: impl FnOnce(),
     over: &AtomicBool,
 ) -> Result<(), String> {
-    let testbed: Testbed = text(build(base, &[Setup::Namespace { name: SCRATCH.to_owned() }], 0))?;
+    let testbed: Testbed = text(build(base, &[Setup::Namespace { name: SCRATCH.to_owned(), programs: false }], 0))?;
     let mut listeners = Listeners::open(text(testbed.node(SCRATCH))?)?;
     let begin = Instant::now();
     let mut looked = Some(looked);

@@ -14,6 +14,7 @@ use crate::netlink::nft::NftClient;
 use crate::netlink::route::{Request, TokenBucket};
 use crate::plan::Setup;
 use crate::scenario::model::Feature;
+use crate::sys::sandbox;
 
 use super::{BaseNamespace, Node, TestbedError, build, sysctl};
 pub use listeners::watch_listeners;
@@ -40,7 +41,8 @@ pub async fn probe(
     let mut found = BTreeMap::new();
     for feature in features {
         // Each in its own namespace, so that no probe can affect the next one.
-        let testbed = build(base, &[Setup::Namespace { name: SCRATCH.to_owned() }], 0)?;
+        let programs = *feature == Feature::Programs;
+        let testbed = build(base, &[Setup::Namespace { name: SCRATCH.to_owned(), programs }], 0)?;
         let tried = try_feature(testbed.node(SCRATCH)?, feature).await;
         found.insert(feature.clone(), tried.map_or_else(Availability::No, |()| Availability::Yes));
     }
@@ -67,6 +69,10 @@ async fn try_feature(node: &Node, feature: &Feature) -> Result<(), String> {
         Feature::Nftables => text(node.run(NftClient::available))?,
         Feature::Tbf => tbf(node),
         Feature::RoutingRules => routing_rules(node),
+        Feature::Programs => node.host().map(drop),
+        Feature::ForcedMptcp => sandbox::can_be_forced(),
+        Feature::Program(name) if sandbox::installed(name) => Ok(()),
+        Feature::Program(name) => Err(format!("{name} is not installed")),
         Feature::Counter(name) => counter(node, name),
         Feature::Sysctl(name) => text(text(node.run(|| sysctl::read(name)))?).map(drop),
     }

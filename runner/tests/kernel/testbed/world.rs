@@ -25,7 +25,7 @@ pub fn ip(text: &str) -> IpAddr {
 }
 
 pub fn namespace(name: &str) -> Setup {
-    Setup::Namespace { name: name.to_owned() }
+    Setup::Namespace { name: name.to_owned(), programs: false }
 }
 
 /// A link between two namespaces. The ends are called after the link, with different indices.
