@@ -132,7 +132,19 @@ pub(super) fn exit() -> ! {
 /// A new process, until it has been waited for.
 #[derive(Debug)]
 pub(super) struct Child {
-    pub(super) pid: libc::pid_t,
+    pid: libc::pid_t,
+}
+
+impl Child {
+    /// The process with this number. Numbers from 0 down mean groups of processes, among them that of the caller.
+    fn new(pid: libc::pid_t) -> Result<Self, SandboxError> {
+        if pid > 1 { Ok(Self { pid }) } else { Err(SandboxError::Vanished) }
+    }
+
+    /// Its number.
+    pub(super) fn pid(&self) -> libc::pid_t {
+        self.pid
+    }
 }
 
 impl Drop for Child {
@@ -194,9 +206,28 @@ pub(super) fn fork(body: impl FnOnce(Reporter)) -> Result<(Child, Reports), Sand
     if pid < 0 {
         return Err(SandboxError::Call("fork()", error.into()));
     }
-    let child = Child { pid };
+    let child = Child::new(pid)?;
     restored.map_err(SandboxError::errno("unblock signals"))?;
     drop(write);
+    Ok((child, Reports(read.into())))
+}
+
+/// Forks twice: the helper runs `enter`, which says what the second process is, and ends; the second one, made with these
+/// flags of clone(2), is a child of the caller, too. It runs `body`. Each reports for itself: nobody knows who is first.
+pub(super) fn fork_within(
+    flags: libc::c_int,
+    enter: impl FnOnce() -> Result<(), Failure>,
+    body: impl FnOnce(Reporter),
+) -> Result<(Child, Reports), SandboxError> {
+    let (read, write) = pipe()?;
+    let second = Reporter(write.as_raw_fd());
+    let (helper, mut reports) = fork(|reporter| match enter().and_then(|()| clone_sibling(flags)) {
+        Ok(0) => body(second),
+        Ok(pid) => reporter.tell(pid),
+        Err(failure) => reporter.fail(failure),
+    })?;
+    let child = Child::new(reports.number()?)?;
+    drop((helper, write));
     Ok((child, Reports(read.into())))
 }
 
@@ -206,7 +237,7 @@ pub(super) fn pipe() -> Result<(OwnedFd, OwnedFd), SandboxError> {
 }
 
 /// Forks once more, without libc's handlers: the new process has the same parent as the calling one.
-pub(super) fn clone_sibling(flags: libc::c_int) -> Result<libc::pid_t, Failure> {
+fn clone_sibling(flags: libc::c_int) -> Result<libc::pid_t, Failure> {
     let flags = libc::c_long::from(flags | libc::CLONE_PARENT | libc::SIGCHLD);
     let none: libc::c_long = 0;
     // SAFETY: without CLONE_VM and a stack, this is a fork: the new process has a copy of everything. The calling process

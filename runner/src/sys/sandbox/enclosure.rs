@@ -49,7 +49,7 @@ impl Enclosure {
             }
         })?;
         reports.number()?;
-        let process = format!("/proc/{}", child.pid);
+        let process = format!("/proc/{}", child.pid());
         for (which, own) in [("uid", "/proc/self/uid_map"), ("gid", "/proc/self/gid_map")] {
             let map = files::kernel::read_text(own).map_err(SandboxError::call("read the map of user ids"))?;
             let map = mapping(&map, geteuid().as_raw());

@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use nix::libc;
 
 use super::SandboxError;
-use super::child::{Child, Failure, Reporter, Stage, become_first_user, check, clone_sibling, exit, fork, pidfd, pipe};
+use super::child::{Child, Failure, Reporter, Stage, become_first_user, check, exit, fork_within, pidfd, pipe};
 use super::tree::Tree;
 use crate::files;
 
@@ -37,29 +37,17 @@ impl Host {
         let (lifeline, held) = pipe()?;
         let (users, network) = (users.as_raw_fd(), network.as_raw_fd());
         let inherited = Inherited { lifeline: lifeline.as_raw_fd(), tree: &tree, name: &name, own_text };
-        let (helper, mut reports) = fork(|reporter| {
-            let started = || -> Result<(), Failure> {
-                // SAFETY: the calls have no pointers.
-                unsafe {
-                    check(Stage::Namespaces, libc::setns(users, libc::CLONE_NEWUSER))?;
-                    become_first_user()?;
-                    check(Stage::Namespaces, libc::setns(network, libc::CLONE_NEWNET))?;
-                }
-                match clone_sibling(NAMESPACES)? {
-                    0 => inherited.be_first(reporter),
-                    pid => reporter.tell(pid),
-                }
-                Ok(())
-            };
-            if let Err(failure) = started() {
-                reporter.fail(failure);
+        let enter = || {
+            // SAFETY: the calls have no pointers.
+            unsafe {
+                check(Stage::Namespaces, libc::setns(users, libc::CLONE_NEWUSER))?;
+                become_first_user()?;
+                check(Stage::Namespaces, libc::setns(network, libc::CLONE_NEWNET)).map(drop)
             }
-        })?;
-        let process = Child { pid: reports.number()? };
-        drop(helper);
-        // Its own report comes second.
+        };
+        let (process, mut reports) = fork_within(NAMESPACES, enter, |reporter| inherited.be_first(reporter))?;
         reports.number()?;
-        Ok(Self { first: pidfd(process.pid)?, _lifeline: held, _process: process })
+        Ok(Self { first: pidfd(process.pid())?, _lifeline: held, _process: process })
     }
 
     /// Its first process.

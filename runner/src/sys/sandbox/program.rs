@@ -13,7 +13,7 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, fchmod};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
-use super::child::{Child, Failure, Reporter, Stage, become_first_user, check, clone_sibling, fork, pidfd, pipe};
+use super::child::{Child, Failure, Reporter, Stage, become_first_user, check, fork_within, pidfd, pipe};
 use super::filter::Filter;
 use super::host::Host;
 use super::{SandboxError, sockets};
@@ -128,24 +128,14 @@ impl Program {
         let first = host.first().as_raw_fd();
         let outputs = [out.as_raw_fd(), err.as_raw_fd()];
         let listener = theirs.as_raw_fd();
-        let (helper, mut reports) = fork(|reporter| {
-            let started = || -> Result<(), Failure> {
-                // SAFETY: the call has no pointers.
-                check(Stage::Namespaces, unsafe { libc::setns(first, NAMESPACES) })?;
-                become_first_user()?;
-                match clone_sibling(0)? {
-                    0 => prepared.run(outputs, listener, reporter),
-                    pid => reporter.tell(pid),
-                }
-                Ok(())
-            };
-            if let Err(failure) = started() {
-                reporter.fail(failure);
-            }
-        })?;
-        let process = Child { pid: reports.number()? };
-        drop((helper, out, err, theirs));
-        let pidfd = pidfd(process.pid)?;
+        let enter = || {
+            // SAFETY: the call has no pointers.
+            check(Stage::Namespaces, unsafe { libc::setns(first, NAMESPACES) })?;
+            become_first_user()
+        };
+        let (process, mut reports) = fork_within(0, enter, |reporter| prepared.run(outputs, listener, reporter))?;
+        drop((out, err, theirs));
+        let pidfd = pidfd(process.pid())?;
         // Its report ends when it is executed.
         if reports.next()?.is_some() {
             return Err(SandboxError::Vanished);
