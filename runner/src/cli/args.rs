@@ -496,7 +496,7 @@ mod tests {
     fn unknown_features_are_refused() {
         let error = Cli::try_parse_from(["mptcplab", "a.yaml", "--require", "warp"]).unwrap_err();
         assert!(error.to_string().contains("`mixed_families`"), "{error}");
-        assert!(error.to_string().contains("`sysctl:NAME` or `info:FIELD`"), "{error}");
+        assert!(error.to_string().contains("`info:FIELD` or `program:NAME`"), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
 }

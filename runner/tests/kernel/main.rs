@@ -19,6 +19,7 @@ mod nft;
 mod observe;
 mod paths;
 mod program;
+mod programs;
 mod reasons;
 #[path = "../require/mod.rs"]
 mod require;
@@ -110,6 +111,7 @@ fn main() -> ExitCode {
         ("seeds", seeds::tests()),
         ("mass", mass::tests()),
         ("leaves_nothing", leaves_nothing::tests()),
+        ("programs", programs::tests()),
         ("dry_run", dry_run::tests()),
         ("shell", shell::tests()),
     ];

@@ -20,6 +20,11 @@ static OBSTACLE: LazyLock<Option<String>> = LazyLock::new(|| {
     (!doctor.status.success()).then_some(reason)
 });
 
+/// Why the program can run no scenario here.
+pub fn obstacle() -> Option<String> {
+    OBSTACLE.clone()
+}
+
 /// Tests of the program: name, what it lacks besides what `mptcplab doctor` finds, whether it is only run on demand, body.
 pub fn tests(tests: &[(&'static str, Option<&'static str>, bool, Body)]) -> Vec<Test> {
     let test = |(name, lack, on_demand, body): &(&'static str, Option<&'static str>, bool, Body)| {
