@@ -246,8 +246,8 @@ fn the_doctor_tells_what_is_missing() {
       yes  nftables           packet filters, for scenarios with a middlebox
       yes  tbf                rate limits on links
       yes  routing_rules      routing tables and rules, as for source routing
-    yes  programs           programs in scenarios, closed in
-    yes  forced_mptcp       TCP sockets of programs become MPTCP sockets
+      yes  programs           programs in scenarios, closed in
+      yes  forced_mptcp       TCP sockets of programs become MPTCP sockets
       no   kernel log         watched while scenarios run: a kernel warning fails them (EPERM)
     ");
     insta::assert_snapshot!(err, @r"

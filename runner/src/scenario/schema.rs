@@ -260,7 +260,7 @@ fn scalar(kind: Kind) -> Value {
         Kind::FileName => {
             json!({ "type": "string", "pattern": "^[A-Za-z0-9_.+-]+(/[A-Za-z0-9_.+-]+)*$", "maxLength": 200 })
         }
-        Kind::Signal => pattern("SIG[A-Z0-9]+"),
+        Kind::SignalName => pattern("SIG[A-Z0-9]+"),
         Kind::EndStatus => json!({ "anyOf": [integer(0, 255), pattern("SIG[A-Z0-9]+")] }),
         Kind::Word(["true"]) => or_variable(json!({ "const": true })),
         Kind::Word(words) => or_variable(json!({ "enum": words })),

@@ -186,7 +186,7 @@ pub enum Kind {
     /// The relative name of a file.
     FileName,
     /// The name of a signal: `SIGTERM`.
-    Signal,
+    SignalName,
     /// An exit status, or the name of a signal.
     EndStatus,
     /// One of these words.

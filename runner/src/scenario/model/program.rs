@@ -15,7 +15,7 @@ record! {
     Program {
         namespace: group Namespace;
         command: need CommandName = "command",
-            "The name of the program, found in `/usr/local/sbin`, `/usr/local/bin`, `/usr/sbin`, `/usr/bin`, `/sbin` and `/bin`.";
+            "The name of the program, found in `/usr/local/sbin`, `/usr/local/bin`, `/usr/sbin`, `/usr/bin`, `/sbin`, `/bin` and `/usr/libexec`.";
         arguments: or(Vec::new()) List<Argument> = "arguments", "Its arguments.";
         environment: or(Vec::new()) Environment = "environment",
             "Its environment variables, besides `PATH`, `HOME`, `LANG` and `TMPDIR`. It gets nothing of mptcplab's own environment.";

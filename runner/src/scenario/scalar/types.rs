@@ -136,7 +136,7 @@ scalars! {
     /// The name of a program.
     CommandName: String = Kind::Command, program::command;
     /// The name of a signal.
-    SignalName: String = Kind::Signal, program::signal;
+    SignalName: String = Kind::SignalName, program::signal;
     /// How a program ends.
     EndStatusWord: EndStatus = Kind::EndStatus, program::end_status;
     /// The subtype (RFC 8684 section 8.2) of an MPTCP option, by its word; `None`: any option.

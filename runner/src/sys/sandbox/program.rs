@@ -19,7 +19,8 @@ use super::host::Host;
 use super::{SandboxError, sockets};
 
 /// Where programs are looked for, in this order.
-pub const SEARCHED: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+pub const SEARCHED: [&str; 7] =
+    ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/libexec"];
 
 /// The working directory, and the home of the user. It is private to the host.
 const FOLDER: &str = "/tmp";
