@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use nix::sys::signal::Signal;
 
 use super::super::model::EndStatus;
-use super::super::nearest::suggestion;
+use super::super::nearest::nearest;
 use super::{Parsed, Problem};
 
 /// The longest argument or value of an environment variable.
@@ -68,9 +68,11 @@ pub fn file_name(text: &str) -> Parsed<String> {
 /// The name of a signal.
 pub fn signal(text: &str) -> Parsed<String> {
     Signal::from_str(text).map(|signal| signal.as_str().to_owned()).map_err(|_| {
-        let near = suggestion(text, Signal::iterator().map(Signal::as_str));
-        Problem::not(text, "the name of a signal")
-            .help(near.unwrap_or_else(|| "like SIGTERM; see signal(7)".to_owned()))
+        let whole = Signal::from_str(&format!("SIG{}", text.to_uppercase()));
+        let meant = whole.map(Signal::as_str).ok().or_else(|| nearest(text, Signal::iterator().map(Signal::as_str)));
+        let help =
+            meant.map_or_else(|| "like SIGTERM; see signal(7)".to_owned(), |name| format!("did you mean `{name}`?"));
+        Problem::not(text, "the name of a signal").help(help)
     })
 }
 
