@@ -290,7 +290,7 @@ fn known_ports(scenario: &Scenario) -> BTreeSet<u16> {
             }
             Action::Do(operation) | Action::ExpectError { operation, .. } => ports.extend(operation_ports(operation)),
             Action::Start(plan) => {
-                ports.extend(plan.ready.as_ref().and_then(|ready| pick!(ready, Ready::Port(port) => *port)))
+                ports.extend(plan.ready.as_ref().and_then(|ready| pick!(ready, Ready::Port(port) => *port)));
             }
             Action::Transfer(_)
             | Action::Run(_)

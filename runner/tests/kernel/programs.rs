@@ -158,13 +158,15 @@ for nsid in range(8):
     ),
 ];
 
+type Body = fn() -> Outcome;
+
 /// The tests of this suite.
 pub fn tests() -> Vec<Test> {
     let ways = WAYS.iter().flat_map(|way| {
         [("", false), ("_as_an_ordinary_user", true)]
             .map(|(suffix, ordinary)| Test::new(format!("{}{suffix}", way.0), move || try_way(way, ordinary)))
     });
-    let others: [(&str, fn() -> Outcome); 5] = [
+    let others: [(&str, Body); 5] = [
         ("nothing_starts_without_permission", nothing_starts_without_permission),
         ("links_of_programs_are_not_followed", links_of_programs_are_not_followed),
         ("unexpected_ends_and_output_fail", unexpected_ends_and_output_fail),

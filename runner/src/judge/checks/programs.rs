@@ -1,5 +1,7 @@
 //! Programs: what they wrote, and that they ended only when they should.
 
+use std::fmt::Write as _;
+
 use crate::judge::names::Names;
 use crate::judge::outcome::ended_words;
 use crate::judge::time_line::around;
@@ -25,12 +27,12 @@ pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
 
 /// The output of the program whose end a step waits for.
 fn output(names: &Names<'_>, index: usize, step: &Step) -> Vec<Finding> {
-    let (start, expected): (usize, &[LinesLike]) = match &step.action {
-        Action::Run(RunPlan { end, .. }) => (index, &end.output),
-        Action::FinishProgram { program, end, .. } => (started(names, program), &end.output),
-        Action::Stop { program, output, .. } => (started(names, program), output),
-        _ => return Vec::new(),
-    };
+    let of_run = pick!(&step.action, Action::Run(RunPlan { end, .. }) => (index, end.output.as_slice()));
+    let of_end = pick!(&step.action, Action::FinishProgram { program, end, .. }
+        => (started(names, program), end.output.as_slice()));
+    let of_stop = pick!(&step.action, Action::Stop { program, output, .. }
+        => (started(names, program), output.as_slice()));
+    let Some((start, expected)) = of_run.or(of_end).or(of_stop) else { return Vec::new() };
     expected
         .iter()
         .filter_map(|lines| unlike(names, start, index, lines))
@@ -69,7 +71,7 @@ fn unlike(names: &Names<'_>, start: usize, end: usize, lines: &LinesLike) -> Opt
     );
     let mut kind = FindingKind::Program;
     if let Some(left_out) = left_out {
-        summary += &format!("; {} more were not recorded", text::count(left_out, "line"));
+        _ = write!(summary, "; {} more were not recorded", text::count(left_out, "line"));
         kind = FindingKind::Incomplete;
     }
     let shown = written
@@ -127,10 +129,10 @@ fn is_awaited(names: &Names<'_>, start: usize, at: usize) -> bool {
     // It ended before it was ready: so says its step.
     let finished = names.index().finished.get(&start).copied();
     finished.is_none_or(|finished| at < finished)
-        || steps.iter().enumerate().any(|(index, step)| match &step.action {
-            Action::FinishProgram { program, .. } => program == name,
-            Action::Stop { program, .. } => program == name && begun(index).is_some(),
-            _ => false,
+        || steps.iter().enumerate().any(|(index, step)| {
+            let is_awaited = matches!(&step.action, Action::FinishProgram { program, .. } if program == name);
+            let is_stopped = matches!(&step.action, Action::Stop { program, .. } if program == name);
+            is_awaited || (is_stopped && begun(index).is_some())
         })
 }
 

@@ -221,8 +221,8 @@ fn problem(step: &Step, outcome: &StepOutcome) -> Option<(FindingKind, String)> 
             let words = outcome_words(outcome);
             let needed = wanted_end(&step.action).map(|status| format!("; expected {status}"));
             let before = pick!(&step.action, Action::Start(_) => " before it was ready".to_owned());
-            let stop = pick!(&step.action, Action::Stop { .. } => " before this step".to_owned());
-            Some((FindingKind::Program, words + &needed.or(before).or(stop).unwrap_or_default()))
+            let already = pick!(&step.action, Action::Stop { .. } => " before this step".to_owned());
+            Some((FindingKind::Program, words + &needed.or(before).or(already).unwrap_or_default()))
         }
         (StepOutcome::Failed { .. }, _) => Some((FindingKind::Setup, outcome_words(outcome))),
     }

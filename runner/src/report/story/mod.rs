@@ -157,8 +157,7 @@ struct Told<'a, F> {
 
 fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Entry) -> Option<Line<'a>> {
     let Told { recording, tokens, traffic } = told;
-    let Entry { at, what } = entry;
-    let at = *at;
+    let (at, what) = (entry.at, &entry.what);
     let note = |text: String, good: bool| Some(Line::Note { at, text, good });
     match what {
         Observation::StepStarted { step, text } => {
@@ -184,23 +183,10 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
         }
         Observation::Calls(calls) => note(text::one_line(&calls_words(calls)), calls.wrong == 0),
         Observation::Option(call) => note(text::one_line(&option_words(call)), is_as_asked(call)),
-        Observation::ProgramOutput { program, line, .. } => note(format!("{program}: {}", text::one_line(line)), true),
-        Observation::ProgramEnded { program, status, .. } => {
-            let is_end = |entry: &Entry| match &entry.what {
-                Observation::StepFinished {
-                    outcome: StepOutcome::ProgramEnded { program: of, status: other }, ..
-                } => of == program && other == status,
-                _ => false,
-            };
-            note(ended_words(program, status), !recording.entries.iter().any(is_end))
-        }
-        Observation::ProgramSocket { program, error, .. } => match error {
-            None => note(format!("{program} opens a TCP socket, and gets an MPTCP socket"), true),
-            Some(error) => note(format!("{program} opens a TCP socket, and gets {error}: no MPTCP socket"), false),
-        },
-        Observation::ProgramOutputLeftOut { program, lines, .. } => {
-            note(format!("{program}: {} more, not recorded", text::count(*lines, "line")), true)
-        }
+        Observation::ProgramOutput { .. }
+        | Observation::ProgramEnded { .. }
+        | Observation::ProgramSocket { .. }
+        | Observation::ProgramOutputLeftOut { .. } => program_line(recording, entry),
         Observation::SetupContradicted(contradiction) => {
             note(text::one_line(&contradiction_words(contradiction)), false)
         }
@@ -253,6 +239,31 @@ fn sockets_words(what: &Observation) -> Option<String> {
     let seen: Vec<String> = known.filter_map(|option| on_subflows_words(option, subflows)).collect();
     let words = format!("the {} of {connection}: {}", side.word(), seen.join("; "));
     (!seen.is_empty()).then(|| text::one_line(&words))
+}
+
+/// What a program did.
+fn program_line<'a>(recording: &Recording, entry: &Entry) -> Option<Line<'a>> {
+    let some = |text: String, good: bool| Some(Line::Note { at: entry.at, text, good });
+    match &entry.what {
+        Observation::ProgramOutput { program, line, .. } => some(format!("{program}: {}", text::one_line(line)), true),
+        Observation::ProgramEnded { program, status, .. } => {
+            let is_end = |entry: &Entry| match &entry.what {
+                Observation::StepFinished {
+                    outcome: StepOutcome::ProgramEnded { program: of, status: other }, ..
+                } => of == program && other == status,
+                _ => false,
+            };
+            some(ended_words(program, status), !recording.entries.iter().any(is_end))
+        }
+        Observation::ProgramSocket { program, error, .. } => match error {
+            None => some(format!("{program} opens a TCP socket, and gets an MPTCP socket"), true),
+            Some(error) => some(format!("{program} opens a TCP socket, and gets {error}: no MPTCP socket"), false),
+        },
+        Observation::ProgramOutputLeftOut { program, lines, .. } => {
+            some(format!("{program}: {} more, not recorded", text::count(*lines, "line")), true)
+        }
+        _ => None,
+    }
 }
 
 /// How a step ended, unless it is just done.

@@ -113,15 +113,15 @@ impl Inherited<'_> {
         // SAFETY: the kernel says that arguments and environment are there; this process, which was forked, has its own copy
         // and nobody in it looks at them any more.
         unsafe {
-            std::ptr::write_bytes(std::ptr::with_exposed_provenance_mut::<u8>(start), 0, end.saturating_sub(start))
+            std::ptr::write_bytes(std::ptr::with_exposed_provenance_mut::<u8>(start), 0, end.saturating_sub(start));
         };
     }
 }
 
 /// Where arguments and environment of this program are in memory, by /proc/self/stat (proc_pid_stat(5)).
 fn own_text() -> Option<(usize, usize)> {
-    let stat = files::kernel::read_text("/proc/self/stat").ok()?;
-    let (_, after_name) = stat.rsplit_once(')')?;
+    let text = files::kernel::read_text("/proc/self/stat").ok()?;
+    let (_, after_name) = text.rsplit_once(')')?;
     // From field 3 on: arg_start is 48, env_end is 51.
     let mut fields = after_name.split_whitespace();
     let start: usize = fields.nth(45)?.parse().ok()?;

@@ -59,10 +59,9 @@ const LIMITS: [(libc::__rlimit_resource_t, u64); 6] = [
 
 /// Whether a program of that name is installed.
 pub fn installed(name: &str) -> bool {
-    let executable = |folder: &&str| {
-        nix::unistd::access(format!("{folder}/{name}").as_str(), nix::unistd::AccessFlags::X_OK).is_ok()
-    };
-    SEARCHED.iter().any(|folder| executable(&folder))
+    let executable =
+        |folder: &str| nix::unistd::access(format!("{folder}/{name}").as_str(), nix::unistd::AccessFlags::X_OK).is_ok();
+    SEARCHED.iter().any(|folder| executable(folder))
 }
 
 /// What to start.

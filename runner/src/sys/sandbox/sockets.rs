@@ -56,7 +56,7 @@ struct Descriptor {
     flags: u32,
     source: u32,
     number: u32,
-    descriptor_flags: u32,
+    its_flags: u32,
 }
 
 /// A program waits for a socket.
@@ -134,18 +134,17 @@ impl SocketRequests {
         // SAFETY: the pointer leads to a structure of that size, which the kernel only reads.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), SEND, &raw const response) };
         match (Errno::result(result), answer) {
-            (Err(Errno::ENOENT), _) => Ok(()),
+            (Err(Errno::ENOENT), _) | (Ok(_), Answer::Error(_)) => Ok(()),
             (Err(errno), _) => Err(errno.into()),
             (Ok(_), Answer::Socket(_)) => Err(io::Error::from_raw_os_error(error)),
-            (Ok(_), Answer::Error(_)) => Ok(()),
         }
     }
 
     fn hand_over(&self, asked: Asked, socket: RawFd) -> Result<(), Errno> {
         let closed = asked.kind & libc::SOCK_CLOEXEC != 0;
         let source = u32::try_from(socket).map_err(|_| Errno::EBADF)?;
-        let descriptor_flags = if closed { u32::try_from(libc::O_CLOEXEC).unwrap_or_default() } else { 0 };
-        let descriptor = Descriptor { id: asked.id, flags: IS_THE_RESULT, source, number: 0, descriptor_flags };
+        let its_flags = if closed { u32::try_from(libc::O_CLOEXEC).unwrap_or_default() } else { 0 };
+        let descriptor = Descriptor { id: asked.id, flags: IS_THE_RESULT, source, number: 0, its_flags };
         add_descriptor(self.0.as_raw_fd(), &descriptor)
     }
 }
@@ -189,7 +188,7 @@ pub fn can_be_forced() -> Result<(), String> {
             Err(failure) => reporter.fail(failure),
             Ok(None) => reporter.tell(Errno::EINVAL as i32),
             Ok(Some(listener)) => {
-                let nobody = Descriptor { id: 0, flags: IS_THE_RESULT, source: 0, number: 0, descriptor_flags: 0 };
+                let nobody = Descriptor { id: 0, flags: IS_THE_RESULT, source: 0, number: 0, its_flags: 0 };
                 let errno = add_descriptor(listener, &nobody).err().unwrap_or(Errno::ENOENT);
                 reporter.tell(errno as i32);
             }
