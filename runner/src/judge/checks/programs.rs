@@ -7,7 +7,7 @@ use crate::judge::outcome::ended_words;
 use crate::judge::time_line::around;
 use crate::judge::verdict::range_value;
 use crate::judge::{Finding, FindingKind};
-use crate::recording::Observation;
+use crate::recording::{Observation, StepOutcome};
 use crate::scenario::model::{Action, LinesLike, Program, RunPlan, Sockets, StartPlan, Step};
 use crate::text;
 
@@ -105,7 +105,7 @@ fn early_ends(names: &Names<'_>) -> Vec<Finding> {
     let ended = entries.filter_map(|(at, entry)| {
         pick!(&entry.what, Observation::ProgramEnded { step, program, status } => (at, *step, program, status))
     });
-    let early = ended.filter(|(at, start, ..)| !is_awaited(names, *start, *at));
+    let early = ended.filter(|(_, start, ..)| !is_awaited(names, *start));
     early
         .map(|(at, start, program, status)| {
             let summary = format!("{}, although no step waits for its end", ended_words(program, status));
@@ -119,7 +119,7 @@ fn early_ends(names: &Names<'_>) -> Vec<Finding> {
 
 /// Whether a step waits for the end of the program that was started by that one: `run` does, `finish_program` does
 /// whenever it comes, and `stop` from its beginning on. What ends before that is a problem of those steps themselves.
-fn is_awaited(names: &Names<'_>, start: usize, at: usize) -> bool {
+fn is_awaited(names: &Names<'_>, start: usize) -> bool {
     let steps = &names.scenario().steps;
     let name = match steps.get(start).map(|step| &step.action) {
         Some(Action::Start(plan)) => plan.name.as_str(),
@@ -127,8 +127,10 @@ fn is_awaited(names: &Names<'_>, start: usize, at: usize) -> bool {
     };
     let begun = |index: usize| names.index().started.get(&index).copied();
     // It ended before it was ready: so says its step.
-    let finished = names.index().finished.get(&start).copied();
-    finished.is_none_or(|finished| at < finished)
+    let finished = names.index().finished.get(&start).and_then(|at| names.recording().entries.get(*at));
+    let was_ready = finished
+        .is_some_and(|entry| matches!(&entry.what, Observation::StepFinished { outcome: StepOutcome::Done, .. }));
+    !was_ready
         || steps.iter().enumerate().any(|(index, step)| {
             let is_awaited = matches!(&step.action, Action::FinishProgram { program, .. } if program == name);
             let is_stopped = matches!(&step.action, Action::Stop { program, .. } if program == name);
