@@ -20,6 +20,7 @@ use crate::session::{lacking, wanted};
 use crate::testbed::visit::{Joined, Places, VisitError};
 use crate::text;
 
+use super::args::ProgramArgs;
 use super::backend::{Backend, Trouble};
 use super::{Exit, check, complain, hint, limits, or_environment, select};
 
@@ -43,6 +44,8 @@ pub(super) struct ShellArgs {
     /// Print the path-manager events of all namespaces with their reasons, until Ctrl-C
     #[arg(long, requires = "join", conflicts_with = "command")]
     follow: bool,
+    #[command(flatten)]
+    programs: ProgramArgs,
     /// A program instead of a shell
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<OsString>,
@@ -103,6 +106,7 @@ fn stand(args: &ShellArgs, backend: &dyn Backend, printer: &mut Printer) -> Resu
     or_environment(limits::check_run(), printer)?;
     // The world is taken down in order: an endpoint with a port would hold its namespace for ever.
     or_environment(backend.watch_interruptions(Box::new(|| _ = abandon_all())), printer)?;
+    backend.permit_programs(args.programs.permission());
     let asked = wanted(&visit.scenario).into_iter().chain([Feature::Mptcp]).collect();
     let features = or_environment(backend.probe(&asked), printer)?;
     if let Some(reason) = lacking(&visit.scenario, &features) {
