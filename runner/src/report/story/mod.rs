@@ -16,7 +16,7 @@ use crate::judge::{
     known_faults, on_subflows_words, option_words,
 };
 use crate::mptcp::SocketOption;
-use crate::recording::{Entry, Integrity, Moment, Observation, Recording, StepOutcome};
+use crate::recording::{CallEnd, Entry, Integrity, Moment, Observation, Recording, StepOutcome};
 use crate::reference::Traffic;
 use crate::scenario::model::Scenario;
 use crate::text;
@@ -174,13 +174,7 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
             let carried = carried_words(&carried.unwrap_or_default());
             transferred_words(what).and_then(|words| note(words + &carried, good))
         }
-        Observation::Application(end) => {
-            let is_end = |entry: &Entry| match &entry.what {
-                Observation::StepFinished { outcome: StepOutcome::Application(other), .. } => other == end,
-                _ => false,
-            };
-            note(text::one_line(&call_words(end)), !recording.entries.iter().any(is_end))
-        }
+        Observation::Application(end) => note(text::one_line(&call_words(end)), !ends_a_step(recording, end)),
         Observation::Calls(calls) => note(text::one_line(&calls_words(calls)), calls.wrong == 0),
         Observation::Option(call) => note(text::one_line(&option_words(call)), is_as_asked(call)),
         Observation::ProgramOutput { .. }
@@ -229,6 +223,14 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
             _ => None,
         },
     }
+}
+
+/// Whether a step ended with what a call of an application got.
+fn ends_a_step(recording: &Recording, end: &CallEnd) -> bool {
+    recording.entries.iter().any(|entry| match &entry.what {
+        Observation::StepFinished { outcome: StepOutcome::Application(other), .. } => other == end,
+        _ => false,
+    })
 }
 
 /// Which subflows have the options that the scenario has set.
