@@ -98,7 +98,7 @@ impl Reader {
     /// A map with fixed keys. Unknown, missing and contradictory keys are noted; what is there can be read all the same.
     fn record<'a>(&'a self, node: &'a Node, record: &'static Record) -> Read<Fields<'a>> {
         let Value::Map(entries) = &node.value else {
-            let keys: Vec<_> = record.all_keys().map(|key| format!("`{}:`", key.name)).take(40).collect();
+            let keys: Vec<_> = record.all_keys().map(|key| format!("`{}:`", key.name)).take(64).collect();
             let diagnostic = wrong_type(node, &format!("{} must be a map", record.what));
             return Err(self.report(diagnostic.help(format!("its keys are {}", keys.join(", ")))));
         };
