@@ -35,17 +35,26 @@ pub fn spawn_inside(command: &mut Command) -> io::Result<Child> {
     command.spawn()
 }
 
+/// A descriptor of a process, which is readable when it has ended (pidfd_open(2)).
+///
+/// # Errors
+///
+/// There is no such process.
+pub fn pidfd(pid: nix::libc::pid_t) -> io::Result<OwnedFd> {
+    // SAFETY: the call has no pointers.
+    let descriptor = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
+    let descriptor = RawFd::try_from(Errno::result(descriptor)?).map_err(|_| io::ErrorKind::InvalidData)?;
+    // SAFETY: the descriptor was just made, and belongs to nobody else.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
 /// Waits for the end of any process that this one may see.
 ///
 /// # Errors
 ///
 /// There is no such process.
 pub fn wait_for_end(pid: nix::libc::pid_t) -> io::Result<()> {
-    // SAFETY: the call takes a number and flags, and returns a new descriptor or -1.
-    let descriptor = unsafe { nix::libc::syscall(nix::libc::SYS_pidfd_open, pid, 0) };
-    let descriptor = RawFd::try_from(Errno::result(descriptor)?).map_err(|_| io::ErrorKind::InvalidData)?;
-    // SAFETY: it was just returned, and nobody else has it.
-    let process = unsafe { OwnedFd::from_raw_fd(descriptor) };
+    let process = pidfd(pid)?;
     while poll(&mut [PollFd::new(process.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE) == Err(Errno::EINTR) {}
     Ok(())
 }

@@ -52,7 +52,7 @@ pub enum NamespaceError {
     NotInBase,
 }
 
-fn in_words(errno: Errno) -> String {
+pub(super) fn in_words(errno: Errno) -> String {
     format!("{}: {}", errno_symbol(errno as i32), errno.desc())
 }
 
@@ -67,7 +67,7 @@ fn advice(errno: Errno) -> &'static str {
 
 /// The identity of a namespace: device and inode number of its file in nsfs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-struct Identity {
+pub(super) struct Identity {
     device: u64,
     inode: u64,
 }
@@ -78,7 +78,8 @@ impl Identity {
         Ok(Self::of(&fs::metadata(OWN).map_err(NamespaceError::Open)?))
     }
 
-    fn of(metadata: &fs::Metadata) -> Self {
+    /// That of a namespace's file.
+    pub(super) fn of(metadata: &fs::Metadata) -> Self {
         Self { device: metadata.st_dev(), inode: metadata.st_ino() }
     }
 }

@@ -2,6 +2,7 @@
 //! them, in a mount namespace and a PID namespace of its own. All that is gone when the program ends.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -9,7 +10,7 @@ use std::process::{Command, ExitStatus};
 use std::thread;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, open};
+use nix::fcntl::{self, OFlag};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
@@ -18,7 +19,7 @@ use nix::unistd::{Pid, tcgetpgrp, tcsetpgrp};
 use thiserror::Error;
 
 use super::Namespace;
-use crate::errno::errno_symbol;
+use super::namespace::{Identity, in_words};
 use crate::files;
 use crate::sys::child::{spawn_inside, wait_for_end};
 
@@ -40,7 +41,7 @@ pub enum VisitError {
         known: String,
     },
     /// A system call was refused.
-    #[error("{attempt}: {}: {}", errno_symbol(*.errno as i32), errno.desc())]
+    #[error("{attempt}: {}", in_words(*.errno))]
     Refused {
         /// What was attempted, on what.
         attempt: String,
@@ -174,7 +175,7 @@ fn small_file_system(at: &Path) -> Result<(), VisitError> {
 /// A /run of this world's own, with what the machine's has: a folder that is missing there must not be created there.
 fn own_run() -> Result<(), VisitError> {
     let run = Path::new("/run");
-    let before = open(run, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
+    let before = fcntl::open(run, OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC, Mode::empty())
         .map_err(refused("open /run"))?;
     let entries = run.read_dir().map_err(of_io("read /run"))?;
     let entries: Vec<_> =
@@ -215,11 +216,11 @@ impl Joined {
             |task: &PathBuf| files::kernel::read_text(task.join("comm")).is_ok_and(|name| name.trim() == THREAD);
         let task = threads.filter_map(Result::ok).map(|task| task.path()).find(is_it);
         let task = task.ok_or_else(|| refused(format_args!("look for a world in process {pid}"))(Errno::ESRCH))?;
-        let file = |name: &str| -> Result<OwnedFd, VisitError> {
-            let path = task.join(name);
-            files::kernel::open(&path).map(OwnedFd::from).map_err(of_io(format_args!("open {}", path.display())))
-        };
-        let user = file("ns/user")?;
+        let open = |path: &Path| files::kernel::open(path).map_err(of_io(format_args!("open {}", path.display())));
+        let file = |name: &str| open(&task.join(name)).map(OwnedFd::from);
+        let identity =
+            |file: &File| file.metadata().map(|found| Identity::of(&found)).map_err(of_io("look at a namespace"));
+        let (user, own) = (open(&task.join("ns/user"))?, open(Path::new("/proc/self/ns/user"))?);
         let namespaces = ["ns/mnt", "ns/pid_for_children", "ns/net"].into_iter().map(file).collect::<Result<_, _>>()?;
         let names = task.join(format!("root{NAMES}"));
         let entries = names.read_dir().map_err(of_io(format_args!("read the names in {}", names.display())))?;
@@ -229,8 +230,7 @@ impl Joined {
             places.push((name.clone(), file(&format!("root{NAMES}/{name}"))?));
         }
         places.sort_by(|(one, _), (other, _): &(String, OwnedFd)| one.cmp(other));
-        let own = files::kernel::open("/proc/self/ns/user").map_err(of_io("open /proc/self/ns/user"))?;
-        if identity(&user) != identity(&own.into()) {
+        if identity(&user)? != identity(&own)? {
             setns(&user, CloneFlags::CLONE_NEWUSER)
                 .map_err(refused(format_args!("enter the user namespace of {pid}")))?;
         }
@@ -288,9 +288,4 @@ impl Drop for Terminal {
             let _ = before.thread_set_mask();
         }
     }
-}
-
-/// Device and inode number of a namespace's file.
-fn identity(file: &OwnedFd) -> Option<(u64, u64)> {
-    nix::sys::stat::fstat(file).ok().map(|found| (found.st_dev, found.st_ino))
 }

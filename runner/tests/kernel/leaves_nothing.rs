@@ -160,7 +160,8 @@ impl Place {
     }
 }
 
-fn told(output: &Output) -> String {
+/// What a program printed, and its end.
+pub fn told(output: &Output) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     format!("{}\n{out}{err}", output.status)
 }
@@ -196,7 +197,7 @@ fn next_random(state: &mut u64) -> u64 {
 }
 
 /// Waits until the child has closed its standard output, which it does when it ends, but no longer than that.
-fn wait_for_end(child: &mut Child, longest: Duration) {
+pub fn wait_for_end(child: &mut Child, longest: Duration) {
     let mut output = child.stdout.take().unwrap();
     let (sender, receiver) = mpsc::channel();
     // It ends when the child is killed.

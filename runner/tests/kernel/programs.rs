@@ -2,14 +2,12 @@
 //! nothing outlives the run. As root and as an ordinary user.
 
 use std::fs::{self, Permissions};
-use std::io::Read as _;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::sync::mpsc;
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -17,6 +15,7 @@ use libtest_mimic::{Completion, Failed};
 use tempfile::TempDir;
 
 use super::Test;
+use super::leaves_nothing::{told, wait_for_end};
 use super::program;
 use super::require::{Outcome, machine_lacks};
 
@@ -266,10 +265,6 @@ fn shell_step(script: &str) -> String {
     format!("  - run: {{ in: client, command: sh, arguments: [-c, {script}], timeout: 60 s, status: 0 }}")
 }
 
-fn told(output: &Output) -> String {
-    format!("{}\n{}{}", output.status, String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
 /// Why it can't be tried.
 fn obstacle(ordinary: bool) -> Option<String> {
     let root = nix::unistd::geteuid().is_root();
@@ -507,16 +502,4 @@ fn nothing_of_a_killed_run_is_left() -> Outcome {
     }
     assert!(caught > KILLS / 4, "only {caught} of {KILLS} kills came while programs were there");
     Ok(Completion::Completed)
-}
-
-/// Waits until the child has closed its standard output, which it does when it ends, but no longer than that.
-fn wait_for_end(child: &mut Child, longest: Duration) {
-    let mut output = child.stdout.take().unwrap();
-    let (sender, receiver) = mpsc::channel();
-    // It ends when the child is killed.
-    thread::spawn(move || {
-        let _ = output.read_to_end(&mut Vec::new());
-        let _ = sender.send(());
-    });
-    let _ = receiver.recv_timeout(longest);
 }

@@ -1,7 +1,7 @@
 //! Processes that are forked from this one, and what they report.
 
 use std::io::{self, Read as _};
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc;
@@ -244,16 +244,6 @@ fn clone_sibling(flags: libc::c_int) -> Result<libc::pid_t, Failure> {
     // was forked itself and has a single thread.
     let pid = unsafe { libc::syscall(libc::SYS_clone, flags, none, none, none, none) };
     check(Stage::Fork, pid).map(|pid| libc::pid_t::try_from(pid).unwrap_or_default())
-}
-
-/// A descriptor of the process with that number, which must be a child that has not been waited for.
-pub(super) fn pidfd(pid: libc::pid_t) -> Result<OwnedFd, SandboxError> {
-    // SAFETY: the call has no pointers.
-    let descriptor = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
-    let descriptor = Errno::result(descriptor).map_err(SandboxError::errno("pidfd_open()"))?;
-    let descriptor = RawFd::try_from(descriptor).map_err(|_| SandboxError::Vanished)?;
-    // SAFETY: the descriptor was just made, and belongs to nobody else.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }
 
 /// Makes the calling process the first user of its user namespace. Its supplementary groups go, unless the namespace

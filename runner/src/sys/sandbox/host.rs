@@ -6,9 +6,10 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd, RawFd};
 use nix::libc;
 
 use super::SandboxError;
-use super::child::{Child, Failure, Reporter, Stage, become_first_user, check, exit, fork_within, pidfd, pipe};
+use super::child::{Child, Failure, Reporter, Stage, become_first_user, check, exit, fork_within, pipe};
 use super::tree::Tree;
 use crate::files;
+use crate::sys::child::pidfd;
 
 /// The namespaces of a host, besides those of its [`Enclosure`](super::Enclosure).
 const NAMESPACES: libc::c_int =
@@ -47,7 +48,11 @@ impl Host {
         };
         let (process, mut reports) = fork_within(NAMESPACES, enter, |reporter| inherited.be_first(reporter))?;
         reports.number()?;
-        Ok(Self { first: pidfd(process.pid())?, _lifeline: held, _process: process })
+        Ok(Self {
+            first: pidfd(process.pid()).map_err(SandboxError::call("pidfd_open()"))?,
+            _lifeline: held,
+            _process: process,
+        })
     }
 
     /// Its first process.

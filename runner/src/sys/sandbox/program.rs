@@ -13,10 +13,11 @@ use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, fchmod};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
-use super::child::{Child, Failure, Reporter, Stage, become_first_user, check, fork_within, pidfd, pipe};
+use super::child::{Child, Failure, Reporter, Stage, become_first_user, check, fork_within, pipe};
 use super::filter::Filter;
 use super::host::Host;
 use super::{SandboxError, sockets};
+use crate::sys::child::pidfd;
 
 /// Where programs are looked for, in this order.
 pub const SEARCHED: [&str; 7] =
@@ -135,7 +136,7 @@ impl Program {
         };
         let (process, mut reports) = fork_within(0, enter, |reporter| prepared.run(outputs, listener, reporter))?;
         drop((out, err, theirs));
-        let pidfd = pidfd(process.pid())?;
+        let pidfd = pidfd(process.pid()).map_err(SandboxError::call("pidfd_open()"))?;
         // Its report ends when it is executed.
         if reports.next()?.is_some() {
             return Err(SandboxError::Vanished);
