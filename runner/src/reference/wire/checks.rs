@@ -60,6 +60,17 @@ impl<'v, 'a> Checks<'v, 'a> {
         ledger.decide(self.half, passed.at, self.candidate(passed.flow), outcome, because, [passed.entry]);
     }
 
+    /// A segment is not as it should be, which may be the work of a rule that changes what arrives.
+    pub(super) fn changed(&mut self, ledger: &mut Ledger, passed: &Passed<'_>, rule: &str, because: &str) {
+        let Some(flow) = self.flows.get_mut(passed.flow) else { return };
+        flow.wrong = flow.wrong.saturating_add(1);
+        if flow.wrong <= MOST {
+            let because = format!("{because}; the path rule `{rule}` changes what arrives");
+            let candidate = self.candidate(passed.flow);
+            ledger.decide(self.half, passed.at, candidate, Outcome::NotDone, because, [passed.entry]);
+        }
+    }
+
     /// Nothing was wrong so far.
     pub(super) fn is_right(&self) -> bool {
         self.flows.iter().all(|flow| flow.wrong == 0)

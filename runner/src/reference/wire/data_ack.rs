@@ -1,11 +1,14 @@
 //! DATA_ACKs and DATA_FINs.
 
+use std::cell::OnceCell;
+
 use crate::recording::Direction;
 use crate::reference::Rule;
 use crate::reference::ledger::Ledger;
 use crate::reference::view::{Half, Passed, View};
 use crate::wire::MptcpOption;
 
+use super::changed::Changed;
 use super::checks::{Checks, is_sent, segments};
 use super::stream::{Mapping, Piece, Ranges, Stream, data_ack};
 
@@ -73,18 +76,25 @@ impl Received {
 }
 
 fn data_acks(view: &View<'_>, ledger: &mut Ledger) {
+    let changed = OnceCell::new();
     for half in view.halves().filter(|half| view.is_complete(half)) {
         // What a host sends to itself doesn't cross an interface that is captured.
         if half.connection.client == half.connection.server {
             continue;
         }
         if let Some(stream) = Stream::new(half, Direction::In) {
-            data_acks_of(view, half, stream, ledger);
+            data_acks_of(view, half, stream, &changed, ledger);
         }
     }
 }
 
-fn data_acks_of(view: &View<'_>, half: &Half<'_>, stream: Stream, ledger: &mut Ledger) {
+fn data_acks_of<'a>(
+    view: &View<'a>,
+    half: &Half<'_>,
+    stream: Stream,
+    changed: &OnceCell<Changed<'a>>,
+    ledger: &mut Ledger,
+) {
     let mut last = vec![0; half.flows.len()];
     let mut highest = stream.origin();
     let flows = half.flows.iter().map(|_| Ranges::default()).collect();
@@ -105,7 +115,11 @@ fn data_acks_of(view: &View<'_>, half: &Half<'_>, stream: Stream, ledger: &mut L
             }
             Some(position) if position > bound && !received.unmapped => {
                 let because = format!("it acknowledges {position} bytes, and {bound} have arrived without a gap");
-                checks.wrong(ledger, &passed, &[], because);
+                // A kernel takes bytes that have lost their mapping for those that come next.
+                match changed.get_or_init(|| Changed::of(view)).on(half) {
+                    Some(rule) => checks.changed(ledger, &passed, rule, &because),
+                    None => checks.wrong(ledger, &passed, &[], because),
+                }
             }
             Some(position) => {
                 *before = position;

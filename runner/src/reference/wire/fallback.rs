@@ -1,16 +1,16 @@
 //! Fallback to TCP: when it is allowed, and that nothing of MPTCP comes after it.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeSet, HashMap};
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
 
-use crate::recording::{Direction, Observation, PathEffect};
+use crate::recording::Direction;
 use crate::reference::ledger::Ledger;
 use crate::reference::view::{Flow, Half, Passed, View};
 use crate::reference::{Outcome, Rule};
 use crate::scenario::model::FilterHook;
 use crate::wire::{MptcpOption, TcpFlags};
 
+use super::changed::Changed;
 use super::checks::{Checks, HIDES, filter_of, is_sent, option};
 use super::stream::{Piece, Stream};
 
@@ -24,9 +24,6 @@ pub(in crate::reference) static FALLBACK: Rule = Rule {
     kernels: "",
     apply,
 };
-
-/// The rules of paths that changed segments of a pair of ends.
-type Changed<'a> = HashMap<(SocketAddr, SocketAddr), &'a str>;
 
 fn apply(view: &View<'_>, ledger: &mut Ledger) {
     let changed = OnceCell::new();
@@ -188,35 +185,11 @@ impl Fallbacks {
             let because = format!("the filter `{}` changes what arrives", filter.name);
             return decide(Outcome::Done, because, vec![passed.entry]);
         }
-        let changed = changed.get_or_init(|| changes(view));
-        let ends = half.flows.iter().map(|flow| ordered(flow.local, flow.remote));
-        if let Some(rule) = ends.into_iter().find_map(|ends| changed.get(&ends)) {
+        if let Some(rule) = changed.get_or_init(|| Changed::of(view)).on(half) {
             let because = format!("the path rule `{rule}` changes what arrives");
             return decide(Outcome::Done, because, vec![passed.entry]);
         }
         let because = "data is sent without a mapping, and nothing that arrived asks for a fallback".to_owned();
         decide(Outcome::Wrong, because, vec![passed.entry]);
     }
-}
-
-/// The two ends of a subflow, in one order.
-fn ordered(one: SocketAddr, other: SocketAddr) -> (SocketAddr, SocketAddr) {
-    if one <= other { (one, other) } else { (other, one) }
-}
-
-/// What rules of paths changed.
-fn changes<'a>(view: &View<'a>) -> Changed<'a> {
-    let mut changed = Changed::new();
-    for entry in &view.recording.entries {
-        let Observation::Path { what: PathEffect::Rule { rule, action, made }, segment, .. } = &entry.what else {
-            continue;
-        };
-        if !matches!(action.as_str(), "corrupt" | "strip" | "rewrite" | "merge" | "inject") {
-            continue;
-        }
-        for segment in segment.iter().map(AsRef::as_ref).chain(made) {
-            changed.entry(ordered(segment.source, segment.destination)).or_insert(rule.as_str());
-        }
-    }
-    changed
 }

@@ -4,6 +4,7 @@
 //! comes before it, so what such a filter changes or hides is attributed to the filter.
 
 mod add_addr;
+mod changed;
 mod checks;
 mod data_ack;
 mod fallback;

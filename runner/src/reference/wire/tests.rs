@@ -7,7 +7,7 @@ use proptest::prelude::*;
 
 use crate::mptcp::Side;
 use crate::payload::Payload;
-use crate::recording::{self, Direction, Observation, Recording};
+use crate::recording::{self, Direction, Observation, PathEffect, Recording};
 use crate::reference::consequences::may_follow;
 use crate::reference::{Outcome, consult};
 use crate::wire::{DssMapping, Head, MptcpOption, Segment, TcpFlags};
@@ -362,6 +362,20 @@ fn data_ack() {
     breaks("data-ack", FULLMESH, |it| ack(it, 0, |ack| ack.wrapping_add(1)));
     breaks("data-ack", FULLMESH, |it| ack(it, usize::MAX, |ack| ack.wrapping_sub(20_000)));
     breaks("data-ack", FULLMESH, |it| ack(it, 0, |ack| ack ^ 1 << 62));
+    // A path rule changes what arrives: the kernel takes bytes without a mapping for those that come next.
+    let behind_a_rule = |it: &mut Recording, action: &str, to_port: u16| {
+        ack(it, 0, |ack| ack.wrapping_add(1));
+        let mut changed = sent(it, "client", is_mapped).clone();
+        changed.destination.set_port(to_port);
+        let what = PathEffect::Rule { rule: "two become one".into(), action: action.into(), made: Vec::new() };
+        let (link, sender) = ("link1".into(), "client".into());
+        let segment = Some(Box::new(changed));
+        let what = Observation::Path { link, sender, number: 1, after: 0, part: 0, parts: Vec::new(), what, segment };
+        it.entries.push(recording::Entry { at: 0, what });
+    };
+    assert_eq!(after(FULLMESH, |it| behind_a_rule(it, "merge", 8080)).0, [].into());
+    breaks("data-ack", FULLMESH, |it| behind_a_rule(it, "delay", 8080));
+    breaks("data-ack", FULLMESH, |it| behind_a_rule(it, "merge", 9));
 }
 
 #[test]
