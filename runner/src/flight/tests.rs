@@ -39,6 +39,8 @@ fn segment(sequence: u32, payload: u32) -> Segment {
         payload,
         head: crate::wire::Head::default(),
         options: Vec::new(),
+        window: None,
+        window_scale: None,
         malformed: false,
     }
 }

@@ -42,6 +42,7 @@ pub static RULES: &[&Rule] = &[
     &wire::CHECKSUMS,
     &wire::DATA_ACKS,
     &wire::DATA_FIN,
+    &wire::WINDOW,
     &wire::OPTIONS,
     &wire::FASTCLOSE,
     &wire::PRIORITY,

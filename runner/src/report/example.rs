@@ -22,6 +22,8 @@ pub(super) fn segment(source: &str, destination: &str, flags: TcpFlags, options:
         payload: 0,
         head: crate::wire::Head::default(),
         options,
+        window: None,
+        window_scale: None,
         malformed: false,
     }
 }

@@ -12,6 +12,8 @@ use super::{AddAddrBody, DssMapping, MptcpOption, TCPOPT_MPTCP};
 const TCPOPT_EOL: u8 = 0;
 /// No operation: padding (RFC 9293 section 3.2).
 const TCPOPT_NOP: u8 = 1;
+/// Window scale (RFC 7323 section 2.2).
+const TCPOPT_WINDOW: u8 = 3;
 
 impl MptcpOption {
     /// All MPTCP options among the options of a TCP header, in their order; a segment can carry several.
@@ -21,24 +23,12 @@ impl MptcpOption {
     /// for options. What came before is decoded nevertheless.
     pub fn decode_all(tcp_options: &[u8]) -> (Vec<Self>, bool) {
         let mut found = Vec::new();
-        let mut rest = tcp_options;
-        loop {
-            match rest {
-                [] => return (found, false),
-                [TCPOPT_EOL, padding @ ..] => return (found, padding.iter().any(|octet| *octet != 0)),
-                [TCPOPT_NOP, after @ ..] => rest = after,
-                [kind, length, ..] => match rest.split_at_checked(usize::from(*length)) {
-                    Some((option, after)) if option.len() >= 2 => {
-                        if *kind == TCPOPT_MPTCP {
-                            found.push(Self::decode(option));
-                        }
-                        rest = after;
-                    }
-                    _ => return (found, true),
-                },
-                [_] => return (found, true),
+        let malformed = walk(tcp_options, |option| {
+            if option.first() == Some(&TCPOPT_MPTCP) {
+                found.push(Self::decode(option));
             }
-        }
+        });
+        (found, malformed)
     }
 
     /// One option from all of its octets, kind and length included.
@@ -48,6 +38,38 @@ impl MptcpOption {
             bytes: to_hex(option),
         })
     }
+}
+
+/// Takes each TCP option, kind and length included, without padding. Whether they are malformed: see
+/// [`MptcpOption::decode_all`].
+fn walk<'o>(tcp_options: &'o [u8], mut take: impl FnMut(&'o [u8])) -> bool {
+    let mut rest = tcp_options;
+    loop {
+        match rest {
+            [] => return false,
+            [TCPOPT_EOL, padding @ ..] => return padding.iter().any(|octet| *octet != 0),
+            [TCPOPT_NOP, after @ ..] => rest = after,
+            [_, length, ..] => match rest.split_at_checked(usize::from(*length)) {
+                Some((option, after)) if option.len() >= 2 => {
+                    take(option);
+                    rest = after;
+                }
+                _ => return true,
+            },
+            [_] => return true,
+        }
+    }
+}
+
+/// By how many bits the window scale option shifts windows (RFC 7323 section 2.2).
+pub(super) fn window_scale(tcp_options: &[u8]) -> Option<u8> {
+    let mut found = None;
+    walk(tcp_options, |option| {
+        if let [TCPOPT_WINDOW, 3, shift] = option {
+            found = Some(*shift);
+        }
+    });
+    found
 }
 
 fn well_formed(option: &[u8]) -> Option<MptcpOption> {

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use serde::{Deserialize, Serialize};
 
+use super::decode::window_scale;
 use super::{Head, MptcpOption};
 
 bitflags::bitflags! {
@@ -54,6 +55,12 @@ pub struct Segment {
     pub sequence: u32,
     /// The acknowledgment number.
     pub acknowledgment: u32,
+    /// The window in the header, not shifted. Older recordings don't have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u16>,
+    /// By how many bits the windows of later segments are shifted (RFC 7323 section 2.2): in SYNs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_scale: Option<u8>,
     /// The length of the payload in bytes. With segmentation offload it may exceed the MTU.
     pub payload: u32,
     /// The first bytes of the payload; older recordings have none.
@@ -108,6 +115,8 @@ impl Segment {
             flags: TcpFlags::from_bits_retain(*tcp.header_slice().get(13)?),
             sequence: tcp.sequence_number(),
             acknowledgment: tcp.acknowledgment_number(),
+            window: Some(tcp.window_size()),
+            window_scale: tcp.syn().then(|| window_scale(tcp.options())).flatten(),
             payload,
             head: Head::of(frame.get(shown).unwrap_or_default()),
             options,
@@ -181,6 +190,22 @@ mod tests {
         let jumbo = Segment::parse(&jumbo_frame(), 70_086).unwrap();
         assert_eq!((jumbo.payload, jumbo.options.len()), (70_000, 1));
         assert!(jumbo.source.is_ipv6());
+    }
+
+    #[test]
+    fn the_window_and_its_scale_are_read() {
+        let with = |syn: bool, options: &[u8]| {
+            let ip = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([10, 0, 1, 2], [10, 0, 1, 1], 64);
+            let tcp = ip.tcp(40000, 8080, 7, 4321).options_raw(options).unwrap();
+            let mut frame = Vec::new();
+            if syn { tcp.syn() } else { tcp }.write(&mut frame, &[]).unwrap();
+            let segment = Segment::parse(&frame, u32::try_from(frame.len()).unwrap()).unwrap();
+            (segment.window, segment.window_scale)
+        };
+        // Behind an MPTCP option, and behind padding.
+        assert_eq!(with(true, &[30, 3, 0x51, 1, 3, 3, 9]), (Some(4321), Some(9)));
+        assert_eq!(with(true, &[30, 3, 0x51]), (Some(4321), None));
+        assert_eq!(with(false, &[3, 3, 9]), (Some(4321), None), "only a SYN's option counts");
     }
 
     #[test]

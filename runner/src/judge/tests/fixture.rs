@@ -140,6 +140,8 @@ impl Run {
             payload: 0,
             head: crate::wire::Head::default(),
             options,
+            window: None,
+            window_scale: None,
             malformed: false,
         };
         for (end, direction) in [(segment.source, Direction::Out), (segment.destination, Direction::In)] {

@@ -113,6 +113,8 @@ fn segment() -> impl Strategy<Value = Segment> {
             payload: u32::MAX,
             head: crate::wire::Head::default(),
             options,
+            window: None,
+            window_scale: None,
             malformed: false,
         },
     )

@@ -15,6 +15,7 @@ mod payload;
 mod placement;
 mod stream;
 mod tokens;
+mod window;
 
 pub(super) use add_addr::{ADD_ADDR_HMAC, ECHO};
 pub(super) use data_ack::{DATA_ACKS, DATA_FIN};
@@ -25,6 +26,7 @@ pub(super) use mp_capable::MP_CAPABLE;
 pub(super) use payload::{CHECKSUMS, PAYLOAD};
 pub(super) use placement::{FAIL, FASTCLOSE, OPTIONS, PRIORITY};
 pub(super) use tokens::TOKENS;
+pub(super) use window::WINDOW;
 
 #[cfg(test)]
 mod tests;

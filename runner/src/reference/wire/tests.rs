@@ -112,6 +112,40 @@ fn remap(recording: &mut Recording, of: &str, nth: usize, change: impl FnOnce(&m
     change(mapping.unwrap());
 }
 
+/// Gives each segment a window of 500, shifted by 7 bits if the SYNs of these sides say so.
+fn windows(recording: &mut Recording, scaling: &[&str]) {
+    for entry in &mut recording.entries {
+        let Observation::Packet { namespace, direction, segment, .. } = &mut entry.what else { continue };
+        segment.window = Some(500);
+        let sender = match (namespace.as_str(), *direction) {
+            ("client", Direction::Out) | ("server", Direction::In) => "client",
+            _ => "server",
+        };
+        let scales = segment.flags.contains(TcpFlags::SYN) && scaling.contains(&sender);
+        segment.window_scale = scales.then_some(7);
+    }
+}
+
+#[test]
+fn receive_window() {
+    let both: &[&str] = &["client", "server"];
+    for text in [FULLMESH, OPTIONS] {
+        assert_eq!(after(text, |it| windows(it, both)).0, [].into());
+    }
+    let ack = |it: &mut Recording, window| {
+        let acks = entries(it, "server", Direction::Out, has(|option| matches!(option, MptcpOption::Dss { data_ack: Some(_), .. })));
+        let nth = acks[acks.len() / 2];
+        segment(it, nth).window = Some(window);
+    };
+    let closed = |it: &mut Recording, scaling: &[&str]| {
+        windows(it, scaling);
+        ack(it, 0);
+    };
+    breaks("receive-window", FULLMESH, |it| closed(it, both));
+    // Without the option in both SYNs nothing is shifted; the same window may be large enough then.
+    breaks("receive-window", FULLMESH, |it| closed(it, &["client"]));
+}
+
 #[test]
 fn mp_capable() {
     breaks("mp-capable", OPTIONS, |it| edit!(it, "client", MptcpOption::MpCapable { version, .. } => *version = 0));

@@ -1,7 +1,7 @@
 //! The names of the rules of the reference, as scenarios write them.
 
 /// Each name, in the order of the reference's list. `reference::rule` tests that both are the same.
-pub const RULE_NAMES: [&str; 45] = [
+pub const RULE_NAMES: [&str; 46] = [
     "mp-capable",
     "token",
     "join-hmac",
@@ -13,6 +13,7 @@ pub const RULE_NAMES: [&str; 45] = [
     "dss-checksum",
     "data-ack",
     "data-fin",
+    "receive-window",
     "option-form",
     "fastclose-key",
     "prio-on-live-subflow",
