@@ -23,6 +23,10 @@ use crate::scenario::model::{Feature, Scenario};
 use crate::testbed::probe::{Availability, probe, watch_listeners};
 use crate::testbed::{BaseNamespace, NamespaceError};
 
+mod regression;
+
+pub use regression::{is_sign, regression, regressions, signs};
+
 /// How long to wait for other mptcplab processes on this machine. Their longest runs take some minutes.
 const OTHERS: Duration = Duration::from_secs(600);
 
@@ -148,7 +152,11 @@ impl Session {
 
     /// Runs a scenario and judges it. It is skipped if the kernel lacks a feature that it requires.
     pub fn verdict(&self, scenario: &Scenario) -> Result<Verdict, String> {
-        let features = self.features(&wanted(scenario))?;
+        let asked = scenario.depends_on();
+        let features = self.features(&asked.union(&signs(&asked)).cloned().collect())?;
+        if let Some(first) = regressions(scenario, &features).into_iter().next() {
+            return Err(first);
+        }
         if let Some(reason) = lacking(scenario, &features) {
             return Ok(Verdict::Skipped { reason });
         }

@@ -1,7 +1,10 @@
 //! `mptcplab doctor`: the features of this kernel and user, and how to get missing ones.
 
+use std::collections::BTreeSet;
+
 use crate::report::{Printer, Role, Style};
 use crate::scenario::model::Feature;
+use crate::session::{regression, signs};
 use crate::text;
 
 use super::backend::{Availability, Backend, Trouble};
@@ -25,8 +28,8 @@ pub(super) fn execute(backend: &dyn Backend, printer: &mut Printer) -> Exit {
             return Exit::Environment;
         }
     }
-    let wanted = Feature::PLAIN.iter().map(|(_, feature)| feature.clone()).collect();
-    let found = match backend.probe(&wanted) {
+    let wanted: BTreeSet<Feature> = Feature::PLAIN.iter().map(|(_, feature)| feature.clone()).collect();
+    let found = match backend.probe(&wanted.union(&signs(&wanted)).cloned().collect()) {
         Ok(found) => found,
         Err(trouble) => {
             report_trouble(printer, &trouble);
@@ -40,6 +43,7 @@ pub(super) fn execute(backend: &dyn Backend, printer: &mut Printer) -> Exit {
         let (meaning, advice) = about(feature);
         printer.line(&row(word, availability, meaning, style));
         if let Availability::No(_) = availability {
+            let advice = regression(feature, &found).unwrap_or_else(|| advice.to_owned());
             hint(printer, &format!("{word}: {advice}"));
         }
         can_run |= *feature == Feature::Mptcp && *availability == Availability::Yes;

@@ -27,6 +27,8 @@ use crate::scenario::model::{Feature, KernelVariants, Scenario};
 pub(super) struct Fake {
     pub(super) forbidden: bool,
     pub(super) no_mptcp: bool,
+    /// A sysctl that is newer than the other features.
+    pub(super) newest: &'static str,
     /// What the kernel says when all is over.
     pub(super) late_trouble: Vec<String>,
     /// How many runs there were.
@@ -95,6 +97,9 @@ impl Backend for Fake {
         let availability = |feature: &Feature| match feature {
             Feature::Laminar if self.is_new() => Availability::Yes,
             Feature::Laminar => Availability::No("the flag is not kept".to_owned()),
+            Feature::Sysctl(name) if name.contains("v6_port_drop") && name != self.newest => {
+                Availability::No("ENOENT".to_owned())
+            }
             Feature::Mptcp if self.no_mptcp => Availability::No("EPROTONOSUPPORT".to_owned()),
             _ => Availability::Yes,
         };

@@ -13,8 +13,7 @@ use crate::plan;
 use crate::report::{Printer, suite_name};
 use crate::results::{Found, Store};
 use crate::scenario::model::{Feature, Scenario};
-use crate::session::missing;
-use crate::session::wanted;
+use crate::session::{is_sign, missing, regression, signs};
 use crate::text;
 
 use super::args::{Requirement, RunArgs};
@@ -157,7 +156,10 @@ fn run(args: &RunArgs, scenarios: &[Scenario], backend: &dyn Backend, printer: &
     let schedule = Schedule::new(scenarios, rounds, workers);
     let one_file = scenarios.windows(2).all(|pair| matches!(pair, [left, right] if left.file == right.file));
     let results = match &args.results {
-        Some(folder) => Some(begin_results(folder, &features, backend, printer)?),
+        Some(folder) => {
+            let asked = scenarios.iter().flat_map(Scenario::depends_on).collect();
+            Some(begin_results(folder, &features, &asked, backend, printer)?)
+        }
         None => None,
     };
     let mut collector = Collector::new(args, &schedule, one_file, results, printer);
@@ -212,14 +214,22 @@ fn tell_notes(backend: &dyn Backend, printer: &mut Printer) {
 fn begin_results(
     folder: &Path,
     features: &BTreeMap<Feature, Availability>,
+    asked: &BTreeSet<Feature>,
     backend: &dyn Backend,
     printer: &mut Printer,
 ) -> Result<Store, Exit> {
     let found = |(feature, availability): (&Feature, &Availability)| match availability {
         Availability::Yes => (feature.word(), Found::Yes),
-        Availability::No(reason) => (feature.word(), Found::No(reason.clone())),
+        Availability::No(reason) => {
+            let why = regression(feature, features).unwrap_or_else(|| reason.clone());
+            (feature.word(), Found::No(why))
+        }
     };
-    let found = features.iter().filter(|(feature, _)| !is_of_the_moment(feature)).map(found).collect();
+    // Signs tell what must be there; nothing depends on them.
+    let is_kept = |(feature, _): &(&Feature, &Availability)| {
+        !is_of_the_moment(feature) && (!is_sign(feature) || asked.contains(feature))
+    };
+    let found = features.iter().filter(is_kept).map(found).collect();
     Store::begin(folder, backend.kernel(), found).map_err(|error| {
         complain(printer, &error.to_string());
         Exit::Environment
@@ -263,10 +273,12 @@ fn probe(
             Requirement::All => None,
         })
         .collect();
-    let asked = scenarios.iter().flat_map(wanted);
+    let asked = scenarios.iter().flat_map(Scenario::depends_on);
     let known = args.results.iter().flat_map(|_| Feature::PLAIN.iter().map(|(_, feature)| feature.clone()));
     let of_the_kernel = known.filter(|feature| !is_of_the_moment(feature));
-    let all = asked.chain(required.iter().cloned()).chain(of_the_kernel).chain([Feature::Mptcp]).collect();
+    let all = asked.chain(required.iter().cloned()).chain(of_the_kernel).chain([Feature::Mptcp]);
+    let all: BTreeSet<Feature> = all.collect();
+    let all = all.union(&signs(&all)).cloned().collect();
     let features = backend.probe(&all).map_err(|trouble| {
         complain(printer, &format!("can't probe this kernel's features: {}", trouble.message));
         trouble.hints.iter().for_each(|advice| hint(printer, advice));

@@ -143,6 +143,21 @@ fn skipping_everything_has_an_exit_code_of_its_own() {
 }
 
 #[test]
+fn a_feature_that_newer_ones_follow_is_not_just_missing() {
+    let fake = Fake { newest: "net.mptcp.add_addr_v6_port_drop_ts", ..Fake::default() };
+    let (exit, out, _) = mptcplab_with(&fake, &["FOLDER"], &["c_skip.yaml", "a.yaml"]);
+    assert_eq!(exit, Exit::Failed);
+    assert!(out.contains("FAIL c_skip"), "{out}");
+    let why = "feature: this kernel lacks `laminar`, and has `sysctl:net.mptcp.add_addr_v6_port_drop_ts`, which is \
+               newer: a regression? the flag is not kept";
+    assert!(out.contains(why), "{out}");
+    let (exit, out, err) = mptcplab_with(&fake, &["doctor"], &[]);
+    assert_eq!(exit, Exit::Passed);
+    assert!(out.contains("no   laminar            endpoints with the laminar flag (the flag is not kept)"), "{out}");
+    assert!(err.contains("hint: laminar: this kernel lacks `laminar`, and has"), "{err}");
+}
+
+#[test]
 fn required_features_make_a_skip_an_error() {
     let (exit, out, _) = mptcplab(&["--require", "all", "FOLDER"], &["c_skip.yaml", "a.yaml"]);
     assert_eq!(exit, Exit::Environment);

@@ -8,7 +8,7 @@ use crate::engine::{AtWork, Run};
 use crate::judge::{Candidate, Finding, FindingKind, Judged, Measures, RuleCounts, Snapshots, Verdict};
 use crate::recording::Recording;
 use crate::scenario::model::{Feature, Scenario};
-use crate::session::lacking;
+use crate::session::{lacking, regressions};
 
 use super::args::{Pause, Requirement, RunArgs};
 use super::backend::{Availability, Backend, Trouble};
@@ -98,12 +98,18 @@ fn settled(outcome: std::thread::Result<Outcome>, begin: Instant) -> Done {
     Done { verdict, run, rules, candidate, duration: begin.elapsed() }
 }
 
-/// Skips a scenario if the kernel lacks a feature that it requires; with `--require all` that is an error.
+/// Skips a scenario if the kernel lacks a feature that it requires; with `--require all` that is an error. It fails if
+/// the kernel lacks one that it must have, since it has newer ones.
 fn without(
     scenario: &Scenario,
     features: &BTreeMap<Feature, Availability>,
     required: &[Requirement],
 ) -> Option<Verdict> {
+    let regressions = regressions(scenario, features);
+    if !regressions.is_empty() {
+        let finding = |summary| Finding { kind: FindingKind::Feature, ..setup_finding(summary) };
+        return Some(Verdict::Failed(regressions.into_iter().map(finding).collect()));
+    }
     let reason = lacking(scenario, features)?;
     Some(if required.contains(&Requirement::All) {
         Verdict::Error(vec![setup_finding(format!("{reason} (an error because of `--require all`)"))])

@@ -117,6 +117,8 @@ pub enum FindingKind {
     Incomplete,
     /// Something could not be set up.
     Setup,
+    /// The kernel lacks a feature, and has newer ones.
+    Feature,
     /// The kernel log has a warning.
     Kernel,
     /// A stall was long enough to explain the other findings.
@@ -157,6 +159,7 @@ impl FindingKind {
             Self::Program => "program",
             Self::Incomplete => "incomplete",
             Self::Setup => "setup",
+            Self::Feature => "feature",
             Self::Kernel => "kernel",
             Self::Stalled => "stalled",
         }

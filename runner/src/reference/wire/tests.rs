@@ -133,7 +133,12 @@ fn receive_window() {
         assert_eq!(after(text, |it| windows(it, both)).0, [].into());
     }
     let ack = |it: &mut Recording, window| {
-        let acks = entries(it, "server", Direction::Out, has(|option| matches!(option, MptcpOption::Dss { data_ack: Some(_), .. })));
+        let acks = entries(
+            it,
+            "server",
+            Direction::Out,
+            has(|option| matches!(option, MptcpOption::Dss { data_ack: Some(_), .. })),
+        );
         let nth = acks[acks.len() / 2];
         segment(it, nth).window = Some(window);
     };

@@ -124,6 +124,11 @@ impl Scenario {
         needs
     }
 
+    /// All features on which it depends: those that it needs, and those that decide what is expected.
+    pub fn depends_on(&self) -> BTreeSet<Feature> {
+        self.needs().into_iter().chain(self.kernel_variants.asked.iter().cloned()).collect()
+    }
+
     /// The addresses that NATs on the way give to those who connect.
     pub fn nat_addresses(&self) -> Vec<std::net::IpAddr> {
         let addresses = self.path_rules().filter_map(|(_, rule)| match &rule.action {
