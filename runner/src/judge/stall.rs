@@ -65,10 +65,10 @@ pub(super) fn explanation(names: &Names<'_>, findings: &[Finding]) -> Option<Fin
     }
 }
 
-/// Whether such a finding can come of something that was late. That a byte is damaged, or that the kernel complains about or
-/// contradicts itself, can't.
+/// Whether such a finding can come of something that was late. That a byte is damaged, that a segment says something
+/// wrong, or that the kernel complains about or contradicts itself, can't.
 fn can_be_late(kind: FindingKind) -> bool {
-    !matches!(kind, FindingKind::Integrity | FindingKind::Kernel | FindingKind::Contradiction)
+    !matches!(kind, FindingKind::Integrity | FindingKind::Kernel | FindingKind::Contradiction | FindingKind::WireRule)
 }
 
 /// The stalls between the first step and that time, in their order.

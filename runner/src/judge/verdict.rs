@@ -83,6 +83,8 @@ pub enum FindingKind {
     Limits,
     /// The kernel broke a rule of the reference.
     Rule,
+    /// The kernel broke one that doesn't depend on time: what a segment says is wrong.
+    WireRule,
     /// Bytes on a link.
     Bytes,
     /// MPTCP options on the wire.
@@ -141,7 +143,7 @@ impl FindingKind {
             Self::Info => "info",
             Self::Endpoints => "endpoints",
             Self::Limits => "limits",
-            Self::Rule => "rule",
+            Self::Rule | Self::WireRule => "rule",
             Self::Bytes => "bytes",
             Self::Wire => "wire",
             Self::Either => "either",

@@ -18,6 +18,8 @@ pub struct Rule {
     pub source: &'static str,
     /// How kernels differ, by probed features; empty if they don't.
     pub kernels: &'static str,
+    /// It is about what a segment says, not about when or whether it comes: being late doesn't break it.
+    pub is_timeless: bool,
     /// Applies it to a recording.
     pub(super) apply: fn(&View<'_>, &mut Ledger),
 }

@@ -2,8 +2,9 @@
 //! without `fullmesh_once`.
 
 use crate::judge::{FindingKind, Judged, Measures, RuleCounts, Rules, Snapshots, Verdict, judged};
-use crate::recording::{Observation, Recording, StepOutcome};
+use crate::recording::{Direction, Entry, Observation, Recording, Stalled, StepOutcome};
 use crate::scenario::model::{BrokenRule, Scenario};
+use crate::wire::MptcpOption;
 
 use super::fixture::place;
 
@@ -122,4 +123,36 @@ fn the_fault_is_expected_of_kernels_that_have_it() {
     assert_eq!(recording.header.form(&scenario).scenario().expect.broken_rules.len(), 1);
     recording.header.lacks.clear();
     assert_eq!(recording.header.form(&scenario).scenario().expect.broken_rules.len(), 0);
+}
+
+#[test]
+fn a_stall_excuses_what_comes_late_and_not_what_a_segment_says() {
+    let stalled = |mut run: (Scenario, Recording)| {
+        let is_step = |what: &Observation| matches!(what, Observation::StepStarted { .. });
+        let first = run.1.entries.iter().position(|entry| is_step(&entry.what)).unwrap();
+        let at = run.1.entries[first].at;
+        for entry in &mut run.1.entries[first + 1..] {
+            entry.at += 400_000_000;
+        }
+        let what = Observation::Stalled { whose: Stalled::Run, lasted: 400_000_000, waited: None };
+        run.1.entries.insert(first + 1, Entry { at, what });
+        by(Rules::Apply, &run).0
+    };
+    let mut late = run();
+    late.0.expect.broken_rules.clear();
+    assert!(matches!(stalled(late), Verdict::Error(_)));
+
+    let mut wrong = run();
+    let mut options = wrong.1.entries.iter_mut().filter_map(|entry| match &mut entry.what {
+        Observation::Packet { direction: Direction::Out, segment, .. } => Some(&mut segment.options),
+        _ => None,
+    });
+    let token = options.find_map(|options| {
+        options.iter_mut().find_map(|option| pick!(option, MptcpOption::MpJoinSyn { token, .. } => token))
+    });
+    *token.unwrap() ^= 1;
+    let Verdict::Failed(findings) = stalled(wrong) else { panic!() };
+    assert!(
+        findings.iter().any(|finding| finding.kind == FindingKind::WireRule && finding.summary.starts_with("token"))
+    );
 }
