@@ -330,7 +330,10 @@ fn requirement(word: &str) -> Result<Requirement, String> {
     }
     Feature::from_word(word).map(Requirement::Feature).ok_or_else(|| {
         let words: Vec<&str> = Feature::PLAIN.iter().map(|(word, _)| *word).collect();
-        format!("expected `all`, {}, `counter:NAME`, `sysctl:NAME`, `info:FIELD` or `program:NAME`", quoted(&words))
+        format!(
+            "expected `all`, {}, `counter:NAME`, `sysctl:NAME`, `info:FIELD`, `option:WORD` or `program:NAME`",
+            quoted(&words)
+        )
     })
 }
 
@@ -496,7 +499,7 @@ mod tests {
     fn unknown_features_are_refused() {
         let error = Cli::try_parse_from(["mptcplab", "a.yaml", "--require", "warp"]).unwrap_err();
         assert!(error.to_string().contains("`mixed_families`"), "{error}");
-        assert!(error.to_string().contains("`info:FIELD` or `program:NAME`"), "{error}");
+        assert!(error.to_string().contains("`option:WORD` or `program:NAME`"), "{error}");
         assert_eq!(error.exit_code(), 2);
     }
 }
