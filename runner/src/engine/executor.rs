@@ -1,6 +1,5 @@
 //! The executor of a plan: it has the namespaces, listeners and connections of the running scenario.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,6 +10,7 @@ use tokio::net::TcpListener;
 
 use super::KernelFeatures;
 use super::descriptors;
+use super::known::Known;
 use super::node::{Node, Opened};
 use super::operation::OperationError;
 use super::paths::{self, Paths};
@@ -36,10 +36,8 @@ pub(super) struct Executor<'a> {
     pub(super) plan: &'a Plan,
     pub(super) recorder: Rc<Recorder>,
     pub(super) connections: IndexMap<String, LiveConnection>,
-    /// Which connection has a token, in which namespace.
-    tokens: HashMap<u32, Vec<(String, String)>>,
-    /// The tokens of a connection.
-    tokens_of: HashMap<String, Vec<u32>>,
+    /// All connections that have names, with their tokens.
+    pub(super) known: Known,
     pub(super) listeners: Vec<Listener>,
     /// Before the testbed: they live in its namespaces.
     pub(super) programs: Programs,
@@ -88,8 +86,7 @@ impl<'a> Executor<'a> {
             plan,
             recorder,
             connections: IndexMap::new(),
-            tokens: HashMap::new(),
-            tokens_of: HashMap::new(),
+            known: Known::new(plan),
             listeners: Vec::new(),
             programs: Programs::default(),
             nodes,
@@ -137,6 +134,7 @@ impl<'a> Executor<'a> {
         }
         self.paths.observe_now();
         self.programs.observe_now();
+        self.known.look(&self.recorder, false);
     }
 
     /// Opens a listening socket.
@@ -183,46 +181,16 @@ impl<'a> Executor<'a> {
         Ok(())
     }
 
-    /// Takes over a connection of which the tokens are known.
-    pub(super) fn take_over(&mut self, connection: LiveConnection) {
-        for side in [Side::Client, Side::Server] {
-            if let Some(token) = connection.token(side) {
-                let known = self.tokens.entry(token).or_default();
-                known.push((connection.namespace(side).to_owned(), connection.name.clone()));
-                let tokens = self.tokens_of.entry(connection.name.clone()).or_default();
-                // Both ends may have the same one, by chance.
-                if !tokens.contains(&token) {
-                    tokens.push(token);
-                }
-            }
-        }
-        self.connections.insert(connection.name.clone(), connection);
-    }
-
-    /// The name of the connection that has this token in that namespace.
-    pub(super) fn connection_of(&self, namespace: &str, token: u32) -> Option<&str> {
-        let known = self.tokens.get(&token)?;
-        known.iter().find(|(of, _)| of == namespace).map(|(_, connection)| connection.as_str())
-    }
-
-    /// The tokens of both sides of a connection.
-    pub(super) fn tokens_of(&self, connection: &str) -> &[u32] {
-        self.tokens_of.get(connection).map_or(&[], Vec::as_slice)
-    }
-
     /// The subflows of a token in a namespace.
     pub(super) fn subflows(&self, namespace: &str, token: u32) -> Result<Vec<SubflowState>, String> {
         self.node(namespace)?.diag.subflows(Some(token)).map_err(|error| error.to_string())
     }
 
-    /// The subflows of one side of a connection.
-    pub(super) fn subflows_of(&self, connection: &str, side: Side) -> Result<Vec<SubflowState>, String> {
-        let connection =
-            self.connections.get(connection).ok_or_else(|| format!("there is no connection `{connection}`"))?;
-        match connection.token(side) {
-            Some(token) => self.subflows(connection.namespace(side), token),
-            None => Ok(Vec::new()),
-        }
+    /// The subflows of one side of a connection. `None`: programs have not made it yet.
+    pub(super) fn subflows_of(&self, connection: &str, side: Side) -> Result<Option<Vec<SubflowState>>, String> {
+        let Some(connection) = self.known.get(connection)? else { return Ok(None) };
+        let subflows = connection.token(side).map(|token| self.subflows(connection.namespace(side), token));
+        Ok(Some(subflows.transpose()?.unwrap_or_default()))
     }
 
     /// By how much a counter moved since the start; a gauge: its value. A counter that this kernel doesn't have is

@@ -10,6 +10,7 @@
 mod descriptors;
 mod executor;
 mod kernel_log;
+mod known;
 mod limit;
 mod network;
 mod node;
@@ -225,7 +226,9 @@ impl Executor<'_> {
     /// The state after a step that failed. Nothing is expected of it; it is evidence. What can't be taken any more is
     /// missing in it.
     async fn take_what_is_left(&mut self) {
+        self.known.look(&self.recorder, true);
         let _ = self.take_all_sockets(&Moment::BeforeClose);
+        let _ = self.take_program_sockets(&Moment::BeforeClose);
         let _ = self.take_state(&Moment::End).await;
         let _ = self.take_filter_hits();
         let _ = self.take_rule_hits();
@@ -235,6 +238,7 @@ impl Executor<'_> {
     async fn finish(&mut self) -> Result<(), String> {
         self.take_all_sockets(&Moment::BeforeClose)?;
         self.settle().await?;
+        self.known.look(&self.recorder, true);
         self.finish_paths()?;
         self.take_state(&Moment::End).await?;
         self.take_filter_hits()

@@ -76,19 +76,46 @@ impl Executor<'_> {
 
     /// What a userspace path manager announced and uses, for each connection that is still open.
     async fn take_connection_endpoints(&self, moment: &Moment) -> Result<(), String> {
-        for connection in self.connections.values().filter(|connection| connection.is_open()) {
+        let own = self.connections.values().filter(|connection| connection.is_open());
+        let own = own.map(|connection| self.known.get(&connection.name)).collect::<Result<Vec<_>, _>>()?;
+        for connection in own.into_iter().flatten().chain(self.known.of_programs()) {
             for side in [Side::Client, Side::Server] {
                 let namespace = connection.namespace(side);
                 let mut observers = self.plan.observers.iter();
                 let userspace = observers.any(|observer| observer.namespace == namespace && observer.userspace);
                 let (true, Some(token)) = (userspace && self.token_dump, connection.token(side)) else { continue };
-                let pm = &self.node(namespace)?.pm;
-                let endpoints = pm.dump_endpoints(Some(token)).await.map_err(|error| error.to_string())?;
+                let node = self.node(namespace)?;
+                let endpoints = match node.pm.dump_endpoints(Some(token)).await {
+                    Ok(endpoints) => endpoints,
+                    // Its program has closed it.
+                    Err(_) if connection.by_programs && socket_with(&node.diag, token)?.is_none() => continue,
+                    Err(error) => return Err(error.to_string()),
+                };
                 self.recorder.note(Observation::ConnectionEndpoints {
                     namespace: namespace.to_owned(),
                     connection: connection.name.clone(),
                     moment: moment.clone(),
                     endpoints,
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes what sock_diag says of the connections of programs that are still open.
+    pub(super) fn take_program_sockets(&self, moment: &Moment) -> Result<(), String> {
+        for connection in self.known.of_programs() {
+            for side in [Side::Client, Side::Server] {
+                let Some(token) = connection.token(side) else { continue };
+                let namespace = connection.namespace(side);
+                let Some(info) = socket_with(&self.node(namespace)?.diag, token)? else { continue };
+                self.recorder.note(Observation::Sockets {
+                    connection: connection.name.clone(),
+                    side,
+                    moment: moment.clone(),
+                    info: Some(Box::new(info)),
+                    subflows: self.subflows(namespace, token)?,
+                    options: BTreeMap::new(),
                 });
             }
         }
@@ -185,6 +212,12 @@ impl Executor<'_> {
         });
         Ok(())
     }
+}
+
+/// What sock_diag says of the MPTCP socket with that token, if there is one.
+fn socket_with(diag: &DiagSocket, token: u32) -> Result<Option<MptcpInfo>, String> {
+    let socket = diag.connection(token).map_err(|error| error.to_string())?;
+    Ok(socket.and_then(|socket| MptcpInfo::decode(&socket.info)))
 }
 
 /// What sock_diag lists, and what it finds one by one.

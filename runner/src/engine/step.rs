@@ -56,6 +56,7 @@ impl Executor<'_> {
     async fn take_check(&mut self, index: usize) -> Result<(), String> {
         let moment = Moment::Check(index);
         self.take_all_sockets(&moment)?;
+        self.take_program_sockets(&moment)?;
         self.take_state(&moment).await
     }
 
@@ -161,18 +162,18 @@ impl Executor<'_> {
         if let Err(message) = Self::learn_tokens(&mut connection) {
             return failed(message);
         }
-        self.recorder.note(Observation::Connected {
-            connection: Box::new(Connection {
-                name: connection.name.clone(),
-                client: connection.client_namespace.clone(),
-                server: connection.server_namespace.clone(),
-                client_address: connection.client_address,
-                server_address: connection.server_address,
-                client_token: connection.client_token,
-                server_token: connection.server_token,
-            }),
-        });
-        self.take_over(connection);
+        let known = Connection {
+            name: connection.name.clone(),
+            client: connection.client_namespace.clone(),
+            server: connection.server_namespace.clone(),
+            client_address: connection.client_address,
+            server_address: connection.server_address,
+            client_token: connection.client_token,
+            server_token: connection.server_token,
+            by_programs: false,
+        };
+        self.known.add(known, &self.recorder);
+        self.connections.insert(connection.name.clone(), connection);
         if !plan.handshake {
             return StepOutcome::Done;
         }

@@ -1,11 +1,12 @@
 //! Commands of a userspace path manager: they carry a token.
 
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 
 use super::executor::Executor;
 use super::operation::OperationError;
 use crate::mptcp::{Endpoint, EndpointFlags};
-use crate::recording::{Contradiction, Side};
+use crate::recording::{Connection, Contradiction, Side};
 use crate::scenario::model::TokenChoice;
 
 /// An address, and its port if given; otherwise the port is looked up.
@@ -99,8 +100,7 @@ impl Executor<'_> {
         match choice {
             TokenChoice::Number(token) => Ok(*token),
             TokenChoice::Connection(name) => {
-                let connection =
-                    self.connections.get(name).ok_or_else(|| format!("there is no connection `{name}`"))?;
+                let connection = self.made(name)?;
                 connection
                     .side_in(namespace)
                     .and_then(|side| connection.token(side))
@@ -109,11 +109,15 @@ impl Executor<'_> {
         }
     }
 
+    fn made(&self, name: &str) -> Result<Rc<Connection>, String> {
+        self.known.get(name)?.ok_or_else(|| format!("no program has made the connection `{name}` yet"))
+    }
+
     fn first_remote_port(&self, namespace: &str, choice: &TokenChoice) -> Result<u16, OperationError> {
         let TokenChoice::Connection(name) = choice else {
             return Err(OperationError::Failed("a token given as a number needs a `remote_port`".to_owned()));
         };
-        let connection = self.connections.get(name).ok_or_else(|| format!("there is no connection `{name}`"))?;
+        let connection = self.made(name)?;
         match connection.side_in(namespace) {
             Some(Side::Client) => Ok(connection.server_address.port()),
             Some(Side::Server) => Ok(connection.client_address.port()),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::executor::Executor;
+use super::known::tokens_of;
 use super::step::failed;
 use crate::mptcp::{SubflowState, TCP_ESTABLISHED};
 use crate::nanos;
@@ -102,8 +103,10 @@ impl Executor<'_> {
     async fn look(&self, condition: &Condition) -> Result<Vec<Seen>, String> {
         match condition {
             Condition::Event { namespace, pattern, count } => {
-                let tokens = pattern.connection().map(|connection| self.tokens_of(connection));
-                let seen = self.recorder.count_events(tokens, |entry| self.is_event(entry, namespace, pattern));
+                let connection = pattern.connection().map(|connection| self.known.get(connection)).transpose()?;
+                let tokens = connection.map(|connection| connection.map_or_else(Vec::new, |known| tokens_of(&known)));
+                let is_it = |entry: &Entry| self.is_event(entry, namespace, pattern);
+                let seen = self.recorder.count_events(tokens.as_deref(), is_it);
                 let (namespace, count) = (namespace.clone(), *count);
                 Ok(unless(seen >= count, || Seen::Events { namespace, count: seen }))
             }
@@ -113,7 +116,9 @@ impl Executor<'_> {
             }
             Condition::Subflows { connection, count } => self.look_at_subflow_count(connection, *count),
             Condition::Subflow { connection, side, pattern, present } => {
-                let subflows = self.subflows_of(connection, *side)?;
+                let Some(subflows) = self.subflows_of(connection, *side)? else {
+                    return Ok(vec![not_made(connection)]);
+                };
                 let found = subflows.iter().any(|subflow| pattern.matches(subflow.into()));
                 Ok(unless(found == *present, || seen_subflows(*side, None, &subflows)))
             }
@@ -169,14 +174,14 @@ impl Executor<'_> {
         if namespace != wanted {
             return false;
         }
-        let connection = event.token.and_then(|token| self.connection_of(namespace, token));
-        pattern.matches(event, connection)
+        let connection = event.token.and_then(|token| self.known.with_token(namespace, token));
+        pattern.matches(event, connection.as_ref().map(|connection| connection.name.as_str()))
     }
 
     fn look_at_subflow_count(&self, connection: &str, count: usize) -> Result<Vec<Seen>, String> {
         let mut seen = Vec::new();
         for side in [Side::Client, Side::Server] {
-            let subflows = self.subflows_of(connection, side)?;
+            let Some(subflows) = self.subflows_of(connection, side)? else { return Ok(vec![not_made(connection)]) };
             let established = subflows.iter().filter(|subflow| subflow.tcp_state == TCP_ESTABLISHED).count();
             if established != count {
                 seen.push(seen_subflows(side, Some(established), &subflows));
@@ -289,6 +294,10 @@ pub(super) fn lines_count(entries: &[Entry], wanted: &str, contains: &str) -> us
 /// What was seen instead, unless it holds.
 fn unless(holds: bool, seen: impl FnOnce() -> Seen) -> Vec<Seen> {
     if holds { Vec::new() } else { vec![seen()] }
+}
+
+fn not_made(connection: &str) -> Seen {
+    Seen::NoConnection { connection: connection.to_owned() }
 }
 
 fn seen_subflows(side: Side, established: Option<usize>, subflows: &[SubflowState]) -> Seen {

@@ -23,7 +23,7 @@ pub(super) struct Index<'a> {
     pub(super) started: HashMap<usize, usize>,
     /// The entry with which a step ended.
     pub(super) finished: HashMap<usize, usize>,
-    /// The step that makes a connection.
+    /// The step that makes a connection; those of programs come after all steps.
     pub(super) connects: HashMap<&'a str, usize>,
     /// The connection that the scenario wanted to open to a socket but that is not in the recording.
     pub(super) planned: HashMap<End, &'a str>,
@@ -54,6 +54,9 @@ impl<'a> Index<'a> {
             if let Action::SetPath(change) = &step.action {
                 index.has_conditions |= change.conditions.iter().flatten().any(|conditions| *conditions != untouched);
             }
+        }
+        for (at, connection) in scenario.connections.iter().enumerate() {
+            index.connects.entry(&connection.name).or_insert(scenario.steps.len().saturating_add(at));
         }
         index
     }

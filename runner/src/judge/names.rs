@@ -279,6 +279,7 @@ pub(super) fn end(address: Option<IpAddr>, port: Option<u16>) -> String {
 fn known_ports(scenario: &Scenario) -> BTreeSet<u16> {
     let configured = scenario.world.namespaces.iter().flat_map(|namespace| &namespace.endpoints);
     let mut ports: BTreeSet<u16> = configured.filter_map(|(endpoint, _)| endpoint.port).collect();
+    ports.extend(scenario.connections.iter().map(|connection| connection.port));
     for step in &scenario.steps {
         match &step.action {
             Action::Listen(plan) => _ = ports.insert(plan.port),

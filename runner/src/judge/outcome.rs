@@ -163,6 +163,7 @@ fn seen_words(seen: &Seen) -> String {
             format!("the {} has {count}: {}", side.word(), list(subflows))
         }
         Seen::Subflows { side, established: None, subflows } => format!("the {} has {}", side.word(), list(subflows)),
+        Seen::NoConnection { connection } => format!("no program has made `{connection}` yet"),
         Seen::Endpoints { namespace, endpoints } => {
             let shown: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
             format!("{namespace} has {}", if shown.is_empty() { "none".to_owned() } else { shown.join(", ") })

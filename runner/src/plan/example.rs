@@ -85,6 +85,7 @@ pub(crate) fn scenario() -> Scenario {
         left_out: None,
         exclusive: false,
         world: World { namespaces: vec![client, server], links: vec![wifi, cellular], paths: Vec::new() },
+        connections: Vec::new(),
         steps: steps(),
         expect: Expectation::default(),
         sources: vec![SourceText { name: "scenarios/fullmesh.yaml".to_owned(), text: SOURCE.to_owned() }],

@@ -8,12 +8,14 @@
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 
 use crate::net::Hardware;
 use crate::scenario::SourceText;
-use crate::scenario::model::{Action, Address, LinkEnd, Operation, PathPlan, Route, RoutingRule, Step};
+use crate::scenario::model::{
+    Action, Address, LinkEnd, Operation, PathPlan, ProgramConnection, Route, RoutingRule, Step,
+};
 
 mod capture;
 mod order;
@@ -46,12 +48,34 @@ pub struct Plan {
     pub translated: Vec<IpAddr>,
     /// The namespaces whose sockets are counted at the end.
     pub counted: Vec<String>,
+    /// The connections of programs to look for.
+    pub connections: Vec<WantedConnection>,
     /// The steps of the scenario.
     pub steps: Vec<Step>,
     /// The routes to ask the kernel for, by namespace: those that subflows from endpoints would take.
     pub route_questions: BTreeMap<String, Vec<RouteQuestion>>,
     /// The timeout scale, a factor. All durations in here are already multiplied by it.
     pub timeout_scale: NonZeroU32,
+}
+
+/// A connection of programs to look for.
+#[derive(Debug, Clone)]
+pub struct WantedConnection {
+    /// As the scenario declares it.
+    pub connection: ProgramConnection,
+    /// The addresses that the client may connect to.
+    pub addresses: Vec<IpAddr>,
+}
+
+impl WantedConnection {
+    /// Whether a client in that namespace that connects to this socket may make it.
+    pub fn may_be(&self, client: &str, server: SocketAddr) -> bool {
+        let ProgramConnection { client: from, port, server: to, .. } = &self.connection;
+        let address = server.ip().to_canonical();
+        from == client
+            && *port == server.port()
+            && (self.addresses.contains(&address) || (from == to && address.is_loopback()))
+    }
 }
 
 /// The scenario that a plan was made of, for the head of the recording.

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 
 use crate::net::Hardware;
-use crate::scenario::model::{Link, LinkEnd, Namespace, Operation, PathPlan, Scenario, World};
+use crate::scenario::model::{
+    Action, Link, LinkEnd, Namespace, Operation, PathPlan, ProgramConnection, Scenario, World,
+};
 
 use super::capture::capture_bytes;
 use super::questions::route_questions;
 use super::rings::rings;
-use super::{Frames, GSO_MAX_SIZE, Observer, Origin, PathSetup, Plan, Setup};
+use super::{Frames, GSO_MAX_SIZE, Observer, Origin, PathSetup, Plan, Setup, WantedConnection};
 
 /// The plan of a scenario. The same scenario always has the same plan.
 ///
@@ -48,12 +50,29 @@ pub fn plan(scenario: &Scenario) -> Plan {
         observers,
         translated: scenario.nat_addresses(),
         counted,
+        connections: scenario.connections.iter().map(|connection| wanted(scenario, connection)).collect(),
         steps: scenario.steps.clone(),
         route_questions: BTreeMap::new(),
         timeout_scale: NonZeroU32::MIN,
     };
     plan.route_questions = route_questions(&plan);
     plan
+}
+
+/// With the addresses of its server: those of its links, and those that steps add.
+fn wanted(scenario: &Scenario, connection: &ProgramConnection) -> WantedConnection {
+    let ends = scenario.world.links.iter().flat_map(|link| &link.ends);
+    let own = ends.filter(|end| end.namespace == connection.server).flat_map(|end| &end.addresses);
+    let added = scenario.steps.iter().filter_map(|step| {
+        pick!(&step.action, Action::Do(Operation::AddAddress { namespace, address, .. })
+            if *namespace == connection.server => address)
+    });
+    let all = own.chain(added).map(|address| address.address.to_canonical());
+    let addresses = match connection.address {
+        Some(address) => vec![address.to_canonical()],
+        None => all.collect(),
+    };
+    WantedConnection { connection: connection.clone(), addresses }
 }
 
 fn namespace(scenario: &Scenario, namespace: &Namespace) -> Setup {

@@ -99,6 +99,9 @@ pub enum Seen {
         /// All of them.
         subflows: Vec<SubflowSeen>,
     },
+    /// Programs have not made the connection.
+    #[expect(missing_docs, reason = "the names say it")]
+    NoConnection { connection: String },
     /// The endpoints of a namespace.
     #[expect(missing_docs, reason = "the names say it")]
     Endpoints { namespace: String, endpoints: Vec<Endpoint> },

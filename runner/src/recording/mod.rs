@@ -148,7 +148,7 @@ pub enum Observation {
         /// The segment.
         segment: Segment,
     },
-    /// A connection came into being (the connect step succeeded).
+    /// A connection came into being: the connect step succeeded, or programs made one that the scenario names.
     Connected {
         /// The connection.
         connection: Box<Connection>,
@@ -415,7 +415,7 @@ pub enum Direction {
     In,
 }
 
-/// A connection of a connect step.
+/// A connection of a connect step, or of programs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connection {
     /// Its name in the scenario.
@@ -432,6 +432,26 @@ pub struct Connection {
     pub client_token: Option<u32>,
     /// The server's token; `None` if that side is not (or no more) MPTCP.
     pub server_token: Option<u32>,
+    /// Programs made it, and close it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_programs: bool,
+}
+
+impl Connection {
+    /// The namespace of a side.
+    pub fn namespace(&self, side: Side) -> &str {
+        side.of(&self.client, &self.server)
+    }
+
+    /// The token of a side.
+    pub fn token(&self, side: Side) -> Option<u32> {
+        side.of(self.client_token, self.server_token)
+    }
+
+    /// The side that is in a namespace; the client's, if both are.
+    pub fn side_in(&self, namespace: &str) -> Option<Side> {
+        [Side::Client, Side::Server].into_iter().find(|side| self.namespace(*side) == namespace)
+    }
 }
 
 /// When a state was taken.
@@ -503,7 +523,7 @@ impl Recording {
         })
     }
 
-    /// All connections, in the order of their connect steps.
+    /// All connections, in the order in which they were made.
     pub fn connections(&self) -> impl Iterator<Item = &Connection> {
         self.entries.iter().filter_map(|entry| match &entry.what {
             Observation::Connected { connection } => Some(&**connection),

@@ -112,6 +112,7 @@ pub(crate) fn recording() -> Recording {
         server_address: SERVER.parse().unwrap(),
         client_token: Some(0xc1),
         server_token: Some(0x51),
+        by_programs: false,
     };
     let of = |kind, token| PmEvent { token: Some(token), ..PmEvent::new(kind) };
     let addresses = |event: PmEvent| PmEvent {

@@ -225,7 +225,7 @@ impl Reading<'_> {
 
     /// What the scenario is on kernels that lack these features.
     fn form(&self, parts: read::Parts, asked: &BTreeSet<Feature>, lacking: BTreeSet<Feature>) -> Scenario {
-        let read::Parts { frame, world, steps, expect } = parts;
+        let read::Parts { frame, world, connections, steps, expect } = parts;
         let snapshot_by = frame.snapshot_by.into_iter().collect();
         Scenario {
             file: self.path.to_owned(),
@@ -238,6 +238,7 @@ impl Reading<'_> {
             left_out: frame.left_out,
             exclusive: frame.exclusive,
             world,
+            connections,
             steps,
             expect,
             sources: self.sources.clone(),

@@ -167,17 +167,6 @@ impl LiveConnection {
         }
     }
 
-    /// The side that is in this namespace.
-    pub fn side_in(&self, namespace: &str) -> Option<Side> {
-        if self.client_namespace == namespace {
-            Some(Side::Client)
-        } else if self.server_namespace == namespace {
-            Some(Side::Server)
-        } else {
-            None
-        }
-    }
-
     /// The socket of a side while it is open.
     pub fn socket(&self, side: Side) -> Option<BorrowedFd<'_>> {
         self.stream(side).map(|stream| stream.as_fd())

@@ -6,27 +6,36 @@ use crate::judge::outcome::{Protocol, Protocols, protocol_words};
 use crate::judge::time_line::around;
 use crate::judge::{Finding, FindingKind};
 use crate::recording::{Connection, Observation, Side};
-use crate::scenario::model::{Action, ConnectPlan, ConnectionOutcome, Expectation};
+use crate::scenario::model::{Action, ConnectionOutcome, Expectation, MadeProtocol};
 
+use super::attempts;
 use super::either;
 use super::steps::Progress;
 
-/// What is wrong with the connections of the connect steps that were done.
+/// What is wrong with the connections of the connect steps that were done, and of programs if all were.
 pub(super) fn check(names: &Names<'_>, progress: Progress) -> Vec<Finding> {
     let steps = names.scenario().steps.iter().enumerate();
-    let found = steps.filter(|(index, _)| progress.is_done(*index)).filter_map(|(_, step)| {
-        if let Action::Connect(plan) = &step.action {
-            problem(names, plan).map(|Problem { summary, observed, entry }| {
-                let at = names.recording().entries.get(entry).map(|entry| entry.at);
-                Finding::new(FindingKind::Connection, format!("connection {}: {summary}", plan.name))
-                    .placed(step.place)
-                    .detailed(around(names, entry))
-                    .valued(expected_word(&plan.outcome), observed)
-                    .at(at)
-            })
-        } else {
-            None
-        }
+    let connects = steps.filter(|(index, _)| progress.is_done(*index)).filter_map(|(_, step)| {
+        let plan = pick!(&step.action, Action::Connect(plan) => plan)?;
+        Some((plan.name.as_str(), plan.outcome.clone(), step.place, None))
+    });
+    let of_programs = names.scenario().connections.iter().filter(|_| progress == Progress::Whole).map(|connection| {
+        let outcome = match connection.protocol {
+            MadeProtocol::Mptcp => ConnectionOutcome::Mptcp,
+            MadeProtocol::Tcp => ConnectionOutcome::Tcp,
+        };
+        (connection.name.as_str(), outcome, connection.place, Some(connection))
+    });
+    let found = connects.chain(of_programs).filter_map(|(name, outcome, place, wanted)| {
+        let missing = || match wanted {
+            Some(wanted) => attempts::instead(names, wanted),
+            None => "it is not in the recording".to_owned(),
+        };
+        let Problem { summary, observed, entry } = problem(names, name, &outcome, missing)?;
+        let at = names.recording().entries.get(entry).map(|entry| entry.at);
+        let finding = Finding::new(FindingKind::Connection, format!("connection {name}: {summary}"));
+        let finding = finding.placed(place).detailed(around(names, entry)).at(at);
+        Some(finding.valued(expected_word(&outcome), observed))
     });
     found.collect()
 }
@@ -49,22 +58,23 @@ fn expected_word(outcome: &ConnectionOutcome) -> &str {
     }
 }
 
-fn problem(names: &Names<'_>, plan: &ConnectPlan) -> Option<Problem> {
-    let Some((index, connection)) = names.index().connected.get(plan.name.as_str()).copied() else {
+fn problem(
+    names: &Names<'_>,
+    name: &str,
+    outcome: &ConnectionOutcome,
+    missing: impl Fn() -> String,
+) -> Option<Problem> {
+    let Some((index, connection)) = names.index().connected.get(name).copied() else {
         let entry = names.recording().entries.len();
-        let must_connect = !matches!(plan.outcome, ConnectionOutcome::Error(_));
-        return must_connect.then(|| Problem {
-            summary: "it is not in the recording".to_owned(),
-            observed: None,
-            entry,
-        });
+        let must_connect = !matches!(outcome, ConnectionOutcome::Error(_));
+        return must_connect.then(|| Problem { summary: missing(), observed: None, entry });
     };
     let sides = [Side::Client, Side::Server].map(|side| (side, protocol(names, connection, side, index)));
     let [(_, (client, _)), (_, (server, _))] = sides;
     // The first that isn't MPTCP: from the start, or by the earliest entry.
     let tcp = sides.into_iter().filter(|(_, (protocol, _))| *protocol != Protocol::Mptcp);
     let tcp = tcp.min_by_key(|(_, (_, later))| *later);
-    let (summary, entry) = match (&plan.outcome, tcp) {
+    let (summary, entry) = match (outcome, tcp) {
         (ConnectionOutcome::Mptcp, None) | (ConnectionOutcome::Tcp, Some(_)) => return None,
         (ConnectionOutcome::Error(error), _) => {
             (format!("expected connect() to fail with {error}, but it succeeded"), index)

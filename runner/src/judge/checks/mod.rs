@@ -2,6 +2,7 @@
 
 mod accounted;
 mod addresses;
+mod attempts;
 mod calls;
 mod completeness;
 mod connections;

@@ -53,6 +53,14 @@ impl<'n, 'a> Scope<'n, 'a> {
         self.names.sockets_at(connection, side, &self.sockets)
     }
 
+    /// Why programs have no open connection of that name at the scope's moment, in words; `None`: it isn't one of theirs.
+    pub(super) fn not_open(&self, connection: &str) -> Option<&'static str> {
+        let declared = &self.names.scenario().connections;
+        declared.iter().find(|declared| declared.name == connection)?;
+        let made = self.names.index().connected.get(connection).is_some_and(|(at, _)| *at < self.until);
+        Some(if made { "no MPTCP socket of it is open any more" } else { "no program has made it yet" })
+    }
+
     /// The time of the last entry in scope.
     pub(super) fn at(&self) -> Option<u64> {
         self.names.recording().entries.get(self.until.checked_sub(1)?).map(|entry| entry.at)

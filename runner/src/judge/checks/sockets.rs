@@ -14,6 +14,10 @@ use super::scope::Scope;
 pub(super) fn subflows(scope: &Scope<'_, '_>, expected: &SubflowsExpectation) -> Option<Finding> {
     let whose = format!("{}, {} side", expected.connection, expected.side.word());
     let Some((_, all)) = scope.sockets_of(&expected.connection, expected.side) else {
+        if let Some(why) = scope.not_open(&expected.connection) {
+            let summary = format!("subflows of {whose}, {}: {why}", scope.when);
+            return Some(scope.finding(FindingKind::Subflows, expected.place, summary));
+        }
         return Some(scope.missing(&format!("the subflows of {whose}"), expected.place));
     };
     let usable: Vec<_> = all.iter().filter(|subflow| subflow.is_usable()).collect();
@@ -76,6 +80,9 @@ pub(super) fn info(scope: &Scope<'_, '_>, expected: &InfoExpectation) -> Option<
     let whose = format!("{}, {} side", expected.connection, expected.side.word());
     let found = |summary: String| scope.finding(FindingKind::Info, expected.place, summary);
     let Some((info, _)) = scope.sockets_of(&expected.connection, expected.side) else {
+        if let Some(why) = scope.not_open(&expected.connection) {
+            return Some(found(format!("{field} of {whose}, {}: expected {range}, but {why}", scope.when)));
+        }
         return Some(scope.missing(&format!("MPTCP_INFO of {whose}"), expected.place));
     };
     let Some(info) = info else {

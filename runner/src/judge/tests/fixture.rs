@@ -54,6 +54,7 @@ impl Run {
             left_out: None,
             exclusive: false,
             world: world(),
+            connections: Vec::new(),
             steps: Vec::new(),
             expect: Expectation::default(),
             sources: Vec::new(),
@@ -348,6 +349,7 @@ pub(super) fn connection() -> Connection {
         server_address: socket("10.0.1.1:8080"),
         client_token: Some(CLIENT_TOKEN),
         server_token: Some(SERVER_TOKEN),
+        by_programs: false,
     }
 }
 

@@ -4,6 +4,7 @@ mod accounted;
 mod broken_rules;
 mod calls;
 mod canonical;
+mod connections;
 mod either;
 mod event_lists;
 mod expectations;

@@ -208,10 +208,18 @@ fn of_a_connection() -> impl Strategy<Value = Observation> {
     let sides = (name(), name(), socket(), socket());
     let tokens = (prop::option::of(token()), prop::option::of(token()));
     prop_oneof![
-        (sides, tokens).prop_map(|((client, server, client_address, server_address), (client_token, server_token))| {
-            let name = "main".to_owned();
-            let connection =
-                Connection { name, client, server, client_address, server_address, client_token, server_token };
+        (sides, tokens, any::<bool>()).prop_map(|(sides, (client_token, server_token), by_programs)| {
+            let (client, server, client_address, server_address) = sides;
+            let connection = Connection {
+                name: "main".to_owned(),
+                client,
+                server,
+                client_address,
+                server_address,
+                client_token,
+                server_token,
+                by_programs,
+            };
             Observation::Connected { connection: Box::new(connection) }
         }),
         (name(), side(), moment(), token(), prop::collection::vec(subflow(), 0..4)).prop_map(

@@ -3,19 +3,18 @@
 //! What a host sent is what its own captures saw leaving, and what it received is what they saw arriving: what a path
 //! did in between makes no difference to the question whether the host followed the rules.
 
+mod closing;
 mod configuration;
 mod flows;
 mod host;
 mod life;
 mod signals;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use crate::mptcp::{Endpoint, PmEvent};
-use crate::recording::{
-    Connection, Direction, Entry, LostWhat, Moment, Observation, PathEffect, Recording, Side, StepOutcome,
-};
+use crate::recording::{Connection, Direction, Entry, LostWhat, Observation, PathEffect, Recording, Side, StepOutcome};
 use crate::scenario::model::{Action, Scenario};
 use crate::wire::Segment;
 
@@ -139,7 +138,7 @@ impl<'a> View<'a> {
     pub(super) fn new(scenario: &'a Scenario, recording: &'a Recording) -> Self {
         let hosts = host::all(scenario, recording);
         let mut connections = flows::connections(recording);
-        let closings = closings(scenario, recording);
+        let closings = closing::closings(scenario, recording, &connections);
         for conversation in &mut connections {
             let closing = closings.get(conversation.client.name).copied().unwrap_or_default();
             for half in [&mut conversation.client, &mut conversation.server] {
@@ -260,46 +259,6 @@ impl Half<'_> {
     pub(super) fn initial(&self) -> Option<&Flow> {
         self.flows.first().filter(|flow| flow.is_initial)
     }
-}
-
-/// When a connection begins to end.
-#[derive(Clone, Copy, Default)]
-struct Closing {
-    /// The first step that closes it, or a direction of it.
-    step: Option<u64>,
-    /// Its last sockets were recorded, which comes right before it is closed, also at the end of the run.
-    sockets: Option<u64>,
-    /// It was seen to have fallen back to TCP.
-    fallback: bool,
-}
-
-impl Closing {
-    fn over_at(self) -> u64 {
-        if self.fallback {
-            return 0;
-        }
-        [self.step, self.sockets].into_iter().flatten().min().unwrap_or(u64::MAX)
-    }
-}
-
-/// When each connection begins to end, by its name.
-fn closings<'a>(scenario: &'a Scenario, recording: &'a Recording) -> HashMap<&'a str, Closing> {
-    let mut closings: HashMap<&str, Closing> = HashMap::new();
-    for entry in &recording.entries {
-        if let Observation::StepStarted { step, .. } = &entry.what
-            && let Some(Action::Close { connection, .. }) = scenario.steps.get(*step).map(|step| &step.action)
-        {
-            let closing = closings.entry(connection).or_default();
-            closing.step = closing.step.or(Some(entry.at));
-        } else if let Observation::Sockets { connection, moment, info, .. } = &entry.what {
-            let closing = closings.entry(connection).or_default();
-            closing.fallback |= info.as_ref().is_none_or(|info| info.fallback());
-            if *moment == Moment::BeforeClose {
-                closing.sockets = closing.sockets.or(Some(entry.at));
-            }
-        }
-    }
-    closings
 }
 
 /// How long everything in the run was late, added up.

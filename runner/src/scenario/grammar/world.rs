@@ -2,6 +2,7 @@
 
 use super::super::read::Frame;
 use super::super::read::expect::Expected;
+use super::super::read::program::Connections;
 use super::super::read::world::WorldKeys;
 use super::super::record::{Group as _, joined};
 use super::step::STEPS;
@@ -10,7 +11,7 @@ use super::{Key, Kind, Record, Shape, scalar};
 /// A scenario file.
 pub static SCENARIO: Record = Record::plain("scenario", "a scenario", &SCENARIO_KEYS);
 
-static SCENARIO_KEYS: [Key; Frame::KEYS.len() + 2 + WorldKeys::KEYS.len() + 2] = joined(&[
+static SCENARIO_KEYS: [Key; Frame::KEYS.len() + 2 + WorldKeys::KEYS.len() + 3] = joined(&[
     Frame::KEYS,
     &[
         Key::new(
@@ -22,6 +23,7 @@ static SCENARIO_KEYS: [Key; Frame::KEYS.len() + 2 + WorldKeys::KEYS.len() + 2] =
     ],
     WorldKeys::KEYS,
     &[
+        Key::of::<Connections>("connections", "Connections that programs make, by the names that they get."),
         Key::new("steps", Shape::Some(&STEPS), "The steps, in order."),
         Key::of::<Expected>("expect", "What must have been observed after all steps."),
     ],

@@ -26,7 +26,9 @@ pub use path::{
     Chance, Conditions, Distribution, Injected, Injection, Jitter, PacketPattern, PathChange, PathPlan, PathRule,
     Queue, Reorder, Rewrite, RuleAction,
 };
-pub use program::{End, EndStatus, LinesLike, Program, Ready, RunPlan, Sockets, StartPlan, Stream};
+pub use program::{
+    End, EndStatus, LinesLike, MadeProtocol, Program, ProgramConnection, Ready, RunPlan, Sockets, StartPlan, Stream,
+};
 pub use rule::RULE_NAMES;
 pub use snapshot::{LeftOut, SnapshotSection};
 pub use socket::{OptionSetting, SocketOptions};
@@ -65,6 +67,8 @@ pub struct Scenario {
     pub exclusive: bool,
     /// Namespaces and links.
     pub world: World,
+    /// The connections that programs make.
+    pub connections: Vec<ProgramConnection>,
     /// The steps, in order.
     pub steps: Vec<Step>,
     /// What must be observed in the whole run.

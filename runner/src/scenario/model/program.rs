@@ -4,10 +4,10 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::read::part::Namespace;
+use super::super::read::part::{Here, Namespace, NamespaceName};
 use super::super::read::program::{Environment, Files};
 use super::super::record::{List, choice, record, words};
-use super::super::scalar::{Argument, CommandName, Count, EndStatusWord, Line, Name, Port, Time};
+use super::super::scalar::{Argument, CommandName, Count, EndStatusWord, Ip, Line, Name, Ordinal, Port, Time};
 use super::step::{LONG, SHORT};
 
 record! {
@@ -34,6 +34,32 @@ words! {
         Unchanged = "unchanged",
         /// MPTCP sockets in their place.
         Forced = "forced",
+    }
+}
+
+record! {
+    /// A connection that programs make.
+    ProgramConnection as "program_connection", "a connection" {
+        name: later String;
+        place: group Here;
+        client: need NamespaceName = "from", "The namespace of the client.";
+        server: need NamespaceName = "to", "The namespace of the server.";
+        address: maybe Ip = "address", "The address that the client connects to; by default, any address of the server.";
+        port: need Port = "port", "The port that the client connects to.";
+        nth: or(1) Ordinal = "nth",
+            "Which one, of all connections from this namespace to this address and port, in the order of their first SYNs; 1 by default.";
+        protocol: or(MadeProtocol::Mptcp) MadeProtocol = "outcome",
+            "mptcp (the default): both sides use MPTCP. tcp: at least one side uses plain TCP, or the connection falls back to it.";
+    }
+}
+
+words! {
+    /// What a connection of programs must become.
+    MadeProtocol {
+        /// MPTCP on both sides.
+        Mptcp = "mptcp",
+        /// Plain TCP, or a fallback to it.
+        Tcp = "tcp",
     }
 }
 

@@ -149,7 +149,8 @@ pub(super) fn connect(fields: &Fields<'_>, action: Read<Action>, scope: &mut Sco
         return Err(fields.reader.report(diagnostic.context(other.place, "the other one")));
     }
     let details = plan.as_ref().ok().map(|(_, details)| details.clone());
-    let known = KnownConnection { name: name.to_owned(), place, details, closed: None, background: None };
+    let known =
+        KnownConnection { name: name.to_owned(), place, by_programs: false, details, closed: None, background: None };
     scope.connections.insert(name.to_owned(), known);
     plan.map(|(plan, _)| Action::Connect(plan))
 }

@@ -426,6 +426,7 @@ fn namespace_of(known: &KnownConnection, side: Side) -> Option<&str> {
 fn subflows(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<SubflowsExpectation>> {
     let known = scope.known_connection(reader, &entry.key, entry.place)?;
     known.live_mptcp(reader, entry.place)?;
+    known.has_sockets(reader, scope, entry.place)?;
     all(sides(reader, entry, known)?.into_iter().map(|(side, entry)| {
         let namespace = namespace_of(known, side);
         let items = reader.list(&entry.value, "a subflow set")?;
@@ -439,6 +440,7 @@ fn subflows(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<SubflowsE
 fn info(reader: &Reader, entry: &Entry, scope: &Scope) -> Read<Vec<InfoExpectation>> {
     let known = scope.known_connection(reader, &entry.key, entry.place)?;
     let details = known.live(reader, entry.place)?;
+    known.has_sockets(reader, scope, entry.place)?;
     let of_sides = all(sides(reader, entry, known)?.into_iter().map(|(side, entry)| {
         if details.is_some_and(|details| details.protocol(side) == super::super::model::SocketProtocol::Tcp) {
             return Err(reader.report(
@@ -478,6 +480,7 @@ fn endpoints(
 fn connection_endpoints(at: &At<'_>, entry: &Entry) -> Read<Vec<EndpointsExpectation>> {
     let known = at.scope.known_connection(at.reader, &entry.key, entry.place)?;
     known.live_mptcp(at.reader, entry.place)?;
+    known.has_sockets(at.reader, at.scope, entry.place)?;
     let sides = sides(at.reader, entry, known)?;
     let of_sides = sides.into_iter().filter_map(|(side, entry)| {
         // If the connection's step has errors, its namespaces are unknown, and an error has been noted there.

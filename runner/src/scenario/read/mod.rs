@@ -31,7 +31,7 @@ use std::cell::{OnceCell, RefCell};
 
 use super::diagnostic::Diagnostic;
 use super::grammar::{self, Key, Kind, Record, Shape};
-use super::model::{Expectation, Feature, LeftOut, Place, Range, Step, World};
+use super::model::{Expectation, Feature, LeftOut, Place, ProgramConnection, Range, Step, World};
 use super::nearest::{nearest, suggestion};
 use super::record::{Group as _, List, Part, part, record};
 use super::scalar::{self, Line, Parsed, Problem, Switch, Text};
@@ -428,6 +428,7 @@ part! {
 pub struct Parts {
     pub frame: Frame,
     pub world: World,
+    pub connections: Vec<ProgramConnection>,
     pub steps: Vec<Step>,
     pub expect: Expectation,
 }
@@ -441,15 +442,23 @@ pub fn scenario(reader: &Reader, root: &Node, topology: Option<&Node>, topology_
         reader.error(fields.place_of("topology"), "`topology` is the name of a topology");
     }
     let (world, mut scope) = world::read(reader, &fields, topology, topology_missing);
+    let connections = match fields.get("connections") {
+        Some(node) => program::connections(&fields, node, &mut scope),
+        None => Ok(Vec::new()),
+    };
     let steps = match fields.get("steps") {
         Some(node) => read_steps(reader, node, &mut scope),
         None => Ok(Vec::new()),
+    };
+    let makers = match (&connections, &steps) {
+        (Ok(connections), Ok(steps)) => program::check_makers(reader, connections, steps),
+        _ => Ok(()),
     };
     let expect = match fields.get("expect") {
         Some(node) => Expected::read(&At::new(&fields, &scope.at_the_end()), node),
         None => Ok(Expectation::default()),
     };
-    Ok(Parts { frame: frame?, world: world?, steps: steps?, expect: expect? })
+    makers.and(Ok(Parts { frame: frame?, world: world?, connections: connections?, steps: steps?, expect: expect? }))
 }
 
 fn read_steps(reader: &Reader, node: &Node, scope: &mut scope::Scope) -> Read<Vec<Step>> {

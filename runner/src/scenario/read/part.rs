@@ -39,9 +39,10 @@ part! {
 }
 
 part! {
-    /// The same; it must be established now.
+    /// The same; it must be established now, with sockets of the runner.
     Live: String = Shape::Scalar(Kind::Name), |at, node| {
         let known = at.connection()?;
+        known.is_own(at.reader, node.place)?;
         known.live(at.reader, node.place)?;
         Ok(known.name.clone())
     }

@@ -60,6 +60,8 @@ pub struct Scope {
 pub struct KnownConnection {
     pub name: String,
     pub place: Place,
+    /// Programs make it, and close it.
+    pub by_programs: bool,
     /// `None`: its step has errors, so nothing more is said about it.
     pub details: Option<ConnectionDetails>,
     /// The step that closed it.
@@ -218,6 +220,30 @@ impl Scope {
 }
 
 impl KnownConnection {
+    /// Its sockets are the runner's, not those of programs.
+    pub fn is_own(&self, reader: &Reader, place: Place) -> Read<()> {
+        if !self.by_programs {
+            return Ok(());
+        }
+        Err(reader.report(
+            Diagnostic::new(place, format!("the sockets of `{}` belong to programs", self.name))
+                .context(self.place, "declared here")
+                .help("steps can wait for its events and subflows, and check them"),
+        ))
+    }
+
+    /// Its sockets can be looked at: those of programs only while the programs run.
+    pub fn has_sockets(&self, reader: &Reader, scope: &Scope, place: Place) -> Read<()> {
+        if !(self.by_programs && scope.ended) {
+            return Ok(());
+        }
+        Err(reader.report(
+            Diagnostic::new(place, format!("programs may have closed `{}` by the end of the run", self.name))
+                .context(self.place, "declared here")
+                .help("expect this in a `check` step, while the connection is open"),
+        ))
+    }
+
     /// The details of a connection that was established; `None` if its step has errors.
     pub fn live_or_closed<'a>(&'a self, reader: &Reader, place: Place) -> Read<Option<&'a ConnectionDetails>> {
         let Some(details) = &self.details else { return Ok(None) };

@@ -109,6 +109,7 @@ pub fn scenario(path: PathPlan) -> Scenario {
             links: vec![link("plain", "eth1", 1), link(LINK, "eth2", 2)],
             paths: vec![path],
         },
+        connections: Vec::new(),
         steps: Vec::new(),
         expect: Expectation::default(),
         sources: Vec::new(),
