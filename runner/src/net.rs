@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 mod routing;
 
 pub use routing::{LOCAL_TABLE, MAIN_TABLE, NextHop, PROTOCOL_WORDS, Route, RouteType, RoutingRule, protocol_number};
@@ -55,6 +57,16 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.address, self.prefix)
     }
+}
+
+/// What a program can configure in its namespace, by the sockets that it has opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Configures {
+    /// The path manager: it has a generic netlink socket.
+    PathManager,
+    /// Filters: it has a netlink socket of netfilter.
+    Netfilter,
 }
 
 /// What makes an interface the same in each run.

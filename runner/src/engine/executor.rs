@@ -9,6 +9,7 @@ use indexmap::IndexMap;
 use tokio::net::TcpListener;
 
 use super::KernelFeatures;
+use super::configuration::LookedAt;
 use super::descriptors;
 use super::known::Known;
 use super::node::{Node, Opened};
@@ -41,6 +42,7 @@ pub(super) struct Executor<'a> {
     pub(super) listeners: Vec<Listener>,
     /// Before the testbed: they live in its namespaces.
     pub(super) programs: Programs,
+    pub(super) looked_at: LookedAt,
     pub(super) nodes: IndexMap<String, Node>,
     /// Before the testbed: their threads end with them.
     pub(super) paths: Paths,
@@ -89,6 +91,7 @@ impl<'a> Executor<'a> {
             known: Known::new(plan),
             listeners: Vec::new(),
             programs: Programs::default(),
+            looked_at: LookedAt::new(),
             nodes,
             paths,
             testbed,

@@ -7,6 +7,7 @@
 // A new operation, step or observation is handled in each place or doesn't compile; one shape is asked for with `pick!`.
 #![cfg_attr(not(test), warn(clippy::wildcard_enum_match_arm))]
 
+mod configuration;
 mod descriptors;
 mod executor;
 mod kernel_log;
@@ -179,6 +180,10 @@ async fn go_through(executor: &mut Executor<'_>, plan: &Plan, limit: &Limit, rec
         // What the step brought about belongs before its end.
         executor.observe_now();
         recorder.note(Observation::StepFinished { step: index, outcome });
+        if let Err(message) = executor.look_after_programs().await {
+            let message = format!("look at what programs have configured: {message}");
+            return recorder.note(Observation::SetupFailed { message });
+        }
         if abandoned() {
             return;
         }

@@ -2,13 +2,14 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 use std::str::FromStr as _;
 use std::time::Duration;
 
 use indexmap::IndexMap;
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::Signal;
 use tokio::io::unix::AsyncFd;
 use tokio::task::JoinHandle;
@@ -20,6 +21,7 @@ use super::step::failed;
 use super::wait::{TICK, lines_count};
 use crate::errno::errno_symbol;
 use crate::files;
+use crate::net::Configures;
 use crate::recording::{Awaited, EndStatus, Name, Observation, Seen, StepOutcome, Stream};
 use crate::scenario::model::{self, Ready, RunPlan, Sockets, StartPlan};
 use crate::sys::readiness::watch;
@@ -53,6 +55,19 @@ impl Programs {
     /// Records all output that waits, and how programs ended.
     pub(super) fn observe_now(&self) {
         self.running.values().for_each(|running| running.attendant.observe_now());
+    }
+
+    /// Whether programs that have sockets to configure a namespace still run, descendants included. `None`: there were none
+    /// since this was last `Some(false)`.
+    pub(super) fn configuring(&self, namespace: &str) -> Option<bool> {
+        let all = self.running.values().map(|running| &running.attendant);
+        let able: Vec<_> =
+            all.filter(|one| one.namespace == namespace && !one.configures.borrow().is_empty()).collect();
+        let any = able.iter().any(|one| !one.is_gone());
+        if !any {
+            able.iter().for_each(|one| one.configures.borrow_mut().clear());
+        }
+        (!able.is_empty()).then_some(any)
     }
 
     /// Sends a signal to a program.
@@ -93,8 +108,13 @@ impl Drop for Running {
 struct Attendant {
     step: usize,
     name: Name,
+    namespace: String,
     recorder: Rc<Recorder>,
     program: RefCell<Program>,
+    /// Hangs up when no process is left that could ask for a socket.
+    requests: Option<OwnedFd>,
+    /// What it can configure, by the sockets that it has, or may have.
+    configures: RefCell<Vec<Configures>>,
     ended: RefCell<Option<EndStatus>>,
     outputs: RefCell<[Output; 2]>,
     lines: Cell<u64>,
@@ -179,15 +199,38 @@ impl Attendant {
         }
     }
 
+    fn note_configuring(&self, what: Configures) {
+        if self.configures.borrow().contains(&what) {
+            return;
+        }
+        self.configures.borrow_mut().push(what);
+        let (step, program, namespace) = (self.step, self.name.to_string(), self.namespace.clone());
+        self.recorder.tell(Observation::ProgramConfigures { step, program, namespace, what });
+    }
+
+    /// Whether neither it nor a descendant runs any more.
+    fn is_gone(&self) -> bool {
+        let Some(requests) = &self.requests else { return self.ended.borrow().is_some() };
+        let mut polled = [PollFd::new(requests.as_fd(), PollFlags::empty())];
+        let closed = |polled: &[PollFd<'_>]| polled.iter().filter_map(PollFd::revents).any(|events| !events.is_empty());
+        poll(&mut polled, PollTimeout::ZERO).is_ok() && closed(&polled)
+    }
+
     /// Answers a request for a socket, if there is one. Whether there was.
     fn answer(&self, requests: &SocketRequests, namespace: &Namespace) -> bool {
         let Ok(Some(asked)) = requests.next() else { return false };
+        if let Some(what) = asked.configures() {
+            // Before it has the socket.
+            self.note_configuring(what);
+            let _ = requests.answer(asked, &asked.instead());
+            return true;
+        }
         let answer = namespace.run(|| asked.instead()).unwrap_or(Answer::Error(Errno::EAGAIN as i32));
         let handed_over = requests.answer(asked, &answer).map_err(|error| error.raw_os_error().unwrap_or_default());
         let error = match (&answer, handed_over) {
             (Answer::Error(errno), _) => Some(errno_symbol(*errno)),
             (Answer::Socket(_), Err(errno)) => Some(errno_symbol(errno)),
-            (Answer::Socket(_), Ok(())) => None,
+            (Answer::Socket(_), Ok(())) | (Answer::AsAsked, _) => None,
         };
         self.sockets.set(self.sockets.get() + 1);
         if self.sockets.get() <= MOST_SOCKETS {
@@ -251,6 +294,9 @@ async fn ready(descriptor: Option<&AsyncFd<OwnedFd>>) -> bool {
 impl Executor<'_> {
     /// A `start` step.
     pub(super) async fn start_program(&mut self, step: usize, plan: &StartPlan) -> StepOutcome {
+        if let Err(message) = self.look_before_programs(&plan.program.namespace).await {
+            return failed(message);
+        }
         let attendant = match self.launch(step, &plan.name, &plan.program) {
             Ok(attendant) => attendant,
             Err(message) => return failed(message),
@@ -280,6 +326,9 @@ impl Executor<'_> {
     pub(super) async fn run_program(&mut self, step: usize, plan: &RunPlan) -> StepOutcome {
         // No name of the language has a number sign.
         let name = format!("{}#{}", plan.program.command, step.saturating_add(1));
+        if let Err(message) = self.look_before_programs(&plan.program.namespace).await {
+            return failed(message);
+        }
         if let Err(message) = self.launch(step, &name, &plan.program) {
             return failed(message);
         }
@@ -364,8 +413,10 @@ impl Executor<'_> {
             program: program_name.to_string(),
             namespace: plan.namespace.clone(),
         });
+        let mut hang_up = None;
         let requests = match program.requests.take() {
             Some(requests) => {
+                hang_up = Some(requests.try_clone().map_err(|error| of(&error))?);
                 let watched = requests.try_clone().and_then(watch).map_err(|error| of(&error))?;
                 Some((watched, SocketRequests::new(requests), namespace))
             }
@@ -385,8 +436,11 @@ impl Executor<'_> {
         let attendant = Rc::new(Attendant {
             step,
             name: program_name,
+            namespace: plan.namespace.clone(),
             recorder: Rc::clone(&self.recorder),
             program: RefCell::new(program),
+            requests: hang_up,
+            configures: RefCell::default(),
             ended: RefCell::default(),
             outputs: RefCell::new([output(Stream::Stdout, stdout), output(Stream::Stderr, stderr)]),
             lines: Cell::default(),
@@ -394,6 +448,12 @@ impl Executor<'_> {
             left_out: Cell::default(),
             sockets: Cell::default(),
         });
+        if attendant.requests.is_none() {
+            // Nobody will tell.
+            [Configures::PathManager, Configures::Netfilter]
+                .into_iter()
+                .for_each(|what| attendant.note_configuring(what));
+        }
         let task = tokio::task::spawn_local(watched.attend(Rc::clone(&attendant)));
         self.programs.running.insert(name.to_owned(), Running { attendant: Rc::clone(&attendant), task });
         Ok(attendant)

@@ -25,12 +25,32 @@ impl Executor<'_> {
         }
     }
 
+    /// Asks for the routes of a namespace in which programs may have changed them, and records them if they did.
+    pub(super) fn ask_routes_again(&self, namespace: &str) -> Result<(), String> {
+        let Some(questions) = self.plan.route_questions.get(namespace) else { return Ok(()) };
+        let routes = self.answers(namespace, questions)?;
+        let is_known = self.recorder.with_entries(|entries| {
+            let last = entries.iter().rev().find_map(
+                |entry| pick!(&entry.what, Observation::Routes { namespace: of, routes } if of == namespace => routes),
+            );
+            last == Some(&routes)
+        });
+        if !is_known {
+            self.recorder.note(Observation::Routes { namespace: namespace.to_owned(), routes });
+        }
+        Ok(())
+    }
+
     fn ask_routes_of(&self, namespace: &str, questions: &[RouteQuestion]) -> Result<(), String> {
-        let node = self.testbed.node(namespace).map_err(|error| error.to_string())?;
-        let devices = node.devices();
-        let routes = questions.iter().map(|question| ask(&devices, node.route(), question)).collect();
+        let routes = self.answers(namespace, questions)?;
         self.recorder.note(Observation::Routes { namespace: namespace.to_owned(), routes });
         Ok(())
+    }
+
+    fn answers(&self, namespace: &str, questions: &[RouteQuestion]) -> Result<Vec<RouteAnswer>, String> {
+        let node = self.testbed.node(namespace).map_err(|error| error.to_string())?;
+        let devices = node.devices();
+        Ok(questions.iter().map(|question| ask(&devices, node.route(), question)).collect())
     }
 }
 

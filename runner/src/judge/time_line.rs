@@ -111,6 +111,8 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         | Observation::PathTotals { .. }
         | Observation::Routes { .. }
         | Observation::ProgramSocket { error: None, .. }
+        | Observation::ProgramConfigures { .. }
+        | Observation::Configured(_)
         | Observation::Stalled { .. }
         | Observation::Busy(_)
         | Observation::RanAlone { .. } => return None,

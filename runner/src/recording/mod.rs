@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::mptcp::Side;
 use crate::mptcp::{Endpoint, Limits, MptcpInfo, PmEvent, SubflowState};
+use crate::net::Configures;
 pub use crate::scenario::SourceText;
 pub use crate::scenario::model::{EndStatus, Stream};
 use crate::scenario::model::{Form, Scenario};
@@ -287,6 +288,19 @@ pub enum Observation {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         error: Option<String>,
     },
+    /// A program has opened a socket by which it can configure something.
+    ProgramConfigures {
+        /// The step that started the program.
+        step: usize,
+        /// Its name.
+        program: String,
+        /// The namespace.
+        namespace: String,
+        /// What it can configure.
+        what: Configures,
+    },
+    /// What was configured in a namespace with programs since it was looked at before.
+    Configured(Box<Configured>),
     /// A program ended.
     ProgramEnded {
         /// The step that started it.
@@ -452,6 +466,27 @@ impl Connection {
     pub fn side_in(&self, namespace: &str) -> Option<Side> {
         [Side::Client, Side::Server].into_iter().find(|side| self.namespace(*side) == namespace)
     }
+}
+
+/// What was configured in a namespace with programs between two looks at it, by whomever.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Configured {
+    /// The namespace.
+    pub namespace: String,
+    /// When it was looked at before, in nanoseconds since the start of the run.
+    pub since: u64,
+    /// The endpoints, if they have changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoints: Option<Vec<Endpoint>>,
+    /// The limits, if they have changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+    /// The sysctls that have changed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub sysctls: BTreeMap<String, String>,
+    /// Programs that can configure the path manager or netfilter still run.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub may_change: bool,
 }
 
 /// When a state was taken.

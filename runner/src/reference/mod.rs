@@ -14,6 +14,7 @@ mod consequences;
 mod decision;
 mod ledger;
 mod page;
+mod programs;
 mod rule;
 mod subflow;
 mod traffic;
@@ -60,6 +61,7 @@ pub fn consult(scenario: &Scenario, recording: &Recording) -> Reference {
         (rule.apply)(&view, &mut ledger);
         decisions.extend(ledger.into_decisions());
     }
+    programs::leave_open(&view, &mut decisions);
     decisions.sort_by_key(|decision| decision.at);
     Reference { decisions }
 }

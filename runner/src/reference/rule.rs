@@ -24,6 +24,14 @@ pub struct Rule {
     pub(super) apply: fn(&View<'_>, &mut Ledger),
 }
 
+impl Rule {
+    /// Whether it is a rule of RFC 8684 on the wire, whoever manages the paths.
+    pub(super) fn is_of_wire(&self) -> bool {
+        let of_wire = RULES.iter().take_while(|rule| !std::ptr::eq(**rule, &raw const announce::due::RULE));
+        of_wire.into_iter().any(|rule| std::ptr::eq(*rule, self))
+    }
+}
+
 impl fmt::Debug for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name)

@@ -47,6 +47,8 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
             | Observation::ProgramOutput { .. }
             | Observation::ProgramSocket { .. }
             | Observation::ProgramEnded { .. }
+            | Observation::ProgramConfigures { .. }
+            | Observation::Configured(_)
             | Observation::ProgramOutputLeftOut { .. }
             | Observation::FilterHits { .. }
             | Observation::Path { .. }

@@ -94,3 +94,52 @@ fn may_close_at(half: &Half<'_>, recording: &Recording) -> Option<u64> {
 fn closes(option: &MptcpOption) -> bool {
     matches!(option, MptcpOption::Dss { data_fin: true, .. } | MptcpOption::MpFastclose { .. })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::recording::{Direction, Observation, Recording};
+    use crate::reference::consult;
+    use crate::reference::view::View;
+    use crate::wire::Head;
+
+    /// A recording of the repository, as if programs had made its connection.
+    fn recording() -> Recording {
+        let path = format!("{}/../fixtures/recordings/fullmesh-ipv4.jsonl", env!("CARGO_MANIFEST_DIR"));
+        let mut recording =
+            crate::recording::read(std::io::BufReader::new(std::fs::File::open(path).unwrap())).unwrap();
+        for entry in &mut recording.entries {
+            if let Observation::Connected { connection } = &mut entry.what {
+                connection.by_programs = true;
+            }
+        }
+        recording
+    }
+
+    #[test]
+    fn a_program_may_have_closed_when_it_began_to_write_what_came_last() {
+        let recording = recording();
+        let scenario = recording.header.scenario().unwrap();
+        let view = View::new(&scenario, &recording);
+        let closing = view.connections[0].client.closing_at.unwrap();
+        let data = recording.entries.iter().filter(|entry| {
+            matches!(&entry.what, Observation::Packet { namespace, direction: Direction::Out, segment, .. }
+                if segment.payload > 0 && (["client", "server"].contains(&namespace.as_str())))
+        });
+        let data: Vec<u64> = data.map(|entry| entry.at).collect();
+        assert!(data.contains(&closing) && closing > data[0], "{closing}: {data:?}");
+    }
+
+    #[test]
+    fn nothing_is_said_about_the_bytes_of_programs() {
+        let mut recording = recording();
+        let scenario = recording.header.scenario().unwrap();
+        for entry in &mut recording.entries {
+            if let Observation::Packet { segment, .. } = &mut entry.what {
+                segment.head = Head::default();
+            }
+        }
+        let reference = consult(&scenario, &recording);
+        assert!(reference.decisions.iter().all(|decision| decision.rule.name != "payload"));
+        assert_eq!(reference.violations().count(), 0);
+    }
+}

@@ -102,6 +102,37 @@ impl Endpoints {
         }
     }
 
+    /// What a dump shows, after a time in which others may have configured it.
+    pub(super) fn become_like(&mut self, dump: &[Endpoint], at: Span) {
+        let own = dump.iter().filter(|shown| !shown.flags.contains(EndpointFlags::IMPLICIT));
+        let own: Vec<Endpoint> = own.cloned().collect();
+        self.learn(&own, at.finished);
+        let same = |one: &Endpoint, other: &Endpoint| {
+            canonical(one.address) == canonical(other.address)
+                && one.port == other.port
+                && one.id.is_none_or(|id| other.id == Some(id))
+        };
+        let mut next = Vec::new();
+        for period in self.0.iter_mut().filter(|period| period.until.is_none()) {
+            match own.iter().find(|shown| same(&period.endpoint, shown)) {
+                Some(shown) if shown.flags == period.endpoint.flags => {}
+                Some(shown) => {
+                    period.until = Some(at);
+                    next.push(EndpointPeriod { endpoint: shown.clone(), from: at, until: None, changed: true });
+                }
+                None => period.until = Some(at),
+            }
+        }
+        for shown in own {
+            let known =
+                self.0.iter().chain(&next).any(|period| period.until.is_none() && same(&period.endpoint, &shown));
+            if !known {
+                next.push(EndpointPeriod { endpoint: shown, from: at, until: None, changed: false });
+            }
+        }
+        self.0.append(&mut next);
+    }
+
     /// What a dump shows: the ids that the kernel chose, and whether it knows `laminar`.
     pub(super) fn learn(&mut self, dump: &[Endpoint], at: u64) {
         for period in self.0.iter_mut().filter(|period| period.may_be_in(at, at)) {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use crate::mptcp::{Endpoint, EndpointFlags, Limits};
-use crate::recording::{Moment, Observation, Recording, RouteAnswer, Routed, StepOutcome};
+use crate::net::Configures;
+use crate::recording::{Configured, Moment, Observation, Recording, RouteAnswer, Routed, StepOutcome};
 use crate::scenario::model::{Action, Filter, FilterHook, Namespace, Operation, Scenario};
 use crate::wire::Segment;
 
@@ -23,6 +24,21 @@ pub(in crate::reference) struct Host<'a> {
     filters: Vec<(Span, Option<Span>, &'a Filter)>,
     /// The kernel's answers by which routes it would send, each time that it was asked.
     routes: Vec<(u64, &'a [RouteAnswer])>,
+    /// Programs that could configure something.
+    programs: Vec<Configurer<'a>>,
+}
+
+/// A program that could configure something, whatever it was.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::reference) struct Configurer<'a> {
+    /// Its name.
+    pub(in crate::reference) program: &'a str,
+    /// What it could configure.
+    pub(in crate::reference) what: Configures,
+    /// From when on.
+    pub(in crate::reference) from: u64,
+    /// Until when; what it left behind is known then. `u64::MAX`: until the end.
+    pub(in crate::reference) until: u64,
 }
 
 /// Each namespace.
@@ -51,6 +67,14 @@ pub(super) fn all<'a>(scenario: &'a Scenario, recording: &'a Recording) -> BTree
             {
                 host.endpoints.learn(dump, *at);
             }
+        } else if let Observation::ProgramConfigures { program, namespace, what, .. } = &entry.what
+            && let Some(host) = hosts.get_mut(namespace.as_str())
+        {
+            host.programs.push(Configurer { program, what: *what, from: entry.at, until: u64::MAX });
+        } else if let Observation::Configured(configured) = &entry.what
+            && let Some(host) = hosts.get_mut(configured.namespace.as_str())
+        {
+            host.take_configured(configured, entry.at);
         } else if let Observation::Routes { namespace, routes } = &entry.what
             && let Some(host) = hosts.get_mut(namespace.as_str())
         {
@@ -127,7 +151,34 @@ impl<'a> Host<'a> {
             operations: Vec::new(),
             filters: Vec::new(),
             routes: Vec::new(),
+            programs: Vec::new(),
         }
+    }
+
+    /// What was configured since the last look, by a program or by a step.
+    fn take_configured(&mut self, configured: &'a Configured, at: u64) {
+        let span = Span { started: configured.since, finished: at };
+        if let Some(endpoints) = &configured.endpoints {
+            self.endpoints.become_like(endpoints, span);
+        }
+        if let Some(limits) = configured.limits
+            && self.limits.last().is_some_and(|last| last.limits != limits)
+        {
+            self.set_limits(Some(limits.subflows), Some(limits.add_addr_accepted), span);
+        }
+        for (name, value) in &configured.sysctls {
+            if self.sysctl(name).last().is_none_or(|(_, last)| last != value) {
+                self.sysctls.push((span, name, value));
+            }
+        }
+        for program in self.programs.iter_mut().filter(|program| !configured.may_change && program.until == u64::MAX) {
+            program.until = at;
+        }
+    }
+
+    /// The programs that could configure something.
+    pub(in crate::reference) fn programs(&self) -> &[Configurer<'a>] {
+        &self.programs
     }
 
     fn take(&mut self, operation: &'a Operation, at: Span) {

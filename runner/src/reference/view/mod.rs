@@ -19,7 +19,7 @@ use crate::scenario::model::{Action, Scenario};
 use crate::wire::Segment;
 
 pub(super) use configuration::{EndpointPeriod, LimitsPeriod, Span};
-pub(super) use host::Host;
+pub(super) use host::{Configurer, Host};
 pub(super) use signals::{Announced, Course, Said, Signal, Signals};
 
 /// The kernel does nothing so late that waits for no timer, in nanoseconds.
@@ -224,7 +224,7 @@ impl<'a> View<'a> {
     /// A time at which the kernel has surely done what it had to do at `at`, if the connection lives so long: the end of a
     /// quiet period, or long enough afterwards. Stalls make it longer. `None`: the recording doesn't reach so far.
     pub(super) fn settled_after(&self, half: &Half<'_>, at: u64) -> Option<u64> {
-        let late = at.saturating_add(LONG_ENOUGH).saturating_add(self.stalled);
+        let late = self.until_settled(at);
         let first = self.quiet_after(at).map_or(late, |quiet| quiet.min(late));
         (first <= self.end() && first < half.signals.over_at).then_some(first)
     }
@@ -237,6 +237,11 @@ impl<'a> View<'a> {
     /// The time of the last entry.
     pub(super) fn end(&self) -> u64 {
         self.recording.entries.last().map_or(0, |entry| entry.at)
+    }
+
+    /// When the kernel has surely done what it had to do at `at`.
+    pub(super) fn until_settled(&self, at: u64) -> u64 {
+        at.saturating_add(LONG_ENOUGH).saturating_add(self.stalled)
     }
 
     /// How long after `at` something may still be the consequence of what happened then.

@@ -16,6 +16,7 @@ use crate::judge::{
     known_faults, on_subflows_words, option_words,
 };
 use crate::mptcp::SocketOption;
+use crate::net::Configures;
 use crate::recording::{CallEnd, Entry, Integrity, Moment, Observation, Recording, StepOutcome};
 use crate::reference::Traffic;
 use crate::scenario::model::Scenario;
@@ -25,7 +26,7 @@ use super::Style;
 use arrow::{Arrow, data_line, flight_line};
 use effects::lost_words;
 use moment::Rank;
-use words::{Tokens, carried_words, connected_words, event_words, transferred_words};
+use words::{Tokens, carried_words, configured_words, connected_words, event_words, transferred_words};
 
 /// The ladder of a recording.
 ///
@@ -180,6 +181,8 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
         Observation::ProgramOutput { .. }
         | Observation::ProgramEnded { .. }
         | Observation::ProgramSocket { .. }
+        | Observation::ProgramConfigures { .. }
+        | Observation::Configured(_)
         | Observation::ProgramOutputLeftOut { .. } => program_line(recording, entry),
         Observation::SetupContradicted(contradiction) => {
             note(text::one_line(&contradiction_words(contradiction)), false)
@@ -261,6 +264,17 @@ fn program_line<'a>(recording: &Recording, entry: &Entry) -> Option<Line<'a>> {
             None => some(format!("{program} opens a TCP socket, and gets an MPTCP socket"), true),
             Some(error) => some(format!("{program} opens a TCP socket, and gets {error}: no MPTCP socket"), false),
         },
+        Observation::ProgramConfigures { program, namespace, what, .. } => {
+            let what = match what {
+                Configures::PathManager => "the path manager",
+                Configures::Netfilter => "filters",
+            };
+            some(
+                format!("{program} opens a socket by which it can configure {what} of {}", text::one_line(namespace)),
+                true,
+            )
+        }
+        Observation::Configured(configured) => configured_words(configured).and_then(|words| some(words, true)),
         Observation::ProgramOutputLeftOut { program, lines, .. } => {
             some(format!("{program}: {} more, not recorded", text::count(*lines, "line")), true)
         }

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use crate::judge::integrity_words;
-use crate::mptcp::{EventKind, PmEvent};
+use crate::mptcp::{EventKind, Limits, PmEvent};
 use crate::pattern::EVENT_FIELDS;
-use crate::recording::{Connection, Observation, Recording};
+use crate::recording::{Configured, Connection, Observation, Recording};
 use crate::reference::Carried;
 use crate::report::rates;
 use crate::text;
@@ -145,6 +145,20 @@ pub(super) fn connected_words(connection: &Connection) -> String {
         (Some(_), None) => format!("{name} is connected; the server uses plain TCP"),
         (None, Some(_)) => format!("{name} is connected; the client uses plain TCP"),
     }
+}
+
+/// What has changed in a namespace; `None`: nothing.
+pub(super) fn configured_words(configured: &Configured) -> Option<String> {
+    let mut news = Vec::new();
+    if let Some(endpoints) = &configured.endpoints {
+        let all: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+        news.push(if all.is_empty() { "no endpoints".to_owned() } else { format!("endpoints {}", all.join(", ")) });
+    }
+    if let Some(Limits { subflows, add_addr_accepted }) = &configured.limits {
+        news.push(format!("limits subflows {subflows}, add_addr_accepted {add_addr_accepted}"));
+    }
+    news.extend(configured.sysctls.iter().map(|(name, value)| format!("{name} {value}")));
+    (!news.is_empty()).then(|| text::one_line(&format!("{} now has {}", configured.namespace, news.join("; "))))
 }
 
 /// The result of one direction of a transfer, and its rate.

@@ -1,5 +1,6 @@
-//! The filter for a program's system calls (seccomp(2)): what leads out of its namespaces, or around the filter, is refused;
-//! if its sockets are to be MPTCP sockets, opening a TCP socket waits for this program.
+//! The filter for a program's system calls (seccomp(2)): what leads out of its namespaces, or around the filter, is refused.
+//! Opening a socket that can configure the path manager or netfilter waits for this program; if its sockets are to be MPTCP
+//! sockets, opening a TCP socket does, too.
 
 use std::os::fd::RawFd;
 
@@ -39,7 +40,9 @@ const REFUSED: [libc::c_long; 7] = [
 ];
 
 /// Families that network namespaces separate. Not AF_VSOCK, which leads to the host of a virtual machine.
-const SEPARATED: [libc::c_int; 3] = [libc::AF_UNIX, libc::AF_NETLINK, libc::AF_PACKET];
+const SEPARATED: [libc::c_int; 2] = [libc::AF_UNIX, libc::AF_PACKET];
+/// Netlink protocols by which path manager and netfilter are configured.
+const CONFIGURING: [libc::c_int; 2] = [libc::NETLINK_GENERIC, libc::NETLINK_NETFILTER];
 const INTERNET: [libc::c_int; 2] = [libc::AF_INET, libc::AF_INET6];
 
 /// Where the parts of `struct seccomp_data` are: the number, the architecture, and the lower halves of the arguments.
@@ -55,34 +58,49 @@ const NEW_LISTENER: libc::c_ulong = 1 << 3;
 /// `SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV` (Linux 5.19): signals, of which Go sends many, don't interrupt the wait.
 const WAIT_KILLABLE: libc::c_ulong = 1 << 5;
 
+/// What waits for whoever listens to a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Waits {
+    /// Nothing.
+    Never,
+    /// Opening a netlink socket that can configure something.
+    Netlink,
+    /// That, and opening a TCP socket.
+    Sockets,
+}
+
 /// A filter.
 #[derive(Debug)]
 pub(super) struct Filter {
-    program: Vec<libc::sock_filter>,
-    listens: bool,
+    listening: Vec<libc::sock_filter>,
+    /// In its place where the kernel has no listener to give, as below the filter of a container that has one.
+    silent: Option<Vec<libc::sock_filter>>,
 }
 
 impl Filter {
-    /// `listens`: opening a TCP socket waits for whoever listens. `None`: not on this architecture.
-    pub(super) fn new(listens: bool) -> Option<Self> {
-        Some(Self { program: program(ARCHITECTURE?, listens), listens })
+    /// `asks`: opening a TCP socket must wait for whoever listens. `None`: not on this architecture.
+    pub(super) fn new(asks: bool) -> Option<Self> {
+        let architecture = ARCHITECTURE?;
+        let waits = if asks { Waits::Sockets } else { Waits::Netlink };
+        let silent = (!asks).then(|| program(architecture, Waits::Never));
+        Some(Self { listening: program(architecture, waits), silent })
     }
 
     /// Installs it in the calling process, which must have given up gaining privileges. Returns the listener, if there is
     /// one.
     pub(super) fn install(&self) -> Result<Option<RawFd>, Failure> {
-        let length = libc::c_ushort::try_from(self.program.len()).unwrap_or_default();
-        let program = libc::sock_fprog { len: length, filter: self.program.as_ptr().cast_mut() };
-        let install = |flags: libc::c_ulong| {
+        let install = |program: &[libc::sock_filter], flags: libc::c_ulong| {
+            let length = libc::c_ushort::try_from(program.len()).unwrap_or_default();
+            let program = libc::sock_fprog { len: length, filter: program.as_ptr().cast_mut() };
             // SAFETY: `program` leads to that number of instructions; the kernel only reads them.
             unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, &raw const program) }
         };
-        if !self.listens {
-            return check(Stage::Filter, install(0)).map(|_| None);
-        }
-        let mut listener = install(NEW_LISTENER | WAIT_KILLABLE);
+        let mut listener = install(&self.listening, NEW_LISTENER | WAIT_KILLABLE);
         if listener < 0 && Errno::last() == Errno::EINVAL {
-            listener = install(NEW_LISTENER);
+            listener = install(&self.listening, NEW_LISTENER);
+        }
+        if let Some(silent) = self.silent.as_ref().filter(|_| listener < 0) {
+            return check(Stage::Filter, install(silent, 0)).map(|_| None);
         }
         check(Stage::Filter, listener).map(|listener| RawFd::try_from(listener).ok())
     }
@@ -114,7 +132,8 @@ fn word(number: impl TryInto<u32>) -> u32 {
     number.try_into().unwrap_or(u32::MAX)
 }
 
-fn program(architecture: u32, listens: bool) -> Vec<libc::sock_filter> {
+fn program(architecture: u32, waits: Waits) -> Vec<libc::sock_filter> {
+    let wait = || answer(libc::SECCOMP_RET_USER_NOTIF);
     let allow = || answer(libc::SECCOMP_RET_ALLOW);
     let mut program = vec![
         load(ARCH),
@@ -136,13 +155,14 @@ fn program(architecture: u32, listens: bool) -> Vec<libc::sock_filter> {
     for family in SEPARATED {
         program.extend([if_equal(word(family)), allow()]);
     }
+    program.extend(netlink(waits, [allow, wait]));
     let [four, six] = INTERNET.map(word);
     program.extend([
         instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, four, 2, 0),
         instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, six, 1, 0),
         refuse(Errno::EAFNOSUPPORT),
     ]);
-    if listens {
+    if waits == Waits::Sockets {
         program.extend([
             load(argument(1)),
             // SOCK_TYPE_MASK (include/linux/net.h): the rest are flags.
@@ -151,13 +171,30 @@ fn program(architecture: u32, listens: bool) -> Vec<libc::sock_filter> {
             allow(),
             load(argument(2)),
             if_equal(0),
-            answer(libc::SECCOMP_RET_USER_NOTIF),
+            wait(),
             if_equal(word(libc::IPPROTO_TCP)),
-            answer(libc::SECCOMP_RET_USER_NOTIF),
+            wait(),
         ]);
     }
     program.push(allow());
     program
+}
+
+/// The part for netlink sockets.
+fn netlink(waits: Waits, [allow, wait]: [impl Fn() -> libc::sock_filter; 2]) -> Vec<libc::sock_filter> {
+    if waits == Waits::Never {
+        return vec![if_equal(word(libc::AF_NETLINK)), allow()];
+    }
+    let [generic, netfilter] = CONFIGURING.map(word);
+    vec![
+        instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, word(libc::AF_NETLINK), 0, 6),
+        load(argument(2)),
+        if_equal(generic),
+        wait(),
+        if_equal(netfilter),
+        wait(),
+        allow(),
+    ]
 }
 
 #[cfg(test)]
@@ -189,21 +226,21 @@ mod tests {
         }
     }
 
-    fn call(listens: bool, architecture: u32, number: libc::c_long, arguments: [i32; 3]) -> u32 {
+    fn call(waits: Waits, architecture: u32, number: libc::c_long, arguments: [i32; 3]) -> u32 {
         let mut data = [0; 64];
         data[0..4].copy_from_slice(&i32::try_from(number).unwrap().to_ne_bytes());
         data[4..8].copy_from_slice(&architecture.to_ne_bytes());
         for (index, value) in arguments.into_iter().enumerate() {
             data[16 + 8 * index..24 + 8 * index].copy_from_slice(&i64::from(value).to_ne_bytes());
         }
-        run(&program(ARCHITECTURE.unwrap(), listens), &data)
+        run(&program(ARCHITECTURE.unwrap(), waits), &data)
     }
 
     #[test]
     fn only_separated_families_can_be_opened() {
         let own = ARCHITECTURE.unwrap();
         let refused = |errno: Errno| libc::SECCOMP_RET_ERRNO | u32::try_from(errno as i32).unwrap();
-        for listens in [false, true] {
+        for listens in [Waits::Never, Waits::Netlink, Waits::Sockets] {
             let socket = |family| call(listens, own, libc::SYS_socket, [family, libc::SOCK_DGRAM, 0]);
             for family in [libc::AF_UNIX, libc::AF_NETLINK, libc::AF_PACKET, libc::AF_INET, libc::AF_INET6] {
                 assert_eq!(socket(family), libc::SECCOMP_RET_ALLOW, "{family}");
@@ -235,8 +272,26 @@ mod tests {
                 (libc::SOCK_RAW, libc::IPPROTO_TCP, false),
             ] {
                 let expected = if waits { libc::SECCOMP_RET_USER_NOTIF } else { libc::SECCOMP_RET_ALLOW };
-                assert_eq!(call(true, own, libc::SYS_socket, [family, kind, protocol]), expected, "{kind} {protocol}");
-                assert_eq!(call(false, own, libc::SYS_socket, [family, kind, protocol]), libc::SECCOMP_RET_ALLOW);
+                let call = |waits| call(waits, own, libc::SYS_socket, [family, kind, protocol]);
+                assert_eq!(call(Waits::Sockets), expected, "{kind} {protocol}");
+                assert_eq!(call(Waits::Netlink), libc::SECCOMP_RET_ALLOW);
+            }
+        }
+    }
+
+    #[test]
+    fn opening_a_socket_that_configures_waits() {
+        for waits in [Waits::Never, Waits::Netlink, Waits::Sockets] {
+            for (protocol, configures) in [
+                (libc::NETLINK_GENERIC, true),
+                (libc::NETLINK_NETFILTER, true),
+                (libc::NETLINK_ROUTE, false),
+                (libc::NETLINK_SOCK_DIAG, false),
+            ] {
+                let arguments = [libc::AF_NETLINK, libc::SOCK_RAW | libc::SOCK_CLOEXEC, protocol];
+                let answer = call(waits, ARCHITECTURE.unwrap(), libc::SYS_socket, arguments);
+                let waits = configures && waits != Waits::Never;
+                assert_eq!(answer, if waits { libc::SECCOMP_RET_USER_NOTIF } else { libc::SECCOMP_RET_ALLOW });
             }
         }
     }

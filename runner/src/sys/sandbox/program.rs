@@ -106,7 +106,7 @@ pub struct Program {
     pub stdout: Option<OwnedFd>,
     /// The same of standard error.
     pub stderr: Option<OwnedFd>,
-    /// What it asks for, if it has to ask.
+    /// What it asks for. `None`: it opens all sockets by itself, and nobody hears of it.
     pub requests: Option<OwnedFd>,
 }
 
@@ -141,7 +141,10 @@ impl Program {
         if reports.next()?.is_some() {
             return Err(SandboxError::Vanished);
         }
-        let requests = launch.asks_for_sockets.then(|| sockets::receive(&ours)).transpose()?;
+        let requests = match sockets::receive(&ours) {
+            Err(_) if !launch.asks_for_sockets => None,
+            requests => Some(requests?),
+        };
         Ok(Self { pidfd, process: Some(process), stdout: Some(stdout), stderr: Some(stderr), requests })
     }
 
@@ -207,7 +210,6 @@ struct Prepared {
     folders: Vec<CString>,
     files: Vec<File>,
     filter: Filter,
-    asks: bool,
 }
 
 impl Prepared {
@@ -235,7 +237,6 @@ impl Prepared {
             folders: texts(STATE.iter().map(|folder| format!("{folder}/{}", launch.command)).collect())?,
             files: launch.files.iter().map(|(name, contents)| File::new(name, contents)).collect::<Result<_, _>>()?,
             filter: Filter::new(launch.asks_for_sockets).ok_or(SandboxError::Architecture)?,
-            asks: launch.asks_for_sockets,
         })
     }
 
@@ -292,9 +293,7 @@ impl Prepared {
         unsafe {
             check(Stage::Capabilities, libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
             check(Stage::Limits, libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL))?;
-            if let Some(requests) = self.filter.install()?
-                && self.asks
-            {
+            if let Some(requests) = self.filter.install()? {
                 sockets::send(listener, requests)?;
             }
             let mut none: libc::sigset_t = std::mem::zeroed();

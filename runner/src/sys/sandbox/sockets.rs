@@ -15,11 +15,14 @@ use nix::libc;
 use super::SandboxError;
 use super::child::{Failure, Stage, check, fork};
 use super::filter::Filter;
+use crate::net::Configures;
 
 /// `SECCOMP_IOCTL_NOTIF_RECV`, `_SEND` and `_ADDFD` (`include/uapi/linux/seccomp.h`).
 const RECEIVE: libc::c_ulong = request(3, 0, size_of::<Notification>());
 const SEND: libc::c_ulong = request(3, 1, size_of::<Response>());
 const ADD_DESCRIPTOR: libc::c_ulong = request(1, 3, size_of::<Descriptor>());
+/// `SECCOMP_USER_NOTIF_FLAG_CONTINUE` (Linux 5.5): the call is made as if nobody had listened.
+const GO_ON: u32 = 1;
 /// `SECCOMP_ADDFD_FLAG_SEND` (Linux 5.14): the new descriptor is the result of the call.
 const IS_THE_RESULT: u32 = 1 << 1;
 
@@ -63,15 +66,19 @@ struct Descriptor {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Asked {
     id: u64,
-    /// `AF_INET` or `AF_INET6`.
+    /// `AF_INET`, `AF_INET6` or `AF_NETLINK`.
     pub family: i32,
     /// `SOCK_STREAM` with `SOCK_CLOEXEC` and `SOCK_NONBLOCK`, as it asked.
     pub kind: i32,
+    /// The protocol, as it asked.
+    pub protocol: i32,
 }
 
 /// What it gets.
 #[derive(Debug)]
 pub enum Answer {
+    /// The socket that it asked for.
+    AsAsked,
     /// This socket.
     Socket(OwnedFd),
     /// An errno.
@@ -111,10 +118,10 @@ impl SocketRequests {
             };
         }
         // SAFETY: it was made of zeros, which are valid, and the kernel has filled it in.
-        let Notification { id, arguments: [family, kind, ..], .. } = unsafe { notification.assume_init() };
+        let Notification { id, arguments: [family, kind, protocol, ..], .. } = unsafe { notification.assume_init() };
         // The kernel takes them for ints, too.
         #[expect(clippy::cast_possible_truncation, reason = "as the kernel does it")]
-        Ok(Some(Asked { id, family: family as i32, kind: kind as i32 }))
+        Ok(Some(Asked { id, family: family as i32, kind: kind as i32, protocol: protocol as i32 }))
     }
 
     /// Answers it. A program that has ended meanwhile needs no answer.
@@ -124,17 +131,19 @@ impl SocketRequests {
     /// The kernel refuses, such as `EMFILE`: the program has too many descriptors. It gets this errno.
     pub fn answer(&self, asked: Asked, answer: &Answer) -> io::Result<()> {
         let error = match answer {
+            Answer::AsAsked => 0,
             Answer::Socket(socket) => match self.hand_over(asked, socket.as_raw_fd()) {
                 Ok(()) | Err(Errno::ENOENT) => return Ok(()),
                 Err(errno) => errno as i32,
             },
             Answer::Error(errno) => *errno,
         };
-        let response = Response { id: asked.id, value: 0, error: -error, flags: 0 };
+        let flags = if matches!(answer, Answer::AsAsked) { GO_ON } else { 0 };
+        let response = Response { id: asked.id, value: 0, error: -error, flags };
         // SAFETY: the pointer leads to a structure of that size, which the kernel only reads.
         let result = unsafe { libc::ioctl(self.0.as_raw_fd(), SEND, &raw const response) };
         match (Errno::result(result), answer) {
-            (Err(Errno::ENOENT), _) | (Ok(_), Answer::Error(_)) => Ok(()),
+            (Err(Errno::ENOENT), _) | (Ok(_), Answer::Error(_) | Answer::AsAsked) => Ok(()),
             (Err(errno), _) => Err(errno.into()),
             (Ok(_), Answer::Socket(_)) => Err(io::Error::from_raw_os_error(error)),
         }
@@ -167,9 +176,18 @@ pub(super) fn mptcp_socket(asked: Asked) -> Answer {
 }
 
 impl Asked {
+    /// What it can configure by this socket.
+    pub fn configures(self) -> Option<Configures> {
+        match (self.family, self.protocol) {
+            (libc::AF_NETLINK, libc::NETLINK_NETFILTER) => Some(Configures::Netfilter),
+            (libc::AF_NETLINK, _) => Some(Configures::PathManager),
+            _ => None,
+        }
+    }
+
     /// What it gets instead: an MPTCP socket of the calling thread's network namespace.
     pub fn instead(self) -> Answer {
-        mptcp_socket(self)
+        if self.configures().is_some() { Answer::AsAsked } else { mptcp_socket(self) }
     }
 }
 
