@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use indexmap::IndexMap;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
 use tokio::runtime::Builder;
 use tokio::task::LocalSet;
 
@@ -46,7 +47,7 @@ pub struct Session {
 }
 
 /// Which programs scenarios may start.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Permission {
     /// None: scenarios that start one are skipped.
     #[default]

@@ -238,6 +238,14 @@ pub(super) struct ProgramArgs {
 const EVERY_PROGRAM: &str = "*";
 
 impl ProgramArgs {
+    /// The option itself, for another mptcplab.
+    pub(super) fn option(&self) -> Option<OsString> {
+        let names = self.allowed.as_ref()?;
+        let all = names.iter().any(|name| name == EVERY_PROGRAM);
+        let list = if all { String::new() } else { format!("={}", names.join(",")) };
+        Some(format!("--allow-programs{list}").into())
+    }
+
     /// The permission.
     pub(super) fn permission(&self) -> Permission {
         match &self.allowed {

@@ -136,9 +136,13 @@ impl Cache {
     }
 
     /// A name for everything that results depend on, except scenarios: mptcplab here and in the guest, the kernel, the
-    /// machine.
+    /// machine, and the programs that scenarios may start.
     pub(super) fn key(&self, kernel: &WhichKernel, launcher: &dyn Launcher) -> Result<String, Trouble> {
         let digest = Digest::new().part(launcher.digest()?.as_bytes());
+        let digest = match self.machine.programs.option() {
+            Some(option) => digest.part(option.as_encoded_bytes()),
+            None => digest,
+        };
         let digest = match kernel {
             WhichKernel::Running => {
                 let KernelIdentity { release, version, machine } = KernelIdentity::running();
@@ -159,7 +163,8 @@ impl Cache {
 
     /// The mptcplab command and its options for a kernel.
     fn arguments(&self, kernel: &WhichKernel) -> Vec<OsString> {
-        let WhichKernel::Image(machine) = kernel else { return vec!["run".into()] };
+        let programs = self.machine.programs.option();
+        let WhichKernel::Image(machine) = kernel else { return ["run".into()].into_iter().chain(programs).collect() };
         let mut arguments: Vec<OsString> = vec!["vm".into(), "--kernel".into(), machine.image.clone().into_os_string()];
         let mut option = |name: &str, value: Option<OsString>| {
             arguments.extend(value.into_iter().flat_map(|value| [name.into(), value]));
@@ -173,6 +178,7 @@ impl Cache {
         option("--time-limit", self.machine.time_limit.map(|limit| limit.as_secs().to_string().into()));
         option("--qemu", self.machine.qemu.clone().map(PathBuf::into_os_string));
         option("--runner", self.machine.runner.clone().map(PathBuf::into_os_string));
+        arguments.extend(programs);
         arguments
     }
 }

@@ -290,6 +290,25 @@ fn options_of_machines_are_handed_on() {
     assert_eq!(ran().len(), 1);
 }
 
+/// Also to this kernel. Without them, results are others.
+#[test]
+fn permitted_programs_are_handed_on() {
+    let place = Place::new();
+    place.list("[running, { name: old, image: old }]");
+    let backend = place.backend();
+    for (option, expected) in [
+        ("--allow-programs", Some("--allow-programs ")),
+        ("--allow-programs=curl,nginx", Some("--allow-programs=curl,nginx ")),
+        ("--quiet", Some("")),
+        ("--quiet", None),
+    ] {
+        place.call_with(&backend, &["matrix", "@kernels.yaml", option, "@scenarios/a_two.yaml"]);
+        let rest = "--no-evidence --no-pending --results RESULTS -- a_two";
+        let ran = expected.map(|with| [format!("run {with}{rest}"), format!("vm --kernel old {with}{rest}")]);
+        assert_eq!(programs(&backend, &place), ran.map(Vec::from).unwrap_or_default(), "{option}");
+    }
+}
+
 #[test]
 fn a_kernel_that_does_not_run_is_no_difference() {
     let place = Place::new();

@@ -12,6 +12,7 @@ use crate::files;
 use crate::report::Printer;
 use crate::results::KernelIdentity;
 use crate::scenario::model::{Feature, Scenario};
+use crate::session::Permission;
 use crate::vm::image::{Image, Kind};
 use crate::vm::loss::Loss;
 use crate::vm::machine::Build;
@@ -135,8 +136,10 @@ impl Backend for Remote {
         let guest = self.prepare()?;
         // A second call finds the guest of the first one, which serves as well.
         let _ = self.guest.set(guest);
-        let Answer::Entered { log, kernel, processors } =
-            self.ask(&Question::Enter { timeout_scale: self.args.run.timeout_scale.unwrap_or(DEFAULT_TIMEOUT_SCALE) })?
+        let Answer::Entered { log, kernel, processors } = self.ask(&Question::Enter {
+            timeout_scale: self.args.run.timeout_scale.unwrap_or(DEFAULT_TIMEOUT_SCALE),
+            programs: self.args.run.programs.permission(),
+        })?
         else {
             return Err(confused());
         };
@@ -153,17 +156,16 @@ impl Backend for Remote {
             Err(trouble) => return Err(trouble),
         };
         let availability = |missing: Option<String>| missing.map_or(Availability::Yes, Availability::No);
-        Ok(found
-            .into_iter()
-            .filter_map(|(word, missing)| {
-                Some(match Feature::from_word(&word)? {
-                    program @ Feature::Program(_) => {
-                        (program, Availability::No("the virtual machine has no programs".to_owned()))
-                    }
-                    feature => (feature, availability(missing)),
-                })
-            })
-            .collect())
+        let told = found.into_iter().filter_map(|(word, missing)| {
+            let feature = Feature::from_word(&word)?;
+            let permitted = self.args.run.programs.permission() != Permission::Nothing;
+            let missing = match feature {
+                Feature::Program(_) if permitted => missing.map(|why| format!("in the virtual machine, {why}")),
+                _ => missing,
+            };
+            Some((feature, availability(missing)))
+        });
+        Ok(told.collect())
     }
 
     fn jobs(&self) -> Option<usize> {

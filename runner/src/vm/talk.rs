@@ -9,6 +9,7 @@ use crate::observe::LogLine;
 use crate::recording::{Recording, SourceText};
 use crate::results::KernelIdentity;
 use crate::scenario::model::{Feature, Scenario};
+use crate::session::Permission;
 use crate::testbed::probe::Availability;
 
 /// A request of the host.
@@ -19,6 +20,9 @@ pub enum Question {
         /// The timeout scale.
         #[serde(rename = "patience")]
         timeout_scale: NonZeroU32,
+        /// The programs that scenarios may start: those of the guest's root file system.
+        #[serde(default)]
+        programs: Permission,
     },
     /// Probe these features, by their words.
     Probe(Vec<String>),

@@ -37,10 +37,11 @@ type Body = fn() -> Outcome;
 
 /// The tests of this suite.
 pub fn tests() -> Vec<Test> {
-    let tests: [(&str, Body); 6] = [
+    let tests: [(&str, Body); 7] = [
         ("a_program_sees_the_world", a_program_sees_the_world),
         ("what_does_not_exist_is_refused", what_does_not_exist_is_refused),
         ("steps_are_taken_as_far_as_asked", steps_are_taken_as_far_as_asked),
+        ("programs_start_if_they_are_permitted", programs_start_if_they_are_permitted),
         ("a_shell_on_a_terminal_tells_where_it_is", a_shell_on_a_terminal_tells_where_it_is),
         ("others_join_and_the_world_ends_with_its_shell", others_join_and_the_world_ends_with_its_shell),
         ("a_failed_run_waits_for_its_visitor", a_failed_run_waits_for_its_visitor),
@@ -185,6 +186,27 @@ fn steps_are_taken_as_far_as_asked() -> Outcome {
         let output = output(&place, &arguments)?;
         assert_eq!(String::from_utf8_lossy(&output.stdout), sockets, "{at:?} {output:?}");
     }
+    Ok(Completion::Completed)
+}
+
+/// The world has the listener of a program that a step started.
+fn programs_start_if_they_are_permitted() -> Outcome {
+    if let Some(obstacle) = super::program::obstacle() {
+        return super::require::machine_lacks(&obstacle);
+    }
+    let place = place("0")?;
+    let step = "start: { name: nc, in: server, command: nc, arguments: [-l, \"8080\"], ready: { port: 8080 } }";
+    let scenario = format!("title: A program\nabout: It listens.\ntopology: two-links\nsteps: [{{ {step} }}]\n");
+    std::fs::write(place.path().join("it.yaml"), scenario)?;
+    // Lines of listening sockets; 0A is TCP_LISTEN (include/net/tcp_states.h).
+    let command = ["it.yaml", "server", "--", "sh", "-c", "grep -c ' 0A ' /proc/net/tcp"];
+    for option in ["--allow-programs", "--allow-programs=nc"] {
+        let output = output(&place, &[&["shell", option][..], &command].concat())?;
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "1\n", "{output:?}");
+    }
+    let refused = output(&place, &[&["shell"][..], &command].concat())?;
+    let told = String::from_utf8_lossy(&refused.stderr).into_owned() + &String::from_utf8_lossy(&refused.stdout);
+    assert!(!refused.status.success() && told.contains("`--allow-programs` permits them"), "{told}");
     Ok(Completion::Completed)
 }
 

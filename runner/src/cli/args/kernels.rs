@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 
-use super::RunArgs;
+use super::{ProgramArgs, RunArgs};
 
 /// How a report on several kernels is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -53,7 +53,7 @@ pub(in crate::cli) struct CacheArgs {
     pub(in crate::cli) fresh: bool,
 }
 
-/// Options that `compare` and `matrix` pass on to `vm`.
+/// Options that `compare` and `matrix` pass on to `vm`, and the programs also to `run`.
 #[derive(Debug, Clone, Default, Args)]
 pub(in crate::cli) struct MachineArgs {
     /// Limit the total time of each kernel in a virtual machine to TIME: `90`, `90s`, `10m` [default: 30m]
@@ -65,6 +65,8 @@ pub(in crate::cli) struct MachineArgs {
     /// Use PROGRAM as mptcplab in the guests [default: this mptcplab]
     #[arg(long, value_name = "PROGRAM")]
     pub(in crate::cli) runner: Option<PathBuf>,
+    #[command(flatten)]
+    pub(in crate::cli) programs: ProgramArgs,
 }
 
 #[derive(Debug, Args)]

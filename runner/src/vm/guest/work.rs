@@ -47,8 +47,9 @@ impl Worker {
     fn carry_out(&self, question: Question) -> Result<Answer, String> {
         let session = self.session()?;
         Ok(match question {
-            Question::Enter { timeout_scale } => {
+            Question::Enter { timeout_scale, programs } => {
                 session.set_timeout_scale(timeout_scale);
+                session.permit_programs(programs);
                 let log = match session.kernel_log() {
                     Availability::Yes => None,
                     Availability::No(reason) => Some(reason),
