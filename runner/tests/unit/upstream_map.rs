@@ -24,6 +24,8 @@ const DIAG_GAPS: usize = 1;
 /// Results of `mptcp_sockopt.sh` in Linux 7.3; in one of them there is no MPTCP.
 const SOCKOPT: usize = 11;
 const SOCKOPT_GAPS: usize = 1;
+/// Results of `userspace_pm.sh`.
+const USERSPACE_PM: usize = 37;
 /// What stands before the reason where no scenario covers something.
 const GAP: &str = "gap: ";
 
@@ -146,6 +148,11 @@ fn every_subtest_of_diag_is_covered_or_has_a_reason() {
 fn every_result_of_mptcp_sockopt_is_covered_or_has_a_reason() {
     let (names, map) = ("names-mptcp-sockopt.txt", "mptcp-sockopt.txt");
     assert_eq!(faults(names, map, SOCKOPT, SOCKOPT_GAPS), Vec::<String>::new());
+}
+
+#[test]
+fn every_result_of_userspace_pm_is_covered() {
+    assert_eq!(faults("names-userspace-pm.txt", "userspace-pm.txt", USERSPACE_PM, 0), Vec::<String>::new());
 }
 
 #[test]
