@@ -5,9 +5,9 @@ use std::os::fd::BorrowedFd;
 
 use super::executor::Executor;
 use super::option::shown_options;
-use crate::mptcp::{MptcpInfo, SOCKET_COUNTS, SocketLists, SubflowState, TcpInfo};
+use crate::mptcp::{ASKED_BY_PORTS, MptcpInfo, SOCKET_COUNTS, SocketLists, SubflowState, TcpInfo};
 use crate::netlink::NetlinkError;
-use crate::netlink::diag::{DiagSocket, Filter};
+use crate::netlink::diag::{DiagSocket, Filter, MptcpListener, MptcpSocket};
 use crate::observe::sockets::{self, SocketError, SubflowAddresses};
 use crate::recording::{Moment, Observation, Side};
 use crate::scenario::model::Action;
@@ -223,16 +223,36 @@ fn socket_with(diag: &DiagSocket, token: u32) -> Result<Option<MptcpInfo>, Strin
 /// What sock_diag lists, and what it finds one by one.
 fn socket_lists(diag: &DiagSocket) -> Result<SocketLists, NetlinkError> {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
-    let listeners = diag.mptcp_listeners()?;
+    let listeners = diag.mptcp_listeners(Filter::ALL)?;
     let mut lists = SocketLists { mptcp_listeners: count(listeners.len()), ..SocketLists::default() };
-    for address in listeners {
-        let found = |filter| Ok(u64::from(diag.mptcp_listeners_like(filter)?.contains(&address)));
-        lists.listeners_by_port += found(Filter::Port(address.port()))?;
-        lists.listeners_by_address += found(Filter::Address(address))?;
-        lists.listeners_by_peer_port += found(Filter::PeerPort(address.port()))?;
+    for MptcpListener { address, waiting, backlog } in listeners {
+        lists.waiting += u64::from(waiting);
+        lists.backlog += u64::from(backlog);
+        let port = address.port();
+        let found = |filter| {
+            let found = diag.mptcp_listeners(filter)?.into_iter().map(|listener| listener.address);
+            Ok(found.collect::<Vec<_>>())
+        };
+        let by_port = found(Filter::Ports(port, 0))?;
+        lists.listeners_by_port +=
+            u64::from(by_port.contains(&address) && by_port.iter().all(|other| other.port() == port));
+        lists.listeners_by_address += u64::from(found(Filter::Address(address))?.contains(&address));
+        let is_peer =
+            found(Filter::PeerPort(port))?.contains(&address) || found(Filter::Ports(0, port))?.contains(&address);
+        lists.listeners_by_peer_port += u64::from(is_peer);
     }
-    for socket in diag.connections()? {
+    for (index, socket) in diag.connections(Filter::ALL)?.into_iter().enumerate() {
         let Some(info) = MptcpInfo::decode(&socket.info) else { continue };
+        if index < ASKED_BY_PORTS {
+            let (local, remote) = (socket.local.port(), socket.remote.port());
+            let has = |other: &MptcpSocket| (other.local, other.remote) == (socket.local, socket.remote);
+            let found = diag.connections(Filter::Ports(local, remote))?;
+            let fits = |other: &MptcpSocket| (other.local.port(), other.remote.port()) == (local, remote);
+            lists.by_ports += u64::from(found.iter().any(has) && found.iter().all(fits));
+            lists.by_swapped_ports += u64::from(diag.connections(Filter::Ports(remote, local))?.iter().any(has));
+        }
+        lists.unread += u64::from(socket.has_unread);
+        lists.send_buffers.extend(socket.send_buffer);
         lists.found_by_token +=
             u64::from(diag.connection(info.token)?.is_some_and(|found| found.local == socket.local));
         lists.mptcp.push((socket.state, info));

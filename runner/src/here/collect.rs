@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use crate::files;
 use crate::mptcp::{MptcpInfo, Side, SubflowFlags, SubflowState, canonical};
-use crate::netlink::diag::{DiagSocket, Listener, MptcpSocket};
+use crate::netlink::diag::{DiagSocket, Filter, Listener, MptcpSocket};
 use crate::netlink::pm::PmClient;
 use crate::netlink::route::{AddressState, LinkState, RouteClient};
 use crate::netlink::{Cause, DeviceNames, NetlinkError};
@@ -127,7 +127,7 @@ fn connections(host: &mut Host, devices: &DeviceNames) {
     let Some(diag) = kept(host, "connections", DiagSocket::open(PLACE, devices.clone())) else { return };
     let subflows = kept(host, "subflows", diag.subflows(None)).unwrap_or_default();
     let listeners = diag.listeners().unwrap_or_default();
-    let mut sockets = match diag.connections() {
+    let mut sockets = match diag.connections(Filter::ALL) {
         Ok(sockets) => sockets,
         Err(error) => {
             let how = "a kernel with CONFIG_INET_MPTCP_DIAG";

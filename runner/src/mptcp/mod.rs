@@ -16,7 +16,7 @@ pub use endpoint::{Endpoint, EndpointFlags, Limits};
 pub use event::{EventFlags, EventKind, PmEvent};
 pub use info::{INFO_FIELDS, INFO_WORDS, InfoField, MptcpInfo, SubflowFlags, SubflowState, TcpInfo};
 pub use side::Side;
-pub use socket_count::{SOCKET_COUNT_WORDS, SOCKET_COUNTS, SocketCount, SocketLists};
+pub use socket_count::{ASKED_BY_PORTS, SOCKET_COUNT_WORDS, SOCKET_COUNTS, SocketCount, SocketLists};
 pub use socket_option::{OPTIONS, OptionForm, OptionValue, Reading, SocketOption, SubflowOptions};
 pub use tcp_state::{TCP_ESTABLISHED, TCP_SYN_SENT, tcp_state_word};
 

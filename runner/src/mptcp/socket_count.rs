@@ -1,6 +1,8 @@
 //! Numbers of sockets of a namespace, one row each: what sock_diag lists, and what it finds when it is asked for a single
 //! socket. Main type: [`SocketLists`].
 
+use std::collections::BTreeSet;
+
 use super::{MptcpInfo, TCP_ESTABLISHED};
 
 /// What the kernel lists in a namespace at one moment.
@@ -8,11 +10,23 @@ use super::{MptcpInfo, TCP_ESTABLISHED};
 pub struct SocketLists {
     /// MPTCP sockets that don't listen: their states, numbered as TCP states, and their `MPTCP_INFO`.
     pub mptcp: Vec<(u8, MptcpInfo)>,
+    /// Those in which bytes wait to be read.
+    pub unread: u64,
+    /// The sizes of their send buffers.
+    pub send_buffers: BTreeSet<u32>,
+    /// Of the first [`ASKED_BY_PORTS`], those that the kernel lists when it is asked for their ports, and no other.
+    pub by_ports: u64,
+    /// Of the same, those that it lists when their ports are swapped.
+    pub by_swapped_ports: u64,
     /// MPTCP sockets that the kernel finds by their tokens (`mptcp_diag_dump_one`, net/mptcp/mptcp_diag.c).
     pub found_by_token: u64,
     /// MPTCP sockets that listen.
     pub mptcp_listeners: u64,
-    /// Those that a filter of the kernel finds by their port, among all.
+    /// Connections that wait for accept().
+    pub waiting: u64,
+    /// The backlogs, added up.
+    pub backlog: u64,
+    /// Those that the kernel lists when it is asked for their port, and no other.
     pub listeners_by_port: u64,
     /// The same by their address and port.
     pub listeners_by_address: u64,
@@ -32,13 +46,33 @@ pub struct SocketLists {
 /// A number: its word, its value, and its meaning.
 pub type SocketCount = (&'static str, fn(&SocketLists) -> u64, &'static str);
 
+/// The most MPTCP sockets that are asked for by their ports: each takes a walk through all.
+pub const ASKED_BY_PORTS: usize = 16;
+
 /// Each number.
-pub static SOCKET_COUNTS: [SocketCount; 14] = [
+pub static SOCKET_COUNTS: [SocketCount; 27] = [
     ("mptcp", |lists| count(lists, |_, _| true), "MPTCP sockets that don't listen."),
     (
         "established",
         |lists| count(lists, |state, _| state == TCP_ESTABLISHED),
         "Those of them in the state ESTABLISHED.",
+    ),
+    ("syn_sent", |lists| count(lists, |state, _| state == 2), "Those in SYN-SENT."),
+    (
+        "fin_wait1",
+        |lists| count(lists, |state, _| state == 4),
+        "Those in FIN-WAIT-1: their DATA_FIN isn't acknowledged.",
+    ),
+    ("fin_wait2", |lists| count(lists, |state, _| state == 5), "Those in FIN-WAIT-2: it is."),
+    ("close_wait", |lists| count(lists, |state, _| state == 8), "Those in CLOSE-WAIT: the peer has sent a DATA_FIN."),
+    ("last_ack", |lists| count(lists, |state, _| state == 9), "Those in LAST-ACK: both have, and this one was second."),
+    ("closing", |lists| count(lists, |state, _| state == 11), "Those in CLOSING: both have, at about the same time."),
+    ("closed", |lists| count(lists, |state, _| state == 7), "Those in CLOSE."),
+    ("unread", |lists| lists.unread, "Those of them in which bytes wait to be read."),
+    (
+        "send_buffers",
+        |lists| lists.send_buffers.len() as u64,
+        "Different sizes of the send buffers of MPTCP sockets: 1, if all have the same.",
     ),
     ("fallback", |lists| count(lists, |_, info| info.fallback()), "Those of them that fell back to TCP."),
     (
@@ -52,7 +86,19 @@ pub static SOCKET_COUNTS: [SocketCount; 14] = [
         |lists| lists.found_by_token,
         "MPTCP sockets that the kernel finds when it is asked for their token.",
     ),
+    (
+        "by_ports",
+        |lists| lists.by_ports,
+        "Of the first 16 MPTCP sockets, those that the kernel lists when it is asked for their ports, and no other.",
+    ),
+    (
+        "by_swapped_ports",
+        |lists| lists.by_swapped_ports,
+        "Of the same, those that it lists when it is asked for the local port as the peer's, and the other way round.",
+    ),
     ("listeners", |lists| lists.mptcp_listeners, "MPTCP sockets that listen."),
+    ("waiting", |lists| lists.waiting, "Connections that wait for accept() of an MPTCP listener."),
+    ("backlog", |lists| lists.backlog, "The most that may wait, added up for all MPTCP listeners."),
     (
         "listeners_by_port",
         |lists| lists.listeners_by_port,

@@ -41,9 +41,8 @@ const INFO: u8 = 2;
 const REQ_PROTOCOL: u16 = 3;
 /// `INET_DIAG_REQ_BYTECODE`: a filter.
 const REQ_BYTECODE: u16 = 1;
-/// `INET_DIAG_BC_S_COND`, `INET_DIAG_BC_S_EQ`, `INET_DIAG_BC_D_EQ`
+/// `INET_DIAG_BC_S_COND`, `INET_DIAG_BC_D_EQ`
 const BC_S_COND: u8 = 7;
-const BC_S_EQ: u8 = 11;
 const BC_D_EQ: u8 = 12;
 /// `INET_DIAG_ULP_INFO`, a nest.
 const ULP_INFO: u16 = 19;
@@ -73,6 +72,8 @@ const SUBFLOWS: u32 = (1 << (TCP_NEW_SYN_RECV + 1)) - (1 << TCP_ESTABLISHED) - (
 const REQUEST_LENGTH: usize = 56;
 /// `sizeof(struct inet_diag_msg)`
 const MESSAGE_LENGTH: usize = 72;
+/// Where the local and the remote port are in `struct inet_diag_req_v2`.
+const PORTS: usize = 8;
 /// Where the first half of the cookie is in `struct inet_diag_req_v2`.
 const COOKIE: Range<usize> = 48..52;
 /// Where `struct inet_diag_sockid` is in `struct inet_diag_msg`.
@@ -96,15 +97,31 @@ pub struct MptcpSocket {
     pub remote: SocketAddr,
     /// Its state, numbered as a TCP state.
     pub state: u8,
+    /// Bytes wait in it (`idiag_rqueue`).
+    pub has_unread: bool,
+    /// The size of its send buffer.
+    pub send_buffer: Option<u32>,
     /// `struct mptcp_info`, as the kernel filled it in.
     pub info: Vec<u8>,
+}
+
+/// An MPTCP socket that listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MptcpListener {
+    /// Its address and port. The listener of an endpoint with a port has `0.0.0.0:0`.
+    pub address: SocketAddr,
+    /// Connections that wait for accept().
+    pub waiting: u32,
+    /// The backlog: the most that may wait.
+    pub backlog: u32,
 }
 
 /// Which sockets the kernel lists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Filter {
-    /// Those with this local port.
-    Port(u16),
+    /// Those with these local and remote ports; 0 stands for any. In the request itself, where each protocol's list looks at
+    /// it (`mptcp_diag_dump`, net/mptcp/mptcp_diag.c).
+    Ports(u16, u16),
     /// Those with this local address and port; an unspecified address stands for any.
     Address(SocketAddr),
     /// Those whose peer has this port.
@@ -112,6 +129,24 @@ pub enum Filter {
 }
 
 impl Filter {
+    /// Each socket.
+    pub const ALL: Self = Self::Ports(0, 0);
+
+    /// The local and the remote port in the request; 0: any.
+    fn ports(self) -> (u16, u16) {
+        match self {
+            Self::Ports(local, remote) => (local, remote),
+            Self::Address(_) | Self::PeerPort(_) => (0, 0),
+        }
+    }
+
+    /// The filter as an attribute (`inet_diag_bc_run`, net/ipv4/inet_diag.c).
+    fn attribute(self) -> Vec<u8> {
+        let code = self.code();
+        let length = u16::try_from(code.len() + 4).unwrap_or_default();
+        if code.is_empty() { code } else { [&length.to_ne_bytes()[..], &REQ_BYTECODE.to_ne_bytes(), &code].concat() }
+    }
+
     /// One condition as `struct inet_diag_bc_op` with what follows it: where it holds, the code is at its end; where it
     /// doesn't, beyond it.
     fn code(self) -> Vec<u8> {
@@ -120,7 +155,7 @@ impl Filter {
             [&[code, length], &(u16::from(length) + 4).to_ne_bytes()[..], rest].concat()
         };
         match self {
-            Self::Port(port) => condition(BC_S_EQ, &[&[0, 0], &port.to_ne_bytes()[..]].concat()),
+            Self::Ports(..) => Vec::new(),
             Self::PeerPort(port) => condition(BC_D_EQ, &[&[0, 0], &port.to_ne_bytes()[..]].concat()),
             Self::Address(address) => {
                 let (family, octets) = match address.ip() {
@@ -193,34 +228,26 @@ impl DiagSocket {
         Ok(found)
     }
 
-    /// All MPTCP sockets that don't listen. They have `MPTCP_INFO` for any user (`mptcp_diag_get_info`,
+    /// All MPTCP sockets that don't listen and pass a filter of the kernel. They have `MPTCP_INFO` for any user (`mptcp_diag_get_info`,
     /// net/mptcp/mptcp_diag.c).
     ///
     /// # Errors
     /// The kernel's refusal: `ENOENT` where it is built without `CONFIG_INET_MPTCP_DIAG`.
-    pub fn connections(&self) -> Result<Vec<MptcpSocket>, NetlinkError> {
-        self.dump_with("connections", SUBFLOWS, &of_mptcp(), |payload, _| decode_connection(payload))
+    pub fn connections(&self, filter: Filter) -> Result<Vec<MptcpSocket>, NetlinkError> {
+        self.dump_with("connections", SUBFLOWS, (filter, &of_mptcp()), |payload, _| decode_connection(payload))
     }
 
-    /// All MPTCP sockets that listen, by their addresses. The listener of an endpoint with a port has `0.0.0.0:0`.
+    /// All MPTCP sockets that listen and pass a filter of the kernel.
     ///
     /// # Errors
     /// As [`DiagSocket::connections`].
-    pub fn mptcp_listeners(&self) -> Result<Vec<SocketAddr>, NetlinkError> {
-        let address = |payload: &[u8], _: &DeviceNames| Ok(Some(SocketMessage::parse(payload)?.local));
-        self.dump_with("MPTCP listeners", 1 << TCP_LISTEN, &of_mptcp(), address)
-    }
-
-    /// The MPTCP sockets that listen and that pass a filter of the kernel (`inet_diag_bc_run`, net/ipv4/inet_diag.c).
-    ///
-    /// # Errors
-    /// As [`DiagSocket::connections`].
-    pub fn mptcp_listeners_like(&self, filter: Filter) -> Result<Vec<SocketAddr>, NetlinkError> {
-        let code = filter.code();
-        let length = u16::try_from(code.len() + 4).unwrap_or_default();
-        let attribute = [&length.to_ne_bytes()[..], &REQ_BYTECODE.to_ne_bytes(), &code].concat();
-        let address = |payload: &[u8], _: &DeviceNames| Ok(Some(SocketMessage::parse(payload)?.local));
-        self.dump_with("MPTCP listeners", 1 << TCP_LISTEN, &[of_mptcp(), attribute].concat(), address)
+    pub fn mptcp_listeners(&self, filter: Filter) -> Result<Vec<MptcpListener>, NetlinkError> {
+        let decode = |payload: &[u8], _: &DeviceNames| {
+            let SocketMessage { local: address, receive_queue: waiting, send_queue: backlog, .. } =
+                SocketMessage::parse(payload)?;
+            Ok(Some(MptcpListener { address, waiting, backlog }))
+        };
+        self.dump_with("MPTCP listeners", 1 << TCP_LISTEN, (filter, &of_mptcp()), decode)
     }
 
     /// The MPTCP socket with that token, if there is one. The kernel looks it up (`mptcp_diag_dump_one`,
@@ -280,22 +307,26 @@ impl DiagSocket {
         states: u32,
         decode: impl Fn(&[u8], &DeviceNames) -> Result<Option<T>, DecodeError>,
     ) -> Result<Vec<T>, NetlinkError> {
-        self.dump_with(what, states, &[], decode)
+        self.dump_with(what, states, (Filter::ALL, &[]), decode)
     }
 
-    /// The same, with attributes in the request.
+    /// The same, with a filter and attributes in the request.
     fn dump_with<T>(
         &self,
         what: &str,
         states: u32,
-        attributes: &[u8],
+        (filter, attributes): (Filter, &[u8]),
         decode: impl Fn(&[u8], &DeviceNames) -> Result<Option<T>, DecodeError>,
     ) -> Result<Vec<T>, NetlinkError> {
         let operation = || format!("list the {what} in {}", self.namespace);
         let mut found = Vec::new();
         for family in [AF_INET, AF_INET6] {
             let mut request = request(family, states);
+            let (local, remote) = filter.ports();
+            let ports = [local.to_be_bytes(), remote.to_be_bytes()].concat();
+            request.payload.iter_mut().skip(PORTS).zip(ports).for_each(|(place, byte)| *place = byte);
             request.payload.extend(attributes);
+            request.payload.extend(filter.attribute());
             for message in self.exchange.dump(request).map_err(|cause| cause.of(operation()))? {
                 let decoded = decode(&message.payload, &self.devices)
                     .map_err(|error| Cause::Undecodable(error.to_string()).of(operation()))?;
@@ -365,6 +396,9 @@ struct SocketMessage<'a> {
     remote: SocketAddr,
     /// The index of the device that the socket is bound to; 0: none.
     interface: u32,
+    /// `idiag_rqueue`, `idiag_wqueue`
+    receive_queue: u32,
+    send_queue: u32,
     attributes: &'a [u8],
 }
 
@@ -380,6 +414,8 @@ impl<'a> SocketMessage<'a> {
             local: SocketAddr::new(address(family, field(message, 8))?, u16::from_be_bytes(field(message, 4))),
             remote: SocketAddr::new(address(family, field(message, 24))?, u16::from_be_bytes(field(message, 6))),
             interface: u32::from_ne_bytes(field(message, 40)),
+            receive_queue: u32::from_ne_bytes(field(message, 56)),
+            send_queue: u32::from_ne_bytes(field(message, 60)),
             attributes,
         })
     }
@@ -439,12 +475,14 @@ pub fn decode_listener(payload: &[u8]) -> Result<Listener, DecodeError> {
 /// Decodes one socket of a dump of MPTCP sockets. `None` without `MPTCP_INFO`.
 fn decode_connection(payload: &[u8]) -> Result<Option<MptcpSocket>, DecodeError> {
     let socket = SocketMessage::parse(payload)?;
+    let send_buffer = decode_options(socket.attributes)?.sndbuf;
     for attribute in attributes(socket.attributes) {
         let attribute = attribute?;
         if attribute.kind == u16::from(INFO) {
             let info = attribute.value.to_vec();
             let (local, remote, state) = (socket.local, socket.remote, socket.tcp_state);
-            return Ok(Some(MptcpSocket { local, remote, state, info }));
+            let has_unread = socket.receive_queue > 0;
+            return Ok(Some(MptcpSocket { local, remote, state, has_unread, send_buffer, info }));
         }
     }
     Ok(None)
