@@ -25,8 +25,8 @@ pub(in crate::reference) static INFO: Rule = Rule {
 /// The subflows of sock_diag.
 pub(in crate::reference) static SOCKETS: Rule = Rule {
     name: "subflows-in-sock-diag",
-    statement: "A socket dump shows each established subflow with its token, its address IDs, and the backup requests of \
-                both sides, and no subflow that was never there.",
+    statement: "A socket dump shows each established subflow with its token, its address IDs, the backup requests of \
+                both sides, and how it began, and no subflow that was never there.",
     source: "subflow_get_info, net/mptcp/diag.c",
     kernels: "",
     is_timeless: false,
@@ -95,6 +95,15 @@ impl Shown<'_, '_> {
         }
     }
 
+    /// The initial subflow with its state, when its handshake is over.
+    fn initial_state(&self) -> Option<(&Flow, &SubflowState)> {
+        let (flow, life) = self.half.flows.iter().zip(&self.half.lives).find(|(flow, _)| flow.is_initial)?;
+        life.third_ack.filter(|mark| mark.at < self.at)?;
+        let ends = (canonical_socket(flow.local), canonical_socket(flow.remote));
+        let mut usable = self.subflows.iter().filter(|state| state.is_usable());
+        usable.find(|state| ends_of(state) == ends).map(|state| (flow, state))
+    }
+
     /// How many there may have been.
     fn most(&self) -> usize {
         let before = self.at.saturating_sub(LATE);
@@ -136,7 +145,11 @@ fn info(view: &View<'_>, ledger: &mut Ledger) {
         }
         if let Some(token) = half.own_key.map(crate::reference::crypto::token) {
             let because = format!("it shows {:#010x}; the key's token is {token:#010x}", info.token);
-            shown.decide(ledger, "token in MPTCP_INFO", info.token == token, because);
+            // A connection that the peer has ended, and that isn't closed yet, has given its token back
+            // (`mptcp_token_destroy`, net/mptcp/token.c).
+            let is_over = least == 0 && shown.initial().0 == 0;
+            let is_right = info.token == token || (info.token == 0 && is_over);
+            shown.decide(ledger, "token in MPTCP_INFO", is_right, because);
         }
         if let Some((enabled, wanted)) = info.csum_enabled.zip(checksums(view, half)) {
             let because = format!("it shows {enabled}; the A flags of MP_CAPABLE say {}", u8::from(wanted));
@@ -165,6 +178,13 @@ fn sockets(view: &View<'_>, ledger: &mut Ledger) {
                     .map_or((true, "it lives".to_owned()), |why| (false, why)),
             };
             shown.decide(ledger, &what, is_right, because);
+        }
+        if let Some((flow, state)) = shown.initial_state()
+            && let Some(because) = began_otherwise(flow, state, flow.is_opener)
+        {
+            let (local, remote) = ends_of(state);
+            let what = format!("initial subflow {} → {} in the socket dump", end(local), end(remote));
+            shown.decide(ledger, &what, false, because);
         }
         for state in shown.subflows.iter().filter(|state| state.is_usable()) {
             let known = half
@@ -209,6 +229,11 @@ fn differs(
     if half.token.is_some_and(|token| token != state.token_local) {
         return Some("it shows the token of another connection".to_owned());
     }
+    let is_answered = life.answer.is_some_and(|mark| mark.at.saturating_add(LATE) <= at);
+    let began = began_otherwise(flow, state, !flow.is_opener || is_answered);
+    if began.is_some() {
+        return began;
+    }
     let (own, other) = if flow.is_opener { (by_opener, by_acceptor) } else { (by_acceptor, by_opener) };
     let said = |direction: Direction, first: bool| priority(view, half, flow, direction, at, first);
     let checks = [
@@ -222,6 +247,25 @@ fn differs(
             format!("{who} {said} for backup; the dump shows {shown}")
         })
     })
+}
+
+/// What the flags say otherwise of how a subflow began: who opened it, by which option, and that it is connected.
+/// `is_full`: it is fully established by now, at least if it is an additional one.
+fn began_otherwise(flow: &Flow, state: &SubflowState, is_full: bool) -> Option<String> {
+    let (joins, capable) = (!flow.is_initial, flow.is_initial);
+    let checks = [
+        (SubflowFlags::MCAP_REM, capable, "the peer's MP_CAPABLE"),
+        (SubflowFlags::MCAP_LOC, capable && flow.is_opener, "a request by MP_CAPABLE"),
+        (SubflowFlags::JOIN_REM, joins, "the peer's MP_JOIN"),
+        (SubflowFlags::JOIN_LOC, joins && flow.is_opener, "a request by MP_JOIN"),
+        (SubflowFlags::CONNECTED, true, "that it is connected"),
+        (SubflowFlags::FULLY_ESTABLISHED, true, "that it is fully established"),
+    ];
+    let differs = checks.into_iter().find(|(flag, wanted, _)| {
+        let is_known = *flag != SubflowFlags::FULLY_ESTABLISHED || (joins && is_full);
+        is_known && state.flags.contains(*flag) != *wanted
+    });
+    differs.map(|(_, wanted, what)| format!("it {} {what}", if wanted { "doesn't show" } else { "shows" }))
 }
 
 /// What the last MP_PRIO in a direction says, or what the MP_JOIN said; `None` if one is too near to tell.

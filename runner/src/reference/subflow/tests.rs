@@ -404,9 +404,14 @@ fn mptcp_info_shows_limit_token_and_checksums() {
 #[test]
 fn the_socket_dump_shows_what_the_wire_shows() {
     type Change = fn(&mut SubflowState);
-    let changes: [Change; 4] = [
+    let changes: [Change; 9] = [
         |state| state.local_id ^= 4,
         |state| state.token_local ^= 1,
+        |state| state.flags |= SubflowFlags::MCAP_REM,
+        |state| state.flags |= SubflowFlags::MCAP_LOC,
+        |state| state.flags.remove(SubflowFlags::JOIN_REM),
+        |state| state.flags.toggle(SubflowFlags::JOIN_LOC),
+        |state| state.flags.remove(SubflowFlags::CONNECTED),
         |state| state.flags |= SubflowFlags::BKUP_REM,
         |state| state.remote.set_port(1),
     ];
@@ -424,6 +429,32 @@ fn the_socket_dump_shows_what_the_wire_shows() {
                 .any(|rule| one.starts_with(rule))
         };
         assert!(!all.is_empty() && all.iter().all(is_it), "{all:?}");
+    }
+}
+
+#[test]
+fn the_socket_dump_shows_how_the_initial_subflow_began() {
+    let flags = [
+        SubflowFlags::MCAP_REM,
+        SubflowFlags::MCAP_LOC,
+        SubflowFlags::JOIN_REM,
+        SubflowFlags::JOIN_LOC,
+        SubflowFlags::CONNECTED,
+    ];
+    for (flag, side) in flags.into_iter().flat_map(|flag| [(flag, Side::Client), (flag, Side::Server)]) {
+        let mut run = run("fullmesh-ipv4");
+        let (client, server) = (ip("10.0.1.2"), ip("10.0.1.1"));
+        sockets(&mut run.1, side, |_, subflows| {
+            let ends = |state: &SubflowState| [state.local.ip().to_canonical(), state.remote.ip().to_canonical()];
+            let initial =
+                subflows.iter_mut().filter(|state| ends(state).contains(&client) && ends(state).contains(&server));
+            initial
+                .filter(|state| state.local_id == 0 && state.remote_id == 0)
+                .for_each(|state| state.flags.toggle(flag));
+        });
+        let all = broken(&run);
+        let is_it = |one: &String| one.starts_with("wrong subflows-in-sock-diag: initial subflow");
+        assert!(!all.is_empty() && all.iter().all(is_it), "{flag:?}, {side:?}: {all:?}");
     }
 }
 

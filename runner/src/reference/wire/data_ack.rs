@@ -106,6 +106,7 @@ fn data_acks_of<'a>(
         if let Some(piece) = received.stream.see(&passed) {
             received.take(&passed, &piece);
         }
+        received.unmapped |= received.stream.is_fast_open();
         let Some(ack) = data_ack(passed.segment, highest).filter(|_| is_sent(&passed)) else { continue };
         let Some(before) = last.get_mut(passed.flow) else { continue };
         let bound = received.data.end_from(0);

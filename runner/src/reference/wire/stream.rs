@@ -139,6 +139,11 @@ impl Stream {
         Some(Piece { offset: segment.sequence.wrapping_sub(start), length: segment.payload, mapping })
     }
 
+    /// Whether data came in a SYN, so that what is on its subflow isn't looked at.
+    pub(super) fn is_fast_open(&self) -> bool {
+        self.flows.iter().any(|track| track.is_fast_open)
+    }
+
     /// The mapping of a subflow that maps a byte.
     pub(super) fn at(&self, flow: usize, offset: u32) -> Option<Mapping> {
         let (_, last) = self.flows.get(flow)?.mappings.range(..=offset).next_back()?;
