@@ -43,6 +43,9 @@ fn most_sockets(steps: &[Step]) -> u64 {
             | Action::Wait { .. }
             | Action::Quiet { .. }
             | Action::SetOptions { .. }
+            | Action::GetOption(_)
+            | Action::Accept { .. }
+            | Action::Shutdown { .. }
             | Action::Write { .. }
             | Action::Read { .. }
             | Action::Check(_)

@@ -1,12 +1,13 @@
 //! The executor of a plan: it has the namespaces, listeners and connections of the running scenario.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use futures_util::future::try_join_all;
 use indexmap::IndexMap;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::KernelFeatures;
 use super::configuration::LookedAt;
@@ -20,8 +21,8 @@ use super::recorder::Recorder;
 use crate::mptcp::SubflowState;
 use crate::observe::{is_gauge, sockets};
 use crate::plan::{Plan, Setup};
-use crate::recording::{Moment, Observation, OptionSocket, Side};
-use crate::scenario::model::{Feature, ListenPlan};
+use crate::recording::{Connection, Moment, Observation, OptionSocket, Side};
+use crate::scenario::model::{ConnectPlan, Feature, ListenPlan};
 use crate::testbed::{self, BaseNamespace, Testbed};
 use crate::traffic::{self, LiveConnection};
 
@@ -39,6 +40,10 @@ pub(super) struct Executor<'a> {
     pub(super) connections: IndexMap<String, LiveConnection>,
     /// All connections that have names, with their tokens.
     pub(super) known: Known,
+    /// How connections that nobody has accepted were opened.
+    pub(super) waiting: IndexMap<String, ConnectPlan>,
+    /// Sockets of clients that were disconnected, by their connections.
+    pub(super) disconnected: HashMap<String, TcpStream>,
     pub(super) listeners: Vec<Listener>,
     /// Before the testbed: they live in its namespaces.
     pub(super) programs: Programs,
@@ -89,6 +94,8 @@ impl<'a> Executor<'a> {
             recorder,
             connections: IndexMap::new(),
             known: Known::new(plan),
+            waiting: IndexMap::new(),
+            disconnected: HashMap::new(),
             listeners: Vec::new(),
             programs: Programs::default(),
             looked_at: LookedAt::new(),
@@ -184,6 +191,12 @@ impl<'a> Executor<'a> {
         Ok(())
     }
 
+    /// Takes over a connection of which the tokens are known.
+    pub(super) fn take_over(&mut self, connection: LiveConnection) {
+        self.known.remember(described(&connection));
+        self.connections.insert(connection.name.clone(), connection);
+    }
+
     /// The subflows of a token in a namespace.
     pub(super) fn subflows(&self, namespace: &str, token: u32) -> Result<Vec<SubflowState>, String> {
         self.node(namespace)?.diag.subflows(Some(token)).map_err(|error| error.to_string())
@@ -214,5 +227,20 @@ impl<'a> Executor<'a> {
             moved.flatten()
         });
         Ok(value.saturating_sub(start.unwrap_or(0)))
+    }
+}
+
+/// A connection as recordings describe it.
+pub(super) fn described(connection: &LiveConnection) -> Connection {
+    Connection {
+        name: connection.name.clone(),
+        client: connection.client_namespace.clone(),
+        server: connection.server_namespace.clone(),
+        client_address: connection.client_address,
+        server_address: connection.server_address,
+        client_token: connection.client_token,
+        server_token: connection.server_token,
+        by_programs: false,
+        unaccepted: connection.waits(),
     }
 }

@@ -35,11 +35,19 @@ impl Known {
     }
 
     /// Records a connection, and remembers its name and its tokens.
-    pub(super) fn add(&self, connection: Connection, recorder: &Recorder) {
+    fn add(&self, connection: Connection, recorder: &Recorder) {
         recorder.note(Observation::Connected { connection: Box::new(connection.clone()) });
+        self.remember(connection);
+    }
+
+    /// Remembers the name and the tokens of a connection; of one that is accepted later, those of now.
+    pub(super) fn remember(&self, connection: Connection) {
         let connection = Rc::new(connection);
         for token in tokens_of(&connection) {
-            self.by_token.borrow_mut().entry(token).or_default().push(Rc::clone(&connection));
+            let mut by_token = self.by_token.borrow_mut();
+            let known = by_token.entry(token).or_default();
+            known.retain(|other| other.name != connection.name);
+            known.push(Rc::clone(&connection));
         }
         self.connections.borrow_mut().insert(connection.name.clone(), connection);
     }
@@ -250,6 +258,7 @@ impl Search {
                 client_token: attempt.client_token,
                 server_token: attempt.server_token,
                 by_programs: true,
+                unaccepted: false,
             });
         }
         made
@@ -310,6 +319,8 @@ mod tests {
             payload: 0,
             head: crate::wire::Head::default(),
             options,
+            window: None,
+            window_scale: None,
             malformed: false,
         };
         entry(Observation::Packet { namespace: "client".into(), device: "eth1".into(), direction, segment })

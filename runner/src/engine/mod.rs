@@ -218,7 +218,7 @@ fn may_go_on(outcome: &StepOutcome, action: &Action) -> bool {
 impl Executor<'_> {
     /// Closes everything. With the last descriptor the kernel takes the namespaces away.
     async fn tear_down(self) -> Vec<NamespaceFrames> {
-        drop((self.connections, self.listeners));
+        drop((self.connections, self.disconnected, self.listeners));
         self.programs.end();
         self.paths.close();
         let mut frames = Vec::new();
@@ -231,6 +231,7 @@ impl Executor<'_> {
     /// The state after a step that failed. Nothing is expected of it; it is evidence. What can't be taken any more is
     /// missing in it.
     async fn take_what_is_left(&mut self) {
+        self.note_unaccepted(None);
         self.known.look(&self.recorder, true);
         let _ = self.take_all_sockets(&Moment::BeforeClose);
         let _ = self.take_program_sockets(&Moment::BeforeClose);
@@ -241,6 +242,7 @@ impl Executor<'_> {
 
     /// What is left to do when all steps are done.
     async fn finish(&mut self) -> Result<(), String> {
+        self.note_unaccepted(None);
         self.take_all_sockets(&Moment::BeforeClose)?;
         self.settle().await?;
         self.known.look(&self.recorder, true);

@@ -5,9 +5,10 @@ use std::io;
 use std::rc::Rc;
 
 use super::executor::Executor;
-use crate::recording::{Observation, OptionAnswer, OptionCall, OptionSocket, Side};
-use crate::scenario::model::{ConnectPlan, OptionSetting, SocketOptions};
-use crate::traffic::{LiveConnection, read_option, set_options};
+use super::step::failed;
+use crate::recording::{Observation, OptionAnswer, OptionCall, OptionSocket, Side, StepOutcome};
+use crate::scenario::model::{ConnectPlan, OptionQuery, OptionSetting, SocketOptions};
+use crate::traffic::{LiveConnection, ask_option, read_option, set_options, set_options_in};
 
 impl Executor<'_> {
     /// Records what is answered to each option of a socket.
@@ -25,25 +26,49 @@ impl Executor<'_> {
     }
 
     /// Sets options of a connection's socket.
-    pub(super) fn set_options(&mut self, connection: &str, side: Side, options: &SocketOptions) -> Result<(), String> {
+    pub(super) fn set_options(
+        &mut self,
+        connection: &str,
+        side: Side,
+        options: &SocketOptions,
+        length: Option<u32>,
+    ) -> Result<(), String> {
         let hear = self.hear(&OptionSocket::Connection { connection: connection.to_owned(), side });
         let live =
             self.connections.get_mut(connection).ok_or_else(|| format!("there is no connection `{connection}`"))?;
         let socket = live.socket(side).ok_or_else(|| format!("`{connection}` is closed on this side"))?;
-        set_options(socket, options, &hear).map_err(|error| format!("socket options of `{connection}`: {error}"))?;
+        set_options_in(socket, options, length, &hear)
+            .map_err(|error| format!("socket options of `{connection}`: {error}"))?;
         live.declare(side, options);
         Ok(())
     }
 
-    /// What the sockets of a new connection have: the client's options, those that the server's got from its listener,
-    /// and those that are set on it now.
+    /// Asks for an option, and records the answer, which is judged later.
+    pub(super) fn get_option(&self, plan: &OptionQuery) -> StepOutcome {
+        let connection = &plan.connection;
+        let Some(live) = self.connections.get(connection) else {
+            return failed(format!("there is no connection `{connection}`"));
+        };
+        let Some(socket) = live.socket(plan.side) else {
+            return failed(format!("`{connection}` is closed on this side"));
+        };
+        match ask_option(socket, plan) {
+            Ok(reply) => {
+                self.recorder.note(Observation::OptionReply(Box::new(reply)));
+                StepOutcome::Done
+            }
+            Err(error) => failed(format!("socket options of `{connection}`: {error}")),
+        }
+    }
+
+    /// What the server's socket of a new connection has: the options that it got from its listener, and those that are set
+    /// on it now.
     pub(super) fn take_options(
         &self,
-        mut connection: LiveConnection,
+        connection: &mut LiveConnection,
         plan: &ConnectPlan,
         passed_on: &SocketOptions,
-    ) -> io::Result<LiveConnection> {
-        connection.declare(Side::Client, &plan.options);
+    ) -> io::Result<()> {
         let own = OptionSocket::Connection { connection: plan.name.clone(), side: Side::Server };
         if let Some(socket) = connection.socket(Side::Server) {
             for OptionSetting { option, value, .. } in passed_on.set.iter().filter(|setting| setting.option.passed_on) {
@@ -63,7 +88,7 @@ impl Executor<'_> {
         };
         connection.declare(Side::Server, &inherited);
         connection.declare(Side::Server, &plan.accepted);
-        Ok(connection)
+        Ok(())
     }
 }
 

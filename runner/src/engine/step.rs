@@ -1,15 +1,17 @@
 //! Taking one step.
 
 use std::rc::Rc;
+use std::time::Duration;
 
+use indexmap::IndexMap;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::executor::Executor;
+use super::executor::{Executor, described};
 use crate::recording::{
-    Awaited, CallEnd, Connection, Got, Moment, Observation, OptionSocket, Seen, Side, SocketCall, StepOutcome,
+    Awaited, CallEnd, Got, Moment, Observation, OptionSocket, Seen, Side, SocketCall, StepOutcome,
 };
-use crate::scenario::model::{Action, ConnectPlan, ConnectionOutcome, expected_transfer_error};
+use crate::scenario::model::{Action, ConnectPlan, ConnectionOutcome, Direction, expected_transfer_error};
 use crate::traffic::{self, LiveConnection, SocketError, Tell};
 
 impl Executor<'_> {
@@ -19,6 +21,10 @@ impl Executor<'_> {
             Action::Listen(plan) => done_or_failed(self.listen(plan.clone())),
             Action::StopListening { namespace, port, address } => self.stop_listening(namespace, *port, *address),
             Action::Connect(plan) => self.connect(plan).await,
+            Action::Accept { connection, handshake, deadline } => {
+                self.accept_waiting(connection, *handshake, *deadline).await
+            }
+            Action::Shutdown { connection, by, direction, .. } => self.shutdown(connection, *by, *direction),
             Action::Transfer(plan) if plan.background => self.start_transfer(plan),
             Action::Transfer(plan) => self.transfer(plan).await,
             Action::FinishTransfer { connection, deadline } => {
@@ -34,9 +40,10 @@ impl Executor<'_> {
             Action::Read { connection, by, bytes, peek, deadline, .. } => {
                 self.read_bytes(connection, *by, (*bytes, *peek), *deadline).await
             }
-            Action::SetOptions { connection, side, options } => {
-                done_or_failed(self.set_options(connection, *side, options))
+            Action::SetOptions { connection, side, options, length } => {
+                done_or_failed(self.set_options(connection, *side, options, *length))
             }
+            Action::GetOption(plan) => self.get_option(plan),
             Action::Start(plan) => self.start_program(index, plan).await,
             Action::Run(plan) => self.run_program(index, plan).await,
             Action::Signal { program, signal } => done_or_failed(self.programs.signal(program, signal)),
@@ -91,8 +98,15 @@ impl Executor<'_> {
     async fn open_connection(&mut self, plan: &ConnectPlan) -> StepOutcome {
         let socket = OptionSocket::Connection { connection: plan.name.clone(), side: Side::Client };
         let hear = self.hear(&socket);
-        let connect =
-            || traffic::connect(plan.address, (plan.source, plan.source_port), plan.protocol, (&plan.options, &hear));
+        let again = match &plan.again {
+            None => None,
+            Some(name) => match self.disconnected.remove(name) {
+                None => return failed(format!("there is no disconnected socket of `{name}`")),
+                again => again,
+            },
+        };
+        let (source, kind) = ((plan.source, plan.source_port), (plan.protocol, again));
+        let connect = || traffic::connect(plan.address, source, kind, (&plan.options, &hear));
         let connecting = match self.inside(&plan.from, connect) {
             Ok(Ok(connecting)) => connecting,
             Ok(Err(error)) => return Self::socket_error(plan, &error),
@@ -106,15 +120,66 @@ impl Executor<'_> {
             // It should have failed: the judge says so.
             return StepOutcome::Done;
         }
-        match self.accept(plan, client).await {
-            Ok(connection) => self.begin(plan, connection).await,
+        let mut connection = match self.connected(plan, client) {
+            Ok(connection) => connection,
+            Err(message) => return failed(message),
+        };
+        if !plan.accepts {
+            self.waiting.insert(plan.name.clone(), plan.clone());
+            return match Self::learn_tokens(&mut connection) {
+                Ok(()) => {
+                    self.take_over(connection);
+                    StepOutcome::Done
+                }
+                Err(message) => failed(message),
+            };
+        }
+        if sends_later(plan)
+            && let Err(error) = connection.begin_by_writing()
+        {
+            return failed(format!("the first write() on `{}`: {error}", plan.name));
+        }
+        match self.accept(plan, &mut connection).await {
+            Ok(()) => self.begin(plan, connection).await,
             Err(outcome) => outcome,
         }
     }
 
+    /// A connection of which the client has a socket.
+    fn connected(&self, plan: &ConnectPlan, client: TcpStream) -> Result<LiveConnection, String> {
+        let namespaces = (plan.from.clone(), plan.to.clone());
+        let recorder = Rc::clone(&self.recorder);
+        let tell = Tell::to(move |end| recorder.note(Observation::Application(end)));
+        let connection = LiveConnection::new(plan.name.clone(), namespaces, (client, plan.address), tell);
+        let mut connection = connection.map_err(|error| format!("connection `{}`: {error}", plan.name))?;
+        connection.declare(Side::Client, &plan.options);
+        Ok(connection)
+    }
+
+    /// An accept step: what its connect step left out.
+    async fn accept_waiting(&mut self, name: &str, handshake: bool, deadline: Duration) -> StepOutcome {
+        let (Some(plan), Some(connection)) = (self.waiting.shift_remove(name), self.connections.shift_remove(name))
+        else {
+            return failed(format!("`{name}` doesn't wait for accept()"));
+        };
+        let (plan, mut connection) = (ConnectPlan { handshake, ..plan }, connection);
+        let outcome = match timeout(deadline, self.accept(&plan, &mut connection)).await {
+            Ok(Ok(())) => return self.begin(&plan, connection).await,
+            Ok(Err(outcome)) => outcome,
+            Err(_) => {
+                let (waited_for, seen) = (Awaited::Accept { connection: name.to_owned() }, Seen::Nothing);
+                StepOutcome::timed_out(vec![waited_for], vec![seen], deadline)
+            }
+        };
+        // Nobody has accepted it after all.
+        self.waiting.insert(plan.name.clone(), plan);
+        self.take_over(connection);
+        outcome
+    }
+
     /// The server's side of a connection.
-    async fn accept(&self, plan: &ConnectPlan, client: TcpStream) -> Result<LiveConnection, StepOutcome> {
-        let address = client.local_addr().map_err(failed)?;
+    async fn accept(&self, plan: &ConnectPlan, connection: &mut LiveConnection) -> Result<(), StepOutcome> {
+        let address = connection.client_address;
         let listener = self.listener_for(&plan.to, plan.address).map_err(failed)?;
         let server = match traffic::accept_from(&listener.socket, address, &self.plan.translated).await {
             Ok(server) => server,
@@ -123,12 +188,8 @@ impl Executor<'_> {
             }
             Err(error) => return Err(failed(format!("in {}: {error}", plan.to))),
         };
-        let namespaces = (plan.from.clone(), plan.to.clone());
-        let recorder = Rc::clone(&self.recorder);
-        let tell = Tell::to(move |end| recorder.note(Observation::Application(end)));
-        let passed_on = &listener.plan.options;
-        let connection = LiveConnection::new(plan.name.clone(), namespaces, client, server, tell).map_err(failed)?;
-        self.take_options(connection, plan, passed_on).map_err(failed)
+        connection.accepted(server);
+        self.take_options(connection, plan, &listener.plan.options).map_err(failed)
     }
 
     /// The socket could not be made or bound, which may be what the scenario wants: the judge compares.
@@ -162,23 +223,50 @@ impl Executor<'_> {
         if let Err(message) = Self::learn_tokens(&mut connection) {
             return failed(message);
         }
-        let known = Connection {
-            name: connection.name.clone(),
-            client: connection.client_namespace.clone(),
-            server: connection.server_namespace.clone(),
-            client_address: connection.client_address,
-            server_address: connection.server_address,
-            client_token: connection.client_token,
-            server_token: connection.server_token,
-            by_programs: false,
-        };
-        self.known.add(known, &self.recorder);
-        self.connections.insert(connection.name.clone(), connection);
+        self.note_connected(&connection);
+        self.take_over(connection);
         if !plan.handshake {
             return StepOutcome::Done;
         }
         self.greet(&plan.name).await
     }
+}
+
+impl Executor<'_> {
+    fn note_connected(&self, connection: &LiveConnection) {
+        self.recorder.note(Observation::Connected { connection: Box::new(described(connection)) });
+    }
+
+    /// Notes a connection that nobody has accepted, or each of them: when it is closed, or at the end.
+    pub(super) fn note_unaccepted(&mut self, name: Option<&str>) {
+        let all = std::mem::take(&mut self.waiting);
+        let (now, later) = all.into_iter().partition(|(waiting, _)| name.is_none_or(|name| name == waiting));
+        self.waiting = later;
+        for name in IndexMap::<String, ConnectPlan>::keys(&now) {
+            if let Some(connection) = self.connections.get(name) {
+                self.note_connected(connection);
+            }
+        }
+    }
+
+    fn shutdown(&self, name: &str, by: Side, direction: Direction) -> StepOutcome {
+        let Some(connection) = self.connections.get(name) else {
+            return failed(format!("there is no connection `{name}`"));
+        };
+        match connection.shutdown(by, direction) {
+            Err(error) => failed(format!("`{name}`: {error}")),
+            Ok(calls) => {
+                let end = calls.end.clone();
+                self.recorder.note(Observation::Calls(Box::new(calls)));
+                end.map_or(StepOutcome::Done, StepOutcome::Application)
+            }
+        }
+    }
+}
+
+/// connect() leaves the SYN to the first write().
+fn sends_later(plan: &ConnectPlan) -> bool {
+    plan.options.set.iter().any(|setting| setting.option.word == "fastopen_connect" && setting.value == 1_u32.into())
 }
 
 /// Done, or failed.

@@ -150,9 +150,15 @@ impl Executor<'_> {
         {
             return failed(message);
         }
+        self.note_unaccepted(Some(name));
         let Some(connection) = self.connections.get_mut(name) else { return no_connection(name) };
+        let disconnected = &mut self.disconnected;
         let closed = timeout(deadline, async {
             match how {
+                CloseHow::Disconnect => connection.disconnect(by).await.map(|(cut_off, socket)| {
+                    disconnected.extend(socket.filter(|_| by == Side::Client).map(|socket| (name.to_owned(), socket)));
+                    cut_off
+                }),
                 CloseHow::Graceful => connection.close_gracefully(by).await.map(|()| None),
                 CloseHow::Abrupt => connection.close_abruptly(by).await,
                 CloseHow::HalfClose => connection.half_close(by).await.map(|()| None),

@@ -33,7 +33,7 @@ pub use canonical::canonical;
 pub use checks::judge;
 pub(crate) use kernel_log::kernel_finding;
 pub use kernel_log::{complaint_form, kernel_complaints, kernel_lines, kernel_remark, without_kernel_log};
-pub(crate) use option_words::{is_as_asked, on_subflows_words, option_words, shown_option_words};
+pub(crate) use option_words::{is_as_asked, on_subflows_words, option_words, reply_words, shown_option_words};
 pub(crate) use outcome::{
     brief_outcome_words, call_words, calls_words, contradiction_words, ended_words, integrity_words, lost_words,
     outcome_words,

@@ -303,6 +303,9 @@ fn known_ports(scenario: &Scenario) -> BTreeSet<u16> {
             | Action::Quiet { .. }
             | Action::Close { .. }
             | Action::SetOptions { .. }
+            | Action::GetOption(_)
+            | Action::Accept { .. }
+            | Action::Shutdown { .. }
             | Action::Write { .. }
             | Action::Read { .. }
             | Action::Check(_)

@@ -1,7 +1,7 @@
 //! Socket options in words.
 
-use crate::mptcp::{OptionValue, SocketOption, SubflowState};
-use crate::recording::{OptionAnswer, OptionCall, OptionSocket};
+use crate::mptcp::{OptionValue, SocketOption, SubflowState, answer_of_word};
+use crate::recording::{OptionAnswer, OptionCall, OptionReply, OptionSocket};
 use crate::text;
 
 /// Whether the kernel answered as it was asked; a refusal may be what the scenario expects.
@@ -26,6 +26,30 @@ pub(crate) fn option_words(call: &OptionCall) -> String {
         OptionAnswer::Shown(shown) if *shown == call.asked => format!("{socket}: {asked}{from}"),
         OptionAnswer::Shown(shown) => format!("{socket}: {asked}{from}; reads {}", value_words(&call.option, shown)),
     }
+}
+
+/// `the client's getsockopt(MPTCP_TCPINFO) on main in 16 bytes returned 16 bytes: 16 2 248 0`
+pub(crate) fn reply_words(reply: &OptionReply) -> String {
+    let OptionReply { connection, side, option, length, error, returned, numbers, arrays, beyond } = reply;
+    let symbol = answer_of_word(option, false).map_or(option.as_str(), |(symbol, _)| symbol);
+    let call = format!("the {}'s getsockopt({symbol}) on {connection} in {}", side.word(), bytes_word(*length));
+    if let Some(error) = error {
+        return format!("{call} failed with {error}");
+    }
+    let list = |numbers: &[u32]| numbers.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+    let shown = numbers.get(..numbers.len().min(SHOWN)).unwrap_or_default();
+    let more = if numbers.len() > SHOWN { " …" } else { "" };
+    let shown = if shown.is_empty() { String::new() } else { format!(": {}{more}", list(shown)) };
+    let arrays = if arrays.is_empty() { String::new() } else { format!(", arrays of {} bytes", list(arrays)) };
+    let beyond = if *beyond { ", and wrote behind them" } else { "" };
+    format!("{call} returned {}{shown}{arrays}{beyond}", bytes_word(*returned))
+}
+
+/// The most numbers of an answer that are shown.
+const SHOWN: usize = 12;
+
+fn bytes_word(count: u32) -> String {
+    text::count(count, "byte")
 }
 
 /// The option of that word with what getsockopt() says of it.

@@ -92,6 +92,7 @@ pub(crate) fn wait_words(conditions: &[Awaited], seen: &[Seen]) -> String {
 
 fn all_seen_words(conditions: &[Awaited], seen: &[Seen]) -> String {
     let words = seen.iter().map(|seen| match (seen, conditions) {
+        (Seen::Nothing, [Awaited::Accept { .. }]) => "no connection is there".to_owned(),
         (Seen::Nothing, [Awaited::Connect { .. }]) => "it is still in progress".to_owned(),
         (Seen::Nothing, [Awaited::EndOfStream { .. }]) => "it has not".to_owned(),
         (seen, _) => seen_words(seen),
@@ -139,6 +140,7 @@ fn awaited_words(awaited: &Awaited) -> String {
             format!("{} with {pattern} sent by {sender}", text::count(*count as u64, "segment"))
         }
         Awaited::Connect { connection, address } => format!("connect() of `{connection}` to {address}"),
+        Awaited::Accept { connection } => format!("accept() of `{connection}`"),
         Awaited::EndOfTransfer { connection } => format!("the transfer on `{connection}` to end"),
         Awaited::EndOfStream { connection } => format!("the peer to read the end of stream of `{connection}`"),
         Awaited::RemoveAddr { namespace, id } => {
@@ -249,7 +251,11 @@ pub(crate) fn calls_words(calls: &Calls) -> String {
         Some(Got::Bytes(count)) => format!(", then {}", text::count(*count, "byte")),
         Some(Got::Error(symbol)) => format!(", then {symbol}"),
     };
-    let bytes = text::count(*bytes, "byte");
+    let bytes = match (call, &calls.end) {
+        (SocketCall::Shutdown, None) => "done".to_owned(),
+        (SocketCall::Shutdown, Some(end)) => return call_words(end),
+        _ => text::count(*bytes, "byte"),
+    };
     format!("the {}'s {} on {connection}: {bytes}{wrong}{inq}{end}", side.word(), call_word(*call))
 }
 
@@ -261,6 +267,7 @@ fn call_word(call: SocketCall) -> &'static str {
         SocketCall::Peek => "recv(MSG_PEEK)",
         SocketCall::Write => "write()",
         SocketCall::Shutdown => "shutdown()",
+        SocketCall::Disconnect => "connect(AF_UNSPEC)",
         SocketCall::SocketError => "getsockopt(SO_ERROR)",
     }
 }

@@ -6,10 +6,10 @@ use crate::text;
 use crate::wire::{MptcpOption, Segment};
 
 use super::names::Names;
-use super::option_words;
 use super::outcome::{
     call_words, calls_words, contradiction_words, ended_words, integrity_words, lost_words, outcome_words,
 };
+use super::{option_words, reply_words};
 use super::{render, stall};
 
 /// How many entries before and after.
@@ -74,6 +74,7 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         Observation::Application(end) => call_words(end),
         Observation::Calls(calls) => calls_words(calls),
         Observation::Option(call) => option_words(call),
+        Observation::OptionReply(reply) => reply_words(reply),
         Observation::ProgramStarted { program, namespace, .. } => format!("{namespace}: started {program}"),
         Observation::ProgramOutput { program, line, .. } => format!("{program}: {}", text::one_line(line)),
         Observation::ProgramEnded { program, status, .. } => ended_words(program, status),

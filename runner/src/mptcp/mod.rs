@@ -17,7 +17,9 @@ pub use event::{EventFlags, EventKind, PmEvent};
 pub use info::{INFO_FIELDS, INFO_WORDS, InfoField, MptcpInfo, SubflowFlags, SubflowState, TcpInfo};
 pub use side::Side;
 pub use socket_count::{ASKED_BY_PORTS, SOCKET_COUNT_WORDS, SOCKET_COUNTS, SocketCount, SocketLists};
-pub use socket_option::{OPTIONS, OptionForm, OptionValue, Reading, SocketOption, SubflowOptions};
+pub use socket_option::{
+    ANSWER_WORDS, FULL_INFO, OPTIONS, OptionForm, OptionValue, Reading, SocketOption, SubflowOptions, answer_of_word,
+};
 pub use tcp_state::{TCP_ESTABLISHED, TCP_SYN_SENT, tcp_state_word};
 
 use std::net::IpAddr;

@@ -121,7 +121,7 @@ pub static SOCKET_COUNTS: [SocketCount; 27] = [
         "Those of them that the kernel finds when it is asked for their addresses, with the same token.",
     ),
     ("tcp_listeners", |lists| lists.tcp_listeners, "TCP sockets that listen; each MPTCP listener has one."),
-    ("in_use", |lists| lists.in_use, "MPTCP sockets, including listeners, by /proc/net/protocols."),
+    ("in_use", |lists| lists.in_use, "MPTCP sockets that have a token, and listeners, by /proc/net/protocols."),
 ];
 
 /// The words of these numbers.
@@ -154,10 +154,13 @@ mod tests {
     fn sockets_are_counted_by_what_they_are() {
         let socket = |state, token, flags| (state, MptcpInfo { flags, token, ..MptcpInfo::default() });
         let mptcp = vec![socket(1, 7, 2), socket(1, 8, 1), socket(4, 8, 2)];
-        let lists = SocketLists { mptcp, tcp_listeners: 5, ..SocketLists::default() };
+        let send_buffers = BTreeSet::from([7, 8]);
+        let lists = SocketLists { mptcp, tcp_listeners: 5, send_buffers, ..SocketLists::default() };
         let value = |word: &str| SOCKET_COUNTS.iter().find(|(known, ..)| *known == word).map(|(_, get, _)| get(&lists));
         let words = ["mptcp", "established", "fallback", "remote_key", "tokens", "tcp_listeners", "in_use"];
         assert_eq!(words.map(|word| value(word).unwrap()), [3, 2, 1, 2, 2, 5, 0]);
+        let words = ["fin_wait1", "fin_wait2", "close_wait", "send_buffers"];
+        assert_eq!(words.map(|word| value(word).unwrap()), [1, 0, 0, 2]);
         assert_eq!(value("sockets"), None);
     }
 }

@@ -5,7 +5,7 @@
 use nix::libc;
 use serde::{Deserialize, Serialize};
 
-use super::SubflowState;
+use super::{SOL_MPTCP, SubflowState};
 
 /// A socket option.
 #[derive(Debug)]
@@ -248,6 +248,38 @@ macro_rules! shown {
     };
 }
 
+/// What getsockopt(2) can be asked for besides [`OPTIONS`]: word, symbol, level and number.
+pub static ANSWERS: [(&str, &str, (i32, i32)); 8] = [
+    ("mptcp_info", "MPTCP_INFO", (SOL_MPTCP, 1)),
+    ("mptcp_tcpinfo", "MPTCP_TCPINFO", (SOL_MPTCP, 2)),
+    ("mptcp_subflow_addrs", "MPTCP_SUBFLOW_ADDRS", (SOL_MPTCP, 3)),
+    (FULL_INFO, "MPTCP_FULL_INFO", (SOL_MPTCP, 4)),
+    ("tcp_info", "TCP_INFO", (TCP, libc::TCP_INFO)),
+    ("ulp", "TCP_ULP", (TCP, libc::TCP_ULP)),
+    ("fastopen_key", "TCP_FASTOPEN_KEY", (TCP, 33)),
+    ("is_mptcp", "TCP_IS_MPTCP", (TCP, 43)),
+];
+
+/// The word of the structure with pointers to two arrays.
+pub const FULL_INFO: &str = "mptcp_full_info";
+
+/// The words of everything that getsockopt(2) can be asked for.
+pub static ANSWER_WORDS: [&str; OPTIONS.len() + ANSWERS.len()] = {
+    let mut words = [""; OPTIONS.len() + ANSWERS.len()];
+    let mut index = 0;
+    while index < words.len() {
+        words[index] = if index < OPTIONS.len() { OPTIONS[index].word } else { ANSWERS[index - OPTIONS.len()].0 };
+        index += 1;
+    }
+    words
+};
+
+/// The symbol of what getsockopt(2) is asked for, and its level and number on a socket of that family.
+pub fn answer_of_word(word: &str, is_v6: bool) -> Option<(&'static str, (i32, i32))> {
+    let own = SocketOption::of_word(word).map(|option| (option.symbol, option.number(is_v6)));
+    own.or_else(|| ANSWERS.iter().find(|(known, ..)| *known == word).map(|(_, symbol, number)| (*symbol, *number)))
+}
+
 impl From<u32> for OptionValue {
     fn from(number: u32) -> Self {
         Self::Number(number.into())
@@ -331,6 +363,16 @@ options! {
         "The CPU on which packets are expected.", passed_on: false;
     "zerocopy" "SO_ZEROCOPY" SOCKET libc::SO_ZEROCOPY, OptionForm::Switch, "Whether send() may leave data where it is. The kernel refuses it on MPTCP sockets.";
     "oobinline" "SO_OOBINLINE" SOCKET libc::SO_OOBINLINE, OptionForm::Switch, "Whether urgent data stands in the stream. The kernel refuses it on MPTCP sockets.";
+    "timestamp" "SO_TIMESTAMP" SOCKET libc::SO_TIMESTAMP, OptionForm::Switch,
+        "Whether recvmsg() says when data has arrived.";
+    "timestamping" "SO_TIMESTAMPING" SOCKET libc::SO_TIMESTAMPING, OptionForm::Number(0, 0xffff),
+        "Which time stamps the kernel takes, as bits (include/uapi/linux/net_tstamp.h).";
+    "broadcast" "SO_BROADCAST" SOCKET libc::SO_BROADCAST, OptionForm::Switch,
+        "Whether broadcasts may be sent: for programs that set it on any socket. The kernel accepts it, and does nothing.", reading: Reading::Nothing, passed_on: false;
+    "v6only" "IPV6_V6ONLY" IPV6 libc::IPV6_V6ONLY, OptionForm::Switch,
+        "Whether an IPv6 socket does without IPv4; listeners have it off.";
+    "local_port_range" "IP_LOCAL_PORT_RANGE" IP IP_LOCAL_PORT_RANGE, NUMBER,
+        "The ports from which connect() chooses: the lowest, and the highest times 65536 (Linux 6.3).";
     "freebind" "IP_FREEBIND" IP libc::IP_FREEBIND, OptionForm::Switch,
         "Whether an address can be bound that the host doesn't have.", number_v6: Some((IPV6, IPV6_FREEBIND)), on_subflow: shown!(freebind);
     "transparent" "IP_TRANSPARENT" IP libc::IP_TRANSPARENT, OptionForm::Switch,
@@ -366,6 +408,8 @@ options! {
 
 /// `TCP_INQ` (`include/uapi/linux/tcp.h`)
 const TCP_INQ: i32 = 36;
+/// `IP_LOCAL_PORT_RANGE` (`include/uapi/linux/in.h`)
+const IP_LOCAL_PORT_RANGE: i32 = 51;
 /// `TCP_FASTOPEN_CONNECT`
 const TCP_FASTOPEN_CONNECT: i32 = 30;
 /// `TCP_FASTOPEN_NO_COOKIE`

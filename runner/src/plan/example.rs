@@ -94,6 +94,8 @@ pub(crate) fn scenario() -> Scenario {
 
 fn steps() -> Vec<Step> {
     let connect = ConnectPlan {
+        accepts: true,
+        again: None,
         name: "main".to_owned(),
         from: "client".to_owned(),
         to: "server".to_owned(),
@@ -117,6 +119,7 @@ fn steps() -> Vec<Step> {
         deadline: Duration::from_secs(5),
     };
     let transfer = TransferPlan {
+        zero_copy: false,
         connection: "main".to_owned(),
         from_client: 64 * 1024,
         from_server: 64 * 1024,

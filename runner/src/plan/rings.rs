@@ -77,6 +77,9 @@ fn stays_open(scenario: &Scenario, path: &PathPlan) -> bool {
         | Action::Quiet { .. }
         | Action::Close { .. }
         | Action::SetOptions { .. }
+        | Action::GetOption(_)
+        | Action::Accept { .. }
+        | Action::Shutdown { .. }
         | Action::Write { .. }
         | Action::Read { .. }
         | Action::Check(_)

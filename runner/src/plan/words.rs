@@ -2,13 +2,13 @@
 
 use std::net::SocketAddr;
 
-use crate::mptcp::{Endpoint, EndpointFlags};
+use crate::mptcp::{Endpoint, EndpointFlags, answer_of_word};
 use crate::pattern::SUBFLOW;
 use crate::recording::Awaited;
 use crate::scenario::model::{
-    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, EndStatus, Filter, FilterAction, FilterHook,
-    Operation, Program, Range, Ready, RunPlan, SocketOptions, SocketProtocol, Sockets, StartPlan, TokenChoice,
-    TransferPlan, WhichEndpoints,
+    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Direction, EndStatus, Filter, FilterAction,
+    FilterHook, Operation, OptionQuery, Program, Range, Ready, RunPlan, SocketOptions, SocketProtocol, Sockets,
+    StartPlan, TokenChoice, TransferPlan, WhichEndpoints,
 };
 use crate::text;
 
@@ -38,9 +38,20 @@ pub fn describe(action: &Action) -> String {
             let how = match how {
                 CloseHow::Graceful => "closes it",
                 CloseHow::Abrupt => "aborts it",
+                CloseHow::Disconnect => "disconnects it",
                 CloseHow::HalfClose => "stops sending",
             };
             format!("the {} of {connection} {how}", by.word())
+        }
+        Action::Accept { connection, .. } => format!("accept {connection}"),
+        Action::Shutdown { connection, by, direction, error } => {
+            let error = error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
+            let what = match direction {
+                Direction::Write => "SHUT_WR",
+                Direction::Read => "SHUT_RD",
+                Direction::Both => "SHUT_RDWR",
+            };
+            format!("the {} of {connection} calls shutdown({what}){error}", by.word())
         }
         Action::Write { connection, by, bytes, error, .. } => {
             let error = error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
@@ -53,8 +64,20 @@ pub fn describe(action: &Action) -> String {
             let error = error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
             format!("the {} of {connection} {verb} {what}{left}{error}", by.word())
         }
-        Action::SetOptions { connection, side: of, options } => {
-            format!("the {} of {connection} sets{}", of.word(), options_words("", options))
+        Action::SetOptions { connection, side: of, options, length } => {
+            let length = length.map(|length| format!(", in {}", text::count(length, "byte")));
+            format!(
+                "the {} of {connection} sets{}{}",
+                of.word(),
+                options_words("", options),
+                length.unwrap_or_default()
+            )
+        }
+        Action::GetOption(OptionQuery { connection, side: of, option, length, error, .. }) => {
+            let symbol = answer_of_word(option, false).map_or(*option, |(symbol, _)| symbol);
+            let error = error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
+            let length = text::count(*length, "byte");
+            format!("the {} of {connection} asks for {symbol} in {length}{error}", of.word())
         }
         Action::SetPath(change) => describe_change(change),
         Action::AddRule { link, rule } => format!("the path of {link} gets the rule {}", describe_rule(rule)),
@@ -107,9 +130,13 @@ fn describe_connect(connect: &ConnectPlan) -> String {
         ConnectionOutcome::Error(error) => format!(", must fail with {error}"),
     };
     let (name, from, to, address) = (&connect.name, &connect.from, &connect.to, text::socket(connect.address));
+    let again = connect.again.as_ref().map(|again| format!(" with the socket of {again}")).unwrap_or_default();
+    let waits = if connect.accepts { "" } else { ", without accept()" };
     let options = options_words(", with", &connect.options);
     let accepted = options_words("; accepted with", &connect.accepted);
-    format!("connect {name}: {from} to {to} at {address}{source}{port}{protocol}{options}{accepted}{outcome}")
+    format!(
+        "connect {name}: {from} to {to} at {address}{source}{port}{protocol}{again}{options}{accepted}{waits}{outcome}"
+    )
 }
 
 /// The options of a socket, behind a word; nothing, if there are none.
@@ -134,8 +161,9 @@ fn describe_transfer(transfer: &TransferPlan) -> String {
     };
     let pace = transfer.pace.map(|pace| format!(" at {}", text::rate(pace.saturating_mul(8)))).unwrap_or_default();
     let background = if transfer.background { ", in the background" } else { "" };
+    let calls = if transfer.zero_copy { ", by sendfile() and splice()" } else { "" };
     let error = transfer.error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
-    format!("transfer on {}: {amount}{pace}{background}{error}", transfer.connection)
+    format!("transfer on {}: {amount}{pace}{calls}{background}{error}", transfer.connection)
 }
 
 /// What a wait waits for: fits after "wait until".

@@ -52,6 +52,9 @@ pub enum Awaited {
     /// connect() comes to an end.
     #[expect(missing_docs, reason = "the names say it")]
     Connect { connection: String, address: SocketAddr },
+    /// accept() returns a connection.
+    #[expect(missing_docs, reason = "the names say it")]
+    Accept { connection: String },
     /// A transfer ends.
     #[expect(missing_docs, reason = "the names say it")]
     EndOfTransfer { connection: String },

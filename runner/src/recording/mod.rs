@@ -29,7 +29,7 @@ mod trouble;
 pub use awaited::{Awaited, Progress, Seen, SubflowSeen, Timeout, Unread};
 pub use jsonl::{RecordingError, read, write};
 pub use name::Name;
-pub use option::{OptionAnswer, OptionCall, OptionSocket};
+pub use option::{OptionAnswer, OptionCall, OptionReply, OptionSocket};
 pub use outcome::{CallEnd, Calls, Contradiction, Got, SocketCall, StepOutcome};
 pub use path::{PathEffect, PathTotals};
 pub use route::{RouteAnswer, Routed};
@@ -256,6 +256,8 @@ pub enum Observation {
     Calls(Box<Calls>),
     /// An option of a socket was set.
     Option(Box<OptionCall>),
+    /// getsockopt() was called with a buffer of some length.
+    OptionReply(Box<OptionReply>),
     /// A call of an application ended otherwise than with the bytes that it was made for.
     Application(CallEnd),
     /// A program was started.
@@ -449,6 +451,9 @@ pub struct Connection {
     /// Programs made it, and close it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub by_programs: bool,
+    /// Nobody has accepted it: the server has no socket.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unaccepted: bool,
 }
 
 impl Connection {

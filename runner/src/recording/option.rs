@@ -46,3 +46,29 @@ pub enum OptionAnswer {
     /// setsockopt() failed with this errno.
     Refused(String),
 }
+
+/// What getsockopt() answered to a buffer of some length.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OptionReply {
+    /// The name of the connection.
+    pub connection: String,
+    /// Whose socket.
+    pub side: Side,
+    /// The word of what was asked for.
+    pub option: String,
+    /// The length of the buffer.
+    pub length: u32,
+    /// The errno, if it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The length that the kernel returned.
+    pub returned: u32,
+    /// What it wrote, as numbers of 32 bits from the beginning; of less than four bytes, one number. Pointers are 0.
+    pub numbers: Vec<u32>,
+    /// The bytes that it wrote to the arrays that the buffer points to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arrays: Vec<u32>,
+    /// It also wrote behind the returned length.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub beyond: bool,
+}

@@ -136,6 +136,8 @@ pub enum SocketCall {
     Write,
     /// shutdown()
     Shutdown,
+    /// connect() with `AF_UNSPEC`
+    Disconnect,
     /// getsockopt(`SO_ERROR`), asked when poll() reports an error of a socket on which no other call waits.
     SocketError,
 }

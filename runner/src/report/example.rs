@@ -113,6 +113,7 @@ pub(crate) fn recording() -> Recording {
         client_token: Some(0xc1),
         server_token: Some(0x51),
         by_programs: false,
+        unaccepted: false,
     };
     let of = |kind, token| PmEvent { token: Some(token), ..PmEvent::new(kind) };
     let addresses = |event: PmEvent| PmEvent {

@@ -1,6 +1,7 @@
 //! System calls beyond nix and std, wrapped so that the rest of the crate is free of `unsafe`: [`child`] (a process
 //! that ends with its parent), [`ethtool`] (offloads), [`full_info`] (the one socket option with pointers), [`port`] (a
-//! packet socket that forwards), [`privilege`] (a user namespace), [`queue`] (bytes that wait in a socket),
+//! packet socket that forwards), [`privilege`] (a user namespace), [`query`] (getsockopt(2) with any length), [`queue`]
+//! (bytes that wait in a socket),
 //! [`readiness`] (waiting for a descriptor), [`ring`] (a packet socket that observes), [`sandbox`] (programs, closed
 //! in), [`signals`] (the exit code of signals), [`slots`] (the receive ring of both packet sockets) and [`sockopt`]
 //! (socket options as bytes).
@@ -13,6 +14,7 @@ pub mod full_info;
 mod packet;
 pub mod port;
 pub mod privilege;
+pub mod query;
 pub mod queue;
 pub mod readiness;
 pub mod ring;

@@ -40,6 +40,22 @@ pub fn setsockopt_bytes(socket: BorrowedFd<'_>, level: i32, name: i32, value: &[
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// Disconnects a socket: connect(2) with an address of the family `AF_UNSPEC`.
+///
+/// # Errors
+///
+/// The error of connect(2).
+pub fn disconnect(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let nowhere = libc::sockaddr {
+        sa_family: libc::sa_family_t::try_from(libc::AF_UNSPEC).unwrap_or_default(),
+        sa_data: [0; 14],
+    };
+    let length = libc::socklen_t::try_from(size_of_val(&nowhere)).map_err(|_| too_long())?;
+    // SAFETY: the pointer and the length describe a local variable, which the kernel only reads.
+    let result = unsafe { libc::connect(socket.as_raw_fd(), &raw const nowhere, length) };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
 fn too_long() -> io::Error {
     io::Error::from_raw_os_error(libc::EINVAL)
 }

@@ -39,6 +39,8 @@ impl LiveConnection {
                     calls.bytes += count as u64;
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                // The first write() of a client with TCP_FASTOPEN_CONNECT: again, when there is a connection.
+                Err(error) if error.raw_os_error() == Some(Errno::EINPROGRESS as i32) => forget_writable(&stream),
                 Err(error) => calls.end = Some(self.ended(by, &calls, Got::Error(symbol(&error)))),
             }
         }
@@ -87,6 +89,12 @@ impl LiveConnection {
     fn ended(&self, side: Side, calls: &Calls, got: Got) -> CallEnd {
         CallEnd { connection: self.name.clone(), side, call: calls.call, got, bytes: calls.bytes }
     }
+}
+
+/// Makes the next wait for a writable socket one for news from the kernel.
+fn forget_writable(stream: &TcpStream) {
+    // Such an error is how tokio learns that the socket isn't writable any more.
+    let _ = stream.try_io(Interest::WRITABLE, || Err::<(), _>(io::ErrorKind::WouldBlock.into()));
 }
 
 /// The most bytes of one call.

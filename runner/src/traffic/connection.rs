@@ -12,10 +12,12 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, yield_now};
 
 use super::socket::symbol;
-use super::transfer::{Delivery, Flow, Progress, Tell, poll_once};
+use super::transfer::{Delivery, Flow, Progress, Tell, TransferWays, poll_once};
 use crate::mptcp::SocketOption;
-use crate::recording::{CallEnd, Got, Side, SocketCall};
-use crate::scenario::model::{SocketOptions, TransferPlan};
+use crate::payload::Payload;
+use crate::recording::{CallEnd, Calls, Got, Side, SocketCall};
+use crate::scenario::model::{Direction, SocketOptions, TransferPlan};
+use crate::sys::sockopt::disconnect;
 
 /// The results of the two directions of a transfer, the client's bytes first; `None`: nothing was to be sent.
 pub type Deliveries = [Option<Delivery>; 2];
@@ -39,6 +41,8 @@ pub struct LiveConnection {
     pub server_token: Option<u32>,
     client: Option<Rc<TcpStream>>,
     server: Option<Rc<TcpStream>>,
+    /// Nobody has accepted it.
+    waits: bool,
     from_client: Progress,
     from_server: Progress,
     background: Option<Background>,
@@ -102,12 +106,12 @@ impl std::fmt::Debug for Background {
 }
 
 impl LiveConnection {
-    /// Takes over the two sockets. `tell` hears at once of calls that get no bytes, or wrong ones.
+    /// Takes over the client's socket, connected to `server_address`; nobody has accepted the connection yet. `tell` hears at
+    /// once of calls that get no bytes, or wrong ones.
     pub fn new(
         name: String,
         namespaces: (String, String),
-        client: TcpStream,
-        server: TcpStream,
+        (client, server_address): (TcpStream, SocketAddr),
         tell: Tell,
     ) -> io::Result<Self> {
         Ok(Self {
@@ -115,17 +119,30 @@ impl LiveConnection {
             client_namespace: namespaces.0,
             server_namespace: namespaces.1,
             client_address: client.local_addr()?,
-            server_address: client.peer_addr()?,
+            // Without a SYN yet, the socket has no peer.
+            server_address: client.peer_addr().unwrap_or(server_address),
             client_token: None,
             server_token: None,
             client: Some(Rc::new(client)),
-            server: Some(Rc::new(server)),
+            server: None,
+            waits: true,
             from_client: Progress::default(),
             from_server: Progress::default(),
             background: None,
             tell,
             declared: [Vec::new(), Vec::new()],
         })
+    }
+
+    /// The server has accepted it.
+    pub fn accepted(&mut self, server: TcpStream) {
+        self.server = Some(Rc::new(server));
+        self.waits = false;
+    }
+
+    /// Whether nobody has accepted it.
+    pub fn waits(&self) -> bool {
+        self.waits
     }
 
     /// The options that were set on the socket of a side.
@@ -172,9 +189,9 @@ impl LiveConnection {
         self.stream(side).map(|stream| stream.as_fd())
     }
 
-    /// Whether both sockets are still open.
+    /// Whether both sockets are still open, or the client's while nobody has accepted the connection.
     pub fn is_open(&self) -> bool {
-        self.client.is_some() && self.server.is_some()
+        self.client.is_some() && (self.server.is_some() || self.waits)
     }
 
     /// The progress of this sender's bytes.
@@ -200,20 +217,36 @@ impl LiveConnection {
 
     /// Sends bytes both ways, or one way, and compares what arrives.
     pub async fn transfer(&self, plan: &TransferPlan) -> io::Result<Deliveries> {
-        let flows = self.flows(plan.from_client, plan.from_server, plan.pace)?;
+        let flows = self.flows((plan.from_client, plan.from_server), TransferWays::of(plan))?;
         flows.run().await;
         Ok(flows.deliveries())
     }
 
-    /// Sends a byte to the server, and then one back.
+    /// Writes the first byte of a client whose connect() leaves the SYN to the first write() (`TCP_FASTOPEN_CONNECT`). If the
+    /// SYN takes no data along, write() fails with EINPROGRESS (`mptcp_sendmsg_fastopen`, net/mptcp/protocol.c), and has to
+    /// be called again when the connection stands.
+    pub fn begin_by_writing(&self) -> io::Result<()> {
+        let client = self.open_stream(Side::Client)?;
+        let mut byte = [0];
+        Payload::of(&self.name, Side::Client).fill(0, &mut byte);
+        // Not through tokio, which waits until there is a connection.
+        match send(client.as_raw_fd(), &byte, MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_NOSIGNAL) {
+            Ok(count) => self.from_client.add_sent(count),
+            Err(Errno::EINPROGRESS) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        Ok(())
+    }
+
+    /// Sends a byte to the server, and then one back. The first one may be in flight already.
     pub async fn greet(&self) -> io::Result<Deliveries> {
-        let there = self.flows(1, 0, None)?;
+        let there = self.flows((1, 0), TransferWays { already: self.from_client.sent(), ..TransferWays::default() })?;
         there.run().await;
         let [up, _] = there.deliveries();
         if up.as_ref().is_some_and(|up| up.bytes < up.expected) {
             return Ok([up, None]);
         }
-        let back = self.flows(0, 1, None)?;
+        let back = self.flows((0, 1), TransferWays::default())?;
         back.run().await;
         let [_, down] = back.deliveries();
         Ok([up, down])
@@ -224,7 +257,7 @@ impl LiveConnection {
         if self.background.is_some() {
             return Err(io::Error::other("another background transfer is already running on it"));
         }
-        let flows = Rc::new(self.flows(plan.from_client, plan.from_server, plan.pace)?);
+        let flows = Rc::new(self.flows((plan.from_client, plan.from_server), TransferWays::of(plan))?);
         let running = Rc::clone(&flows);
         let task = tokio::task::spawn_local(async move { running.run().await });
         self.background = Some(Background { task, flows });
@@ -256,14 +289,14 @@ impl LiveConnection {
         running.flows.deliveries().into_iter().flatten().find_map(short)
     }
 
-    fn flows(&self, from_client: u64, from_server: u64, pace: Option<u64>) -> io::Result<Flows> {
+    fn flows(&self, (from_client, from_server): (u64, u64), ways: TransferWays) -> io::Result<Flows> {
         let both = from_client > 0 && from_server > 0;
         let flow = |from: Side, length: u64, progress: &Progress| {
             let (sender, receiver) = (self.open_stream(from)?, self.open_stream(from.other())?);
             progress.begin();
             let (progress, tell, one_way) = (progress.clone(), self.tell.clone(), !both);
             let (connection, delivery) = (self.name.clone(), Rc::default());
-            let flow = Flow { connection, from, sender, receiver, length, pace, one_way, progress, tell, delivery };
+            let flow = Flow { connection, from, sender, receiver, length, ways, one_way, progress, tell, delivery };
             Ok::<_, io::Error>((length > 0).then_some(flow))
         };
         Ok(Flows([
@@ -275,6 +308,7 @@ impl LiveConnection {
     /// Closes one side after everything is read, and the other side after it has seen the end.
     pub async fn close_gracefully(&mut self, by: Side) -> Result<(), CloseError> {
         drop(self.take(by));
+        self.waits = false;
         let Some(other) = self.take(by.other()) else { return Ok(()) };
         self.expect_end(by.other(), &other).await
     }
@@ -289,15 +323,21 @@ impl LiveConnection {
         };
         self.leave_unread(by, &closing, &other).await?;
         drop(closing);
+        self.expect_reset(by.other(), &other).await?;
+        Ok(cut_off)
+    }
+
+    /// Reads what has arrived, and then a reset.
+    async fn expect_reset(&self, side: Side, stream: &TcpStream) -> Result<(), CloseError> {
         let mut rest = [0; 4096];
         loop {
-            match read(&other, &mut rest).await {
-                Ok(0) => return Err(self.failed(by.other(), SocketCall::Read, Got::EndOfStream)),
+            match read(stream, &mut rest).await {
+                Ok(0) => return Err(self.failed(side, SocketCall::Read, Got::EndOfStream)),
                 Ok(_) => {}
                 Err(error) => {
-                    let failed = self.failed(by.other(), SocketCall::Read, Got::Error(symbol(&error)));
+                    let failed = self.failed(side, SocketCall::Read, Got::Error(symbol(&error)));
                     let is_reset = matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe);
-                    return if is_reset { Ok(cut_off) } else { Err(failed) };
+                    return if is_reset { Ok(()) } else { Err(failed) };
                 }
             }
         }
@@ -317,6 +357,38 @@ impl LiveConnection {
             Ok(_) => Ok(()),
             Err(error) => Err(self.failed(by, SocketCall::Read, Got::Error(symbol(&error)))),
         }
+    }
+
+    /// Disconnects one side by connect() with `AF_UNSPEC`: the kernel sends MP_FASTCLOSE (`mptcp_disconnect`,
+    /// net/mptcp/protocol.c). The other side must see a reset. Returns the result of a background transfer, and the socket
+    /// that was disconnected.
+    pub async fn disconnect(&mut self, by: Side) -> Result<(Option<Deliveries>, Option<TcpStream>), CloseError> {
+        let cut_off = self.abort_transfer().await;
+        let Some(closing) = self.take(by) else { return Err(CloseError::Closed) };
+        if let Err(error) = disconnect(closing.as_fd()) {
+            return Err(self.failed(by, SocketCall::Disconnect, Got::Error(symbol(&error))));
+        }
+        if let Some(other) = self.take(by.other()) {
+            self.expect_reset(by.other(), &other).await?;
+        }
+        self.waits = false;
+        Ok((cut_off, Rc::into_inner(closing)))
+    }
+
+    /// shutdown(2), and nothing else.
+    pub fn shutdown(&self, by: Side, direction: Direction) -> io::Result<Calls> {
+        let stream = self.open_stream(by)?;
+        let how = match direction {
+            Direction::Write => Shutdown::Write,
+            Direction::Read => Shutdown::Read,
+            Direction::Both => Shutdown::Both,
+        };
+        let mut calls = Calls::of(&self.name, by, SocketCall::Shutdown, 0);
+        if let Err(errno) = shutdown(stream.as_raw_fd(), how) {
+            let (connection, got) = (self.name.clone(), Got::Error(symbol(&errno.into())));
+            calls.end = Some(CallEnd { connection, side: by, call: SocketCall::Shutdown, got, bytes: 0 });
+        }
+        Ok(calls)
     }
 
     /// Shuts down one direction; the other side sees the end of the stream, and both stay open.

@@ -5,8 +5,9 @@ mod connection;
 mod option;
 mod socket;
 mod transfer;
+mod zero_copy;
 
 pub use connection::{CloseError, Deliveries, LiveConnection};
-pub use option::{Hear, read_option, set_options};
+pub use option::{Hear, ask_option, read_option, set_options, set_options_in};
 pub use socket::{SocketError, Unread, accept_from, connect, listen, unread};
 pub use transfer::{Delivery, Progress, Tell};

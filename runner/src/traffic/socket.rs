@@ -105,14 +105,18 @@ pub fn listen(plan: &ListenPlan, hear: Hear<'_>) -> Result<TcpListener, SocketEr
     TcpListener::from_std(socket.into()).map_err(failed("register the listener"))
 }
 
-/// Opens a socket; the returned future connects it. Call this inside the namespace; poll the future anywhere.
+/// Opens a socket, or uses one again that was disconnected; the returned future connects it. Call this inside the namespace;
+/// poll the future anywhere.
 pub fn connect(
     address: SocketAddr,
     (source, source_port): (Option<IpAddr>, Option<u16>),
-    protocol: SocketProtocol,
+    (protocol, again): (SocketProtocol, Option<TcpStream>),
     (options, hear): (&SocketOptions, Hear<'_>),
 ) -> Result<impl Future<Output = Result<TcpStream, SocketError>> + use<>, SocketError> {
-    let socket = open(address.ip(), protocol)?;
+    let socket = match again {
+        None => open(address.ip(), protocol)?,
+        Some(again) => again.into_std().map_err(failed("take the socket out of the event loop"))?.into(),
+    };
     set_options(socket.as_fd(), options, hear).map_err(failed("set the options of the socket"))?;
     if source.is_some() || source_port.is_some() {
         let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };

@@ -19,8 +19,10 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 
 use super::socket::symbol;
+use super::zero_copy;
 use crate::payload::{Comparison, Payload};
 use crate::recording::{CallEnd, Got, Side, SocketCall};
+use crate::scenario::model::TransferPlan;
 
 /// The progress of one direction of a connection. Shared between a background transfer and those who wait for it.
 #[derive(Debug, Clone, Default)]
@@ -141,6 +143,23 @@ const CHUNK: usize = 64 * 1024;
 /// The interval at which a paced writer gets its share.
 const PACE_TICK: Duration = Duration::from_millis(10);
 
+/// How bytes are sent.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct TransferWays {
+    /// In bytes per second.
+    pub(super) pace: Option<u64>,
+    /// By sendfile() and splice().
+    pub(super) zero_copy: bool,
+    /// Bytes that the kernel has accepted already.
+    pub(super) already: u64,
+}
+
+impl TransferWays {
+    pub(super) fn of(plan: &TransferPlan) -> Self {
+        Self { pace: plan.pace, zero_copy: plan.zero_copy, already: 0 }
+    }
+}
+
 /// One direction of a transfer.
 pub(super) struct Flow {
     pub(super) connection: String,
@@ -149,8 +168,7 @@ pub(super) struct Flow {
     pub(super) sender: Rc<TcpStream>,
     pub(super) receiver: Rc<TcpStream>,
     pub(super) length: u64,
-    /// In bytes per second.
-    pub(super) pace: Option<u64>,
+    pub(super) ways: TransferWays,
     /// Nobody else reads from the sender's socket meanwhile, so its error has to be read here.
     pub(super) one_way: bool,
     pub(super) progress: Progress,
@@ -200,14 +218,15 @@ impl Flow {
 
     /// Writes everything; whether the kernel accepted it.
     async fn write(&self) -> bool {
-        let mut pacer = self.pace.map(|rate| {
+        let mut pacer = self.ways.pace.map(|rate| {
             let mut ticks = interval_at(Instant::now(), PACE_TICK);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             (ticks, usize::try_from((rate / 100).max(1)).unwrap_or(CHUNK))
         });
         let payload = Payload::of(&self.connection, self.from);
         let mut buffer = vec![0; CHUNK.min(usize::try_from(self.length).unwrap_or(CHUNK))];
-        let mut left = self.length;
+        let mut left = self.length.saturating_sub(self.ways.already);
+        let mut file = if self.ways.zero_copy { Some(zero_copy::Source::new()) } else { None };
         while left > 0 {
             let mut size = buffer.len().min(usize::try_from(left).unwrap_or(CHUNK));
             if let Some((ticks, share)) = &mut pacer {
@@ -216,7 +235,18 @@ impl Flow {
             }
             let chunk = &mut buffer[..size];
             payload.fill(self.progress.sent(), chunk);
-            match self.write_all(chunk).await {
+            let written = match &mut file {
+                None => self.write_all(chunk, |rest| self.sender.try_write(rest)).await,
+                Some(Ok(file)) => match file.fill(chunk) {
+                    Ok(()) => {
+                        self.write_all(chunk, |rest| file.send(&self.sender, chunk.len() - rest.len(), rest.len()))
+                            .await
+                    }
+                    Err(error) => Err(error),
+                },
+                Some(Err(error)) => Err(io::Error::new(error.kind(), error.to_string())),
+            };
+            match written {
                 Ok(()) => left -= chunk.len() as u64,
                 Err(error) => {
                     self.stop(self.from, SocketCall::Write, Got::Error(symbol(&error)));
@@ -227,10 +257,11 @@ impl Flow {
         true
     }
 
-    async fn write_all(&self, mut rest: &[u8]) -> io::Result<()> {
+    /// Writes these bytes with calls that are told what is left.
+    async fn write_all(&self, mut rest: &[u8], mut write: impl FnMut(&[u8]) -> io::Result<usize>) -> io::Result<()> {
         while !rest.is_empty() {
             self.sender.writable().await?;
-            match self.sender.try_write(rest) {
+            match write(rest) {
                 Ok(count) => {
                     rest = rest.get(count..).unwrap_or_default();
                     self.progress.add_sent(count);
@@ -245,12 +276,15 @@ impl Flow {
 
     /// Reads until everything has arrived, or nothing more will.
     async fn read(&self) {
+        let pipe = if self.ways.zero_copy { Some(zero_copy::Pipe::new()) } else { None };
         let mut buffer = vec![0; CHUNK.min(usize::try_from(self.length).unwrap_or(CHUNK))];
         while self.left() > 0 {
             let size = buffer.len().min(usize::try_from(self.left()).unwrap_or(CHUNK));
-            let got = match self.receiver.readable().await {
-                Ok(()) => self.receiver.try_read(&mut buffer[..size]),
-                Err(error) => Err(error),
+            let got = match (self.receiver.readable().await, &pipe) {
+                (Ok(()), None) => self.receiver.try_read(&mut buffer[..size]),
+                (Ok(()), Some(Ok(pipe))) => pipe.receive(&self.receiver, &mut buffer[..size]),
+                (Ok(()), Some(Err(error))) => Err(io::Error::new(error.kind(), error.to_string())),
+                (Err(error), _) => Err(error),
             };
             match got {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}

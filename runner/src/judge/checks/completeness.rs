@@ -42,6 +42,7 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
             | Observation::Transferred { .. }
             | Observation::Application(_)
             | Observation::Option(_)
+            | Observation::OptionReply(_)
             | Observation::Calls(_)
             | Observation::ProgramStarted { .. }
             | Observation::ProgramOutput { .. }

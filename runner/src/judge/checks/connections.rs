@@ -95,7 +95,9 @@ fn problem(
 /// The protocol of a side, and the index of the entry that shows it if it was MPTCP at first. `connected`: the index of
 /// the entry with which the connection was established.
 fn protocol(names: &Names<'_>, connection: &Connection, side: Side, connected: usize) -> (Protocol, Option<usize>) {
-    let token = side.of(connection.client_token, connection.server_token);
+    // Before accept(), the kernel does for the server what the client sees.
+    let server = if connection.unaccepted { connection.client_token } else { connection.server_token };
+    let token = side.of(connection.client_token, server);
     if token.is_none() {
         return (Protocol::Tcp, None);
     }

@@ -108,8 +108,10 @@ fn is_cut_off(later: &[Step], plan: &TransferPlan) -> bool {
         .iter()
         .find_map(|step| {
             let waited = pick!(&step.action, Action::FinishTransfer { connection, .. } => (connection, false));
-            let cut =
-                || pick!(&step.action, Action::Close { connection, how: CloseHow::Abrupt, .. } => (connection, true));
+            let cut = || {
+                pick!(&step.action, Action::Close { connection, how: CloseHow::Abrupt | CloseHow::Disconnect, .. }
+                    => (connection, true))
+            };
             waited.or_else(cut).filter(|(connection, _)| **connection == plan.connection)
         })
         .is_some_and(|(_, cut)| cut)

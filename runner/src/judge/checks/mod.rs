@@ -14,6 +14,7 @@ mod options;
 mod pairs;
 pub(in crate::judge) mod paths;
 mod programs;
+mod replies;
 mod scope;
 mod sockets;
 mod steps;
@@ -47,6 +48,7 @@ pub(super) fn findings(names: &Names<'_>) -> Vec<Finding> {
     findings.extend(step_findings);
     findings.extend(options::check(names, progress));
     findings.extend(calls::check(names, progress));
+    findings.extend(replies::check(names, progress));
     findings.extend(programs::check(names, progress));
     findings.extend(connections::check(names, progress));
     findings.extend(integrity::check(names, progress));

@@ -39,7 +39,7 @@ fn declared(action: &Action) -> Vec<(OptionSocket, &SocketOptions)> {
         vec![(OptionSocket::Listener { namespace, address }, &plan.options)]
     } else if let Action::Connect(plan) = action {
         vec![(of(&plan.name, Side::Client), &plan.options), (of(&plan.name, Side::Server), &plan.accepted)]
-    } else if let Action::SetOptions { connection, side, options } = action {
+    } else if let Action::SetOptions { connection, side, options, .. } = action {
         vec![(of(connection, *side), options)]
     } else {
         Vec::new()

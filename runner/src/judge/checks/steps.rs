@@ -78,7 +78,7 @@ fn outcomes<'a>(names: &Names<'a>) -> (Vec<Option<Recorded<'a>>>, Vec<Finding>) 
 fn finding(names: &Names<'_>, index: usize, step: &Step, entry: usize, outcome: &StepOutcome) -> Option<Finding> {
     let transfer_error = expected_transfer_error(&names.scenario().steps, index);
     let (kind, problem) = match transfer_error {
-        Some(error) => transfer_problem(error, outcome),
+        Some(error) => transfer_problem(error, &step.action, outcome),
         None => problem(step, outcome),
     }?;
     // What was waited for says as much as the step's own words.
@@ -228,17 +228,18 @@ fn problem(step: &Step, outcome: &StepOutcome) -> Option<(FindingKind, String)> 
     }
 }
 
-/// What is wrong with the end of a transfer that must fail with this errno.
-fn transfer_problem(wanted: &str, outcome: &StepOutcome) -> Option<(FindingKind, String)> {
+/// What is wrong with the end of a transfer, or of single calls, that must fail with this errno.
+fn transfer_problem(wanted: &str, action: &Action, outcome: &StepOutcome) -> Option<(FindingKind, String)> {
+    let calls = if matches!(action, Action::Shutdown { .. }) { "shutdown()" } else { "a read() or write()" };
     let words = outcome_words(outcome);
     let kind = match outcome {
         StepOutcome::Application(end) if end.error() == Some(wanted) => return None,
         StepOutcome::Done => {
-            let problem = format!("expected a read() or write() to fail with {wanted}, but none failed");
+            let problem = format!("expected {calls} to fail with {wanted}, but none failed");
             return Some((FindingKind::Application, problem));
         }
         StepOutcome::TimedOut(_) => {
-            let problem = format!("{words}; expected a read() or write() to fail with {wanted}");
+            let problem = format!("{words}; expected {calls} to fail with {wanted}");
             return Some((FindingKind::Deadline, problem));
         }
         StepOutcome::Failed { .. } => return Some((FindingKind::Setup, words)),
@@ -254,7 +255,7 @@ fn transfer_problem(wanted: &str, outcome: &StepOutcome) -> Option<(FindingKind,
 /// What a step expects from its last call, where that isn't bytes.
 fn needed(action: &Action) -> Option<Got> {
     pick!(action, Action::Close { how, .. } => match how {
-        CloseHow::Abrupt => Got::Error("ECONNRESET".to_owned()),
+        CloseHow::Abrupt | CloseHow::Disconnect => Got::Error("ECONNRESET".to_owned()),
         CloseHow::Graceful | CloseHow::HalfClose => Got::EndOfStream,
     })
 }

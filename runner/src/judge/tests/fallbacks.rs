@@ -106,6 +106,25 @@ fn plain_tcp_from_the_start_is_no_fallback() {
     assert_eq!(run.kinds(), [FindingKind::Connection]);
 }
 
+/// Where nobody has called accept(), the kernel is the server, and has no socket to ask.
+#[test]
+fn a_connection_that_nobody_accepted_is_what_its_client_is() {
+    let unaccepted = |client_token: Option<u32>| {
+        let mut run = Run::good();
+        run.change(|what| match what {
+            Observation::Connected { connection } => {
+                (connection.client_token, connection.server_token) = (client_token, None);
+                connection.unaccepted = true;
+                true
+            }
+            _ => false,
+        });
+        run.kinds().contains(&FindingKind::Connection)
+    };
+    assert!(!unaccepted(Some(7)));
+    assert!(unaccepted(None));
+}
+
 #[test]
 fn a_connection_that_must_not_come_about_is_found() {
     let mut run = Run::good();

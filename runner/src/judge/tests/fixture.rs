@@ -302,6 +302,8 @@ fn world() -> World {
 
 pub(super) fn connect_plan() -> ConnectPlan {
     ConnectPlan {
+        accepts: true,
+        again: None,
         name: "main".to_owned(),
         from: "client".to_owned(),
         to: "server".to_owned(),
@@ -321,6 +323,7 @@ pub(super) fn connect_plan() -> ConnectPlan {
 
 pub(super) fn transfer_plan() -> TransferPlan {
     TransferPlan {
+        zero_copy: false,
         connection: "main".to_owned(),
         from_client: 1000,
         from_server: 1000,
@@ -350,6 +353,7 @@ pub(super) fn connection() -> Connection {
         client_token: Some(CLIENT_TOKEN),
         server_token: Some(SERVER_TOKEN),
         by_programs: false,
+        unaccepted: false,
     }
 }
 

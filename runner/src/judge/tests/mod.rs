@@ -16,6 +16,7 @@ mod nearest;
 mod options;
 mod paths;
 mod reasons;
+mod replies;
 mod retransmitted;
 mod robustness;
 mod sequences;

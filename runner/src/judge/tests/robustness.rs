@@ -219,6 +219,7 @@ fn of_a_connection() -> impl Strategy<Value = Observation> {
                 client_token,
                 server_token,
                 by_programs,
+                unaccepted: false,
             };
             Observation::Connected { connection: Box::new(connection) }
         }),

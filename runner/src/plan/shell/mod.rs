@@ -185,6 +185,9 @@ impl Script {
             | Action::Quiet { .. }
             | Action::Close { .. }
             | Action::SetOptions { .. }
+            | Action::GetOption(_)
+            | Action::Accept { .. }
+            | Action::Shutdown { .. }
             | Action::Write { .. }
             | Action::Read { .. }
             | Action::Check(_)

@@ -32,6 +32,9 @@ pub(super) fn hints(action: &Action, steps: &[Step]) -> Vec<String> {
         | Action::Quiet { .. }
         | Action::Close { .. }
         | Action::SetOptions { .. }
+        | Action::GetOption(_)
+        | Action::Accept { .. }
+        | Action::Shutdown { .. }
         | Action::Write { .. }
         | Action::Read { .. }
         | Action::Check(_)

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::flight::{Fate, Flights};
 use crate::judge::{
     brief_outcome_words, call_words, calls_words, contradiction_words, ended_words, is_as_asked, kernel_remark,
-    known_faults, on_subflows_words, option_words,
+    known_faults, on_subflows_words, option_words, reply_words,
 };
 use crate::mptcp::SocketOption;
 use crate::net::Configures;
@@ -178,6 +178,7 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
         Observation::Application(end) => note(text::one_line(&call_words(end)), !ends_a_step(recording, end)),
         Observation::Calls(calls) => note(text::one_line(&calls_words(calls)), calls.wrong == 0),
         Observation::Option(call) => note(text::one_line(&option_words(call)), is_as_asked(call)),
+        Observation::OptionReply(reply) => note(text::one_line(&reply_words(reply)), !reply.beyond),
         Observation::ProgramOutput { .. }
         | Observation::ProgramEnded { .. }
         | Observation::ProgramSocket { .. }

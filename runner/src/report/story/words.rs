@@ -52,6 +52,9 @@ pub(super) fn segment_words(segment: &Segment) -> String {
     if !options.is_empty() {
         words.push(options.join(", "));
     }
+    if segment.flags.contains(TcpFlags::SYN) && segment.payload > 0 {
+        words.push(format!("data {}", segment.payload));
+    }
     if segment.malformed {
         words.push("malformed TCP options".to_owned());
     }
@@ -139,6 +142,9 @@ fn event_subject(event: &PmEvent) -> String {
 /// The result of a connect step.
 pub(super) fn connected_words(connection: &Connection) -> String {
     let name = text::one_line(&connection.name);
+    if connection.unaccepted {
+        return format!("{name} was never accepted");
+    }
     match (connection.client_token, connection.server_token) {
         (Some(_), Some(_)) => format!("{name} is connected, with MPTCP on both sides"),
         (None, None) => format!("{name} is connected, without MPTCP"),

@@ -33,8 +33,8 @@ pub use rule::RULE_NAMES;
 pub use snapshot::{LeftOut, SnapshotSection};
 pub use socket::{OptionSetting, SocketOptions};
 pub use step::{
-    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, ListenPlan, QueueName, QuietPlan, SocketProtocol,
-    Step, TransferPlan, expected_transfer_error,
+    Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Direction, ListenPlan, OptionQuery, QueueName,
+    QuietPlan, SocketProtocol, Step, TransferPlan, expected_transfer_error,
 };
 pub(in crate::scenario) use step::{BACKLOG, LONG, PORT};
 pub use time::LONGEST_RUN;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::super::read::connection::{FromClient, FromServer, Target};
 use super::super::read::option::OptionKeys;
 use super::super::read::part::{
-    Connection, Flags, HoldingRule, InstalledRule, Live, LiveMptcp, Namespace, NamespaceName, OneSide, PathLink,
-    SocketCountWord,
+    AnswerWord, Connection, Flags, HoldingRule, InstalledRule, Live, LiveMptcp, Namespace, NamespaceName, OneSide,
+    PathLink, Reusable, SocketCountWord,
 };
 use super::super::read::path::rule::RuleKeys;
 use super::super::read::program::Running;
@@ -15,8 +15,8 @@ use super::super::read::step::{Checked, Refused, long_enough};
 use super::super::read::wait::{Conditions, EventNamespace, EventSeen, Moved, OptionSent, SubflowLike};
 use super::super::record::{List, choice, record, words};
 use super::super::scalar::{
-    Backlog, Count, Counter, Damage, FromOne, Ip, Line, Name, Number, Pace, Port, SignalName, Size, Switch, Symbol,
-    Time, Times,
+    Backlog, BufferLength, Count, Counter, Damage, FromOne, Ip, Line, Name, Number, Pace, Port, SignalName, Size,
+    Switch, Symbol, Time, Times,
 };
 use super::program::End;
 use super::{LinesLike, Operation, PathChange, Place, Program, RunPlan, SocketOptions, StartPlan};
@@ -51,6 +51,11 @@ choice! {
             address: maybe Ip = "address", "Its address, if several listen on that port.";
         }
         Connect = a "connect" "Opens a connection, and a listener unless a `listen` step has opened one on that port."; (ConnectPlan)
+        Accept = an "accept" "Accepts a connection that waits since its `connect` step; in the order of these steps."; {
+            connection: need Live = "connection", "The connection.";
+            handshake: or(true) Switch = "handshake", "Whether the step exchanges a byte in each direction then (the default).";
+            deadline: or(SHORT) Time = "timeout", "Maximum duration; 5 s by default.";
+        }
         Transfer = a "transfer" "Sends bytes through a connection, and compares what arrives."; (TransferPlan)
         FinishTransfer = a "finish_transfer" "Waits for the end of a background transfer, and compares."; {
             connection: need Connection = "connection", "The connection.";
@@ -65,8 +70,16 @@ choice! {
             by: need OneSide = "by", "Who begins.";
             how: or(CloseHow::Graceful) CloseHow = "how",
                 "graceful (the default): close() when all is read, then the other side. abrupt: close() with unread \
-                 data, so that MP_FASTCLOSE is sent. half: shutdown() of the sending direction only.";
+                 data, so that MP_FASTCLOSE is sent. disconnect: connect() with AF_UNSPEC, which sends MP_FASTCLOSE, too; \
+                 the client's socket can be used again, see `socket` of `connect`. half: shutdown() of the sending \
+                 direction only.";
             deadline: or(LONG) Time = "timeout", "Maximum duration; 10 s by default.";
+        }
+        Shutdown = a "shutdown" "Calls shutdown(); what the other side sees of it is for `read` and `write` steps."; {
+            connection: need Live = "connection", "The connection.";
+            by: need OneSide = "by", "Who calls it.";
+            direction: need Direction = "direction", "write: no more is sent (SHUT_WR). read: no more is received (SHUT_RD). both (SHUT_RDWR).";
+            error: maybe Symbol = "outcome", "The errno with which shutdown() must fail.";
         }
         Write = a "write" "Writes bytes, without reading them on the other side."; {
             connection: need Live = "connection", "The connection.";
@@ -84,9 +97,11 @@ choice! {
             error: maybe Symbol = "outcome", "The errno with which read() must fail; by default, all bytes must be there.";
             deadline: or(LONG) Time = "timeout", "Maximum duration; 10 s by default.";
         }
+        GetOption = a "get_option" "Calls getsockopt() with a buffer of any length."; (OptionQuery)
         SetOptions = a "set_options" "Sets options of the socket of a connection."; {
             connection: need Live = "connection", "The connection.";
             side: need OneSide = "side", "Whose socket.";
+            length: maybe BufferLength = "length", "The length that is passed to setsockopt(); by default, that of the value.";
             options: group OptionKeys;
         }
         Start = a "start" "Starts a program, which goes on while other steps are taken. Needs `--allow-programs`."; (StartPlan)
@@ -181,6 +196,9 @@ record! {
         handshake: or(true) Switch = "handshake",
             "Whether the step exchanges a byte in each direction (the default). Without it, the client is not yet \
              fully established and opens no subflows.";
+        accepts: or(true) Switch = "accept",
+            "Whether the step also accepts the connection (the default). Without, it waits in the backlog for an `accept` step, or for ever.";
+        again: maybe Reusable = "socket", "A connection that the client has closed by `disconnect`: its socket connects again.";
         deadline: or(SHORT) Time = "timeout", "Maximum duration; 5 s by default.";
         options: group OptionKeys;
         accepted: or(SocketOptions::default()) OptionKeys = "accepted",
@@ -210,11 +228,30 @@ record! {
         pace: maybe Pace = "pace", "The rate in each direction; unlimited by default.";
         background: or(false) Switch = "background",
             "The step ends at once. A `finish_transfer` step waits for the end of the transfer, or `close: { how: abrupt }` cuts it off.";
+        zero_copy: or(false) Switch = "zero_copy", "true: the writer calls sendfile(), the reader splice().";
         tolerate_corrupt: or(0) Damage = "tolerate_corrupt", "Maximum number of bytes that may arrive damaged.";
         error: maybe Symbol = "outcome",
             "The errno with which read() or write() must fail before all bytes have arrived; by default, all bytes \
              must arrive.";
         deadline: or(LONG) Time = "timeout", "Maximum duration; 10 s by default.";
+    }
+}
+
+record! {
+    /// A call of getsockopt().
+    OptionQuery {
+        connection: need Live = "connection", "The connection.";
+        side: need OneSide = "side", "Whose socket.";
+        option: need AnswerWord = "option", "What is asked for: a socket option, or a structure.";
+        length: need BufferLength = "length", "The length of the buffer.";
+        head: or(Vec::new()) List<Number> = "head",
+            "Numbers of 32 bits at the beginning of the buffer, for the structures that the kernel also reads.";
+        returns: maybe BufferLength = "returns", "The length that the kernel must return.";
+        answer: or(Vec::new()) List<Count> = "answer",
+            "Numbers of 32 bits that must be at the beginning of the buffer then; of a shorter answer, one number.";
+        arrays: or(Vec::new()) List<Count> = "arrays",
+            "The bytes that the kernel must write to the arrays of `mptcp_full_info`: about subflows, and TCP_INFO.";
+        error: maybe Symbol = "outcome", "The errno with which getsockopt() must fail.";
     }
 }
 
@@ -230,7 +267,9 @@ record! {
 pub fn expected_transfer_error(steps: &[Step], index: usize) -> Option<&str> {
     let plan = match &steps.get(index)?.action {
         Action::Transfer(plan) if !plan.background => plan,
-        Action::Write { error, .. } | Action::Read { error, .. } => return error.as_deref(),
+        Action::Write { error, .. } | Action::Read { error, .. } | Action::Shutdown { error, .. } => {
+            return error.as_deref();
+        }
         Action::FinishTransfer { connection, .. } => {
             let before = steps.get(..index)?.iter().rev();
             before.filter_map(|step| step.action.background_transfer()).find(|plan| plan.connection == *connection)?
@@ -266,14 +305,17 @@ impl Action {
 
     /// The connection whose sockets it closes. A half close leaves both open.
     pub fn closed_connection(&self) -> Option<&str> {
-        pick!(self, Self::Close { connection, how: CloseHow::Graceful | CloseHow::Abrupt, .. } => connection)
+        pick!(self, Self::Close { connection, how: CloseHow::Graceful | CloseHow::Abrupt | CloseHow::Disconnect, .. }
+            => connection)
     }
 
     /// The connection on which this side stops sending: a half close stops one side, any other close both.
     pub fn stops_sending(&self, side: Side) -> Option<&str> {
         let half = pick!(self, Self::Close { connection, by, how: CloseHow::HalfClose, .. }
             if *by == side => connection.as_str());
-        half.or_else(|| self.closed_connection())
+        let shut = pick!(self, Self::Shutdown { connection, by, direction: Direction::Write | Direction::Both, .. }
+            if *by == side => connection.as_str());
+        half.or(shut).or_else(|| self.closed_connection())
     }
 }
 
@@ -301,12 +343,26 @@ impl QueueName {
 }
 
 words! {
+    /// Which direction shutdown() ends.
+    Direction {
+        /// `SHUT_WR`
+        Write = "write",
+        /// `SHUT_RD`
+        Read = "read",
+        /// `SHUT_RDWR`
+        Both = "both",
+    }
+}
+
+words! {
     /// How to close.
     CloseHow {
         /// close() when all is read; then the other side, when it sees the end.
         Graceful = "graceful",
         /// close() with unread data: MP_FASTCLOSE.
         Abrupt = "abrupt",
+        /// connect() with `AF_UNSPEC`: MP_FASTCLOSE, and the socket can connect again.
+        Disconnect = "disconnect",
         /// shutdown(SHUT_WR) only.
         HalfClose = "half",
     }

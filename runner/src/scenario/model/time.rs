@@ -15,6 +15,7 @@ macro_rules! timeout_of {
             Self::Wait { deadline, .. }
             | Self::FinishTransfer { deadline, .. }
             | Self::Close { deadline, .. }
+            | Self::Accept { deadline, .. }
             | Self::Write { deadline, .. }
             | Self::Read { deadline, .. }
             | Self::Quiet { deadline, .. }
@@ -27,6 +28,8 @@ macro_rules! timeout_of {
             Self::Listen(_)
             | Self::StopListening { .. }
             | Self::SetOptions { .. }
+            | Self::GetOption(_)
+            | Self::Shutdown { .. }
             | Self::Check(_)
             | Self::Signal { .. }
             | Self::SetPath(_)

@@ -149,8 +149,22 @@ pub(super) fn connect(fields: &Fields<'_>, action: Read<Action>, scope: &mut Sco
         return Err(fields.reader.report(diagnostic.context(other.place, "the other one")));
     }
     let details = plan.as_ref().ok().map(|(_, details)| details.clone());
-    let known =
-        KnownConnection { name: name.to_owned(), place, by_programs: false, details, closed: None, background: None };
+    if let Ok((ConnectPlan { again: Some(again), .. }, _)) = &plan
+        && let Some(known) = scope.connections.get_mut(again)
+    {
+        known.is_reusable = false;
+    }
+    let waits = plan.as_ref().is_ok_and(|(plan, _)| !plan.accepts).then_some(place);
+    let known = KnownConnection {
+        name: name.to_owned(),
+        place,
+        by_programs: false,
+        details,
+        closed: None,
+        background: None,
+        waits,
+        is_reusable: false,
+    };
     scope.connections.insert(name.to_owned(), known);
     plan.map(|(plan, _)| Action::Connect(plan))
 }
@@ -170,6 +184,7 @@ fn connect_plan(
         }
     };
     check_outcome(fields, plan.protocol, server_protocol, &plan.outcome)?;
+    check_accept(fields, &mut plan)?;
     let details = ConnectionDetails {
         client: plan.from.clone(),
         server: plan.to.clone(),
@@ -199,6 +214,71 @@ fn check_own(fields: &Fields<'_>, scope: &Scope, key: &str, namespace: &str, add
         Diagnostic::new(fields.place_of(key), format!("`{namespace}` does not have the address {address}"))
             .help(format!("it has {}", scope.addresses_of(namespace))),
     ))
+}
+
+/// A connection that nobody accepts has nobody to exchange bytes with; and with `TCP_FASTOPEN_CONNECT` there is no
+/// connection before something is written.
+fn check_accept(fields: &Fields<'_>, plan: &mut ConnectPlan) -> Read<()> {
+    if !plan.accepts {
+        let says_so = fields.node.get("handshake").is_some() && plan.handshake;
+        plan.handshake = false;
+        if says_so {
+            let message = "without accept(), nobody is there to exchange bytes with";
+            return Err(fields.reader.error(fields.place_of("handshake"), message));
+        }
+        return Ok(());
+    }
+    let deferred = plan
+        .options
+        .set
+        .iter()
+        .any(|setting| setting.option.word == "fastopen_connect" && setting.value == 1_u32.into());
+    if deferred && !plan.handshake {
+        let message =
+            "with `fastopen_connect` nothing is sent before something is written, so there is nothing to accept";
+        return Err(fields.reader.report(
+            Diagnostic::new(fields.place_of("handshake"), message)
+                .help("leave `handshake` out, or add `accept: false`, then a `write` and an `accept` step"),
+        ));
+    }
+    Ok(())
+}
+
+/// The connection was disconnected, and its socket has not been used again.
+pub(super) fn reusable(reader: &Reader, known: &KnownConnection, place: Place) -> Read<()> {
+    if known.is_reusable || known.details.is_none() {
+        return Ok(());
+    }
+    Err(reader.report(
+        Diagnostic::new(place, format!("the socket of `{}` can't connect again", known.name))
+            .context(known.closed.unwrap_or(known.place), "this connection")
+            .help("first `close` it with `by: client, how: disconnect`; then its socket can be used once"),
+    ))
+}
+
+/// Somebody has accepted the connection: both of its sockets are there.
+pub(super) fn accepted(fields: &Fields<'_>, connection: &str, scope: &Scope) -> Read<()> {
+    let waits = scope.connections.get(connection).and_then(|known| known.waits);
+    let Some(since) = waits else { return Ok(()) };
+    Err(fields.reader.report(
+        Diagnostic::new(fields.place(), format!("nobody has accepted `{connection}`, so the server has no socket"))
+            .context(since, "connected here, with `accept: false`")
+            .help(format!("add `accept: {{ connection: {connection} }}` before")),
+    ))
+}
+
+/// The connection waits for accept(), and has been accepted from then on.
+pub(super) fn accept(fields: &Fields<'_>, connection: &str, scope: &mut Scope) -> Read<()> {
+    let Some(known) = scope.connections.get_mut(connection) else { return Ok(()) };
+    if known.waits.take().is_none() && known.details.is_some() {
+        let message = format!("`{connection}` doesn't wait for accept()");
+        return Err(fields.reader.report(
+            Diagnostic::new(fields.place_of("connection"), message)
+                .context(known.place, "connected here")
+                .help("write `accept: false` there"),
+        ));
+    }
+    Ok(())
 }
 
 /// With a plain TCP socket on one side, there can't be MPTCP.
@@ -259,6 +339,7 @@ fn listener_for(
 /// No other transfer is running; this one is from then on, if it is in the background.
 pub(super) fn transfer(fields: &Fields<'_>, plan: &TransferPlan, scope: &mut Scope) -> Read<()> {
     let TransferPlan { connection, from_client, from_server, .. } = plan;
+    accepted(fields, connection, scope)?;
     for side in [Side::Client, Side::Server] {
         scope.awaited.remove(&super::wait::transferred_key(connection, side));
     }
@@ -311,10 +392,14 @@ pub(super) fn none_is_running(fields: &Fields<'_>, connection: &str) -> Reported
 
 /// The connection can be closed like this; it is closed from then on.
 pub(super) fn close(fields: &Fields<'_>, connection: &str, by: Side, how: CloseHow, scope: &mut Scope) -> Read<()> {
+    if by == Side::Server || matches!(how, CloseHow::Abrupt | CloseHow::HalfClose) {
+        accepted(fields, connection, scope)?;
+    }
     let Some(known) = scope.connections.get_mut(connection) else { return Ok(()) };
     check_background(fields.reader, fields.place(), known, by, how)?;
     if how != CloseHow::HalfClose {
         known.closed = Some(fields.place());
+        known.is_reusable = how == CloseHow::Disconnect && by == Side::Client;
         known.background = None;
     }
     Ok(())
@@ -325,10 +410,10 @@ pub(super) fn close(fields: &Fields<'_>, connection: &str, by: Side, how: CloseH
 fn check_background(reader: &Reader, place: Place, known: &KnownConnection, by: Side, how: CloseHow) -> Read<()> {
     let Some(transfer) = known.background else { return Ok(()) };
     let message = match how {
-        CloseHow::Abrupt if transfer.must_fail => {
+        CloseHow::Abrupt | CloseHow::Disconnect if transfer.must_fail => {
             format!("no step checks the outcome of the background transfer of `{}`", known.name)
         }
-        CloseHow::Abrupt => return Ok(()),
+        CloseHow::Abrupt | CloseHow::Disconnect => return Ok(()),
         CloseHow::HalfClose if transfer.from(by) == 0 => return Ok(()),
         CloseHow::HalfClose => format!("`{}` can't end a direction in which a background transfer sends", known.name),
         CloseHow::Graceful => format!("a background transfer of `{}` is still running", known.name),

@@ -513,7 +513,7 @@ fn feature(text: &str) -> Parsed<Feature> {
         Some(Feature::Counter(name)) => scalar::counter(&name).map(Feature::Counter),
         Some(Feature::Sysctl(name)) => scalar::sysctl(&name).map(Feature::Sysctl),
         Some(Feature::Info(name)) => info_field(&name).map(Feature::Info),
-        Some(Feature::Option(name)) => option::option_word(&name).map(|option| Feature::Option(option.word.to_owned())),
+        Some(Feature::Option(name)) => option::answer_word(&name).map(|word| Feature::Option(word.to_owned())),
         Some(Feature::Program(name)) => scalar::program::command(&name).map(Feature::Program),
         Some(plain) => Ok(plain),
         None => {

@@ -7,7 +7,7 @@ use super::super::record::{List, Scalar, part, record};
 use super::super::scalar::{self, Parsed, Problem, Symbol};
 use super::super::yaml::Node;
 use super::{At, Read, all};
-use crate::mptcp::{OPTIONS, OptionForm, OptionValue, SocketOption};
+use crate::mptcp::{ANSWER_WORDS, OPTIONS, OptionForm, OptionValue, SocketOption};
 
 /// The options by their words.
 static OPTION_KEYS: [Key; OPTIONS.len()] = {
@@ -131,6 +131,14 @@ part! {
 pub(super) fn option_word(text: &str) -> Parsed<&'static SocketOption> {
     let unknown = || scalar::unknown_word(text, &OPTION_WORDS).of(Some("option"));
     SocketOption::of_word(text).ok_or_else(unknown)
+}
+
+/// The word of an option, or of something else that getsockopt() answers.
+pub(super) fn answer_word(text: &str) -> Parsed<&'static str> {
+    match ANSWER_WORDS.iter().find(|word| **word == text) {
+        Some(word) => Ok(word),
+        None => option_word(text).map(|option| option.word),
+    }
 }
 
 record! {

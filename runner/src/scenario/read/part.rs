@@ -6,7 +6,7 @@ use super::super::record::{group, part};
 use super::super::scalar;
 use super::connection;
 use super::path::{direction, installed};
-use crate::mptcp::{EndpointFlags, SOCKET_COUNT_WORDS, Side};
+use crate::mptcp::{ANSWER_WORDS, EndpointFlags, SOCKET_COUNT_WORDS, Side};
 
 group! {
     /// Where a record is written.
@@ -88,6 +88,22 @@ part! {
     /// The word of a number of sockets.
     SocketCountWord: &'static str = Shape::Scalar(Kind::Word(&SOCKET_COUNT_WORDS)), |at, node| {
         at.reader.scalar(node, scalar::word(&SOCKET_COUNT_WORDS))
+    }
+}
+
+part! {
+    /// A connection that was disconnected, so that its socket can be used again.
+    Reusable: String = Shape::Scalar(Kind::Name), |at, node| {
+        let known = at.scope.connection(at.reader, node)?;
+        connection::reusable(at.reader, known, node.place)?;
+        Ok(known.name.clone())
+    }
+}
+
+part! {
+    /// The word of what getsockopt() can be asked for.
+    AnswerWord: &'static str = Shape::Scalar(Kind::Word(&ANSWER_WORDS)), |at, node| {
+        at.reader.scalar(node, scalar::word(&ANSWER_WORDS))
     }
 }
 

@@ -99,6 +99,8 @@ pub fn connections(fields: &Fields<'_>, node: &Node, scope: &mut Scope) -> Read<
             details: read.map(details),
             closed: None,
             background: None,
+            waits: None,
+            is_reusable: false,
         };
         scope.connections.insert(entry.key.clone(), known);
     }

@@ -68,6 +68,10 @@ pub struct KnownConnection {
     pub closed: Option<Place>,
     /// The background transfer that runs.
     pub background: Option<KnownTransfer>,
+    /// Nobody has accepted it since that step.
+    pub waits: Option<Place>,
+    /// It was disconnected: its client's socket can connect again.
+    pub is_reusable: bool,
 }
 
 /// A transfer in the background.

@@ -2,13 +2,14 @@
 
 use super::super::diagnostic::Diagnostic;
 use super::super::grammar::{Kind, STEP, Shape};
-use super::super::model::{Action, Expectation, LONG, Operation, QuietPlan, Step};
+use super::super::model::{Action, Expectation, LONG, Operation, OptionQuery, QuietPlan, Step};
 use super::super::record::{Part as _, part};
 use super::super::scalar;
 use super::super::yaml::Node;
 use super::expect::Expected;
 use super::scope::Scope;
 use super::{At, Fields, Read, Reader, connection, operation, path, program, wait};
+use crate::mptcp::Side;
 
 part! {
     /// What a `check` step expects.
@@ -73,6 +74,15 @@ fn take(fields: &Fields<'_>, action: &Action, scope: &mut Scope) -> Read<()> {
         Action::StopListening { namespace, port, address } => {
             connection::stop_listening(fields, namespace, (*port, *address), scope)
         }
+        Action::Accept { connection, .. } => connection::accept(fields, connection, scope),
+        Action::Write { connection, by: Side::Server, .. }
+        | Action::Read { connection, by: Side::Server, .. }
+        | Action::Shutdown { connection, by: Side::Server, .. }
+        | Action::GetOption(OptionQuery { connection, side: Side::Server, .. })
+            if scope.connections.get(connection).is_some_and(|known| known.waits.is_some()) =>
+        {
+            connection::accepted(fields, connection, scope)
+        }
         Action::Transfer(plan) => connection::transfer(fields, plan, scope),
         Action::FinishTransfer { connection, .. } => connection::finish_transfer(fields, connection, scope),
         Action::Start(plan) => program::start(fields, plan, scope),
@@ -99,6 +109,7 @@ fn take(fields: &Fields<'_>, action: &Action, scope: &mut Scope) -> Read<()> {
             let diagnostic = Diagnostic::new(fields.place(), "expected an option to set");
             Err(fields.reader.report(diagnostic.help("like `options: { mark: 7 }`")))
         }
+        Action::SetOptions { connection, side: Side::Server, .. } => connection::accepted(fields, connection, scope),
         Action::Do(operation) => {
             operation::take(operation, fields.place(), scope);
             Ok(())
@@ -109,6 +120,8 @@ fn take(fields: &Fields<'_>, action: &Action, scope: &mut Scope) -> Read<()> {
         | Action::Signal { .. }
         | Action::Quiet { .. }
         | Action::SetOptions { .. }
+        | Action::GetOption(_)
+        | Action::Shutdown { .. }
         | Action::Write { .. }
         | Action::Read { .. }
         | Action::Check(_)

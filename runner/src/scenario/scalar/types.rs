@@ -52,6 +52,8 @@ numbers! {
     Times: usize = 1 to 1_000_000;
     /// The backlog of a listener.
     Backlog: u16 = 0 to 4096;
+    /// The length of a buffer.
+    BufferLength: u32 = 0 to 65536;
     /// A number of bytes of a packet, from 1.
     Bytes: u16 = 1 to 65535;
     /// The place of a byte in a payload.

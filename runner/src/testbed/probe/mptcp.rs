@@ -2,19 +2,20 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::libc;
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::errno::errno_symbol;
-use crate::mptcp::{Endpoint, EndpointFlags, EventKind, IPPROTO_MPTCP, SocketOption};
+use crate::mptcp::{Endpoint, EndpointFlags, EventKind, IPPROTO_MPTCP, SocketOption, answer_of_word};
 use crate::netlink::events::{EventSocket, Received};
 use crate::netlink::pm::PmClient;
 use crate::observe::sockets::mptcp_info;
 use crate::processors::in_parts;
-use crate::sys::sockopt::setsockopt_bytes;
+use crate::sys::sockopt::{getsockopt_bytes, setsockopt_bytes};
 use crate::testbed::Node;
 
 use super::text;
@@ -59,14 +60,26 @@ pub(super) fn endpoint(address: IpAddr, flags: EndpointFlags) -> Endpoint {
 
 /// Sets a socket option on an MPTCP socket.
 pub(super) fn option(node: &Node, word: &str) -> Result<(), String> {
-    let option = SocketOption::of_word(word).ok_or_else(|| format!("there is no socket option {word}"))?;
     let socket = socket(node, Domain::IPV4)?;
+    let Some(option) = SocketOption::of_word(word) else { return answer(socket.as_fd(), word) };
     let (level, number) = option.number(false);
     let set = setsockopt_bytes(socket.as_fd(), level, number, &option.form.encode(&option.sample(), false));
     set.map_err(|error| {
         let errno = errno_symbol(error.raw_os_error().unwrap_or_default());
         format!("this kernel doesn't have {} on MPTCP sockets (setsockopt: {errno})", option.symbol)
     })
+}
+
+/// Asks an MPTCP socket for something that can't be set. A refusal of the request is an answer, too.
+fn answer(socket: BorrowedFd<'_>, word: &str) -> Result<(), String> {
+    let (symbol, (level, number)) =
+        answer_of_word(word, false).ok_or_else(|| format!("there is no socket option {word}"))?;
+    match getsockopt_bytes(socket, level, number, &mut []) {
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EOPNOTSUPP | libc::ENOPROTOOPT)) => {
+            Err(format!("this kernel doesn't have {symbol} on MPTCP sockets"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Opens a listening socket, and checks for its event, which has arrived when listen(2) returns.

@@ -67,12 +67,14 @@ pub fn listen(node: &Node, address: &str, port: u16) -> Result<TcpListener, Fail
 
 /// A connection, fully established on both sides.
 pub async fn connect(client: &Node, listener: &TcpListener, to: SocketAddr) -> Result<LiveConnection, Failed> {
-    let connecting = client
-        .run(|| traffic::connect(to, (None, None), SocketProtocol::Mptcp, (&SocketOptions::default(), &|_, _| {})))??;
+    let connecting = client.run(|| {
+        traffic::connect(to, (None, None), (SocketProtocol::Mptcp, None), (&SocketOptions::default(), &|_, _| {}))
+    })??;
     let socket = connecting.await?;
     let server = traffic::accept_from(listener, socket.local_addr()?, &[]).await?;
     let namespaces = ("client".to_owned(), "server".to_owned());
-    let connection = LiveConnection::new("main".to_owned(), namespaces, socket, server, Tell::nobody())?;
+    let mut connection = LiveConnection::new("main".to_owned(), namespaces, (socket, to), Tell::nobody())?;
+    connection.accepted(server);
     connection.greet().await?;
     Ok(connection)
 }

@@ -89,14 +89,16 @@ impl World {
                 traffic::connect(
                     connect.address,
                     (connect.source, connect.source_port),
-                    connect.protocol,
+                    (connect.protocol, None),
                     (&connect.options, &|_, _| {}),
                 )
             })??
             .await?;
         let accepted = traffic::accept_from(&listener, socket.local_addr()?, &[]).await?;
         let namespaces = (client.name().to_owned(), server.name().to_owned());
-        let connection = LiveConnection::new(connect.name.clone(), namespaces, socket, accepted, Tell::nobody())?;
+        let client = (socket, connect.address);
+        let mut connection = LiveConnection::new(connect.name.clone(), namespaces, client, Tell::nobody())?;
+        connection.accepted(accepted);
         connection.greet().await?;
         self.open.push((listener, connection));
         Ok(())

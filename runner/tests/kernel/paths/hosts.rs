@@ -46,6 +46,7 @@ impl Hosts {
     /// Of the steps, only the plan is told; also that there will be a transfer, of any size.
     fn with(home: &Arc<BaseNamespace>, path: &PathPlan, mut steps: Vec<Step>) -> Self {
         let transfer = TransferPlan {
+            zero_copy: false,
             connection: String::new(),
             from_client: u64::MAX,
             from_server: 0,
