@@ -165,11 +165,12 @@ pub fn tests() -> Vec<Test> {
         [("", false), ("_as_an_ordinary_user", true)]
             .map(|(suffix, ordinary)| Test::new(format!("{}{suffix}", way.0), move || try_way(way, ordinary)))
     });
-    let others: [(&str, Body); 5] = [
+    let others: [(&str, Body); 6] = [
         ("nothing_starts_without_permission", nothing_starts_without_permission),
         ("links_of_programs_are_not_followed", links_of_programs_are_not_followed),
         ("unexpected_ends_and_output_fail", unexpected_ends_and_output_fail),
         ("static_programs_are_forced_too", static_programs_are_forced_too),
+        ("connections_of_programs_are_judged", connections_of_programs_are_judged),
         ("nothing_of_a_killed_run_is_left", nothing_of_a_killed_run_is_left),
     ];
     ways.chain(others.into_iter().map(|(name, body)| Test::new(name, body))).collect()
@@ -328,6 +329,37 @@ impl Drop for Killed {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
+}
+
+/// A listener with MPTCP sockets, and a client without: what is said of that connection, and of one that nobody makes.
+fn connections_of_programs_are_judged() -> Outcome {
+    if let Some(obstacle) = obstacle(false) {
+        return machine_lacks(&obstacle);
+    }
+    let place = Place::new("")?;
+    let listener = "start: { name: nc, in: server, command: nc, arguments: [-N, -l, '80'], mptcp: forced, ready: { port: 80 } }";
+    let client = "run: { in: client, command: nc, arguments: [-N, 10.0.1.1, '80'] }";
+    let scenario = |port: u16, outcome: &str| {
+        format!(
+            "title: A program connects\nabout: It is a test.\ntopology: two-links\n\
+             connections: {{ web: {{ from: client, to: server, port: {port}, outcome: {outcome} }} }}\n\
+             steps: [{{ {listener} }}, {{ {client} }}, {{ finish_program: {{ program: nc }} }}]\n"
+        )
+    };
+    for (port, outcome, code, told) in [
+        (80, "tcp", 0, ""),
+        (80, "mptcp", 1, "connection web: expected MPTCP, but the client's side uses plain TCP from the start"),
+        (81, "tcp", 1, "connection web: it was never made: client sent no SYN to port 81 of server"),
+    ] {
+        fs::write(place.path("scenario.yaml"), scenario(port, outcome))?;
+        let output = place.command(false, &["--allow-programs"]).output()?;
+        let text = self::told(&output);
+        if output.status.code() == Some(4) {
+            return machine_lacks(&text);
+        }
+        assert!(output.status.code() == Some(code) && text.contains(told), "{port} {outcome}: {text}");
+    }
+    Ok(Completion::Completed)
 }
 
 fn nothing_starts_without_permission() -> Outcome {
