@@ -591,9 +591,10 @@ pub fn canonical_socket(address: SocketAddr) -> (IpAddr, u16) {
 mod tests {
     use super::*;
 
-    /// A transfer of 256 MiB each way through a path with an MTU of 600 has two million of them.
+    /// A transfer of 256 MiB each way through a path with an MTU of 600 has two million of them. 144 bytes, and 8 for the
+    /// window and its scale.
     #[test]
     fn an_entry_is_small() {
-        assert!(size_of::<Entry>() <= 144, "{}", size_of::<Entry>());
+        assert!(size_of::<Entry>() <= 152, "{}", size_of::<Entry>());
     }
 }
