@@ -337,7 +337,8 @@ fn connections_of_programs_are_judged() -> Outcome {
         return machine_lacks(&obstacle);
     }
     let place = Place::new("")?;
-    let listener = "start: { name: nc, in: server, command: nc, arguments: [-N, -l, '80'], mptcp: forced, ready: { port: 80 } }";
+    let listener =
+        "start: { name: nc, in: server, command: nc, arguments: [-N, -l, '80'], mptcp: forced, ready: { port: 80 } }";
     let client = "run: { in: client, command: nc, arguments: [-N, 10.0.1.1, '80'] }";
     let scenario = |port: u16, outcome: &str| {
         format!(

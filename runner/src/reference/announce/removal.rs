@@ -85,6 +85,13 @@ fn causes<'v>(case: &Case<'v, '_>) -> Vec<Cause<'v>> {
             is_flush,
         }));
     }
+    let noticed = case.host.deleted_by_programs().filter(|_| case.is_userspace != Some(true));
+    causes.extend(noticed.map(|(span, period)| Cause {
+        span,
+        id: period.endpoint.id,
+        endpoint: Some(period),
+        is_flush: false,
+    }));
     causes
 }
 

@@ -54,6 +54,7 @@ fn apply(view: &View<'_>, ledger: &mut Ledger) {
             span.started <= dump.0
                 && matches!(operation, Operation::DeleteEndpoint { .. } | Operation::FlushEndpoints { .. })
         });
+        let changes = changes || host.deleted_by_programs().any(|(span, _)| span.started <= dump.0);
         // The list of endpoints has a maximum length.
         if changes || dump.2.len() >= MOST {
             continue;

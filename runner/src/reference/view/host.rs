@@ -176,6 +176,19 @@ impl<'a> Host<'a> {
         }
     }
 
+    /// The endpoints that no step has deleted, and that are there no more, nor with other flags.
+    pub(in crate::reference) fn deleted_by_programs(&self) -> impl Iterator<Item = (Span, &EndpointPeriod)> {
+        let gone = self.endpoints().iter().filter_map(|period| Some((period.until?, period)));
+        gone.filter(move |(span, period)| {
+            let is_changed = |next: &EndpointPeriod| {
+                next.changed && next.from == *span && next.endpoint.address == period.endpoint.address
+            };
+            !self.programs.is_empty()
+                && self.operations.iter().all(|(by, _)| by != span)
+                && !self.endpoints().iter().any(is_changed)
+        })
+    }
+
     /// The programs that could configure something.
     pub(in crate::reference) fn programs(&self) -> &[Configurer<'a>] {
         &self.programs
