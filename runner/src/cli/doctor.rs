@@ -95,6 +95,10 @@ fn about(feature: &Feature) -> (&'static str, &'static str) {
             "packet filters, for scenarios with a middlebox",
             "build the kernel with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET, or load the module nf_tables",
         ),
+        Feature::Nat => (
+            "connection tracking and address translation",
+            "build the kernel with CONFIG_NFT_CT, CONFIG_NFT_NAT and CONFIG_NFT_MASQ, or load the module nft_chain_nat",
+        ),
         Feature::Tbf => {
             ("rate limits on links", "build the kernel with CONFIG_NET_SCH_TBF, or load the module sch_tbf")
         }
@@ -111,6 +115,7 @@ fn about(feature: &Feature) -> (&'static str, &'static str) {
             "use Linux 5.14 or newer, built with CONFIG_SECCOMP_FILTER",
         ),
         Feature::Program(_) => ("a program", "install it, and permit it with `--allow-programs`"),
+        Feature::Device(_) => ("a kind of devices", "load its module, or build the kernel with it"),
         Feature::Counter(_) => ("a counter", "a newer kernel may have it"),
         Feature::Info(_) => ("a field of struct mptcp_info", "a newer kernel may have it"),
         Feature::Option(_) => ("a socket option of MPTCP sockets", "a newer kernel may have it"),

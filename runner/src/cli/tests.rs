@@ -259,6 +259,7 @@ fn the_doctor_tells_what_is_missing() {
       yes  endpoint_errnos    the errno tells why an endpoint is refused
       yes  no_event_listener  no other process listens to path-manager events now
       yes  nftables           packet filters, for scenarios with a middlebox
+      yes  nat                connection tracking and address translation
       yes  tbf                rate limits on links
       yes  routing_rules      routing tables and rules, as for source routing
       yes  programs           programs in scenarios, closed in

@@ -75,10 +75,10 @@ impl<'a> Executor<'a> {
         for observer in &plan.observers {
             let name = observer.namespace.as_str();
             let place = testbed.node(name).map_err(|error| error.to_string())?;
-            let devices = place.devices();
+            let (devices, upper) = (place.devices(), place.upper().to_vec());
             opened.push(
                 place
-                    .run(|| Opened::open(name, devices, observer.events))
+                    .run(|| Opened::open(name, devices, upper, observer.events))
                     .map_err(|error| error.to_string())?
                     .map_err(|error| format!("observe namespace {name}: {error}"))?,
             );

@@ -16,6 +16,15 @@ impl Executor<'_> {
         Ok(self.forgive_drops()?)
     }
 
+    /// Deletes an interface.
+    pub(super) fn delete_device(&self, namespace: &str, device: &str) -> Result<(), OperationError> {
+        if let Some(link) = self.testbed.spliced_link(namespace, device) {
+            let message = format!("{device} of {namespace} can't be deleted: its link {link} has a path");
+            return Err(OperationError::Failed(message));
+        }
+        Ok(self.testbed.delete_device(namespace, device)?)
+    }
+
     /// Bytes that the interfaces of a namespace sent and received, headers included, by their names.
     pub(super) fn link_bytes(&self, namespace: &str) -> Result<BTreeMap<String, (u64, u64)>, String> {
         let node = self.testbed.node(namespace).map_err(|error| error.to_string())?;

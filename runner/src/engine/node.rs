@@ -34,6 +34,8 @@ pub(super) struct Node {
 pub(super) struct Opened {
     name: String,
     devices: DeviceNames,
+    /// The indices of interfaces that aren't ends of links.
+    upper: Vec<u32>,
     events: Option<EventSocket>,
     capture: CaptureSocket,
     pm: PmClient,
@@ -43,7 +45,7 @@ pub(super) struct Opened {
 
 impl Opened {
     /// Opens everything. The calling thread must be in the namespace.
-    pub(super) fn open(name: &str, devices: DeviceNames, events: bool) -> Result<Self, String> {
+    pub(super) fn open(name: &str, devices: DeviceNames, upper: Vec<u32>, events: bool) -> Result<Self, String> {
         Ok(Self {
             events: if events { Some(EventSocket::open(name, devices.clone()).map_err(text)?) } else { None },
             capture: CaptureSocket::open().map_err(text)?,
@@ -52,6 +54,7 @@ impl Opened {
             counters: Counters::open().map_err(text)?,
             name: name.to_owned(),
             devices,
+            upper,
         })
     }
 
@@ -62,6 +65,7 @@ impl Opened {
         let observers = Rc::new(Observers {
             namespace: self.name.into(),
             devices: self.devices,
+            upper: self.upper,
             events: self.events.map(RefCell::new),
             capture,
             frames: RefCell::default(),
@@ -111,6 +115,7 @@ pub struct NamespaceFrames {
 pub(super) struct Observers {
     namespace: Name,
     devices: DeviceNames,
+    upper: Vec<u32>,
     events: Option<RefCell<EventSocket>>,
     capture: Capture,
     frames: RefCell<FrameCopies>,
@@ -153,6 +158,10 @@ impl Observers {
 
     fn drain_capture(&self) {
         self.capture.drain(|frame| {
+            // It was, or will be, captured at the end of a link.
+            if self.upper.contains(&frame.ifindex) {
+                return;
+            }
             self.frames.borrow_mut().keep(&frame);
             let Some(segment) = frame.segment() else { return };
             let packet = Observation::Packet {

@@ -127,6 +127,7 @@ impl Executor<'_> {
                 Ok(self.testbed.node(namespace)?.set_sysctl(name, value)?)
             }
             Operation::SetLink { namespace, device, up } => self.set_link(namespace, device, *up),
+            Operation::DeleteDevice { namespace, device } => self.delete_device(namespace, device),
             Operation::AddAddress { namespace, device, address } => {
                 Ok(self.testbed.add_address(namespace, device, *address)?)
             }

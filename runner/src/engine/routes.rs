@@ -70,6 +70,7 @@ fn ask(devices: &DeviceNames, route: &RouteClient, (from, bound_to, to): &RouteQ
 fn rerouted(operation: &Operation) -> Option<&str> {
     match operation {
         Operation::SetLink { namespace, .. }
+        | Operation::DeleteDevice { namespace, .. }
         | Operation::AddAddress { namespace, .. }
         | Operation::DeleteAddress { namespace, .. }
         | Operation::AddRoute { namespace, .. }

@@ -128,6 +128,9 @@ impl Executor<'_> {
         let bytes = nodes.collect::<Result<BTreeMap<_, _>, String>>()?;
         for (link, ends) in self.plan.links() {
             for end in ends {
+                if self.testbed.node(&end.namespace).is_ok_and(|node| node.is_deleted(&end.device)) {
+                    continue;
+                }
                 let found = bytes.get(end.namespace.as_str()).and_then(|links| links.get(&end.device)).copied();
                 let (sent, received) =
                     found.ok_or_else(|| format!("interface {} of {} has disappeared", end.device, end.namespace))?;

@@ -8,9 +8,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::executor::{Executor, described};
-use crate::recording::{
-    Awaited, CallEnd, Got, Moment, Observation, OptionSocket, Seen, Side, SocketCall, StepOutcome,
-};
+use crate::recording::{Awaited, CallEnd, Got, Moment, Observation, OptionSocket, Seen, Side, SocketCall, StepOutcome};
 use crate::scenario::model::{Action, ConnectPlan, ConnectionOutcome, Direction, expected_transfer_error};
 use crate::traffic::{self, LiveConnection, SocketError, Tell};
 
@@ -105,8 +103,8 @@ impl Executor<'_> {
                 again => again,
             },
         };
-        let (source, kind) = ((plan.source, plan.source_port), (plan.protocol, again));
-        let connect = || traffic::connect(plan.address, source, kind, (&plan.options, &hear));
+        let (to, from) = ((plan.address, plan.scope.as_deref()), (plan.source, plan.source_port));
+        let connect = || traffic::connect(to, from, (plan.protocol, again), (&plan.options, &hear));
         let connecting = match self.inside(&plan.from, connect) {
             Ok(Ok(connecting)) => connecting,
             Ok(Err(error)) => return Self::socket_error(plan, &error),
@@ -180,7 +178,7 @@ impl Executor<'_> {
     /// The server's side of a connection.
     async fn accept(&self, plan: &ConnectPlan, connection: &mut LiveConnection) -> Result<(), StepOutcome> {
         let address = connection.client_address;
-        let listener = self.listener_for(&plan.to, plan.address).map_err(failed)?;
+        let listener = self.listener_for(&plan.to, plan.translated.unwrap_or(plan.address)).map_err(failed)?;
         let server = match traffic::accept_from(&listener.socket, address, &self.plan.translated).await {
             Ok(server) => server,
             Err(error) if error.is_answer() => {

@@ -1,8 +1,9 @@
 //! Routers: what came in and went out again is one segment. Where it was cut or joined, its bytes tell.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::scenario::model::Scenario;
 use crate::wire::{MptcpOption, Segment};
 
 use super::pair::{Kinds, Missing, Offer, Place, Ticket, options};
@@ -12,41 +13,79 @@ use super::{Crossing, Key, Sky};
 const REACH: usize = 256;
 
 /// Finds what each namespace has sent on.
-pub(super) fn join(sky: &mut Sky<'_>) {
-    join_alike(sky, true);
+pub(super) fn join(sky: &mut Sky<'_>, scenario: &Scenario) {
+    join_alike(sky, Likeness::Whole);
     // A filter may have taken options away.
-    join_alike(sky, false);
+    join_alike(sky, Likeness::WithoutOptions);
+    let translators: HashSet<&str> =
+        scenario.filters().filter(|filter| filter.action.translates()).map(|it| it.namespace.as_str()).collect();
+    if !translators.is_empty() {
+        join_alike(sky, Likeness::WithoutEnds(&translators));
+    }
     join_by_bytes(sky);
+}
+
+/// What a router may have changed.
+#[derive(Clone, Copy)]
+enum Likeness<'n> {
+    /// Nothing.
+    Whole,
+    /// The options.
+    WithoutOptions,
+    /// The addresses and ports, in these namespaces. The sequence number tells: TCP chooses it by chance.
+    WithoutEnds(&'n HashSet<&'n str>),
+}
+
+/// Whatever they were.
+const ANY_END: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0);
+
+impl Likeness<'_> {
+    /// The flow of a segment, as far as the namespace keeps it; `None` if there is nothing to find.
+    fn flow<'a>(self, namespace: &'a str, segment: &Segment) -> Option<Flow<'a>> {
+        match self {
+            Self::Whole | Self::WithoutOptions => Some((namespace, segment.source, segment.destination)),
+            Self::WithoutEnds(translators) => translators.contains(namespace).then_some((namespace, ANY_END, ANY_END)),
+        }
+    }
+
+    fn kind<'a>(self, namespace: &'a str, segment: &'a Segment) -> InNamespace<'a> {
+        let key = Key::of(segment);
+        match self {
+            Self::Whole => (namespace, key, options(segment)),
+            Self::WithoutOptions => (namespace, key, &[]),
+            Self::WithoutEnds(_) => (namespace, Key { source: ANY_END, destination: ANY_END, ..key }, options(segment)),
+        }
+    }
 }
 
 /// A flow in a namespace.
 type Flow<'a> = (&'a str, SocketAddr, SocketAddr);
 
 /// What a namespace may have sent on: of these flows, something left it that nothing else explains.
-fn departing<'a>(sky: &Sky<'a>) -> HashSet<Flow<'a>> {
+fn departing<'a>(sky: &Sky<'a>, likeness: Likeness<'_>) -> HashSet<Flow<'a>> {
     let departing = sky.crossings.iter().filter(|crossing| crossing.forwards.is_none());
-    departing.map(|c| (c.namespace, c.segment.source, c.segment.destination)).collect()
+    departing.filter_map(|crossing| likeness.flow(crossing.namespace, crossing.segment)).collect()
 }
 
 /// Pairs arrivals with departures of the same namespace that are alike.
-fn join_alike(sky: &mut Sky<'_>, by_options: bool) {
+fn join_alike(sky: &mut Sky<'_>, likeness: Likeness<'_>) {
     // Hosts that only receive and send have none.
     let mut kinds = Kinds::for_about(0);
     let mut flows = HashSet::new();
-    let place = InNamespaces { sky, by_options };
-    let departing = departing(sky);
+    let place = InNamespaces { sky, likeness };
+    let departing = departing(sky, likeness);
     for (index, landing) in sky.landings.iter().enumerate().filter(|(_, landing)| landing.onward.is_empty()) {
-        let flow = (landing.namespace, landing.segment.source, landing.segment.destination);
-        if departing.contains(&flow) {
+        let flow = likeness.flow(landing.namespace, landing.segment);
+        if let Some(flow) = flow.filter(|flow| departing.contains(flow)) {
             flows.insert(flow);
-            kinds.offer(place.kind_of(landing.namespace, landing.segment), index, 0);
+            kinds.offer(likeness.kind(landing.namespace, landing.segment), index, 0);
         }
     }
     for (index, crossing) in sky.crossings.iter().enumerate().filter(|(_, crossing)| crossing.forwards.is_none()) {
         let Crossing { namespace, segment, .. } = *crossing;
         // What a namespace sends by itself, nobody sent to it.
-        if flows.contains(&(namespace, segment.source, segment.destination)) {
-            kinds.arrive(place.kind_of(namespace, segment), index);
+        if likeness.flow(namespace, segment).is_some_and(|flow| flows.contains(&flow)) {
+            kinds.arrive(likeness.kind(namespace, segment), index);
         }
     }
     for (landing, crossing) in kinds.pairs(&place) {
@@ -60,13 +99,7 @@ type InNamespace<'a> = (&'a str, Key, &'a [MptcpOption]);
 /// What came to namespaces, and what they sent.
 struct InNamespaces<'s, 'a> {
     sky: &'s Sky<'a>,
-    by_options: bool,
-}
-
-impl<'a> InNamespaces<'_, 'a> {
-    fn kind_of(&self, namespace: &'a str, segment: &'a Segment) -> InNamespace<'a> {
-        (namespace, Key::of(segment), if self.by_options { options(segment) } else { &[] })
-    }
+    likeness: Likeness<'s>,
 }
 
 impl<'a> Place for InNamespaces<'_, 'a> {
@@ -74,8 +107,12 @@ impl<'a> Place for InNamespaces<'_, 'a> {
 
     fn kind(&self, ticket: &Ticket) -> Option<InNamespace<'a>> {
         Some(match *ticket {
-            Ticket::Offer { by, .. } => self.sky.landings.get(by).map(|l| self.kind_of(l.namespace, l.segment))?,
-            Ticket::Arrival(index) => self.sky.crossings.get(index).map(|c| self.kind_of(c.namespace, c.segment))?,
+            Ticket::Offer { by, .. } => {
+                self.sky.landings.get(by).map(|l| self.likeness.kind(l.namespace, l.segment))?
+            }
+            Ticket::Arrival(index) => {
+                self.sky.crossings.get(index).map(|c| self.likeness.kind(c.namespace, c.segment))?
+            }
         })
     }
 
@@ -96,10 +133,12 @@ impl<'a> Place for InNamespaces<'_, 'a> {
 
 /// Finds the arrivals whose bytes a departure carries.
 fn join_by_bytes(sky: &mut Sky<'_>) {
-    let departing = departing(sky);
+    let departing = departing(sky, Likeness::Whole);
+    let translated = translated(sky);
     let mut arrived: HashMap<Flow<'_>, Vec<usize>> = HashMap::new();
     for (index, landing) in sky.landings.iter().enumerate() {
         let flow = (landing.namespace, landing.segment.source, landing.segment.destination);
+        let flow = translated.get(&flow).copied().unwrap_or(flow);
         if landing.onward.is_empty() && landing.segment.payload > 0 && departing.contains(&flow) {
             arrived.entry(flow).or_default().push(index);
         }
@@ -122,6 +161,16 @@ fn join_by_bytes(sky: &mut Sky<'_>) {
             crossing.cut = true;
         }
     }
+}
+
+/// What routers have made of flows: those that arrived, and those that left for them.
+fn translated<'a>(sky: &Sky<'a>) -> HashMap<Flow<'a>, Flow<'a>> {
+    let forwarded = sky.crossings.iter().filter_map(|crossing| Some((crossing, sky.landings.get(crossing.forwards?)?)));
+    let flows = forwarded.map(|(crossing, landing)| {
+        let flow = |segment: &Segment| (crossing.namespace, segment.source, segment.destination);
+        (flow(landing.segment), flow(crossing.segment))
+    });
+    flows.filter(|(arrived, left)| arrived != left).collect()
 }
 
 /// Whether two segments of one flow have bytes in common. Sequence numbers wrap: their distance is what counts.

@@ -132,7 +132,9 @@ impl<'a> Lanes<'a> {
         match &entry.what {
             Observation::StepFinished { step, .. } => {
                 let action = scenario.steps.get(*step).map(|step| &step.action);
-                if let Some(Action::Do(Operation::SetLink { namespace, device, up: false })) = action
+                if let Some(Action::Do(
+                    Operation::SetLink { namespace, device, up: false } | Operation::DeleteDevice { namespace, device },
+                )) = action
                     && let Some((link, _)) = self.ends.get(&(namespace.as_str(), device.as_str())).copied()
                 {
                     let tracks = self.tracks.get_mut(2 * link..2 * link + 2).into_iter().flatten();

@@ -152,7 +152,7 @@ impl<'a> Flights<'a> {
         let lanes = lane::Lanes::of(scenario, entries);
         let mut sky = Sky::of(&lanes, entries);
         lane::cross(&mut sky, &lanes, entries);
-        hop::join(&mut sky);
+        hop::join(&mut sky, scenario);
         Self { lanes, sky }
     }
 

@@ -10,7 +10,8 @@ use crate::path::Path;
 use crate::plan::example;
 use crate::recording::{Direction, Entry, Moment, Observation, PathEffect};
 use crate::scenario::model::{
-    Chance, Conditions, Namespace, PacketPattern, PathPlan, PathRule, Place, Reorder, RuleAction, Scenario, World,
+    Action, Chance, Conditions, Filter, FilterAction, FilterHook, Namespace, Operation, PacketPattern, PathPlan,
+    PathRule, Place, Reorder, RuleAction, Scenario, World,
 };
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
@@ -86,6 +87,36 @@ fn a_forwarded_segment_is_one_flight() {
     assert_eq!(fates(&flights), [Fate::Arrived]);
     assert_eq!((flights[0].at, flights[0].from, flights[0].through.as_slice()), (1, "client", &["router"][..]));
     assert_eq!(flights[0].arrived.map(|(namespace, _)| namespace), Some("server"));
+}
+
+/// A router with nf_nat: the sequence numbers tell what it made of a flow, and of its parts.
+#[test]
+fn a_segment_with_translated_ends_is_one_flight() {
+    let outside =
+        |sequence, payload| Segment { source: "192.0.2.1:4000".parse().unwrap(), ..segment(sequence, payload) };
+    let entries = [
+        out(1, "client", segment(1, 0)),
+        inward(2, "router", segment(1, 0)),
+        out(3, "router", outside(1, 0)),
+        inward(4, "server", outside(1, 0)),
+        // One frame of two segments, cut by the router.
+        out(5, "client", segment(1, 200)),
+        inward(6, "router", segment(1, 200)),
+        out(7, "router", outside(1, 100)),
+        inward(8, "server", outside(1, 100)),
+    ];
+    let mut scenario = world(&["client", "router", "server"]);
+    let apart = flights(&scenario, &entries);
+    assert_eq!(apart.len(), 4, "without a filter that translates, these are the router's own: {apart:?}");
+    let filter = Filter::new("nat", "router", FilterHook::Postrouting, FilterAction::Masquerade);
+    scenario.steps = vec![example::step(Action::Do(Operation::AddFilter(filter)))];
+    let flights = flights(&scenario, &entries);
+    assert_eq!(fates(&flights), [Fate::Arrived; 2]);
+    for flight in &flights {
+        assert_eq!((flight.from, flight.through.as_slice()), ("client", &["router"][..]));
+        let (namespace, arrived) = flight.arrived.unwrap();
+        assert_eq!((namespace, arrived.source.to_string().as_str()), ("server", "192.0.2.1:4000"));
+    }
 }
 
 #[test]
@@ -500,7 +531,7 @@ proptest! {
         let lanes = Lanes::of(&scenario, &entries);
         let mut sky = Sky::of(&lanes, &entries);
         cross(&mut sky, &lanes, &entries);
-        hop::join(&mut sky);
+        hop::join(&mut sky, &scenario);
         let mut found = 0;
         for (crossing, departure) in sky.crossings.iter().zip(&departures) {
             let (mark, forwards) = run.departures[*departure];

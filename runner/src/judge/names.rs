@@ -18,6 +18,8 @@ pub(super) struct Names<'a> {
     unknown_tokens: BTreeMap<(&'a str, u32), usize>,
     ports: BTreeSet<u16>,
     owners: BTreeMap<IpAddr, &'a str>,
+    /// Routers that give the segments of others addresses of their own.
+    translators: BTreeSet<&'a str>,
     implicit: BTreeMap<&'a str, BTreeSet<IpAddr>>,
     announced_ports: BTreeSet<(u8, IpAddr, u16)>,
     /// The connection and side that a token belongs to, in any namespace.
@@ -40,6 +42,7 @@ impl<'a> Names<'a> {
             unknown_tokens: BTreeMap::new(),
             ports: known_ports(scenario),
             owners: owners(scenario),
+            translators: translators(scenario),
             implicit: BTreeMap::new(),
             announced_ports: BTreeSet::new(),
             receivers: HashMap::new(),
@@ -196,7 +199,7 @@ impl<'a> Names<'a> {
             Direction::Out => segment.source,
             Direction::In => segment.destination,
         };
-        self.owner(end.ip()).is_some_and(|owner| owner != namespace)
+        self.owner(end.ip()).is_some_and(|owner| owner != namespace) || self.translators.contains(namespace)
     }
 
     /// The sockets of one side of a connection, as they were taken last at that moment.
@@ -337,6 +340,7 @@ fn operation_ports(operation: &Operation) -> Vec<u16> {
         | Operation::SetLimits { .. }
         | Operation::SetSysctl { .. }
         | Operation::SetLink { .. }
+        | Operation::DeleteDevice { .. }
         | Operation::AddAddress { .. }
         | Operation::DeleteAddress { .. }
         | Operation::AddRoute { .. }
@@ -351,11 +355,27 @@ fn operation_ports(operation: &Operation) -> Vec<u16> {
     }
 }
 
+/// The namespaces that translate addresses and have no connection of their own.
+fn translators(scenario: &Scenario) -> BTreeSet<&str> {
+    let mut translators: BTreeSet<&str> =
+        scenario.filters().filter(|filter| filter.action.translates()).map(|it| it.namespace.as_str()).collect();
+    for step in &scenario.steps {
+        if let Action::Connect(connect) = &step.action {
+            translators.remove(connect.from.as_str());
+            translators.remove(connect.to.as_str());
+        }
+    }
+    for program in scenario.programs() {
+        translators.remove(program.namespace.as_str());
+    }
+    translators
+}
+
 /// Which namespace has which address, including those that steps add.
 fn owners(scenario: &Scenario) -> BTreeMap<IpAddr, &str> {
-    let ends = scenario.world.links.iter().flat_map(|link| &link.ends);
+    let own = scenario.world.addresses();
     let mut owners: BTreeMap<IpAddr, &str> =
-        ends.flat_map(|end| end.addresses.iter().map(|own| (canonical(own.address), end.namespace.as_str()))).collect();
+        own.map(|(namespace, _, own)| (canonical(own.address), namespace)).collect();
     for step in &scenario.steps {
         if let Action::Do(Operation::AddAddress { namespace, address, .. }) = &step.action {
             owners.entry(canonical(address.address)).or_insert(namespace);

@@ -100,6 +100,7 @@ fn steps() -> Vec<Step> {
         from: "client".to_owned(),
         to: "server".to_owned(),
         address: "10.0.1.1:8080".parse().unwrap(),
+        scope: None,
         source: None,
         source_port: None,
         protocol: SocketProtocol::Mptcp,
@@ -108,6 +109,7 @@ fn steps() -> Vec<Step> {
         implicit_listener: Some(ListenPlan {
             namespace: "server".to_owned(),
             address: "0.0.0.0".parse().unwrap(),
+            scope: None,
             port: 8080,
             protocol: SocketProtocol::Mptcp,
             backlog: 128,
@@ -115,6 +117,7 @@ fn steps() -> Vec<Step> {
         }),
         options: SocketOptions::default(),
         accepted: SocketOptions::default(),
+        translated: None,
         handshake: true,
         deadline: Duration::from_secs(5),
     };

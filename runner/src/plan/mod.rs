@@ -14,7 +14,7 @@ use std::num::NonZeroU32;
 use crate::net::Hardware;
 use crate::scenario::SourceText;
 use crate::scenario::model::{
-    Action, Address, LinkEnd, Operation, PathPlan, ProgramConnection, Route, RoutingRule, Step,
+    Action, Address, Device, LinkEnd, Operation, PathPlan, ProgramConnection, Route, RoutingRule, Step,
 };
 
 mod capture;
@@ -208,6 +208,15 @@ pub enum Setup {
     /// Forward what crosses a spliced link, and do to it what its path says. The engine does it: it is a thread, not a
     /// part of the kernel's world.
     Path(Box<PathSetup>),
+    /// Make a device that isn't the end of a link, with its ports; still down.
+    Device {
+        /// The namespace.
+        namespace: String,
+        /// What it is.
+        device: Device,
+        /// Its interface index and MAC address.
+        hardware: Hardware,
+    },
     /// Add an address, without duplicate address detection.
     Address {
         /// The namespace.

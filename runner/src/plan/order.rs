@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use crate::net::Hardware;
 use crate::scenario::model::{
-    Action, Link, LinkEnd, Namespace, Operation, PathPlan, ProgramConnection, Scenario, World,
+    Action, Device, Link, LinkEnd, Namespace, Operation, PathPlan, ProgramConnection, Scenario, World,
 };
 
 use super::capture::capture_bytes;
@@ -22,15 +22,36 @@ pub fn plan(scenario: &Scenario) -> Plan {
     let world = &scenario.world;
     let mut setup: Vec<Setup> = world.namespaces.iter().map(|namespace| self::namespace(scenario, namespace)).collect();
     setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Namespace)));
-    setup.extend(links(world));
+    let mut hardware = Numbers::default();
+    setup.extend(links(world, &mut hardware));
+    setup.extend(devices(world, &mut hardware));
     let paths: Vec<PathSetup> = world.paths.iter().filter_map(|path| path_setup(scenario, path)).collect();
     let observers = world.namespaces.iter().map(|namespace| observer(scenario, namespace, &paths)).collect();
     setup.extend(paths.iter().map(frames));
     setup.extend(paths.into_iter().map(|path| Setup::Path(Box::new(path))));
     setup.extend(world.namespaces.iter().flat_map(|namespace| sysctls(world, namespace, SysctlOf::Interface)));
     let ends = || world.links.iter().flat_map(|link| link.ends.iter().map(move |end| (link, end)));
+    let upper = || {
+        let all = world.namespaces.iter();
+        all.flat_map(|namespace| namespace.devices.iter().map(move |device| (namespace, device)))
+    };
     setup.extend(ends().flat_map(|(_, end)| addresses(end)));
     setup.extend(ends().map(|(_, end)| Setup::LinkUp { namespace: end.namespace.clone(), device: end.device.clone() }));
+    // What is below a device comes before it.
+    setup.extend(upper().flat_map(|(namespace, device)| {
+        let (namespace, device, addresses) = (&namespace.name, &device.name, device.addresses.iter());
+        addresses.map(|address| Setup::Address {
+            namespace: namespace.clone(),
+            device: device.clone(),
+            address: *address,
+        })
+    }));
+    setup.extend(
+        upper().map(|(namespace, device)| Setup::LinkUp {
+            namespace: namespace.name.clone(),
+            device: device.name.clone(),
+        }),
+    );
     setup.extend(ends().filter_map(|(link, end)| rate(link, end)));
     setup.extend(world.namespaces.iter().flat_map(routes));
     setup.extend(world.namespaces.iter().flat_map(rules));
@@ -105,6 +126,9 @@ fn sysctls(world: &World, namespace: &Namespace, which: SysctlOf) -> Vec<Setup> 
     };
     let mut setup = Vec::new();
     if which == SysctlOf::Namespace {
+        if namespace.real_defaults {
+            setup.extend(HOST.map(|(name, value)| sysctl(name, value)));
+        }
         if namespace.userspace_path_manager {
             setup.push(Setup::PathManager { namespace: namespace.name.clone() });
         }
@@ -120,23 +144,52 @@ fn sysctls(world: &World, namespace: &Namespace, which: SysctlOf) -> Vec<Setup> 
 
 /// `net.ipv4.conf.eth1.rp_filter` and `net/ipv4/conf/eth1/rp_filter` are, where the namespace has an `eth1`.
 fn is_of_interface(world: &World, namespace: &Namespace, name: &str) -> bool {
-    world
-        .links
-        .iter()
-        .flat_map(|link| &link.ends)
-        .filter(|end| end.namespace == namespace.name)
-        .any(|end| name.split(['.', '/']).any(|part| part == end.device))
+    let ends = world.links.iter().flat_map(|link| &link.ends).filter(|end| end.namespace == namespace.name);
+    let mut devices = ends.map(|end| &end.device).chain(namespace.devices.iter().map(|device| &device.name));
+    devices.any(|device| name.split(['.', '/']).any(|part| part == device))
+}
+
+/// What a host has that the lab has not (see [`crate::testbed`]): the kernel's defaults, and those of systemd
+/// (sysctl.d/50-default.conf) for the reverse-path filter.
+const HOST: [(&str, &str); 5] = [
+    ("net.ipv6.conf.all.keep_addr_on_down", "0"),
+    ("net.ipv6.conf.default.keep_addr_on_down", "0"),
+    ("net.mptcp.add_addr_timeout", "120"),
+    ("net.ipv4.conf.all.rp_filter", "2"),
+    ("net.ipv4.conf.default.rp_filter", "2"),
+];
+
+/// Gives interfaces their numbers.
+#[derive(Default)]
+struct Numbers {
+    last: Option<u32>,
+}
+
+impl Numbers {
+    /// The next index; `lo` has 1.
+    fn next(&mut self, mac: [u8; 6]) -> Hardware {
+        let index = self.last.unwrap_or(1).saturating_add(1);
+        self.last = Some(index);
+        Hardware { index, mac }
+    }
+}
+
+/// The devices that aren't ends of links, after all links.
+fn devices(world: &World, numbers: &mut Numbers) -> Vec<Setup> {
+    let all = world.namespaces.iter().flat_map(|namespace| namespace.devices.iter().map(move |it| (namespace, it)));
+    let device = |(number, (namespace, device)): (usize, (&Namespace, &Device))| {
+        let [high, low] = number_of(number).to_be_bytes();
+        let hardware = numbers.next([0x02, 2, 0, high, low, 0]);
+        Setup::Device { namespace: namespace.name.clone(), device: device.clone(), hardware }
+    };
+    all.enumerate().map(device).collect()
 }
 
 /// The links with their hardware. No two interfaces of the world have the same index: if both ends of a link had, the
 /// kernel would take it for an interface without a lower one, and look at its carrier up to a second late
 /// (`linkwatch_urgent_event`, net/core/link_watch.c).
-fn links(world: &World) -> Vec<Setup> {
-    let mut index = 1;
-    let mut hardware = |mac| {
-        index += 1;
-        Hardware { index, mac }
-    };
+fn links(world: &World, numbers: &mut Numbers) -> Vec<Setup> {
+    let mut hardware = |mac| numbers.next(mac);
     let outer: Vec<[Hardware; 2]> =
         (0..world.links.len()).map(|link| [0, 1].map(|end| hardware(mac(number_of(link), end)))).collect();
     let mut setup = Vec::new();

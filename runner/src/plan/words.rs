@@ -1,14 +1,14 @@
 //! Steps in words: one line each, the same in a dry run, in the story and in messages.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::mptcp::{Endpoint, EndpointFlags, answer_of_word};
 use crate::pattern::SUBFLOW;
 use crate::recording::Awaited;
 use crate::scenario::model::{
     Action, CloseHow, Condition, ConnectPlan, ConnectionOutcome, Direction, EndStatus, Filter, FilterAction,
-    FilterHook, Operation, OptionQuery, Program, Range, Ready, RunPlan, SocketOptions, SocketProtocol, Sockets,
-    StartPlan, TokenChoice, TransferPlan, WhichEndpoints,
+    FilterHook, FilterProtocol, Operation, OptionQuery, Program, Range, Ready, RunPlan, SocketOptions, SocketProtocol,
+    Sockets, StartPlan, TokenChoice, TransferPlan, WhichEndpoints,
 };
 use crate::text;
 
@@ -308,6 +308,7 @@ pub fn describe_operation(operation: &Operation) -> String {
             format!("{namespace} deletes the address {}/{} of {device}", address.address, address.prefix)
         }
         Operation::AddRoute { namespace, route } => format!("{namespace} adds the route {route}"),
+        Operation::DeleteDevice { namespace, device } => format!("{namespace} deletes {device}"),
         Operation::DeleteRoute { namespace, route } => format!("{namespace} deletes the route {route}"),
         Operation::AddRoutingRule { namespace, rule } => format!("{namespace} adds the routing rule {rule}"),
         Operation::DeleteRoutingRule { namespace, rule } => format!("{namespace} deletes the routing rule {rule}"),
@@ -365,26 +366,71 @@ fn describe_which(which: &WhichEndpoints) -> String {
 }
 
 fn describe_filter(filter: &Filter) -> String {
+    if filter.action.translates() {
+        return describe_translation(filter);
+    }
     let does = match filter.action {
         FilterAction::Drop => "drops",
         FilterAction::RejectIcmp => "rejects with ICMP port unreachable",
         FilterAction::RejectReset => "rejects with a TCP reset",
         FilterAction::Corrupt => "corrupts",
         FilterAction::StripMptcp => "strips the MPTCP options of",
+        FilterAction::Masquerade | FilterAction::Snat | FilterAction::Dnat => "translates",
     };
     let what = filter.nth.map_or_else(|| "all".to_owned(), |nth| format!("number {nth} of the"));
     let hook = match filter.hook {
         FilterHook::Input => "incoming",
         FilterHook::Output => "outgoing",
+        FilterHook::Forward => "forwarded",
+        FilterHook::Prerouting | FilterHook::Postrouting => "all",
     };
+    let packets = match filter.protocol {
+        FilterProtocol::Tcp => "segments",
+        FilterProtocol::Udp => "UDP packets",
+        FilterProtocol::Icmp => "ICMP packets",
+        FilterProtocol::Any => "packets",
+    };
+    format!("{} {does} {what} {hook} {packets}{} (filter {})", filter.namespace, filter_conditions(filter), filter.name)
+}
+
+/// `gateway translates the destination of connections to 203.0.113.1 port 443 into 192.168.8.10 port 8443 (web)`
+fn describe_translation(filter: &Filter) -> String {
+    let what = if filter.action == FilterAction::Dnat { "destination" } else { "source" };
+    let into = filter.address.map_or_else(|| "its own address".to_owned(), |address| address.to_string());
+    let into = Fields(into).add("port", filter.port);
+    let conditions = filter_conditions(filter);
+    format!(
+        "{} translates the {what} of connections{conditions} into {} (filter {})",
+        filter.namespace, into.0, filter.name
+    )
+}
+
+fn filter_conditions(filter: &Filter) -> String {
     let option = filter.option.map(|subtype| subtype.map_or("any", option_name));
-    let conditions = Fields::default()
+    let states: Vec<&str> = filter.states.iter().map(|state| state.word()).collect();
+    let (arrives, leaves) = match filter.hook {
+        FilterHook::Forward => ("arriving by", "leaving by"),
+        FilterHook::Input | FilterHook::Output | FilterHook::Prerouting | FilterHook::Postrouting => {
+            ("through", "leaving by")
+        }
+    };
+    let port = |with: &'static str, address: Option<IpAddr>| match (with, address) {
+        (_, Some(_)) => "port",
+        ("from", None) => "from port",
+        (_, None) => "to port",
+    };
+    Fields::default()
         .add("from", filter.from)
+        .add(port("from", filter.from), filter.from_port)
         .add("to", filter.to)
-        .add("through", filter.device.as_ref())
+        .add(port("to", filter.to), filter.to_port)
+        .add(arrives, filter.device.as_ref())
+        .add(leaves, filter.out_device.as_ref())
+        .add("in the state", (!states.is_empty()).then(|| states.join(" or ")))
+        .add("with the mark", filter.mark.map(|mark| format!("{mark:#x}")))
         .add("with MPTCP option", option)
-        .add("with payload of at least", filter.min_payload.map(|bytes| text::size(u64::from(bytes))));
-    format!("{} {does} {what} {hook} segments{} (filter {})", filter.namespace, conditions.0, filter.name)
+        .add("with payload of at least", filter.min_payload.map(|bytes| text::size(u64::from(bytes))))
+        .0
 }
 
 /// The name of an MPTCP option subtype (RFC 8684 section 8.2).

@@ -95,6 +95,13 @@ fn properties(namespace: &Namespace) -> Vec<String> {
     if namespace.forwarding {
         lines.push("forwards packets".to_owned());
     }
+    if namespace.real_defaults {
+        lines.push("settings of a real host".to_owned());
+    }
+    lines.extend(namespace.devices.iter().map(|device| {
+        let addresses: Vec<String> = device.addresses.iter().map(ToString::to_string).collect();
+        text::one_line(&format!("{device} {}", addresses.join(" "))).trim_end().to_owned()
+    }));
     if namespace.source_routing {
         lines.push("source routing".to_owned());
     } else {

@@ -486,6 +486,16 @@ macro_rules! words {
             $( #[doc = $doc] $(#[$attribute])? $variant, )+
         }
 
+        impl $name {
+            /// Its word.
+            #[allow(dead_code, reason = "not each is asked")]
+            pub fn word(self) -> &'static str {
+                match self {
+                    $( Self::$variant => $word, )+
+                }
+            }
+        }
+
         impl $crate::scenario::record::Scalar for $name {
             type Value = Self;
             const KIND: $crate::scenario::grammar::Kind = $crate::scenario::grammar::Kind::Word(&[$($word),+]);

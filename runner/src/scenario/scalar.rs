@@ -154,6 +154,21 @@ pub fn address(text: &str) -> Parsed<IpAddr> {
     })
 }
 
+/// An IP address, a link-local one perhaps with its interface: `fe80::1%eth1`.
+pub fn scoped_address(text: &str) -> Parsed<(IpAddr, Option<String>)> {
+    let Some((ip, interface)) = text.split_once('%') else { return Ok((address(text)?, None)) };
+    let address = address(ip)?;
+    if !is_link_local(address) {
+        return Err(Problem::new(format!("`{ip}` takes no interface")).help("only link-local addresses (fe80::/10) do"));
+    }
+    Ok((address, Some(device(interface)?)))
+}
+
+/// Whether an address belongs to one link only: RFC 4291 section 2.5.6.
+pub fn is_link_local(address: IpAddr) -> bool {
+    matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
+}
+
 /// An address with its prefix length: `10.0.1.1/24`.
 pub fn address_prefix(text: &str) -> Parsed<Address> {
     let Some((ip, length)) = text.split_once('/') else {

@@ -220,6 +220,7 @@ fn scalar(kind: Kind) -> Value {
         Kind::Integer(min, max) => integer(min, max),
         Kind::Port => integer(1, 65535),
         Kind::Address => pattern("[0-9a-fA-F:.]+"),
+        Kind::ScopedAddress => pattern("[0-9a-fA-F:.]+(%[A-Za-z0-9_.@-]{1,15})?"),
         Kind::AddressPrefix => pattern("[0-9a-fA-F:.]+/[0-9]{1,3}"),
         Kind::Destination => pattern("default|[0-9a-fA-F:.]+/[0-9]{1,3}"),
         Kind::Selector => pattern("[0-9a-fA-F:.]+(/[0-9]{1,3})?"),

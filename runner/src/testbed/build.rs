@@ -6,10 +6,11 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use crate::net::Hardware;
+use crate::netlink::NetlinkError;
 use crate::netlink::route::{Request, RouteClient, RouteMonitor, TokenBucket};
 use crate::plan::{INNER_DEVICES, Setup};
 use crate::processors;
-use crate::scenario::model::{Address, LinkEnd, Route, RoutingRule};
+use crate::scenario::model::{Address, Device, LinkEnd, Route, RoutingRule};
 
 use super::expected::{self, Expected, ExpectedLink};
 use super::sysctl::{self, SysctlError};
@@ -98,6 +99,7 @@ impl Builder<'_> {
             Setup::Namespace { name, programs } => self.namespace(name, *programs),
             Setup::Sysctl { namespace, name, value } => self.testbed.node(namespace)?.set_sysctl(name, value),
             Setup::Link { link: _, mtu, ends } => self.link(*mtu, ends),
+            Setup::Device { namespace, device, hardware } => self.device(namespace, device, *hardware),
             Setup::PathLink { link, mtu, ends, inner } => self.path_link(link, *mtu, ends, *inner),
             Setup::RealFrames { link, ends } => self.real_frames(link, ends),
             Setup::GsoMaxSize { link: _, ends, bytes } => self.gso_max_size(ends, *bytes),
@@ -160,6 +162,28 @@ impl Builder<'_> {
             ends.each_ref().map(|(end, hardware)| (end.namespace.as_str(), end.device.as_str(), *hardware));
         self.veth([near, far], mtu)?;
         self.testbed.links.push(ends.each_ref().map(|(end, _)| (end.namespace.clone(), end.device.clone())));
+        Ok(())
+    }
+
+    /// A device that isn't the end of a link, with its ports.
+    fn device(&mut self, namespace: &str, device: &Device, planned: Hardware) -> Result<(), TestbedError> {
+        let node = self.testbed.place_mut(namespace)?;
+        let hardware = Hardware { index: planned.index.saturating_add(node.offset), mac: planned.mac };
+        let on = device.kind.on().map(|on| node.index(on)).transpose()?;
+        let ports: Vec<(u32, &String)> = device
+            .kind
+            .ports()
+            .iter()
+            .map(|port| Ok((node.index(port)?, port)))
+            .collect::<Result<_, NetlinkError>>()?;
+        node.devices.push((device.name.clone(), hardware));
+        node.upper.push(hardware.index);
+        self.pend(namespace, Request::add_device(device, hardware, on));
+        for (index, port) in ports {
+            self.pend(namespace, Request::set_master(index, port, hardware.index));
+        }
+        let link = ExpectedLink::new(&device.name, hardware, None);
+        self.expected.entry(namespace.to_owned()).or_default().links.push(link);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use crate::net::{Hardware, LOCAL_TABLE, RouteType};
+use crate::net::{Hardware, RouteType};
 use crate::netlink::route::{AddressState, LinkState, Neighbour, NeighbourState, QueueState, RouteState};
 use crate::scenario::model::{Address, Route, RoutingRule};
 use crate::text;
@@ -55,16 +55,21 @@ impl Actual {
         let Some(link) = self.links.iter().find(|link| link.name == device) else {
             return vec![format!("there is no interface {device}")];
         };
-        let mut complaints = Vec::new();
-        if link.up != up {
-            complaints.push(format!("{device} is {}", if link.up { "up" } else { "down" }));
-        }
+        let mut complaints: Vec<String> = self.complaints_about_state(device, up).into_iter().collect();
         if link.running != running {
             complaints.push(format!("{device} has {} carrier", if link.running { "a" } else { "no" }));
         }
         let own = self.addresses.iter().filter(|state| state.index == link.index);
         complaints.extend(own.filter_map(|state| lacks_address(self, device, link.index, state.address)));
         complaints
+    }
+
+    /// That an interface is not up or down, as it should be.
+    pub(super) fn complaints_about_state(&self, device: &str, up: bool) -> Option<String> {
+        match self.links.iter().find(|link| link.name == device) {
+            None => Some(format!("there is no interface {device}")),
+            Some(link) => (link.up != up).then(|| format!("{device} is {}", if link.up { "up" } else { "down" })),
+        }
     }
 
     /// Which of these neighbours an interface lacks.
@@ -187,11 +192,9 @@ pub(super) fn link_local(mac: [u8; 6]) -> Address {
     Address { address: IpAddr::V6(address), prefix: 64 }
 }
 
-/// Whether the kernel delivers packets to this address locally.
+/// Whether the kernel delivers packets to this address locally. The route of an address in a VRF is in the VRF's table.
 fn is_local(address: IpAddr, routes: &[RouteState]) -> bool {
-    routes
-        .iter()
-        .any(|route| route.kind == Some(RouteType::Local) && route.table == LOCAL_TABLE && route.to.address == address)
+    routes.iter().any(|route| route.kind == Some(RouteType::Local) && route.to.address == address)
 }
 
 /// That a route is missing, if it is.
@@ -250,7 +253,7 @@ pub(super) fn is_rule(rule: &RoutingRule, state: &RoutingRule) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::net::{MAIN_TABLE, NextHop};
+    use crate::net::{LOCAL_TABLE, MAIN_TABLE, NextHop};
 
     use super::*;
 

@@ -1,5 +1,6 @@
 //! One namespace of a testbed: the changes that a scenario can make, each read back.
 
+use std::cell::RefCell;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
@@ -79,13 +80,18 @@ pub struct Node {
     route: RouteClient,
     monitor: RouteMonitor,
     pub(super) devices: Vec<(String, Hardware)>,
+    /// The indices of those that aren't ends of links: what they carry is captured there.
+    pub(super) upper: Vec<u32>,
+    /// The indices of those that were deleted.
+    deleted: RefCell<Vec<u32>>,
     /// The offset to the planned interface indices.
     pub(super) offset: u32,
 }
 
 impl Node {
     pub(super) fn new(name: &str, namespace: Namespace, route: RouteClient, monitor: RouteMonitor) -> Self {
-        Self { name: name.to_owned(), namespace, route, monitor, devices: Vec::new(), offset: 0 }
+        let (devices, upper, deleted) = (Vec::new(), Vec::new(), RefCell::default());
+        Self { name: name.to_owned(), namespace, route, monitor, devices, upper, deleted, offset: 0 }
     }
 
     /// Its name in the scenario.
@@ -117,6 +123,40 @@ impl Node {
     pub fn devices(&self) -> DeviceNames {
         let links = self.devices.iter().map(|(name, hardware)| (hardware.index, name.clone()));
         [(1, "lo".to_owned())].into_iter().chain(links).collect()
+    }
+
+    /// The indices of the interfaces that aren't ends of links.
+    pub fn upper(&self) -> &[u32] {
+        &self.upper
+    }
+
+    /// Whether an interface isn't the end of a link.
+    pub(super) fn is_upper(&self, device: &str) -> bool {
+        self.hardware(device).is_some_and(|hardware| self.upper.contains(&hardware.index))
+    }
+
+    /// Deletes an interface.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it still exists afterwards.
+    pub(super) fn delete_device(&self, device: &str) -> Result<(), TestbedError> {
+        self.route.request(Request::delete_device(self.index(device)?, device))?;
+        self.has_lost(device)
+    }
+
+    /// Whether a step has deleted an interface, or the other end of its link.
+    pub fn is_deleted(&self, device: &str) -> bool {
+        self.hardware(device).is_some_and(|hardware| self.deleted.borrow().contains(&hardware.index))
+    }
+
+    /// Waits until an interface is gone.
+    pub(super) fn has_lost(&self, device: &str) -> Result<(), TestbedError> {
+        self.deleted.borrow_mut().push(self.index(device)?);
+        self.settle(|actual| {
+            let there = actual.links.iter().any(|link| link.name == device);
+            there.then(|| format!("there is still the interface {device}")).into_iter().collect()
+        })
     }
 
     /// The index of an interface.
@@ -327,8 +367,10 @@ impl Node {
     }
 
     fn actual(&self) -> Result<Actual, NetlinkError> {
+        let deleted = self.deleted.borrow();
+        let left = self.devices.iter().filter(|(_, hardware)| !deleted.contains(&hardware.index));
         let look = |(name, hardware): &(String, Hardware)| Request::notice_carrier(hardware.index, name);
-        self.route.submit(self.devices.iter().map(look).collect())?;
+        self.route.submit(left.map(look).collect())?;
         Ok(Actual {
             links: self.route.links()?,
             addresses: self.route.addresses()?,

@@ -92,6 +92,10 @@ impl Testbed {
             None => true, // lo has no other end
         };
         let running = up && peer_up;
+        if node.is_upper(device) {
+            // Its carrier depends on what it lies on.
+            return node.settle(|actual| actual.complaints_about_state(device, up).into_iter().collect());
+        }
         node.settle(|actual| actual.complaints_about_link(device, up, running))?;
         if let Some((place, device)) = inner {
             self.place(place)?.settle(|actual| actual.complaints_about_link(device, up, running))?;
@@ -102,6 +106,16 @@ impl Testbed {
             }
             None => Ok(()),
         }
+    }
+
+    /// Deletes an interface, and waits until it is gone at both ends.
+    ///
+    /// # Errors
+    ///
+    /// The kernel refuses ([`TestbedError::Netlink`]), or it still exists afterwards.
+    pub fn delete_device(&self, namespace: &str, device: &str) -> Result<(), TestbedError> {
+        self.node(namespace)?.delete_device(device)?;
+        self.peer(namespace, device).map_or(Ok(()), |(namespace, device)| self.node(namespace)?.has_lost(device))
     }
 
     /// Adds an address, and waits until it is usable.
@@ -119,6 +133,15 @@ impl Testbed {
     fn is_up(&self, namespace: &str, device: &str) -> Result<bool, TestbedError> {
         let links = self.node(namespace)?.route().links()?;
         Ok(links.iter().any(|link| link.name == device && link.up))
+    }
+
+    /// The link of an interface, if it is spliced through a path.
+    pub fn spliced_link(&self, namespace: &str, device: &str) -> Option<&str> {
+        let is = |end: &(String, String)| end.0 == namespace && end.1 == device;
+        let mut spliced = self.spliced.iter();
+        spliced
+            .find(|(_, number)| self.links.get(*number).is_some_and(|ends| ends.iter().any(is)))
+            .map(|(link, _)| &**link)
     }
 
     /// The inner side of a spliced link at its other end: the namespace of its path, and the device.

@@ -105,6 +105,11 @@ impl std::fmt::Debug for Background {
     }
 }
 
+/// As captures and path-manager events show an address: its interface is another field there.
+fn unscoped(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}
+
 impl LiveConnection {
     /// Takes over the client's socket, connected to `server_address`; nobody has accepted the connection yet. `tell` hears at
     /// once of calls that get no bytes, or wrong ones.
@@ -118,9 +123,9 @@ impl LiveConnection {
             name,
             client_namespace: namespaces.0,
             server_namespace: namespaces.1,
-            client_address: client.local_addr()?,
+            client_address: unscoped(client.local_addr()?),
             // Without a SYN yet, the socket has no peer.
-            server_address: client.peer_addr().unwrap_or(server_address),
+            server_address: unscoped(client.peer_addr().unwrap_or(server_address)),
             client_token: None,
             server_token: None,
             client: Some(Rc::new(client)),

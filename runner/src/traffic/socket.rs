@@ -2,10 +2,11 @@
 //! that opens it; for that reason, [`listen`] and the first half of [`connect`] are synchronous.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::net::if_::if_nametoindex;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::socket::{MsgFlags, recv};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -93,7 +94,7 @@ fn open(address: IpAddr, protocol: SocketProtocol) -> Result<Socket, SocketError
 ///
 /// A listener on `::` also accepts IPv4, whatever `net.ipv6.bindv6only` says.
 pub fn listen(plan: &ListenPlan, hear: Hear<'_>) -> Result<TcpListener, SocketError> {
-    let address = SocketAddr::new(plan.address, plan.port);
+    let address = scoped(plan.address, plan.port, plan.scope.as_deref())?;
     let socket = open(plan.address, plan.protocol)?;
     socket.set_reuse_address(true).map_err(failed("set SO_REUSEADDR"))?;
     if plan.address.is_ipv6() {
@@ -108,11 +109,12 @@ pub fn listen(plan: &ListenPlan, hear: Hear<'_>) -> Result<TcpListener, SocketEr
 /// Opens a socket, or uses one again that was disconnected; the returned future connects it. Call this inside the namespace;
 /// poll the future anywhere.
 pub fn connect(
-    address: SocketAddr,
+    (address, scope): (SocketAddr, Option<&str>),
     (source, source_port): (Option<IpAddr>, Option<u16>),
     (protocol, again): (SocketProtocol, Option<TcpStream>),
     (options, hear): (&SocketOptions, Hear<'_>),
 ) -> Result<impl Future<Output = Result<TcpStream, SocketError>> + use<>, SocketError> {
+    let address = scoped(address.ip(), address.port(), scope)?;
     let socket = match again {
         None => open(address.ip(), protocol)?,
         Some(again) => again.into_std().map_err(failed("take the socket out of the event loop"))?.into(),
@@ -120,12 +122,24 @@ pub fn connect(
     set_options(socket.as_fd(), options, hear).map_err(failed("set the options of the socket"))?;
     if source.is_some() || source_port.is_some() {
         let any = if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let source = SocketAddr::new(source.unwrap_or(any), source_port.unwrap_or(0));
+        let source = scoped(source.unwrap_or(any), source_port.unwrap_or(0), scope)?;
         let what = if source.port() == 0 { source.ip().to_string() } else { source.to_string() };
         socket.bind(&source.into()).map_err(failed(format!("bind to {what}")))?;
     }
     let socket = TcpSocket::from_std_stream(socket.into());
     Ok(async move { socket.connect(address).await.map_err(failed(format!("connect to {address}"))) })
+}
+
+/// The address of a socket, with the interface that a link-local one is on. Call it inside the namespace.
+fn scoped(address: IpAddr, port: u16, interface: Option<&str>) -> Result<SocketAddr, SocketError> {
+    match (address, interface) {
+        (IpAddr::V6(address), Some(interface)) if address.is_unicast_link_local() => {
+            let index = if_nametoindex(interface).map_err(io::Error::from);
+            let index = index.map_err(failed(format!("look for the interface {interface}")))?;
+            Ok(SocketAddrV6::new(address, port, 0, index).into())
+        }
+        _ => Ok(SocketAddr::new(address, port)),
+    }
 }
 
 /// Accepts the connection from this client address and port, or from one of the addresses that a NAT on the way gives

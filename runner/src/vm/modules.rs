@@ -43,6 +43,14 @@ const WANTED: &[&str] = &[
     "nft_reject_ipv4",
     "nft_reject_ipv6",
     "nft_reject_netdev",
+    "nft_ct",
+    "nft_nat",
+    "nft_masq",
+    "nft_chain_nat",
+    "8021q",
+    "bridge",
+    "macvlan",
+    "vrf",
 ];
 
 /// Deeper than any real tree.

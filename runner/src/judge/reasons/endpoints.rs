@@ -77,8 +77,7 @@ enum Arrival {
 
 fn arrival(known: &Facts<'_, '_>, wanted: &str, address: IpAddr) -> Arrival {
     let address = canonical(address);
-    let ends = known.names.scenario().world.links.iter().flat_map(|link| &link.ends);
-    let mut own = ends.filter(|end| end.namespace == wanted).flat_map(|end| &end.addresses);
+    let mut own = known.names.scenario().world.addresses_of(wanted);
     let first = if own.any(|own| canonical(own.address) == address) { Arrival::SetUp } else { Arrival::Never };
     let later = known.operations().filter_map(|(step, operation)| {
         let added = pick!(operation, Operation::AddAddress { namespace, address, .. }

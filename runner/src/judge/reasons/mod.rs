@@ -20,7 +20,7 @@ use crate::judge::names::Names;
 use crate::mptcp::{Endpoint, MptcpInfo, SubflowState};
 use crate::recording::{Connection, Moment, Observation, Recording, Side};
 use crate::reference::Candidate;
-use crate::scenario::model::{Action, Operation, RuleAction, Scenario};
+use crate::scenario::model::{Action, Operation, Scenario};
 
 /// One thing that may explain a failure, with its evidence.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -323,10 +323,9 @@ impl<'n, 'a> Facts<'n, 'a> {
         operations.collect()
     }
 
-    /// A path gives segments other addresses.
+    /// A path or a router gives segments other addresses.
     fn translates(&self) -> bool {
-        let mut rules = self.names.scenario().path_rules();
-        rules.any(|(_, rule)| matches!(rule.action, RuleAction::Nat { .. } | RuleAction::Rewrite { .. }))
+        self.names.scenario().translates()
     }
 
     /// The sysctl that hands the connections of a namespace to a userspace path manager, with its value.

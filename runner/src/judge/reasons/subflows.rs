@@ -109,12 +109,14 @@ pub(super) fn other_devices(known: &Facts<'_, '_>) -> Vec<Reason> {
     let devices: BTreeMap<(&str, IpAddr), &str> = own.collect();
     let mut reasons: Vec<Reason> = Vec::new();
     let mut told = BTreeSet::new();
+    let world = &known.names.scenario().world;
     for what in known.observations() {
         let Observation::Packet { namespace, device, direction: Direction::Out, segment } = what else { continue };
         let source = canonical(segment.source.ip());
         let Some(belongs_to) = devices.get(&(namespace.as_str(), source)) else { continue };
         // On the loopback device nothing has an address of its own, and everything may leave by it.
-        if device == *belongs_to || *belongs_to == "lo" || device == "lo" {
+        let is_on = |by: &str| world.is_on(namespace, by, device);
+        if is_on(belongs_to) || *belongs_to == "lo" || device == "lo" {
             continue;
         }
         let destination = canonical(segment.destination.ip());
@@ -122,7 +124,7 @@ pub(super) fn other_devices(known: &Facts<'_, '_>) -> Vec<Reason> {
             continue;
         }
         let leads_there =
-            |(of, by, own): &(&str, &str, Address)| namespace == *of && device == *by && own.covers(destination);
+            |(of, by, own): &(&str, &str, Address)| namespace == *of && is_on(by) && own.covers(destination);
         if addresses.iter().any(leads_there) {
             continue;
         }
@@ -139,8 +141,7 @@ pub(super) fn other_devices(known: &Facts<'_, '_>) -> Vec<Reason> {
 
 /// The addresses of the namespaces' devices, with those that steps add: namespace, device, address.
 fn addresses<'a>(known: &Facts<'_, 'a>) -> Vec<(&'a str, &'a str, Address)> {
-    let ends = known.names.scenario().world.links.iter().flat_map(|link| &link.ends);
-    let first = ends.flat_map(|end| end.addresses.iter().map(|own| (&*end.namespace, &*end.device, *own)));
+    let first = known.names.scenario().world.addresses();
     let later = known.operations().filter_map(|(_, operation)| {
         pick!(operation, Operation::AddAddress { namespace, device, address }
             => (namespace.as_str(), device.as_str(), *address))

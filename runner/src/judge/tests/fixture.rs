@@ -308,6 +308,7 @@ pub(super) fn connect_plan() -> ConnectPlan {
         from: "client".to_owned(),
         to: "server".to_owned(),
         address: socket("10.0.1.1:8080"),
+        scope: None,
         source: None,
         source_port: None,
         protocol: SocketProtocol::Mptcp,
@@ -316,6 +317,7 @@ pub(super) fn connect_plan() -> ConnectPlan {
         options: SocketOptions::default(),
         accepted: SocketOptions::default(),
         implicit_listener: None,
+        translated: None,
         handshake: true,
         deadline: DEADLINE,
     }

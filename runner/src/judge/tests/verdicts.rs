@@ -438,19 +438,7 @@ fn a_transfer_that_must_fail_is_held_to_its_errno() {
 }
 
 pub(super) fn filter(may_be_unused: bool) -> Filter {
-    Filter {
-        name: "drop".to_owned(),
-        namespace: "client".to_owned(),
-        hook: FilterHook::Output,
-        from: None,
-        to: None,
-        device: None,
-        option: None,
-        min_payload: None,
-        nth: None,
-        action: FilterAction::Drop,
-        may_be_unused,
-    }
+    Filter { may_be_unused, ..Filter::new("drop", "client", FilterHook::Output, FilterAction::Drop) }
 }
 
 pub(super) fn hits(packets: u64) -> Observation {

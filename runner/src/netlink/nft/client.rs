@@ -1,6 +1,7 @@
 //! The exchange with the kernel: batches, which take effect completely or not at all, and dumps.
 
 use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use netlink_packet_core::{NLM_F_DUMP_INTR, NetlinkMessage, NetlinkPayload};
@@ -8,10 +9,10 @@ use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_NETFILTER};
 use socket2::SockRef;
 
 use crate::netlink::{Cause, NetlinkError, Refusal};
-use crate::scenario::model::{Filter, FilterAction, FilterHook};
+use crate::scenario::model::{Filter, FilterAction, FilterHook, FlowState};
 
 use super::expression::Expression;
-use super::message::{Hook, NftMessage, Request};
+use super::message::{Hook, NftMessage, Purpose, Request};
 use super::program::{FilterError, Program, chains, compile};
 
 /// Timeout for an answer. `nf_tables` answers before send(2) returns; if it doesn't, something is very wrong.
@@ -88,9 +89,34 @@ impl NftClient {
         Ok(())
     }
 
+    /// Checks that connection tracking and each kind of translation work, likewise.
+    pub fn translates() -> Result<(), String> {
+        use FilterAction::{Dnat, Drop, Masquerade, Snat};
+        let mut client = Self::open().map_err(|error| error.to_string())?;
+        for (action, hook, address) in [
+            (Masquerade, FilterHook::Postrouting, None),
+            (Snat, FilterHook::Postrouting, Some(Ipv4Addr::LOCALHOST.into())),
+            (Dnat, FilterHook::Prerouting, Some(Ipv6Addr::LOCALHOST.into())),
+            (Drop, FilterHook::Forward, None),
+        ] {
+            let states = if action.translates() { Vec::new() } else { vec![FlowState::Invalid] };
+            let probe = Filter { states, address, ..Filter::new("probe", "", hook, action) };
+            let tried = client.add_filter(&probe).and_then(|()| client.remove_filter(&probe.name));
+            tried.map_err(|error| error.to_string())?;
+        }
+        Ok(())
+    }
+
     fn install(&mut self, filter: &Filter) -> Result<(), Cause> {
         let program = compile(filter)?;
-        let hook = Hook { number: program.hook, priority: self.priority };
+        // `NF_IP_PRI_NAT_DST`, `NF_IP_PRI_NAT_SRC` (include/uapi/linux/netfilter_ipv4.h): after connection tracking, before
+        // and after the filters.
+        let (base, purpose) = match filter.action {
+            FilterAction::Dnat => (-100, Purpose::Nat),
+            FilterAction::Masquerade | FilterAction::Snat => (100, Purpose::Nat),
+            _ => (0, Purpose::Filter),
+        };
+        let hook = Hook { number: program.hook, priority: self.priority.saturating_add(base), purpose };
         let mut batch = vec![
             Request::new_table(),
             Request::new_chain(&program.action_chain),
@@ -291,17 +317,12 @@ fn compare(given: &[Vec<Expression>], shown: &[Vec<Expression>]) -> Result<(), C
 /// A filter that uses every kind of match.
 fn probe(action: FilterAction, hook: FilterHook) -> Filter {
     Filter {
-        name: "probe".to_owned(),
-        namespace: String::new(),
-        hook,
-        from: Some(std::net::Ipv4Addr::LOCALHOST.into()),
-        to: None,
+        from: Some(Ipv4Addr::LOCALHOST.into()),
         device: Some("lo".to_owned()),
         option: Some(Some(0)),
         min_payload: Some(1),
         nth: Some(1),
-        action,
-        may_be_unused: true,
+        ..Filter::new("probe", "", hook, action)
     }
 }
 

@@ -22,6 +22,12 @@ const EXPR_DATA: u16 = 2;
 /// `NFTA_DATA_VALUE`, `NFTA_DATA_VERDICT`
 const DATA_VALUE: u16 = 1;
 const DATA_VERDICT: u16 = 2;
+/// `NFT_REG_2`, for the port of a translation.
+const PORT_REGISTER: u32 = 2;
+/// `NFTA_NAT_FLAGS`, and what the kernel shows in it by itself (`nft_nat_init`, net/netfilter/nft_nat.c):
+/// `NF_NAT_RANGE_MAP_IPS`, `NF_NAT_RANGE_PROTO_SPECIFIED`.
+const NAT_FLAGS: u16 = 7;
+const NAT_FLAGS_SHOWN: u32 = 1 | 2;
 /// `NFT_EXTHDR_OP_TCPOPT`
 const EXTHDR_OP_TCPOPT: u32 = 1;
 /// `NF_DROP`, `NFT_GOTO`
@@ -32,6 +38,8 @@ const NFT_GOTO: u32 = (-4_i32).cast_unsigned();
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub(super) enum MetaKey {
+    /// The mark, u32 in host byte order.
+    Mark = 3,
     /// The name of the input device, padded with zeros to 16 bytes.
     InputDevice = 6,
     /// The name of the output device, likewise.
@@ -60,6 +68,8 @@ pub(super) enum Base {
 pub(super) enum Comparison {
     /// Equal.
     Equal = 0,
+    /// Not equal.
+    Different = 1,
     /// Less or equal.
     AtMost = 3,
     /// Greater or equal.
@@ -80,6 +90,14 @@ pub(super) enum Answer {
 pub(super) enum Expression {
     /// Loads a property of the packet.
     Meta(MetaKey),
+    /// Loads the state of connection tracking: one bit of a u32 in host byte order (`NFT_CT_STATE`).
+    FlowState,
+    /// Loads a value: the new address, or the new port of a translation.
+    Value { port: bool, value: Vec<u8> },
+    /// Translates the source or the destination of a connection to the loaded values.
+    Translate { destination: bool, family: u8, port: bool },
+    /// Translates the source of a connection to the address of the outgoing device.
+    Masquerade,
     /// Loads `length` bytes of the packet. Ends the rule if the packet is too short.
     Payload { base: Base, offset: u32, length: u32 },
     /// Writes the register into the packet, without updating a checksum.
@@ -120,6 +138,16 @@ impl Expression {
         let new = Attributes::new;
         match self {
             Self::Meta(key) => ("meta", new().u32(2, *key as u32).u32(1, REGISTER)),
+            Self::FlowState => ("ct", new().u32(2, 0).u32(1, REGISTER)),
+            Self::Value { port, value } => {
+                let register = if *port { PORT_REGISTER } else { REGISTER };
+                ("immediate", new().u32(1, register).nested(2, &new().bytes(DATA_VALUE, value)))
+            }
+            Self::Translate { destination, family, port } => {
+                let address = new().u32(1, u32::from(*destination)).u32(2, u32::from(*family)).u32(3, REGISTER);
+                ("nat", if *port { address.u32(5, PORT_REGISTER) } else { address })
+            }
+            Self::Masquerade => ("masq", new()),
             Self::Payload { base, offset, length } => {
                 ("payload", new().u32(1, REGISTER).u32(2, *base as u32).u32(3, *offset).u32(4, *length))
             }
@@ -223,14 +251,18 @@ impl<'a> Fields<'a> {
             "numgen" => self.is(1, REGISTER)?.is(3, 0)?.is(4, 0)?.sequence(),
             "counter" => self.counter(),
             "reject" => self.reject(),
-            "immediate" => self.is(1, VERDICT_REGISTER)?.verdict(),
+            "immediate" if self.u32(1)? == VERDICT_REGISTER => self.verdict(),
+            "immediate" => self.value(),
+            "ct" => self.is(1, REGISTER)?.is(2, 0).map(|_| Expression::FlowState),
+            "nat" => self.translate(),
+            "masq" => self.is(1, 0).map(|_| Expression::Masquerade),
             _ => Err(DecodeError::from("not one that mptcplab uses")),
         }
     }
 
     fn meta(&self) -> Result<Expression, DecodeError> {
-        use MetaKey::{Family, InputDevice, OutputDevice, Transport};
-        let known = [InputDevice, OutputDevice, Family, Transport];
+        use MetaKey::{Family, InputDevice, Mark, OutputDevice, Transport};
+        let known = [Mark, InputDevice, OutputDevice, Family, Transport];
         pick(known, |key| key as u32, self.u32(2)?).map(Expression::Meta)
     }
 
@@ -263,7 +295,7 @@ impl<'a> Fields<'a> {
     }
 
     fn compare(&self) -> Result<Expression, DecodeError> {
-        let known = [Comparison::Equal, Comparison::AtMost, Comparison::AtLeast];
+        let known = [Comparison::Equal, Comparison::Different, Comparison::AtMost, Comparison::AtLeast];
         let comparison = pick(known, |comparison| comparison as u32, self.u32(2)?)?;
         Ok(Expression::Compare { comparison, value: self.data(3)? })
     }
@@ -292,6 +324,30 @@ impl<'a> Fields<'a> {
             2 if self.get(2)?.u8()? == 1 => Ok(Expression::Reject(Answer::PortUnreachable)),
             other => Err(DecodeError::from(format!("unexpected type {other}"))),
         }
+    }
+
+    fn value(&self) -> Result<Expression, DecodeError> {
+        let port = match self.u32(1)? {
+            REGISTER => false,
+            PORT_REGISTER => true,
+            other => return Err(DecodeError::from(format!("unexpected register {other}"))),
+        };
+        Ok(Expression::Value { port, value: self.data(2)? })
+    }
+
+    fn translate(self) -> Result<Expression, DecodeError> {
+        let (kind, family, port) = (self.u32(1)?, self.u32(2)?, self.has(5));
+        let family = u8::try_from(family).map_err(|_| DecodeError::from(format!("unexpected family {family}")))?;
+        if kind > 1 {
+            return Err(DecodeError::from(format!("unexpected type {kind}")));
+        }
+        // The end of a range is shown even if there is none; flags are shown that nobody set.
+        let fields = self.is(3, REGISTER)?.is(4, REGISTER)?.is(5, PORT_REGISTER)?.is(6, PORT_REGISTER)?;
+        let flags = if fields.has(NAT_FLAGS) { fields.u32(NAT_FLAGS)? } else { 0 };
+        if flags & !NAT_FLAGS_SHOWN != 0 {
+            return Err(DecodeError::from(format!("unexpected flags {flags:#x}")));
+        }
+        Ok(Expression::Translate { destination: kind == 1, family, port })
     }
 
     fn verdict(&self) -> Result<Expression, DecodeError> {
@@ -351,14 +407,23 @@ mod tests {
     }
 
     fn expression() -> impl Strategy<Value = Expression> {
-        use MetaKey::{Family, InputDevice, OutputDevice, Transport};
-        let key = prop::sample::select(vec![InputDevice, OutputDevice, Family, Transport]);
+        use MetaKey::{Family, InputDevice, Mark, OutputDevice, Transport};
+        let key = prop::sample::select(vec![Mark, InputDevice, OutputDevice, Family, Transport]);
         let base = prop::sample::select(vec![Base::Network, Base::Transport, Base::Inner]);
-        let comparison = prop::sample::select(vec![Comparison::Equal, Comparison::AtMost, Comparison::AtLeast]);
+        use Comparison::{AtLeast, AtMost, Different, Equal};
+        let comparison = prop::sample::select(vec![Equal, Different, AtMost, AtLeast]);
         let bytes = || prop::collection::vec(any::<u8>(), 1..=16);
         let place = (base, any::<u32>(), any::<u32>());
         prop_oneof![
             key.prop_map(Expression::Meta),
+            Just(Expression::FlowState),
+            Just(Expression::Masquerade),
+            (any::<bool>(), bytes()).prop_map(|(port, value)| Expression::Value { port, value }),
+            any::<(bool, u8, bool)>().prop_map(|(destination, family, port)| Expression::Translate {
+                destination,
+                family,
+                port
+            }),
             place.clone().prop_map(|(base, offset, length)| Expression::Payload { base, offset, length }),
             place.prop_map(|(base, offset, length)| Expression::PayloadWrite { base, offset, length }),
             any::<(u8, u32, u32)>().prop_map(|(kind, offset, length)| Expression::TcpOption { kind, offset, length }),

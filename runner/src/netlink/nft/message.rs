@@ -46,11 +46,31 @@ pub(super) struct Hook {
     pub(super) number: u32,
     /// The chain with the lowest priority comes first.
     pub(super) priority: i32,
+    /// What its chain is for.
+    pub(super) purpose: Purpose,
+}
+
+/// The type of a base chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// Its rules see each packet.
+    Filter,
+    /// Its rules see the first packet of each connection, and decide for all others.
+    Nat,
+}
+
+impl Purpose {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Nat => "nat",
+        }
+    }
 }
 
 impl fmt::Display for Hook {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "hook {} with priority {}", self.number, self.priority)
+        write!(f, "{} hook {} with priority {}", self.purpose.word(), self.number, self.priority)
     }
 }
 
@@ -165,7 +185,7 @@ impl Request {
     pub(super) fn new_base_chain(name: &str, hook: Hook) -> Self {
         let place = Attributes::new().u32(1, hook.number).u32(2, hook.priority.cast_unsigned());
         let chain = Attributes::new().text(1, TABLE).text(3, name).nested(CHAIN_HOOK, &place);
-        let chain = chain.u32(CHAIN_POLICY, NF_ACCEPT).text(CHAIN_TYPE, "filter");
+        let chain = chain.u32(CHAIN_POLICY, NF_ACCEPT).text(CHAIN_TYPE, hook.purpose.word());
         Self::new(NEWCHAIN, NLM_F_CREATE | NLM_F_EXCL, &chain)
     }
 
@@ -229,7 +249,7 @@ impl NftMessage {
     /// The hook of a base chain that accepts; `None` for any other chain.
     pub(super) fn base_chain(&self) -> Result<Option<Hook>, DecodeError> {
         self.expect(NEWCHAIN, "chain")?;
-        let (mut number, mut priority, mut accepts, mut filters) = (None, None, false, false);
+        let (mut number, mut priority, mut accepts, mut purpose) = (None, None, false, None);
         for attribute in attributes(&self.attributes) {
             let attribute = attribute?;
             match attribute.kind {
@@ -244,12 +264,16 @@ impl NftMessage {
                     }
                 }
                 CHAIN_POLICY => accepts = be32(&attribute)? == NF_ACCEPT,
-                CHAIN_TYPE => filters = attribute.text() == "filter",
+                CHAIN_TYPE => {
+                    let word = attribute.text();
+                    purpose = [Purpose::Filter, Purpose::Nat].into_iter().find(|purpose| purpose.word() == word);
+                }
                 _ => {}
             }
         }
-        let hook = number.zip(priority).map(|(number, priority)| Hook { number, priority });
-        Ok(hook.filter(|_| accepts && filters))
+        let hook = number.zip(priority).zip(purpose);
+        let hook = hook.map(|((number, priority), purpose)| Hook { number, priority, purpose });
+        Ok(hook.filter(|_| accepts))
     }
 
     fn expect(&self, kind: u16, what: &str) -> Result<(), DecodeError> {
@@ -315,7 +339,7 @@ mod tests {
     fn a_rule_and_a_base_chain_come_back() {
         let rule = vec![Expression::Sequence { modulus: 9 }, Expression::Drop];
         assert_eq!(Request::new_rule("x", &rule).message.rule().unwrap(), rule);
-        let hook = Hook { number: 3, priority: -7 };
+        let hook = Hook { number: 3, priority: -7, purpose: Purpose::Nat };
         let chain = Request::new_base_chain("x", hook).message;
         assert_eq!(chain.base_chain().unwrap(), Some(hook));
         assert_eq!(Request::new_chain("x").message.base_chain().unwrap(), None);

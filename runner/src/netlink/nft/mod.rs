@@ -1,4 +1,4 @@
-//! Packet filters, over the netlink interface of `nf_tables`.
+//! Packet filters and address translation, over the netlink interface of `nf_tables`.
 //!
 //! [`NftClient`] turns a scenario's [`Filter`](crate::scenario::model::Filter) into chains and rules, reads them back,
 //! and counts how often they acted. It speaks `NETLINK_NETFILTER` itself, without the `nft` program or a C library.
@@ -10,6 +10,9 @@
 //!   segment can match, and goes to the other chain.
 //! * `action/NAME`, with a single rule: count to n if the filter is for the n-th segment, act, and count. Its counter
 //!   has therefore seen exactly those segments on which the filter acted.
+//!
+//! A filter that translates addresses has a base chain of the type `nat`, which the kernel calls for the first packet of
+//! a connection only (`nf_nat_inet_fn`, `net/netfilter/nf_nat_core.c`): its counter counts connections.
 //!
 //! What a filter can't see, or sees differently than expected:
 //!

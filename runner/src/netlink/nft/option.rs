@@ -145,6 +145,7 @@ mod tests {
             }
             Expression::Compare { comparison, value } => match comparison {
                 Comparison::Equal => register == *value,
+                Comparison::Different => register != *value,
                 Comparison::AtMost => register <= *value,
                 Comparison::AtLeast => register >= *value,
             },

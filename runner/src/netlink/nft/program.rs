@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use thiserror::Error;
 
-use crate::scenario::model::{Filter, FilterAction, FilterHook};
+use crate::scenario::model::{Filter, FilterAction, FilterHook, FilterProtocol, FlowState};
 
 use super::expression::{Answer, Base, Comparison, Expression, MetaKey};
 use super::option;
@@ -16,14 +16,14 @@ const DEVICE_SIZE: usize = 16;
 const MATCH_PREFIX: &str = "match/";
 const ACTION_PREFIX: &str = "action/";
 
-/// `NF_INET_LOCAL_IN`, `NF_INET_LOCAL_OUT`
-const LOCAL_IN: u32 = 1;
-const LOCAL_OUT: u32 = 3;
 /// `NFPROTO_IPV4`, `NFPROTO_IPV6`
 const NFPROTO_IPV4: u8 = 2;
 const NFPROTO_IPV6: u8 = 10;
-/// `IPPROTO_TCP`
+/// `IPPROTO_ICMP`, `IPPROTO_TCP`, `IPPROTO_UDP`, `IPPROTO_ICMPV6`
+const IPPROTO_ICMP: u8 = 1;
 const IPPROTO_TCP: u8 = 6;
+const IPPROTO_UDP: u8 = 17;
+const IPPROTO_ICMPV6: u8 = 58;
 /// Maximum number of MPTCP options in a segment: ten of four bytes. One reset expression removes one.
 const OPTIONS_MAX: usize = 10;
 
@@ -74,26 +74,48 @@ pub(super) fn chains(name: &str) -> Result<(String, String), FilterError> {
 pub(super) fn compile(filter: &Filter) -> Result<Program, FilterError> {
     let (match_chain, action_chain) = chains(&filter.name)?;
     let mut common = addresses(filter)?;
-    common.extend(device(filter)?);
+    common.extend(ports(filter));
+    common.extend(devices(filter)?);
+    common.extend(marks(filter));
     let damaged = damaged_byte(filter.min_payload);
     common.extend(payload(filter, damaged));
     if filter.action == FilterAction::RejectReset {
         common.extend(no_reset());
     }
     let goto = Expression::Goto(action_chain.clone());
-    let matches = options(filter)?
-        .into_iter()
-        .map(|option| [common.clone(), option, vec![goto.clone()]].concat())
+    let (protocols, options) = (protocols(filter.protocol), options(filter)?);
+    let alternatives = protocols.iter().flat_map(|protocol| options.iter().map(move |option| (protocol, option)));
+    let matches = alternatives
+        .map(|(protocol, option)| [protocol.clone(), common.clone(), option.clone(), vec![goto.clone()]].concat())
         .collect::<Vec<_>>();
+    // `enum nf_inet_hooks`
     let hook = match filter.hook {
-        FilterHook::Input => LOCAL_IN,
-        FilterHook::Output => LOCAL_OUT,
+        FilterHook::Prerouting => 0,
+        FilterHook::Input => 1,
+        FilterHook::Forward => 2,
+        FilterHook::Output => 3,
+        FilterHook::Postrouting => 4,
     };
-    let action = [nth(filter)?, action(filter.action, damaged)].concat();
+    let action = match (filter.action, filter.address.map(|address| address.to_canonical())) {
+        (FilterAction::Snat | FilterAction::Dnat, Some(address)) => translation(filter, address),
+        (other, _) => action(other, damaged),
+    };
+    let action = [nth(filter)?, action].concat();
     Ok(Program { hook, match_chain, matches, action_chain, action })
 }
 
-/// TCP, with the requested family and addresses.
+/// The ways to be of a protocol.
+fn protocols(protocol: FilterProtocol) -> Vec<Vec<Expression>> {
+    let is = |number| vec![Expression::Meta(MetaKey::Transport), equal(vec![number])];
+    match protocol {
+        FilterProtocol::Tcp => vec![is(IPPROTO_TCP)],
+        FilterProtocol::Udp => vec![is(IPPROTO_UDP)],
+        FilterProtocol::Icmp => vec![is(IPPROTO_ICMP), is(IPPROTO_ICMPV6)],
+        FilterProtocol::Any => vec![Vec::new()],
+    }
+}
+
+/// The requested family and addresses. A new address says the family, too.
 fn addresses(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
     let from = filter.from.map(|address| address.to_canonical());
     let to = filter.to.map(|address| address.to_canonical());
@@ -103,12 +125,10 @@ fn addresses(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
         return Err(FilterError::Families { from, to });
     }
     let mut rule = Vec::new();
-    if let Some(address) = from.or(to) {
+    if let Some(address) = from.or(to).or(filter.address.map(|address| address.to_canonical())) {
         rule.push(Expression::Meta(MetaKey::Family));
         rule.push(equal(vec![if address.is_ipv4() { NFPROTO_IPV4 } else { NFPROTO_IPV6 }]));
     }
-    rule.push(Expression::Meta(MetaKey::Transport));
-    rule.push(equal(vec![IPPROTO_TCP]));
     // The offsets of the source and the destination in struct iphdr and struct ipv6hdr.
     for (address, ipv4_offset, ipv6_offset) in [(from, 12, 8), (to, 16, 24)] {
         let (offset, value) = match address {
@@ -123,21 +143,67 @@ fn addresses(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
     Ok(rule)
 }
 
-/// Through the requested device.
-fn device(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
-    let Some(name) = &filter.device else {
-        return Ok(Vec::new());
-    };
-    if name.is_empty() || name.len() >= DEVICE_SIZE || name.contains('\0') {
-        return Err(FilterError::Device(name.clone()));
-    }
+/// From and to the requested ports: the first two fields of the TCP and the UDP header.
+fn ports(filter: &Filter) -> Vec<Expression> {
+    let wanted = [(filter.from_port, 0), (filter.to_port, 2)].into_iter();
+    let wanted = wanted.filter_map(|(port, offset)| Some((port?, offset)));
+    let ports = wanted.flat_map(|(port, offset)| {
+        [Expression::Payload { base: Base::Transport, offset, length: 2 }, equal(port.to_be_bytes().to_vec())]
+    });
+    ports.collect()
+}
+
+/// Through the requested devices.
+fn devices(filter: &Filter) -> Result<Vec<Expression>, FilterError> {
     let key = match filter.hook {
-        FilterHook::Input => MetaKey::InputDevice,
-        FilterHook::Output => MetaKey::OutputDevice,
+        FilterHook::Input | FilterHook::Forward | FilterHook::Prerouting => MetaKey::InputDevice,
+        FilterHook::Output | FilterHook::Postrouting => MetaKey::OutputDevice,
     };
-    let mut padded = name.clone().into_bytes();
-    padded.resize(DEVICE_SIZE, 0);
-    Ok(vec![Expression::Meta(key), equal(padded)])
+    let mut rule = Vec::new();
+    for (name, key) in [(&filter.device, key), (&filter.out_device, MetaKey::OutputDevice)] {
+        let Some(name) = name else { continue };
+        if name.is_empty() || name.len() >= DEVICE_SIZE || name.contains('\0') {
+            return Err(FilterError::Device(name.clone()));
+        }
+        let mut padded = name.clone().into_bytes();
+        padded.resize(DEVICE_SIZE, 0);
+        rule.extend([Expression::Meta(key), equal(padded)]);
+    }
+    Ok(rule)
+}
+
+/// With the requested mark, and in one of the requested states.
+fn marks(filter: &Filter) -> Vec<Expression> {
+    let is = |mark: u32| [Expression::Meta(MetaKey::Mark), equal(mark.to_ne_bytes().to_vec())];
+    let mut rule: Vec<Expression> = filter.mark.into_iter().flat_map(is).collect();
+    // `NF_CT_STATE_BIT`, `NF_CT_STATE_INVALID_BIT` (include/uapi/linux/netfilter/nf_conntrack_common.h)
+    let bits = filter.states.iter().fold(0_u32, |bits, state| {
+        bits | match state {
+            FlowState::Invalid => 1,
+            FlowState::Established => 1 << 1,
+            FlowState::Related => 1 << 2,
+            FlowState::New => 1 << 3,
+        }
+    });
+    if bits != 0 {
+        let mask = bits.to_ne_bytes().to_vec();
+        let any = Expression::Compare { comparison: Comparison::Different, value: vec![0; mask.len()] };
+        rule.extend([Expression::FlowState, Expression::Bitwise { xor: vec![0; mask.len()], mask }, any]);
+    }
+    rule
+}
+
+/// To a new address, and a new port if one is given. Counted before: it accepts the packet.
+fn translation(filter: &Filter, address: IpAddr) -> Vec<Expression> {
+    let (family, value) = match address {
+        IpAddr::V4(address) => (NFPROTO_IPV4, address.octets().to_vec()),
+        IpAddr::V6(address) => (NFPROTO_IPV6, address.octets().to_vec()),
+    };
+    let port = filter.port.map(|port| Expression::Value { port: true, value: port.to_be_bytes().to_vec() });
+    let destination = filter.action == FilterAction::Dnat;
+    let translate = Expression::Translate { destination, family, port: port.is_some() };
+    let values = [Some(Expression::Value { port: false, value }), port].into_iter().flatten();
+    values.chain([Expression::Counter { packets: 0, bytes: 0 }, translate]).collect()
 }
 
 /// The byte of the payload that is inverted, from 0: the one in the middle of the shortest payload that matches.
@@ -211,6 +277,8 @@ fn action(action: FilterAction, damaged: u32) -> Vec<Expression> {
             rule.push(count);
             rule
         }
+        // The other two need an address: the reader asks for one.
+        FilterAction::Masquerade | FilterAction::Snat | FilterAction::Dnat => vec![count, Expression::Masquerade],
     }
 }
 
@@ -223,19 +291,7 @@ mod tests {
     use super::*;
 
     fn filter(action: FilterAction) -> Filter {
-        Filter {
-            name: "x".into(),
-            namespace: "client".into(),
-            hook: FilterHook::Output,
-            from: None,
-            to: None,
-            device: None,
-            option: None,
-            min_payload: None,
-            nth: None,
-            action,
-            may_be_unused: false,
-        }
+        Filter::new("x", "client", FilterHook::Output, action)
     }
 
     #[test]

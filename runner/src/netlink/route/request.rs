@@ -5,7 +5,9 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use netlink_packet_core::{NLM_F_CREATE, NLM_F_EXCL, NLM_F_REPLACE};
 use netlink_packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, AddressScope};
-use netlink_packet_route::link::{InfoData, InfoKind, InfoVeth, LinkAttribute, LinkMessage};
+use netlink_packet_route::link::{
+    InfoData, InfoKind, InfoMacVlan, InfoVeth, InfoVlan, InfoVrf, LinkAttribute, LinkInfo, LinkMessage, MacVlanMode,
+};
 use netlink_packet_route::neighbour::{NeighbourAttribute, NeighbourMessage, NeighbourState as Cached};
 use netlink_packet_route::route::{
     RouteAttribute, RouteHeader, RouteMessage, RouteNextHop, RouteProtocol, RouteScope, RouteType as KernelType,
@@ -17,6 +19,7 @@ use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::{AddressMessageBuilder, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use crate::net::{Address, Hardware, NextHop, Route, RouteType, RoutingRule};
+use crate::scenario::model::{Device, DeviceKind};
 
 use super::tbf::TokenBucket;
 
@@ -70,6 +73,43 @@ impl Request {
             RouteNetlinkMessage::NewLink(veth_end(builder, near, mtu)),
             NEW,
         )
+    }
+
+    /// Creates a device that isn't the end of a link, down. `on` is the index of the interface that it is on.
+    pub fn add_device(device: &Device, hardware: Hardware, on: Option<u32>) -> Self {
+        let (kind, data) = match &device.kind {
+            DeviceKind::Vlan { id, .. } => (InfoKind::Vlan, Some(InfoData::Vlan(vec![InfoVlan::Id(*id)]))),
+            DeviceKind::Bridge { .. } => (InfoKind::Bridge, None),
+            DeviceKind::Dummy => (InfoKind::Dummy, None),
+            DeviceKind::Vrf { table, .. } => (InfoKind::Vrf, Some(InfoData::Vrf(vec![InfoVrf::TableId(*table)]))),
+            DeviceKind::Macvlan { .. } => {
+                let mode = InfoMacVlan::Mode(MacVlanMode::Bridge);
+                (InfoKind::MacVlan, Some(InfoData::MacVlan(vec![mode])))
+            }
+        };
+        let mut message = LinkMessage::default();
+        message.header.index = hardware.index;
+        let info = [Some(LinkInfo::Kind(kind)), data.map(LinkInfo::Data)].into_iter().flatten().collect();
+        message.attributes.extend([
+            LinkAttribute::IfName(device.name.clone()),
+            LinkAttribute::Address(hardware.mac.to_vec()),
+            LinkAttribute::LinkInfo(info),
+        ]);
+        message.attributes.extend(on.map(LinkAttribute::Link));
+        Self::new(format!("add the device {device}"), RouteNetlinkMessage::NewLink(message), NEW)
+    }
+
+    /// Makes an interface a port of a bridge, or a device of a VRF.
+    pub fn set_master(index: u32, device: &str, master: u32) -> Self {
+        let mut message = LinkUnspec::new_with_index(index).build();
+        message.attributes.push(LinkAttribute::Controller(master));
+        Self::new(format!("make {device} a port"), RouteNetlinkMessage::SetLink(message), 0)
+    }
+
+    /// Deletes a device; with one end of a veth pair, the other one.
+    pub fn delete_device(index: u32, device: &str) -> Self {
+        let message = LinkUnspec::new_with_index(index).build();
+        Self::new(format!("delete {device}"), RouteNetlinkMessage::DelLink(message), 0)
     }
 
     /// Makes the kernel notice an interface's carrier now. By itself it does so up to a second later, if another

@@ -2,20 +2,22 @@
 
 use std::net::IpAddr;
 
-use crate::scenario::model::{Filter, FilterAction, FilterHook};
+use crate::scenario::model::{Filter, FilterAction, FilterHook, FilterProtocol};
 
 use super::quote::{nft_name, nft_string, quote};
 
 /// The commands that install a filter.
 pub(super) fn add(filter: &Filter) -> Vec<String> {
     let name = nft_name(&filter.name);
-    let (chain, hook) = match filter.hook {
-        FilterHook::Input => ("input", "input"),
-        FilterHook::Output => ("output", "output"),
+    let chain = filter.hook.word();
+    let (purpose, priority) = match (filter.action.translates(), filter.action == FilterAction::Dnat) {
+        (true, true) => ("nat", "dstnat"),
+        (true, false) => ("nat", "srcnat"),
+        (false, _) => ("filter", "0"),
     };
     [
         format!("add table inet {name}"),
-        format!("add chain inet {name} {chain} {{ type filter hook {hook} priority 0; }}"),
+        format!("add chain inet {name} {chain} {{ type {purpose} hook {chain} priority {priority}; }}"),
         format!("add rule inet {name} {chain} {}", rule(filter)),
     ]
     .iter()
@@ -33,19 +35,32 @@ fn nft(namespace: &str, command: &str) -> String {
 }
 
 fn rule(filter: &Filter) -> String {
-    let mut terms = vec!["meta l4proto tcp".to_owned()];
+    let protocol = match filter.protocol {
+        FilterProtocol::Tcp => Some("meta l4proto tcp"),
+        FilterProtocol::Udp => Some("meta l4proto udp"),
+        FilterProtocol::Icmp => Some("meta l4proto { icmp, ipv6-icmp }"),
+        FilterProtocol::Any => None,
+    };
+    let mut terms: Vec<String> = protocol.into_iter().map(str::to_owned).collect();
     let address = |direction: &str, address: IpAddr| {
         let family = if address.to_canonical().is_ipv6() { "ip6" } else { "ip" };
         format!("{family} {direction} {}", address.to_canonical())
     };
     terms.extend(filter.from.map(|from| address("saddr", from)));
     terms.extend(filter.to.map(|to| address("daddr", to)));
-    if let Some(device) = &filter.device {
-        let word = match filter.hook {
-            FilterHook::Input => "iifname",
-            FilterHook::Output => "oifname",
-        };
-        terms.push(format!("{word} {}", nft_string(device)));
+    terms.extend(filter.from_port.map(|port| format!("th sport {port}")));
+    terms.extend(filter.to_port.map(|port| format!("th dport {port}")));
+    let word = match filter.hook {
+        FilterHook::Input | FilterHook::Forward | FilterHook::Prerouting => "iifname",
+        FilterHook::Output | FilterHook::Postrouting => "oifname",
+    };
+    for (word, device) in [(word, &filter.device), ("oifname", &filter.out_device)] {
+        terms.extend(device.iter().map(|device| format!("{word} {}", nft_string(device))));
+    }
+    terms.extend(filter.mark.map(|mark| format!("meta mark {mark:#x}")));
+    if !filter.states.is_empty() {
+        let states: Vec<&str> = filter.states.iter().map(|state| state.word()).collect();
+        terms.push(format!("ct state {}", states.join(",")));
     }
     terms.extend(filter.option.map(|subtype| match subtype {
         Some(subtype) => format!("tcp option mptcp subtype {subtype}"),
@@ -56,8 +71,19 @@ fn rule(filter: &Filter) -> String {
     terms.extend(last_byte.map(|last| format!("@ih,{},8 0-255", u32::from(last) * 8)));
     terms.extend(filter.nth.map(|nth| format!("numgen inc mod 4294967295 == {}", nth.saturating_sub(1))));
     terms.push("counter".to_owned());
+    let translation = |direction: &str| {
+        let port = filter.port.map(|port| format!(":{port}")).unwrap_or_default();
+        match filter.address.map(|address| address.to_canonical()) {
+            Some(IpAddr::V6(address)) => format!("{direction} ip6 to [{address}]{port}"),
+            Some(IpAddr::V4(address)) => format!("{direction} ip to {address}{port}"),
+            None => direction.to_owned(),
+        }
+    };
     terms.push(
         match filter.action {
+            FilterAction::Masquerade => "masquerade",
+            FilterAction::Snat => return [terms, vec![translation("snat")]].concat().join(" "),
+            FilterAction::Dnat => return [terms, vec![translation("dnat")]].concat().join(" "),
             FilterAction::Drop => "drop",
             FilterAction::RejectIcmp => "reject with icmpx type port-unreachable",
             FilterAction::RejectReset => "reject with tcp reset",

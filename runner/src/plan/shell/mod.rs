@@ -10,7 +10,8 @@ mod quote;
 mod traffic;
 
 use crate::net::Hardware;
-use crate::scenario::model::{Action, LinkEnd, Operation, Step};
+use crate::scenario::model::{Action, Device, DeviceKind, LinkEnd, Operation, Step};
+use crate::text;
 
 use super::{Plan, Setup, words};
 use quote::quote;
@@ -85,6 +86,7 @@ fn body(plan: &Plan) -> String {
             Setup::Sysctl { .. }
             | Setup::PathManager { .. }
             | Setup::Link { .. }
+            | Setup::Device { .. }
             | Setup::RealFrames { .. }
             | Setup::GsoMaxSize { .. }
             | Setup::Path(_)
@@ -147,6 +149,7 @@ impl Script {
                 self.run(&format!("{newer} || {older}"));
             }
             Setup::Link { link: _, mtu, ends } => self.run(&link(*mtu, ends)),
+            Setup::Device { namespace, device, hardware } => self.device(namespace, device, *hardware),
             Setup::PathLink { link, mtu, ends, inner } => self.path_link(link, *mtu, ends, *inner),
             Setup::RealFrames { link, ends } => self.real_frames(link, ends),
             Setup::GsoMaxSize { link: _, ends, bytes } => self.gso_max_size(ends, *bytes),
@@ -167,6 +170,23 @@ impl Script {
             Setup::Route { namespace, route } => self.run(&operation::route(namespace, "add", route)),
             Setup::Rule { namespace, rule } => self.run(&operation::rule(namespace, "add", rule)),
             Setup::Operation(operation) => self.operation(operation),
+        }
+    }
+
+    /// A device, with what it is on and its ports.
+    fn device(&mut self, namespace: &str, device: &Device, hardware: Hardware) {
+        let (namespace, name) = (quote(namespace), quote(&device.name));
+        let on = device.kind.on().map(|on| format!(" link {}", quote(on))).unwrap_or_default();
+        let details = match &device.kind {
+            DeviceKind::Vlan { id, .. } => format!(" id {id}"),
+            DeviceKind::Vrf { table, .. } => format!(" table {table}"),
+            DeviceKind::Macvlan { .. } => " mode bridge".to_owned(),
+            DeviceKind::Bridge { .. } | DeviceKind::Dummy => String::new(),
+        };
+        let (index, mac, kind) = (hardware.index, text::mac(&hardware.mac), device.kind.word());
+        self.run(&format!("ip -n {namespace} link add {name}{on} index {index} address {mac} type {kind}{details}"));
+        for port in device.kind.ports() {
+            self.run(&format!("ip -n {namespace} link set dev {} master {name}", quote(port)));
         }
     }
 

@@ -29,6 +29,9 @@ impl Script {
                 self.run(&mptcp(namespace, &format!("endpoint show id {id}")));
             }
             Operation::SetSysctl { namespace, name, value } => self.run(&sysctl(namespace, name, value)),
+            Operation::DeleteDevice { namespace, device } => {
+                self.run(&format!("ip -n {} link delete {}", quote(namespace), quote(device)));
+            }
             Operation::SetLink { namespace, device, up } => {
                 let state = if *up { "up" } else { "down" };
                 self.run(&format!("ip -n {} link set dev {} {state}", quote(namespace), quote(device)));
@@ -36,15 +39,11 @@ impl Script {
             Operation::AddAddress { namespace, device, address } => {
                 let nodad = if address.address.is_ipv6() { " nodad" } else { "" };
                 let (namespace, device) = (quote(namespace), quote(device));
-                let address = format!("{}/{}", address.address, address.prefix);
                 self.run(&format!("ip -n {namespace} address add {address} dev {device}{nodad}"));
             }
             Operation::DeleteAddress { namespace, device, address } => {
                 let (namespace, device) = (quote(namespace), quote(device));
-                self.run(&format!(
-                    "ip -n {namespace} address delete {}/{} dev {device}",
-                    address.address, address.prefix
-                ));
+                self.run(&format!("ip -n {namespace} address delete {address} dev {device}"));
             }
             Operation::AddRoute { namespace, route: of } => self.run(&route(namespace, "add", of)),
             Operation::DeleteRoute { namespace, route: of } => self.run(&route(namespace, "delete", of)),

@@ -6,8 +6,9 @@ use super::super::{describe_operation, plan};
 use super::shell;
 use crate::mptcp::EndpointFlags;
 use crate::scenario::model::{
-    Action, Chance, Conditions, Distribution, Filter, FilterAction, FilterHook, FlagChange, Jitter, NextHop, Operation,
-    PathChange, PathPlan, Place, Queue, Reorder, Route, RouteType, RoutingRule, Scenario, TokenChoice, WhichEndpoints,
+    Action, Chance, Conditions, Distribution, Filter, FilterAction, FilterHook, FilterProtocol, FlagChange, FlowState,
+    Jitter, NextHop, Operation, PathChange, PathPlan, Place, Queue, Reorder, Route, RouteType, RoutingRule, Scenario,
+    TokenChoice, WhichEndpoints,
 };
 
 #[test]
@@ -42,18 +43,42 @@ fn a_path_is_a_bridge_with_netem() {
 
 fn filter() -> Filter {
     Filter {
-        name: "no-join".to_owned(),
-        namespace: "server".to_owned(),
-        hook: FilterHook::Input,
-        from: Some("10.0.2.2".parse().unwrap()),
-        to: None,
+        from: "10.0.2.2".parse().ok(),
         device: Some("eth2".to_owned()),
         option: Some(Some(1)),
         min_payload: Some(150),
         nth: Some(2),
-        action: FilterAction::RejectReset,
-        may_be_unused: false,
+        ..Filter::new("no-join", "server", FilterHook::Input, FilterAction::RejectReset)
     }
+}
+
+/// What routers do.
+fn router_filters() -> Vec<Operation> {
+    let filter = |name, hook, action| Filter::new(name, "router", hook, action);
+    let filters = [
+        Filter { device: Some("wan".to_owned()), ..filter("nat", FilterHook::Postrouting, FilterAction::Masquerade) },
+        Filter {
+            to: "203.0.113.1".parse().ok(),
+            to_port: Some(443),
+            address: "192.168.8.10".parse().ok(),
+            port: Some(8443),
+            ..filter("web", FilterHook::Prerouting, FilterAction::Dnat)
+        },
+        Filter {
+            protocol: FilterProtocol::Any,
+            address: "2001:db8::1".parse().ok(),
+            ..filter("six", FilterHook::Postrouting, FilterAction::Snat)
+        },
+        Filter {
+            device: Some("wan".to_owned()),
+            out_device: Some("lan".to_owned()),
+            states: vec![FlowState::New, FlowState::Invalid],
+            mark: Some(7),
+            ..filter("firewall", FilterHook::Forward, FilterAction::Drop)
+        },
+        Filter { protocol: FilterProtocol::Icmp, ..filter("no-icmp", FilterHook::Forward, FilterAction::Drop) },
+    ];
+    filters.map(Operation::AddFilter).into()
 }
 
 /// Those of routes and routing rules.
@@ -108,6 +133,7 @@ fn operations() -> Vec<Operation> {
         Operation::SetLimits { namespace: namespace(), subflows: Some(8), add_addr_accepted: None },
         Operation::SetSysctl { namespace: namespace(), name: "net.mptcp.enabled".to_owned(), value: "0".to_owned() },
         Operation::SetLink { namespace: namespace(), device: "eth1".to_owned(), up: false },
+        Operation::DeleteDevice { namespace: namespace(), device: "eth1".to_owned() },
         Operation::AddAddress {
             namespace: namespace(),
             device: "eth1".to_owned(),
@@ -149,7 +175,7 @@ fn operations() -> Vec<Operation> {
         Operation::AddFilter(filter()),
         Operation::RemoveFilter { namespace: namespace(), name: "no-join".to_owned() },
     ];
-    [first, routing_operations(), later].concat()
+    [first, routing_operations(), later, router_filters()].concat()
 }
 
 fn with_operations(operations: Vec<Operation>) -> Scenario {

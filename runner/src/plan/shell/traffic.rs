@@ -1,6 +1,6 @@
 //! What a person can do in place of the steps that open sockets, send bytes and wait.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 use crate::scenario::model::{
     Action, Condition, ConnectPlan, ListenPlan, Program, RunPlan, SocketProtocol, Sockets, StartPlan, Step,
@@ -58,9 +58,9 @@ fn run(program: &Program) -> String {
 }
 
 fn listen(plan: &ListenPlan) -> String {
-    let socket = SocketAddr::new(plan.address, plan.port);
+    let address = scoped(plan.address, plan.scope.as_deref());
     let (namespace, program) = (quote(&plan.namespace), netcat(plan.protocol));
-    format!("ip netns exec {namespace} {program} -l -k {} {} > /dev/null &", socket.ip(), socket.port())
+    format!("ip netns exec {namespace} {program} -l -k {address} {} > /dev/null &", plan.port)
 }
 
 fn connect(plan: &ConnectPlan) -> String {
@@ -69,9 +69,14 @@ fn connect(plan: &ConnectPlan) -> String {
     let (namespace, program) = (quote(&plan.from), netcat(plan.protocol));
     format!(
         "ip netns exec {namespace} {program}{source}{port} {} {}",
-        plan.address.ip().to_canonical(),
+        scoped(plan.address.ip().to_canonical(), plan.scope.as_deref()),
         plan.address.port()
     )
+}
+
+/// An address with its interface.
+fn scoped(address: IpAddr, interface: Option<&str>) -> String {
+    interface.map_or_else(|| address.to_string(), |interface| quote(&format!("{address}%{interface}")))
 }
 
 fn netcat(protocol: SocketProtocol) -> &'static str {

@@ -165,8 +165,7 @@ impl Case<'_, '_> {
             return (increased(view, self.half, "MPTcpExtAddAddrDrop") != Some(false))
                 .then(|| (Outcome::NotDone, "another ADD_ADDR was waiting at that moment".to_owned()));
         }
-        let own = view.scenario.world.links.iter().flat_map(|link| &link.ends);
-        let mut own = own.filter(|end| end.namespace == self.half.namespace).flat_map(|end| &end.addresses);
+        let mut own = view.scenario.world.addresses_of(self.half.namespace);
         let is_near = own.any(|own| own.covers(one.announced.address));
         let was_limited = self.half.flows.iter().filter(|flow| !flow.is_initial).count();
         let limit = self.host.limits().iter().map(|period| period.limits.subflows).min().unwrap_or(0);

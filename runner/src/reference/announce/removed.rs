@@ -24,7 +24,9 @@ pub(in crate::reference) static RULE: Rule = Rule {
 /// Whether a device was set down at some time: what TCP sends then at either end of its link is not captured.
 fn has_link_down(view: &View<'_>) -> bool {
     let mut operations = view.hosts.values().flat_map(|host| &host.operations);
-    operations.any(|(_, operation)| matches!(operation, Operation::SetLink { up: false, .. }))
+    operations.any(|(_, operation)| {
+        matches!(operation, Operation::SetLink { up: false, .. } | Operation::DeleteDevice { .. })
+    })
 }
 
 fn apply(view: &View<'_>, ledger: &mut Ledger) {

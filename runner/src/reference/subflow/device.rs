@@ -31,7 +31,7 @@ fn apply(view: &View<'_>, ledger: &mut Ledger) {
             if all.iter().any(|period| period.endpoint.dev.as_deref() != Some(wanted)) {
                 continue;
             }
-            let is_right = opened.device == wanted;
+            let is_right = view.scenario.world.is_on(half.namespace, wanted, opened.device);
             let outcome = if is_right { Outcome::Done } else { Outcome::Wrong };
             let because = format!("{} has device {wanted}; the SYN left by {}", named(first), opened.device);
             ledger.decide(half, at, opened.candidate(), outcome, because, [opened.syn.entry]);

@@ -6,7 +6,7 @@ use crate::reference::crypto;
 use crate::reference::ledger::Ledger;
 use crate::reference::view::{Half, Host, Mark, Said, View};
 use crate::reference::{Outcome, Rule};
-use crate::scenario::model::{Operation, RuleAction};
+use crate::scenario::model::Operation;
 use crate::wire::{MptcpOption, Segment, reset_reason};
 
 use super::accept::refusal;
@@ -197,10 +197,7 @@ fn silence(view: &View<'_>, peer: &Half<'_>, opened: &Opened<'_, '_>) -> Option<
     let arrived = flows
         .find(|(flow, _)| !flow.is_opener && (canonical_socket(flow.local), canonical_socket(flow.remote)) == ends);
     let Some((_, life)) = arrived else {
-        let translated = view
-            .scenario
-            .path_rules()
-            .any(|(_, rule)| matches!(rule.action, RuleAction::Nat { .. } | RuleAction::Rewrite { .. }));
+        let translated = view.scenario.translates();
         return (!translated && view.is_complete(peer)).then(|| format!("it did not arrive at {name}"));
     };
     if let Some(answer) = life.syn_ack.and_then(|answer| view.packet(answer.entry)) {

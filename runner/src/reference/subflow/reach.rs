@@ -52,10 +52,8 @@ fn presence(at_start: bool, changes: impl Iterator<Item = Change>, at: u64) -> P
 
 /// The addresses of a host, with their devices.
 fn addresses<'a>(view: &View<'a>, host: &Host<'a>) -> Vec<(&'a str, Address)> {
-    let ends = view.scenario.world.links.iter().flat_map(|link| &link.ends);
-    let own = ends.filter(|end| end.namespace == host.namespace.name);
-    let mut all: Vec<(&str, Address)> =
-        own.flat_map(|end| end.addresses.iter().map(|address| (end.device.as_str(), *address))).collect();
+    let own = view.scenario.world.addresses().filter(|(owner, ..)| *owner == host.namespace.name);
+    let mut all: Vec<(&str, Address)> = own.map(|(_, device, address)| (device, address)).collect();
     for (_, operation) in &host.operations {
         if let Operation::AddAddress { device, address, .. } = *operation {
             all.push((device.as_str(), *address));
@@ -65,8 +63,7 @@ fn addresses<'a>(view: &View<'a>, host: &Host<'a>) -> Vec<(&'a str, Address)> {
 }
 
 fn address_presence(view: &View<'_>, host: &Host<'_>, wanted: IpAddr, at: u64) -> Presence {
-    let ends = view.scenario.world.links.iter().flat_map(|link| &link.ends);
-    let mut own = ends.filter(|end| end.namespace == host.namespace.name).flat_map(|end| &end.addresses);
+    let mut own = view.scenario.world.addresses_of(&host.namespace.name);
     let at_start = wanted.is_loopback() || own.any(|address| address.address.to_canonical() == wanted);
     let changes = host.operations.iter().filter_map(|(span, operation)| {
         let operation: &Operation = operation;
@@ -78,9 +75,12 @@ fn address_presence(view: &View<'_>, host: &Host<'_>, wanted: IpAddr, at: u64) -
 }
 
 fn link_presence(host: &Host<'_>, wanted: &str, at: u64) -> Presence {
-    let changes = host.operations.iter().filter_map(
-        |(span, operation)| pick!(operation, Operation::SetLink { device, up, .. } if device == wanted => (*span, *up)),
-    );
+    let changes = host.operations.iter().filter_map(|(span, operation)| {
+        let operation: &Operation = operation;
+        let change = pick!(operation, Operation::SetLink { device, up, .. } => (device, *up));
+        let change = change.or(pick!(operation, Operation::DeleteDevice { device, .. } => (device, false)));
+        change.filter(|(device, _)| *device == wanted).map(|(_, up)| (*span, up))
+    });
     presence(true, changes, at)
 }
 

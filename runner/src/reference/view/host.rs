@@ -1,12 +1,12 @@
 //! A namespace with what was configured in it, and when. Main type: [`Host`].
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::mptcp::{Endpoint, EndpointFlags, Limits};
 use crate::net::Configures;
 use crate::recording::{Configured, Moment, Observation, Recording, RouteAnswer, Routed, StepOutcome};
-use crate::scenario::model::{Action, Filter, FilterHook, Namespace, Operation, Scenario};
+use crate::scenario::model::{Action, Filter, FilterHook, FilterProtocol, Namespace, Operation, Scenario};
 use crate::wire::Segment;
 
 use super::configuration::Endpoints;
@@ -112,6 +112,7 @@ fn operation_namespace(operation: &Operation) -> &str {
         | Operation::SetLimits { namespace, .. }
         | Operation::SetSysctl { namespace, .. }
         | Operation::SetLink { namespace, .. }
+        | Operation::DeleteDevice { namespace, .. }
         | Operation::AddAddress { namespace, .. }
         | Operation::DeleteAddress { namespace, .. }
         | Operation::AddRoute { namespace, .. }
@@ -213,6 +214,7 @@ impl<'a> Host<'a> {
                 live.for_each(|(_, until, _)| *until = Some(at));
             }
             Operation::SetLink { .. }
+            | Operation::DeleteDevice { .. }
             | Operation::AddAddress { .. }
             | Operation::DeleteAddress { .. }
             | Operation::AddRoute { .. }
@@ -292,9 +294,15 @@ impl<'a> Host<'a> {
 
     /// That filter.
     pub(in crate::reference) fn filter_before_tcp(&self, segment: &Segment, at: u64) -> Option<&'a Filter> {
+        let is = |wanted: Option<IpAddr>, shown: SocketAddr| {
+            wanted.is_none_or(|wanted| wanted.to_canonical() == shown.ip().to_canonical())
+        };
         self.filters(FilterHook::Input, at, at).find(|filter| {
-            filter.from.is_none_or(|from| from.to_canonical() == segment.source.ip().to_canonical())
-                && filter.to.is_none_or(|to| to.to_canonical() == segment.destination.ip().to_canonical())
+            matches!(filter.protocol, FilterProtocol::Tcp | FilterProtocol::Any)
+                && is(filter.from, segment.source)
+                && is(filter.to, segment.destination)
+                && filter.from_port.is_none_or(|port| port == segment.source.port())
+                && filter.to_port.is_none_or(|port| port == segment.destination.port())
         })
     }
 

@@ -131,6 +131,8 @@ pub enum Kind {
     Port,
     /// An IPv4 or IPv6 address.
     Address,
+    /// An address, a link-local one with its interface.
+    ScopedAddress,
     /// An address with a prefix length.
     AddressPrefix,
     /// `default`, or an address with a prefix length.

@@ -21,7 +21,9 @@ pub use expect::{
 };
 pub use kernel_variants::{Form, KernelVariants};
 pub use kernels::{KernelList, ListedKernel, Machine, WhichKernel};
-pub use operation::{Filter, FilterAction, FilterHook, FlagChange, Operation, TokenChoice, WhichEndpoints};
+pub use operation::{
+    Filter, FilterAction, FilterHook, FilterProtocol, FlagChange, FlowState, Operation, TokenChoice, WhichEndpoints,
+};
 pub use path::{
     Chance, Conditions, Distribution, Injected, Injection, Jitter, PacketPattern, PathChange, PathPlan, PathRule,
     Queue, Reorder, Rewrite, RuleAction,
@@ -38,7 +40,7 @@ pub use step::{
 };
 pub(in crate::scenario) use step::{BACKLOG, LONG, PORT};
 pub use time::LONGEST_RUN;
-pub use world::{Address, Link, LinkEnd, Namespace, NextHop, Route, RouteType, RoutingRule, World};
+pub use world::{Address, Device, DeviceKind, Link, LinkEnd, Namespace, NextHop, Route, RouteType, RoutingRule, World};
 
 use std::collections::BTreeSet;
 
@@ -120,6 +122,9 @@ impl Scenario {
     pub fn needs(&self) -> BTreeSet<Feature> {
         let mut needs: BTreeSet<Feature> = self.requires.iter().cloned().chain([Feature::Mptcp]).collect();
         needs.extend(self.has_routing_rules().then_some(Feature::RoutingRules));
+        let devices = self.world.namespaces.iter().flat_map(|namespace| &namespace.devices);
+        needs.extend(devices.map(|device| Feature::Device(device.kind.word().to_owned())));
+        needs.extend(self.filters().any(Filter::tracks).then_some(Feature::Nat));
         for program in self.programs() {
             needs.insert(Feature::Program(program.command.clone()));
             needs.insert(Feature::Programs);
@@ -133,13 +138,33 @@ impl Scenario {
         self.needs().into_iter().chain(self.kernel_variants.asked.iter().cloned()).collect()
     }
 
+    /// The packet filters that its steps install.
+    pub fn filters(&self) -> impl Iterator<Item = &Filter> {
+        self.steps.iter().filter_map(|step| pick!(&step.action, Action::Do(Operation::AddFilter(filter)) => filter))
+    }
+
     /// The addresses that NATs on the way give to those who connect.
     pub fn nat_addresses(&self) -> Vec<std::net::IpAddr> {
-        let addresses = self.path_rules().filter_map(|(_, rule)| match &rule.action {
-            RuleAction::Nat { address, .. } => Some(address.to_canonical()),
+        let by_paths = self.path_rules().filter_map(|(_, rule)| match &rule.action {
+            RuleAction::Nat { address, .. } => Some(*address),
             _ => None,
         });
-        addresses.collect()
+        let given = self.filters().filter_map(|filter| filter.address.filter(|_| filter.action == FilterAction::Snat));
+        let masquerading = self.filters().filter(|filter| filter.action == FilterAction::Masquerade);
+        let own = masquerading.flat_map(|filter| self.world.addresses_of(&filter.namespace)).map(|own| own.address);
+        by_paths.chain(given).chain(own).map(|address| address.to_canonical()).collect()
+    }
+
+    /// Whether packets may get other addresses on their way.
+    pub fn translates(&self) -> bool {
+        let mut rules = self.path_rules();
+        rules.any(|(_, rule)| matches!(rule.action, RuleAction::Nat { .. } | RuleAction::Rewrite { .. }))
+            || self.filters().any(|filter| filter.action.translates())
+    }
+
+    /// Whether a namespace gives packets that it forwards other addresses.
+    pub fn translates_in(&self, namespace: &str) -> bool {
+        self.filters().any(|filter| filter.namespace == namespace && filter.action.translates())
     }
 }
 
@@ -188,6 +213,8 @@ pub enum Feature {
     EndpointErrnos,
     /// nf_tables, with matching of MPTCP suboptions.
     Nftables,
+    /// Connection tracking, and translation of addresses by nf_tables, for IPv4 and IPv6.
+    Nat,
     /// The token bucket queueing discipline.
     Tbf,
     /// Routing tables of their own, and rules that select them, for IPv4 and IPv6.
@@ -205,13 +232,15 @@ pub enum Feature {
     Info(String),
     /// A socket option of MPTCP sockets, by its word ([`crate::mptcp::SocketOption`]).
     Option(String),
+    /// A kind of devices, by its word ([`DeviceKind`]).
+    Device(String),
     /// A program that is installed and may be started, by its name. Not the kernel's but the machine's.
     Program(String),
 }
 
 impl Feature {
     /// The features without a parameter, with their words.
-    pub const PLAIN: [(&'static str, Feature); 15] = [
+    pub const PLAIN: [(&'static str, Feature); 16] = [
         ("mptcp", Feature::Mptcp),
         ("listener_events", Feature::ListenerEvents),
         ("laminar", Feature::Laminar),
@@ -223,6 +252,7 @@ impl Feature {
         ("endpoint_errnos", Feature::EndpointErrnos),
         ("no_event_listener", Feature::NoEventListener),
         ("nftables", Feature::Nftables),
+        ("nat", Feature::Nat),
         ("tbf", Feature::Tbf),
         ("routing_rules", Feature::RoutingRules),
         ("programs", Feature::Programs),
@@ -237,6 +267,7 @@ impl Feature {
             Self::Info(name) => format!("info:{name}"),
             Self::Option(name) => format!("option:{name}"),
             Self::Program(name) => format!("program:{name}"),
+            Self::Device(kind) => format!("device:{kind}"),
             plain => Self::PLAIN
                 .iter()
                 .find(|(_, feature)| feature == plain)
@@ -254,6 +285,9 @@ impl Feature {
         }
         if let Some(name) = word.strip_prefix("program:") {
             return Some(Self::Program(name.to_owned()));
+        }
+        if let Some(kind) = word.strip_prefix("device:") {
+            return Some(Self::Device(kind.to_owned()));
         }
         if let Some(name) = word.strip_prefix("info:") {
             return Some(Self::Info(name.to_owned()));

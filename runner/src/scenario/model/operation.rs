@@ -3,11 +3,11 @@
 
 use std::net::IpAddr;
 
-use super::super::read::operation::{Announced, Asked, Id0Address, IsUp, NewFlags, Token, Which};
+use super::super::read::operation::{Announced, Asked, Id0Address, IsUp, NewFlags, Token, Which, fits_its_hook};
 use super::super::read::part::{Device, Namespace};
 use super::super::read::routing::{RouteKeys, RoutingRuleKeys};
 use super::super::read::world::EndpointKeys;
-use super::super::record::{choice, record, words};
+use super::super::record::{List, choice, record, words};
 use super::super::scalar::{Bytes, HostAddress, Ip, Line, Name, Number, Octet, Ordinal, Port, Subtype, Switch, Sysctl};
 
 /// Which endpoints an operation is about.
@@ -88,6 +88,10 @@ choice! {
             device: need Device = "device", "The interface.";
             up: group IsUp;
         }
+        DeleteDevice = a "delete_device" "`ip link delete DEVICE`. The other end of a link disappears with it."; {
+            namespace: group Namespace;
+            device: need Device = "device", "The interface.";
+        }
         AddAddress = an "add_address" "`ip address add`"; {
             namespace: group Namespace;
             device: need Device = "device", "The interface.";
@@ -152,7 +156,7 @@ choice! {
             token: group Asked;
             id: need Octet = "id", "The address id.";
         }
-        AddFilter = an "add_filter" "Installs a packet filter for TCP."; (Filter)
+        AddFilter = an "add_filter" "Installs a packet filter, or a rule that translates addresses."; (Filter)
         RemoveFilter = a "remove_filter" "Removes a packet filter."; {
             namespace: group Namespace;
             name: need Name = "name", "Its name.";
@@ -161,31 +165,111 @@ choice! {
 }
 
 record! {
-    /// A packet filter for TCP.
-    Filter {
+    /// A packet filter, or a rule that translates addresses.
+    Filter then fits_its_hook {
         name: need Name = "name", "Its name, unique in the namespace.";
         namespace: group Namespace;
-        hook: need FilterHook = "hook", "Segments for, or from, this namespace.";
-        from: maybe Ip = "from", "Only segments from this address.";
-        to: maybe Ip = "to", "Only segments to this address.";
-        device: maybe Device = "device", "Only segments through this interface.";
+        hook: need FilterHook = "hook",
+            "Packets for (`input`), from (`output`) or through this namespace (`forward`); to translate addresses, \
+             packets before (`prerouting`) or after their routing (`postrouting`).";
+        protocol: or(FilterProtocol::Tcp) FilterProtocol = "protocol",
+            "Only packets of this protocol: tcp (the default), udp, icmp (of both families), or any.";
+        from: maybe Ip = "from", "Only packets from this address.";
+        to: maybe Ip = "to", "Only packets to this address.";
+        from_port: maybe Port = "from_port", "Only packets from this port.";
+        to_port: maybe Port = "to_port", "Only packets to this port.";
+        device: maybe Device = "device",
+            "Only packets through this interface. At the hook `forward`: packets that arrive by it.";
+        out_device: maybe Device = "out_device", "Hook `forward`: only packets that leave by this interface.";
+        states: or(Vec::new()) List<FlowState> = "states",
+            "Only packets in one of these states of connection tracking: new, established, related or invalid.";
+        mark: maybe Number = "mark", "Only packets with this mark.";
         option: maybe Subtype = "option", "Only segments with this MPTCP option.";
         min_payload: maybe Bytes = "min_payload", "Only segments with at least this number of payload bytes.";
-        nth: maybe Ordinal = "nth", "Only the n-th segment that matches all of the above.";
+        nth: maybe Ordinal = "nth", "Only the n-th packet that matches all of the above.";
         action: need FilterAction = "action",
             "drop; reject_icmp (port unreachable); reject_reset (TCP reset); corrupt (inverts a payload byte); \
-             strip_mptcp (removes MPTCP options).";
+             strip_mptcp (removes MPTCP options); masquerade (the source becomes the address of the outgoing \
+             interface); snat or dnat (the source or the destination becomes `address`).";
+        address: maybe Ip = "address", "The new address, with `snat` and `dnat`.";
+        port: maybe Port = "port", "The new port, with `snat` and `dnat`.";
         may_be_unused: or(false) Switch = "may_be_unused", "true: no error if nothing matches.";
+    }
+}
+
+impl Filter {
+    /// One that applies to all TCP segments there.
+    pub fn new(name: &str, namespace: &str, hook: FilterHook, action: FilterAction) -> Self {
+        Self {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            hook,
+            protocol: FilterProtocol::Tcp,
+            from: None,
+            to: None,
+            from_port: None,
+            to_port: None,
+            device: None,
+            out_device: None,
+            states: Vec::new(),
+            mark: None,
+            option: None,
+            min_payload: None,
+            nth: None,
+            action,
+            address: None,
+            port: None,
+            may_be_unused: false,
+        }
+    }
+
+    /// Whether connection tracking must see the packets.
+    pub fn tracks(&self) -> bool {
+        self.action.translates() || !self.states.is_empty()
     }
 }
 
 words! {
     /// Where a filter looks.
     FilterHook {
-        /// Segments for this namespace.
+        /// Packets for this namespace.
         Input = "input",
-        /// Segments from this namespace.
+        /// Packets from this namespace.
         Output = "output",
+        /// Packets that this namespace forwards.
+        Forward = "forward",
+        /// Packets that arrive, before their route is looked up.
+        Prerouting = "prerouting",
+        /// Packets that leave, after their route was looked up.
+        Postrouting = "postrouting",
+    }
+}
+
+words! {
+    /// The transport protocol of the packets that a filter looks at.
+    FilterProtocol {
+        /// TCP, and MPTCP with it.
+        Tcp = "tcp",
+        /// UDP.
+        Udp = "udp",
+        /// ICMP and ICMPv6.
+        Icmp = "icmp",
+        /// Whatever it is.
+        Any = "any",
+    }
+}
+
+words! {
+    /// What connection tracking knows about the connection of a packet.
+    FlowState {
+        /// It is the first one, or there was no answer yet.
+        New = "new",
+        /// There were packets in both directions.
+        Established = "established",
+        /// It belongs to another connection, like an ICMP error.
+        Related = "related",
+        /// It belongs to no connection that could exist.
+        Invalid = "invalid",
     }
 }
 
@@ -202,5 +286,18 @@ words! {
         Corrupt = "corrupt",
         /// Removes the MPTCP options.
         StripMptcp = "strip_mptcp",
+        /// Replaces the source by the address of the outgoing interface.
+        Masquerade = "masquerade",
+        /// Replaces the source.
+        Snat = "snat",
+        /// Replaces the destination.
+        Dnat = "dnat",
+    }
+}
+
+impl FilterAction {
+    /// Whether it translates addresses: of the first packet of a connection, and from then on of all others.
+    pub fn translates(self) -> bool {
+        matches!(self, Self::Masquerade | Self::Snat | Self::Dnat)
     }
 }

@@ -1,9 +1,9 @@
 //! What a scenario does. The main type is [`Action`].
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::read::connection::{FromClient, FromServer, Target};
+use super::super::read::connection::{FromClient, FromServer, Interface, OwnAddress, Target};
 use super::super::read::option::OptionKeys;
 use super::super::read::part::{
     AnswerWord, Connection, Flags, HoldingRule, InstalledRule, Live, LiveMptcp, Namespace, NamespaceName, OneSide,
@@ -169,8 +169,8 @@ record! {
     /// A listening socket.
     ListenPlan {
         namespace: group Namespace;
-        address: or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)) Ip = "address",
-            "The address to listen on; `::` (all addresses) by default.";
+        address: group OwnAddress;
+        scope: group Interface;
         port: or(PORT) Port = "port", "The port; 8080 by default.";
         protocol: or(SocketProtocol::Mptcp) SocketProtocol = "protocol",
             "The listener's socket: mptcp (the default) or tcp.";
@@ -186,6 +186,7 @@ record! {
         from: need NamespaceName = "from", "The client's namespace.";
         to: need NamespaceName = "to", "The server's namespace.";
         address: group Target;
+        scope: group Interface;
         source: maybe Ip = "source", "The address that the client binds to; by default, the kernel chooses.";
         source_port: maybe Port = "source_port", "The port that the client binds to; by default, the kernel chooses.";
         protocol: or(SocketProtocol::Mptcp) SocketProtocol = "protocol",
@@ -205,6 +206,8 @@ record! {
             "Options of the socket that accept() returns, besides those that it has from its listener.";
         /// A listener opened for this connection because none of the scenario's is there; `None` if one is.
         implicit_listener: later Option<ListenPlan>;
+        /// Where it arrives, if a `dnat` filter gives it another destination.
+        translated: later Option<SocketAddr>;
     }
 }
 
@@ -328,17 +331,6 @@ words! {
         Unacknowledged = "unacknowledged",
         /// `SIOCOUTQNSD`
         Unsent = "unsent",
-    }
-}
-
-impl QueueName {
-    /// Its word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Unread => "unread",
-            Self::Unacknowledged => "unacknowledged",
-            Self::Unsent => "unsent",
-        }
     }
 }
 

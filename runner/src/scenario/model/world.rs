@@ -1,5 +1,6 @@
 //! The world of a scenario: namespaces and the links between them.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use crate::mptcp::{Endpoint, Limits};
@@ -24,14 +25,37 @@ impl World {
         self.namespaces.iter().find(|namespace| namespace.name == name)
     }
 
-    /// The namespace that has this address on one of its links.
+    /// All addresses, with their namespaces and devices.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, &str, Address)> {
+        let ends = self.links.iter().flat_map(|link| &link.ends);
+        let of_links = ends.map(|end| (end.namespace.as_str(), end.device.as_str(), &end.addresses));
+        let others = self.namespaces.iter().flat_map(|namespace| {
+            let devices = namespace.devices.iter();
+            devices.map(|device| (namespace.name.as_str(), device.name.as_str(), &device.addresses))
+        });
+        of_links.chain(others).flat_map(|(namespace, device, addresses)| {
+            addresses.iter().map(move |address| (namespace, device, *address))
+        })
+    }
+
+    /// The addresses that a namespace has.
+    pub fn addresses_of(&self, namespace: &str) -> impl Iterator<Item = Address> {
+        self.addresses().filter(move |(owner, ..)| *owner == namespace).map(|(.., address)| address)
+    }
+
+    /// Whether what leaves or arrives by a device of a namespace does so by the end of a link that this is: it is that
+    /// device, or that device lies on it. Captures show the ends of links only.
+    pub fn is_on(&self, namespace: &str, device: &str, end: &str) -> bool {
+        let devices = self.namespace(namespace).map_or(&[][..], |namespace| &namespace.devices);
+        let below = devices.iter().find(|known| known.name == device).map(Device::below).unwrap_or_default();
+        device == end || below.iter().any(|below| self.is_on(namespace, below, end))
+    }
+
+    /// The namespace that has this address.
     pub fn owner(&self, address: IpAddr) -> Option<&str> {
         let address = address.to_canonical();
-        self.links
-            .iter()
-            .flat_map(|link| &link.ends)
-            .find(|end| end.addresses.iter().any(|own| own.address.to_canonical() == address))
-            .map(|end| end.namespace.as_str())
+        let mut all = self.addresses();
+        all.find(|(.., own)| own.address.to_canonical() == address).map(|(namespace, ..)| namespace)
     }
 }
 
@@ -61,6 +85,10 @@ pub struct Namespace {
     pub events: bool,
     /// Forwards packets between its links.
     pub forwarding: bool,
+    /// Devices that aren't ends of links, in the order in which they are made.
+    pub devices: Vec<Device>,
+    /// The settings of a real host instead of those that make runs repeatable.
+    pub real_defaults: bool,
 }
 
 impl Namespace {
@@ -78,6 +106,103 @@ impl Namespace {
             userspace_path_manager: false,
             events: true,
             forwarding: false,
+            devices: Vec::new(),
+            real_defaults: false,
+        }
+    }
+}
+
+/// A device that isn't the end of a link.
+#[derive(Debug, Clone)]
+pub struct Device {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: DeviceKind,
+    /// Its addresses.
+    pub addresses: Vec<Address>,
+}
+
+/// What a device is, and what it lies on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeviceKind {
+    /// Tags what it sends by another one (802.1Q).
+    Vlan {
+        /// That one.
+        on: String,
+        /// The tag.
+        id: u16,
+    },
+    /// Connects its ports like a switch.
+    Bridge {
+        /// Its ports.
+        ports: Vec<String>,
+    },
+    /// Goes nowhere.
+    Dummy,
+    /// Gives its devices a routing table of their own.
+    Vrf {
+        /// Its devices.
+        ports: Vec<String>,
+        /// The table.
+        table: u32,
+    },
+    /// Another interface on the same wire.
+    Macvlan {
+        /// The interface that it is on.
+        on: String,
+    },
+}
+
+impl DeviceKind {
+    /// Their words, as ip-link(8) has them.
+    pub const WORDS: [&'static str; 5] = ["vlan", "bridge", "dummy", "vrf", "macvlan"];
+
+    /// As ip-link(8) calls it.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Vlan { .. } => "vlan",
+            Self::Bridge { .. } => "bridge",
+            Self::Dummy => "dummy",
+            Self::Vrf { .. } => "vrf",
+            Self::Macvlan { .. } => "macvlan",
+        }
+    }
+
+    /// The interface that it is on.
+    pub fn on(&self) -> Option<&str> {
+        match self {
+            Self::Vlan { on, .. } | Self::Macvlan { on } => Some(on),
+            Self::Bridge { .. } | Self::Dummy | Self::Vrf { .. } => None,
+        }
+    }
+
+    /// Its ports.
+    pub fn ports(&self) -> &[String] {
+        match self {
+            Self::Bridge { ports } | Self::Vrf { ports, .. } => ports,
+            Self::Vlan { .. } | Self::Dummy | Self::Macvlan { .. } => &[],
+        }
+    }
+}
+
+impl Device {
+    /// The devices that its packets go through.
+    fn below(&self) -> Vec<&str> {
+        self.kind.on().into_iter().chain(self.kind.ports().iter().map(String::as_str)).collect()
+    }
+}
+
+/// `br0 bridge of eth1, eth2`, `eth1.7 vlan 7 on eth1`
+impl fmt::Display for Device {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.name, self.kind.word())?;
+        match &self.kind {
+            DeviceKind::Vlan { on, id } => write!(f, " {id} on {on}"),
+            DeviceKind::Macvlan { on } => write!(f, " on {on}"),
+            DeviceKind::Bridge { ports } => write!(f, " of {}", ports.join(", ")),
+            DeviceKind::Vrf { ports, table } => write!(f, " of {} with table {table}", ports.join(", ")),
+            DeviceKind::Dummy => Ok(()),
         }
     }
 }

@@ -3,15 +3,15 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::super::diagnostic::Diagnostic;
-use super::super::grammar::{ADDRESS, Kind, PORT as PORT_KEY, scalar as key};
+use super::super::grammar::{Kind, PORT as PORT_KEY, scalar as key};
 use super::super::model::{
     Action, BACKLOG, CloseHow, ConnectPlan, ConnectionOutcome, ListenPlan, PORT, Place, SocketOptions, SocketProtocol,
     TransferPlan,
 };
 use super::super::record::{Scalar, group};
-use super::super::scalar::{self, Ip, Parsed, Problem, Size};
+use super::super::scalar::{self, Parsed, Problem, ScopedIp, Size};
 use super::super::yaml::Node;
-use super::scope::{ConnectionDetails, KnownConnection, KnownListener, KnownTransfer, Scope};
+use super::scope::{self, ConnectionDetails, KnownConnection, KnownListener, KnownTransfer, Scope};
 use super::{At, Fields, Read, Reader, Reported};
 use crate::mptcp::Side;
 
@@ -37,12 +37,32 @@ impl Scalar for ConnectionOutcome {
 group! {
     /// The address and port of the server.
     Target: SocketAddr = &[
-        ADDRESS.doc("The server's address.").required(),
+        key("address", Kind::ScopedAddress, "The server's address; a link-local one with the client's interface: fe80::1%eth1.")
+            .required(),
         PORT_KEY.doc("The server's port; 8080 by default."),
     ],
     |at| {
-        let (address, port) = (at.need::<Ip>("address"), at.maybe::<scalar::Port>("port"));
-        Ok(SocketAddr::new(address?, port?.unwrap_or(PORT)))
+        let (address, port) = (at.need::<ScopedIp>("address"), at.maybe::<scalar::Port>("port"));
+        Ok(SocketAddr::new(address?.0, port?.unwrap_or(PORT)))
+    }
+}
+
+group! {
+    /// The address of a listener.
+    OwnAddress: IpAddr = &[key(
+        "address",
+        Kind::ScopedAddress,
+        "The address to listen on, a link-local one with its interface; `::` (all addresses) by default.",
+    )],
+    |at| Ok(at.maybe::<ScopedIp>("address")?.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |(address, _)| address))
+}
+
+group! {
+    /// The interface of a link-local address.
+    Interface: Option<String> = &[], |at| {
+        let Some(node) = at.fields.get("address") else { return Ok(None) };
+        // What is wrong with the address has been noted.
+        Ok(node.text().and_then(|text| scalar::scoped_address(text).ok()).and_then(|(_, interface)| interface))
     }
 }
 
@@ -85,6 +105,7 @@ pub(super) fn listen(fields: &Fields<'_>, plan: &ListenPlan, scope: &mut Scope) 
     if !plan.address.is_unspecified() {
         check_own(fields, scope, "address", &plan.namespace, plan.address)?;
     }
+    check_scope(fields, scope, &plan.namespace, plan.address, plan.scope.as_deref())?;
     let same = |known: &&KnownListener| {
         (known.namespace == plan.namespace && known.port == plan.port)
             && (known.address == plan.address || known.address.is_unspecified() || plan.address.is_unspecified())
@@ -174,6 +195,7 @@ fn connect_plan(
     mut plan: ConnectPlan,
     scope: &mut Scope,
 ) -> Read<(ConnectPlan, ConnectionDetails)> {
+    plan.translated = scope.translated(&plan.from, plan.address);
     check_addresses(fields, scope, &plan)?;
     let server_protocol = match &plan.outcome {
         ConnectionOutcome::Error(_) => plan.server_protocol.unwrap_or_default(),
@@ -200,7 +222,9 @@ fn check_addresses(fields: &Fields<'_>, scope: &Scope, plan: &ConnectPlan) -> Re
     if matches!(plan.outcome, ConnectionOutcome::Error(_)) {
         return Ok(());
     }
-    let target = check_own(fields, scope, "address", &plan.to, plan.address.ip());
+    let target = plan.translated.unwrap_or(plan.address).ip();
+    let target = check_own(fields, scope, "address", &plan.to, target);
+    let target = target.and(check_scope(fields, scope, &plan.from, plan.address.ip(), plan.scope.as_deref()));
     let source = plan.source.map_or(Ok(()), |source| check_own(fields, scope, "source", &plan.from, source));
     target.and(source)
 }
@@ -281,6 +305,32 @@ pub(super) fn accept(fields: &Fields<'_>, connection: &str, scope: &mut Scope) -
     Ok(())
 }
 
+/// The kernel needs to know on which link a link-local address is (`tcp_v6_connect`, net/ipv6/tcp_ipv6.c; `__inet6_bind`,
+/// net/ipv6/af_inet6.c).
+fn check_scope(
+    fields: &Fields<'_>,
+    scope: &Scope,
+    namespace: &str,
+    address: IpAddr,
+    interface: Option<&str>,
+) -> Read<()> {
+    let devices = scope.devices.get(namespace).map_or(&[][..], Vec::as_slice);
+    match interface {
+        Some(interface) if scope.world_is_known && !devices.iter().any(|device| device == interface) => {
+            let message = format!("`{namespace}` has no interface `{interface}`");
+            let help = super::super::nearest::suggestion(interface, devices.iter().map(String::as_str));
+            Err(scope::unknown(fields.reader, fields.place_of("address"), message, help))
+        }
+        None if scalar::is_link_local(address) => {
+            let message = format!("the link-local address {address} needs the interface of `{namespace}`");
+            let device = devices.first().map_or("eth1", String::as_str);
+            let help = format!("like \"{address}%{device}\"");
+            Err(fields.reader.report(Diagnostic::new(fields.place_of("address"), message).help(help)))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// With a plain TCP socket on one side, there can't be MPTCP.
 fn check_outcome(
     fields: &Fields<'_>,
@@ -304,7 +354,8 @@ fn listener_for(
     scope: &mut Scope,
     plan: &ConnectPlan,
 ) -> Read<(Option<ListenPlan>, SocketProtocol)> {
-    let ConnectPlan { to, address: target, server_protocol: wanted, .. } = plan;
+    let ConnectPlan { to, server_protocol: wanted, .. } = plan;
+    let target = plan.translated.unwrap_or(plan.address);
     let reader = fields.reader;
     let on_port = |known: &&KnownListener| known.namespace == *to && known.port == target.port();
     let Some(known) = scope.listeners.iter().find(on_port) else {
@@ -312,8 +363,15 @@ fn listener_for(
         let address = if is_ipv4 { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let protocol = wanted.unwrap_or_default();
         let options = SocketOptions::default();
-        let plan =
-            ListenPlan { namespace: to.clone(), address, port: target.port(), protocol, backlog: BACKLOG, options };
+        let plan = ListenPlan {
+            namespace: to.clone(),
+            address,
+            scope: None,
+            port: target.port(),
+            protocol,
+            backlog: BACKLOG,
+            options,
+        };
         remember(scope, &plan, fields.place(), true);
         return Ok((Some(plan), protocol));
     };

@@ -5,6 +5,7 @@
 
 pub mod choice;
 pub mod connection;
+pub mod device;
 mod event;
 pub mod expect;
 mod gate;
@@ -31,7 +32,7 @@ use std::cell::{OnceCell, RefCell};
 
 use super::diagnostic::Diagnostic;
 use super::grammar::{self, Key, Kind, Record, Shape};
-use super::model::{Expectation, Feature, LeftOut, Place, ProgramConnection, Range, Step, World};
+use super::model::{DeviceKind, Expectation, Feature, LeftOut, Place, ProgramConnection, Range, Step, World};
 use super::nearest::{nearest, suggestion};
 use super::record::{Group as _, List, Part, part, record};
 use super::scalar::{self, Line, Parsed, Problem, Switch, Text};
@@ -514,6 +515,9 @@ fn feature(text: &str) -> Parsed<Feature> {
         Some(Feature::Sysctl(name)) => scalar::sysctl(&name).map(Feature::Sysctl),
         Some(Feature::Info(name)) => info_field(&name).map(Feature::Info),
         Some(Feature::Option(name)) => option::answer_word(&name).map(|word| Feature::Option(word.to_owned())),
+        Some(Feature::Device(kind)) => {
+            scalar::word(&DeviceKind::WORDS)(&kind).map(|kind| Feature::Device(kind.to_owned()))
+        }
         Some(Feature::Program(name)) => scalar::program::command(&name).map(Feature::Program),
         Some(plain) => Ok(plain),
         None => {
@@ -523,6 +527,7 @@ fn feature(text: &str) -> Parsed<Feature> {
                 "info:FIELD",
                 "option:WORD",
                 "program:NAME",
+                "device:KIND",
             ]);
             let help = suggestion(text, words);
             Err(Problem { message: format!("unknown feature `{text}`"), help })

@@ -3,7 +3,9 @@
 
 use super::super::diagnostic::Diagnostic;
 use super::super::grammar::{self, Key, Kind, Shape, scalar as key};
-use super::super::model::{Filter, FlagChange, Operation, Place, TokenChoice, WhichEndpoints};
+use super::super::model::{
+    Filter, FilterAction, FilterHook, FilterProtocol, FlagChange, Operation, Place, TokenChoice, WhichEndpoints,
+};
 use super::super::record::{group, part, record, words};
 use super::super::scalar::{self, Ip, Octet, Port};
 use super::super::yaml::Node;
@@ -32,14 +34,16 @@ pub(super) fn read(at: &At<'_>, word: &str, node: &Node) -> Read<Operation> {
             }
         }
         Operation::AddFilter(Filter { namespace, name, .. }) => {
-            if let Some((_, _, known)) = scope.filters.iter().find(|known| known.0 == *namespace && known.1 == *name) {
+            let same = |known: &Filter| known.namespace == *namespace && known.name == *name;
+            if let Some((_, known)) = scope.filters.iter().find(|(known, _)| same(known)) {
                 let diagnostic =
                     Diagnostic::new(fields.place(), format!("`{namespace}` already has a filter `{name}`"));
                 return Err(at.reader.report(diagnostic.context(*known, "installed here")));
             }
         }
         Operation::RemoveFilter { namespace, name } => {
-            let known = scope.filters.iter().filter(|known| known.0 == *namespace).map(|known| known.1.as_str());
+            let known = scope.filters.iter().filter(|(known, _)| known.namespace == *namespace);
+            let known = known.map(|(known, _)| known.name.as_str());
             if !known.clone().any(|known| known == name) {
                 let help = super::super::nearest::suggestion(name, known);
                 let message = format!("`{namespace}` has no filter `{name}` at this point");
@@ -58,10 +62,10 @@ pub(super) fn take(operation: &Operation, place: Place, scope: &mut Scope) {
             scope.addresses.insert((namespace.clone(), address.address.to_canonical()));
         }
         Operation::AddFilter(filter) => {
-            scope.filters.push((filter.namespace.clone(), filter.name.clone(), place));
+            scope.filters.push((filter.clone(), place));
         }
         Operation::RemoveFilter { namespace, name } => {
-            scope.filters.retain(|known| known.0 != *namespace || known.1 != *name);
+            scope.filters.retain(|(known, _)| known.namespace != *namespace || known.name != *name);
         }
         _ => {}
     }
@@ -143,6 +147,60 @@ record! {
         dev: maybe Device = "dev", "The interface.";
         port: later Option<u16>;
     }
+}
+
+/// Whether the kernel has such a filter at its hook, and whether its conditions can hold.
+pub fn fits_its_hook(at: &At<'_>, filter: Filter) -> Read<Filter> {
+    let Filter { hook, action, protocol, .. } = filter;
+    let wrong = |key: &str, message: String, help: &str| {
+        Err(at.reader.report(Diagnostic::new(at.fields.place_of(key), message).help(help)))
+    };
+    let (word, place) = (action.word(), hook.word());
+    let hooks: &[FilterHook] = match action {
+        FilterAction::Masquerade | FilterAction::Snat => &[FilterHook::Postrouting],
+        FilterAction::Dnat => &[FilterHook::Prerouting, FilterHook::Output],
+        _ => &[FilterHook::Input, FilterHook::Output, FilterHook::Forward],
+    };
+    if !hooks.contains(&hook) {
+        let words: Vec<String> = hooks.iter().map(|hook| format!("`{}`", hook.word())).collect();
+        let help = format!("`{word}` works at {}", words.join(" or "));
+        return wrong("hook", format!("there is no `{word}` at the hook `{place}`"), &help);
+    }
+    let given = matches!(action, FilterAction::Snat | FilterAction::Dnat);
+    match (given, filter.address, filter.port) {
+        (true, None, _) => return wrong("action", format!("`{word}` needs the new address"), "add `address:`"),
+        (false, Some(_), _) | (false, None, Some(_)) => {
+            let key = if filter.address.is_some() { "address" } else { "port" };
+            return wrong(key, format!("`{word}` takes no `{key}`"), "only `snat` and `dnat` do");
+        }
+        _ => {}
+    }
+    let addresses = [filter.from, filter.to, filter.address].into_iter().flatten();
+    let families: Vec<bool> = addresses.map(|address| address.to_canonical().is_ipv4()).collect();
+    if families.iter().any(|is_ipv4| Some(is_ipv4) != families.first()) {
+        let message = "the filter mixes IPv4 and IPv6; expected one address family".to_owned();
+        return Err(at.reader.error(at.fields.place(), message));
+    }
+    let segments = filter.option.is_some() || filter.min_payload.is_some();
+    let of_tcp = matches!(action, FilterAction::RejectReset | FilterAction::Corrupt | FilterAction::StripMptcp);
+    if protocol != FilterProtocol::Tcp && (segments || of_tcp) {
+        let message = format!("the protocol `{}` has no segments", protocol.word());
+        let help = "`option`, `min_payload`, `reject_reset`, `corrupt` and `strip_mptcp` are for TCP";
+        return wrong("protocol", message, help);
+    }
+    let ports = [filter.from_port, filter.to_port, filter.port];
+    if matches!(protocol, FilterProtocol::Icmp | FilterProtocol::Any) && ports.iter().any(Option::is_some) {
+        return wrong(
+            "protocol",
+            format!("the protocol `{}` has no ports", protocol.word()),
+            "`tcp` and `udp` have some",
+        );
+    }
+    if filter.out_device.is_some() && hook != FilterHook::Forward {
+        let help = "`device` is the interface that packets arrive or leave by";
+        return wrong("out_device", format!("the hook `{place}` takes no `out_device`"), help);
+    }
+    Ok(filter)
 }
 
 fn which(at: &At<'_>) -> Read<WhichEndpoints> {

@@ -1,13 +1,13 @@
 //! What has been said so far: the world, and the connections, listeners and filters of the steps up to here.
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use indexmap::IndexMap;
 
 use super::super::diagnostic::Diagnostic;
-use super::super::model::{ConnectionOutcome, Link, Place, Route, SocketProtocol};
+use super::super::model::{ConnectionOutcome, Filter, FilterAction, Link, Place, Route, SocketProtocol};
 use super::super::nearest::suggestion;
 use super::super::scalar;
 use super::super::yaml::Node;
@@ -41,8 +41,8 @@ pub struct Scope {
     pub later: HashMap<String, Place>,
     /// Sockets that listen.
     pub listeners: Vec<KnownListener>,
-    /// Filters that are installed: namespace, name, place.
-    pub filters: Vec<(String, String, Place)>,
+    /// Filters that are installed, with their places.
+    pub filters: Vec<(Filter, Place)>,
     /// Programs that steps have started.
     pub programs: IndexMap<String, super::program::KnownProgram>,
     /// Links with paths.
@@ -187,6 +187,20 @@ impl Scope {
     pub fn has_address(&self, namespace: &str, address: IpAddr) -> bool {
         let address = address.to_canonical();
         !self.world_is_known || address.is_loopback() || self.addresses.contains(&(namespace.to_owned(), address))
+    }
+
+    /// Where what is sent to an address arrives that a `dnat` filter of another namespace translates.
+    pub fn translated(&self, from: &str, target: SocketAddr) -> Option<SocketAddr> {
+        let mut others = self.filters.iter().map(|(filter, _)| filter).filter(|filter| filter.namespace != from);
+        others.find_map(|filter| {
+            let to = filter.to.map_or_else(
+                || self.has_address(&filter.namespace, target.ip()),
+                |to| to.to_canonical() == target.ip().to_canonical(),
+            );
+            let is_it =
+                filter.action == FilterAction::Dnat && to && filter.to_port.is_none_or(|it| it == target.port());
+            is_it.then(|| Some(SocketAddr::new(filter.address?, filter.port.unwrap_or(target.port()))))?
+        })
     }
 
     /// The addresses of a namespace, for messages.

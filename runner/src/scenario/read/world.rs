@@ -12,6 +12,7 @@ use super::super::scalar::{
     self, DeviceName, EndpointId, HostAddress, Ip, Line, Mtu, Number, Octet, Port, Rate, Switch, Text,
 };
 use super::super::yaml::{Entry, Node};
+use super::device::{self, Devices};
 use super::part::{Device, Flags};
 use super::path::PathKeys;
 use super::routing::{self, RouteKeys, RoutingRuleKeys};
@@ -88,6 +89,9 @@ record! {
             "Whether events are recorded (the default). A listener changes what a userspace path manager's \
              namespace does: without one, it refuses every MP_JOIN.";
         forwarding: maybe Switch = "forwarding", "Forwards packets between its links.";
+        devices: or(Vec::new()) Devices = "devices", "Devices besides the ends of its links, by name, in the order in which they are made.";
+        baseline: maybe Baseline = "baseline",
+            "The settings to begin with: lab (the default), which makes runs repeatable, or host, those of most distributions.";
     }
 }
 
@@ -122,6 +126,16 @@ record! {
         id: maybe Octet = "id", "The address id.";
         port: maybe Port = "port", "The port of a signal endpoint; the kernel listens on it.";
         dev: maybe Device = "dev", "The interface that subflows from it are bound to.";
+    }
+}
+
+words! {
+    /// The settings that a namespace begins with.
+    Baseline {
+        /// Those that make runs repeatable.
+        Lab = "lab",
+        /// Those of most distributions.
+        Host = "host",
     }
 }
 
@@ -202,6 +216,8 @@ pub fn read(
     if let Ok(links) = &links {
         scope.enter(links);
     }
+    let configured = files.iter().flat_map(|file| entries(file.namespaces.as_ref()));
+    let devices = device::declare(reader, configured, &mut scope);
     let mut namespaces = read_namespaces(reader, scenario.place(), &files, &mut scope);
     if let (Ok(known), Ok(links)) = (&mut namespaces, &links)
         && let Err(reported) = routing::by_source(reader, known, links, &scope)
@@ -210,7 +226,7 @@ pub fn read(
     }
     let paths = super::path::read(reader, &files, &links, &mut scope);
     let world = (|| {
-        let (_, links, namespaces, paths) = (described?, links?, namespaces?, paths?);
+        let (_, links, (), namespaces, paths) = (described?, links?, devices?, namespaces?, paths?);
         if topology_missing {
             return Err(Reported(()));
         }
@@ -410,6 +426,10 @@ fn configure(reader: &Reader, entry: &Entry, namespaces: &mut [Namespace], scope
     }
     namespace.events = keys.events.unwrap_or(namespace.events);
     namespace.forwarding = keys.forwarding.unwrap_or(namespace.forwarding);
+    namespace.devices.extend(keys.devices);
+    if let Some(baseline) = keys.baseline {
+        namespace.real_defaults = baseline == Baseline::Host;
+    }
     Ok(())
 }
 

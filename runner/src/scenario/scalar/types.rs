@@ -9,7 +9,7 @@ use super::super::record::Scalar;
 use super::super::variable::variable_name;
 use super::{
     Parsed, address, count, counter, device, duration, endpoint_id, errno, host_address, integer, line, name, percent,
-    port, program, rate, selector, size, switch, sysctl, text, word,
+    port, program, rate, scoped_address, selector, size, switch, sysctl, text, word,
 };
 use crate::net::{PROTOCOL_WORDS, protocol_number};
 
@@ -64,6 +64,8 @@ numbers! {
     Segments: u32 = 2 to 64;
     /// The number of a routing table.
     Table: u32 = 1 to 0xffff_ffff;
+    /// The tag of a VLAN.
+    VlanId: u16 = 1 to 4094;
     /// The weight of a next hop.
     Weight: u16 = 1 to 256;
     /// An MTU.
@@ -93,7 +95,9 @@ scalars! {
     Port: u16 = Kind::Port, port;
     /// An IP address.
     Ip: IpAddr = Kind::Address, address;
-    /// The same; a v4-mapped one becomes an IPv4 address.
+    /// The same; a link-local one may name its interface.
+    ScopedIp: (IpAddr, Option<String>) = Kind::ScopedAddress, scoped_address;
+    /// An IP address; a v4-mapped one becomes an IPv4 address.
     CanonicalIp: IpAddr = Kind::Address, |text| address(text).map(|address| address.to_canonical());
     /// An address with its prefix length, that an interface can have.
     HostAddress: Address = Kind::AddressPrefix, host_address;

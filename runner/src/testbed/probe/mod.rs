@@ -9,11 +9,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::files;
-use crate::net::{Address, Route, RouteType, RoutingRule};
+use crate::net::{Address, Hardware, Route, RouteType, RoutingRule};
 use crate::netlink::nft::NftClient;
 use crate::netlink::route::{Request, TokenBucket};
 use crate::plan::Setup;
-use crate::scenario::model::Feature;
+use crate::scenario::model::{Device, DeviceKind, Feature};
 use crate::sys::sandbox;
 
 use super::{BaseNamespace, Node, TestbedError, build, sysctl};
@@ -67,6 +67,8 @@ async fn try_feature(node: &Node, feature: &Feature) -> Result<(), String> {
         Feature::Option(word) => mptcp::option(node, word),
         Feature::NoEventListener => listeners::no_event_listener(node).await,
         Feature::Nftables => text(node.run(NftClient::available))?,
+        Feature::Nat => text(node.run(NftClient::translates))?,
+        Feature::Device(kind) => device(node, kind),
         Feature::Tbf => tbf(node),
         Feature::RoutingRules => routing_rules(node),
         Feature::Programs => node.host().map(drop),
@@ -95,6 +97,24 @@ fn tbf(node: &Node) -> Result<(), String> {
         Some(rate) => Err(format!("the kernel accepted the rate, but it reads {rate} bit/s")),
         None => Err("the kernel accepted the rate, but shows none".to_owned()),
     }
+}
+
+/// On one end of a veth pair.
+fn device(node: &Node, word: &str) -> Result<(), String> {
+    let name = |text: &str| text.to_owned();
+    let kind = match word {
+        "vlan" => DeviceKind::Vlan { on: name("lower"), id: 7 },
+        "macvlan" => DeviceKind::Macvlan { on: name("lower") },
+        "bridge" => DeviceKind::Bridge { ports: Vec::new() },
+        "vrf" => DeviceKind::Vrf { ports: Vec::new(), table: 1000 },
+        _ => DeviceKind::Dummy,
+    };
+    let hardware = |index: u32| Hardware { index: 100_000 + index, mac: [2, 0, 0, 0, 9, 9] };
+    let ends = [node.veth_end("lower", hardware(1)), node.veth_end("other", hardware(2))];
+    text(node.route().request(Request::add_veth(ends, None)))?;
+    let on = kind.on().map(|_| hardware(1).index);
+    let device = Device { name: name("upper"), kind, addresses: Vec::new() };
+    text(node.route().request(Request::add_device(&device, hardware(3), on)))
 }
 
 /// Kernels without `CONFIG_IP_MULTIPLE_TABLES` put a route of any table into the main one (`fib_new_table`,

@@ -57,6 +57,7 @@ pub fn listen(node: &Node, address: &str, port: u16) -> Result<TcpListener, Fail
     let plan = ListenPlan {
         namespace,
         address: address.parse()?,
+        scope: None,
         port,
         protocol,
         backlog: 128,
@@ -68,7 +69,12 @@ pub fn listen(node: &Node, address: &str, port: u16) -> Result<TcpListener, Fail
 /// A connection, fully established on both sides.
 pub async fn connect(client: &Node, listener: &TcpListener, to: SocketAddr) -> Result<LiveConnection, Failed> {
     let connecting = client.run(|| {
-        traffic::connect(to, (None, None), (SocketProtocol::Mptcp, None), (&SocketOptions::default(), &|_, _| {}))
+        traffic::connect(
+            (to, None),
+            (None, None),
+            (SocketProtocol::Mptcp, None),
+            (&SocketOptions::default(), &|_, _| {}),
+        )
     })??;
     let socket = connecting.await?;
     let server = traffic::accept_from(listener, socket.local_addr()?, &[]).await?;

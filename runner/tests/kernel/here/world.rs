@@ -78,6 +78,7 @@ impl World {
         let listen = ListenPlan {
             namespace,
             address: [0; 16].into(),
+            scope: None,
             port: connect.address.port(),
             protocol: connect.protocol,
             backlog: 128,
@@ -87,7 +88,7 @@ impl World {
         let socket = client
             .run(|| {
                 traffic::connect(
-                    connect.address,
+                    (connect.address, None),
                     (connect.source, connect.source_port),
                     (connect.protocol, None),
                     (&connect.options, &|_, _| {}),

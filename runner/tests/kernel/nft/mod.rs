@@ -10,7 +10,7 @@ use std::process::Command;
 use libtest_mimic::{Completion, Failed};
 use mptcplab::netlink::nft::NftClient;
 use mptcplab::netlink::{NetlinkError, Refusal};
-use mptcplab::scenario::model::{Filter, FilterAction, FilterHook};
+use mptcplab::scenario::model::{Filter, FilterAction, FilterHook, FilterProtocol, FlowState};
 use socket2::Protocol;
 
 use super::at_home;
@@ -27,10 +27,13 @@ fn mptcp() -> Protocol {
 
 /// The tests of this suite.
 pub fn tests() -> Vec<super::Test> {
-    let tests: [(&str, Body); 15] = [
+    let tests: [(&str, Body); 18] = [
         ("the_probe_says_yes", the_probe_says_yes),
         ("drop_looks_at_addresses", drop_looks_at_addresses),
         ("drop_looks_at_the_device", drop_looks_at_the_device),
+        ("drop_looks_at_the_ports_and_the_protocol", drop_looks_at_the_ports_and_the_protocol),
+        ("drop_looks_at_the_state", drop_looks_at_the_state),
+        ("dnat_leads_elsewhere", dnat_leads_elsewhere),
         ("reject_answers_with_icmp", reject_answers_with_icmp),
         ("reject_answers_with_a_reset", reject_answers_with_a_reset),
         ("payload_length_is_exact", payload_length_is_exact),
@@ -68,23 +71,11 @@ fn all_of_it_without_root() -> Result<(), Failed> {
     command.args(["nft::", "--test-threads=1"]).env("MPTCPLAB_REQUIRE", "all");
     let output = command.uid(NOBODY).gid(NOBODY).current_dir("/").output()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    if output.status.success() && text.contains(" 15 passed;") { Ok(()) } else { Err(Failed::from(text)) }
+    if output.status.success() && text.contains(" 18 passed;") { Ok(()) } else { Err(Failed::from(text)) }
 }
 
 fn filter(hook: FilterHook, action: FilterAction) -> Filter {
-    Filter {
-        name: "test".into(),
-        namespace: String::new(),
-        hook,
-        from: None,
-        to: None,
-        device: None,
-        option: None,
-        min_payload: None,
-        nth: None,
-        action,
-        may_be_unused: false,
-    }
+    Filter::new("test", "", hook, action)
 }
 
 fn client(world: &World, place: Place) -> NftClient {
@@ -135,6 +126,60 @@ fn drop_looks_at_the_device(world: &World) {
         assert_eq!(nft.hits("test").unwrap(), 0);
         world.connect_in_vain(TCP, "10.0.2.1", "10.0.2.2");
         assert!(nft.remove_filter("test").unwrap() >= 1);
+    }
+}
+
+fn drop_looks_at_the_ports_and_the_protocol(world: &World) {
+    let mut nft = client(world, Place::Right);
+    let drop = filter(FilterHook::Input, FilterAction::Drop);
+    for spared in [
+        Filter { to_port: Some(9), ..drop.clone() },
+        Filter { from_port: Some(9), ..drop.clone() },
+        Filter { protocol: FilterProtocol::Udp, ..drop.clone() },
+        Filter { protocol: FilterProtocol::Icmp, ..drop.clone() },
+        Filter { mark: Some(7), ..drop.clone() },
+    ] {
+        nft.add_filter(&spared).unwrap();
+        world.connect(TCP, "10.0.1.1", "10.0.1.2").unwrap().ping_pong();
+        assert_eq!(nft.remove_filter("test").unwrap(), 0, "{spared:?}");
+    }
+    for (hit, from, to) in [
+        (Filter { to_port: Some(world.next_port()), ..drop.clone() }, "10.0.1.1", "10.0.1.2"),
+        (Filter { protocol: FilterProtocol::Any, ..drop.clone() }, "fd00:1::1", "fd00:1::2"),
+        (Filter { mark: Some(0), ..drop }, "10.0.1.1", "10.0.1.2"),
+    ] {
+        nft.add_filter(&hit).unwrap();
+        world.connect_in_vain(TCP, from, to);
+        assert!(nft.remove_filter("test").unwrap() >= 1, "{hit:?}");
+    }
+}
+
+fn drop_looks_at_the_state(world: &World) {
+    let mut nft = client(world, Place::Right);
+    let pair = world.connect(TCP, "10.0.1.1", "10.0.1.2").unwrap();
+    let states = vec![FlowState::New, FlowState::Invalid];
+    nft.add_filter(&Filter { states, ..filter(FilterHook::Input, FilterAction::Drop) }).unwrap();
+    world.connect_in_vain(TCP, "10.0.1.1", "10.0.1.2");
+    assert!(nft.remove_filter("test").unwrap() >= 1);
+    let states = vec![FlowState::Related];
+    nft.add_filter(&Filter { states, ..filter(FilterHook::Input, FilterAction::Drop) }).unwrap();
+    pair.ping_pong();
+    assert_eq!(nft.remove_filter("test").unwrap(), 0);
+}
+
+/// Where nobody listens.
+fn dnat_leads_elsewhere(world: &World) {
+    let mut nft = client(world, Place::Right);
+    for (from, to, elsewhere) in [("10.0.1.1", "10.0.1.2", "10.0.2.2"), ("fd00:1::1", "fd00:1::2", "fd00:2::2")] {
+        let dnat = filter(FilterHook::Prerouting, FilterAction::Dnat);
+        nft.add_filter(&Filter { to: to.parse().ok(), address: elsewhere.parse().ok(), ..dnat.clone() }).unwrap();
+        let error = world.connect(TCP, from, to).err().unwrap();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionRefused, "{to}: {error}");
+        assert_eq!(nft.remove_filter("test").unwrap(), 1, "one connection");
+        let port = Some(world.next_port());
+        nft.add_filter(&Filter { to_port: Some(9), address: to.parse().ok(), port, ..dnat }).unwrap();
+        world.connect_by_port(9, TCP, from, to).unwrap().ping_pong();
+        assert_eq!(nft.remove_filter("test").unwrap(), 1, "one connection");
     }
 }
 

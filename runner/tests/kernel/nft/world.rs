@@ -84,10 +84,31 @@ impl World {
         assert_eq!(error.kind(), io::ErrorKind::TimedOut, "from {from} to {to}: {error}");
     }
 
+    /// The port of the next connection.
+    pub(crate) fn next_port(&self) -> u16 {
+        self.next_port.get()
+    }
+
+    /// A connection from left to right, to another port than that of the listener.
+    pub(crate) fn connect_by_port(&self, port: u16, protocol: Protocol, from: &str, to: &str) -> io::Result<Pair> {
+        self.connect_as(DEADLINE, protocol, from, to, Some(port))
+    }
+
     fn connect_within(&self, time: Duration, protocol: Protocol, from: &str, to: &str) -> io::Result<Pair> {
+        self.connect_as(time, protocol, from, to, None)
+    }
+
+    fn connect_as(
+        &self,
+        time: Duration,
+        protocol: Protocol,
+        from: &str,
+        to: &str,
+        by_port: Option<u16>,
+    ) -> io::Result<Pair> {
         let port = self.next_port.get();
         self.next_port.set(port + 1);
-        let (from, to) = (address(from, 0), address(to, port));
+        let (from, by, to) = (address(from, 0), address(to, by_port.unwrap_or(port)), address(to, port));
         let listener = self.at(Place::Right, || {
             let listener = Socket::new(Domain::for_address(to), Type::STREAM, Some(protocol))?;
             listener.bind(&to.into())?;
@@ -97,7 +118,7 @@ impl World {
         })?;
         let client = self.at(Place::Left, || Socket::new(Domain::for_address(from), Type::STREAM, Some(protocol)))?;
         client.bind(&from.into())?;
-        client.connect_timeout(&to.into(), time)?;
+        client.connect_timeout(&by.into(), time)?;
         let (server, _) = listener.accept()?;
         for socket in [&client, &server] {
             socket.set_read_timeout(Some(DEADLINE))?;

@@ -23,6 +23,8 @@ pub fn tests() -> Vec<Test> {
         topology::a_rate_limits,
         topology::an_mtu_is_set,
         topology::a_link_goes_down_and_up,
+        topology::a_device_disappears_at_both_ends,
+        topology::devices_on_devices_carry_packets,
         topology::neighbours_are_known,
         topology::equal_indices_work_but_are_noticed_late,
         topology::addresses_and_routes_come_and_go,

@@ -10,7 +10,7 @@ use libtest_mimic::{Completion, Failed};
 use mptcplab::net::{Hardware, NextHop, RouteType, RoutingRule};
 use mptcplab::netlink::{NetlinkError, Refusal};
 use mptcplab::plan::Setup;
-use mptcplab::scenario::model::Route;
+use mptcplab::scenario::model::{Device, DeviceKind, Route};
 use mptcplab::testbed::{BaseNamespace, Node, TestbedError, build as try_build, sysctl as read};
 
 use super::world::{
@@ -140,6 +140,48 @@ pub fn a_link_goes_down_and_up(home: &Arc<BaseNamespace>) -> Result<Completion, 
         complaint(testbed.set_link("client", "eth9", true)),
         "look for eth9 in client: no device eth9; expected one of: lo, eth1, eth2"
     );
+    Ok(Completion::Completed)
+}
+
+pub fn a_device_disappears_at_both_ends(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
+    let testbed = build(home, &two_hosts(2))?;
+    let (client, server) = (testbed.node("client")?, testbed.node("server")?);
+    testbed.delete_device("client", "eth2")?;
+    for node in [client, server] {
+        assert!(node.is_deleted("eth2") && !node.is_deleted("eth1"));
+        assert!(node.route().links()?.iter().all(|link| link.name != "eth2"));
+    }
+    // The rest works as before.
+    testbed.set_link("client", "eth1", false)?;
+    testbed.set_link("client", "eth1", true)?;
+    talks_at_once(client, server, None, "10.0.1.2")?;
+    assert!(complaint(testbed.delete_device("client", "eth2")).contains("ENODEV"), "it was there once");
+    Ok(Completion::Completed)
+}
+
+pub fn devices_on_devices_carry_packets(home: &Arc<BaseNamespace>) -> Result<Completion, Failed> {
+    let device = |namespace: &str, index, name: &str, kind, address: &str| Setup::Device {
+        namespace: namespace.to_owned(),
+        device: Device { name: name.to_owned(), kind, addresses: vec![self::address(address)] },
+        hardware: Hardware { index, mac: [2, 2, 0, 0, 0, index.to_le_bytes()[0]] },
+    };
+    let bridge = DeviceKind::Bridge { ports: vec!["eth1".to_owned()] };
+    let macvlan = DeviceKind::Macvlan { on: "eth1".to_owned() };
+    let mut setup = two_hosts(1);
+    setup.extend([
+        device("client", 20, "br0", bridge, "10.7.0.1/24"),
+        device("server", 21, "mac0", macvlan, "10.7.0.2/24"),
+        add_address("client", "br0", "10.7.0.1/24"),
+        add_address("server", "mac0", "10.7.0.2/24"),
+        up("client", "br0"),
+        up("server", "mac0"),
+    ]);
+    let testbed = build(home, &setup)?;
+    let (client, server) = (testbed.node("client")?, testbed.node("server")?);
+    transfer(client, server, Some("10.7.0.1"), "10.7.0.2", 1000)?;
+    assert_eq!(client.upper(), [client.index("br0")?], "what it carries is captured at eth1");
+    testbed.set_link("client", "br0", false)?;
+    assert!(transfer(client, server, Some("10.7.0.1"), "10.7.0.2", 1).is_err());
     Ok(Completion::Completed)
 }
 
