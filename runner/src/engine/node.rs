@@ -19,6 +19,7 @@ use crate::netlink::pm::PmClient;
 use crate::observe::{Capture, CaptureSocket, Counters, FrameCopies};
 use crate::recording::{LostWhat, Name, Observation};
 use crate::sys::readiness::watch;
+use crate::wire::IcmpError;
 
 /// One namespace of a running scenario.
 pub(super) struct Node {
@@ -163,14 +164,23 @@ impl Observers {
                 return;
             }
             self.frames.borrow_mut().keep(&frame);
-            let Some(segment) = frame.segment() else { return };
-            let packet = Observation::Packet {
-                namespace: self.namespace.clone(),
-                device: self.devices.name(frame.ifindex).into(),
-                direction: frame.direction,
-                segment,
+            let (namespace, direction) = (self.namespace.clone(), frame.direction);
+            let device = || self.devices.name(frame.ifindex).into();
+            let icmp = |error| Observation::Icmp {
+                namespace: namespace.clone(),
+                device: device(),
+                direction,
+                error: Box::new(error),
             };
-            self.recorder.observe(frame.at_ns, packet);
+            let packet = match frame.segment() {
+                Some(segment) => {
+                    Some(Observation::Packet { namespace: namespace.clone(), device: device(), direction, segment })
+                }
+                None => IcmpError::parse(frame.bytes).map(icmp),
+            };
+            if let Some(packet) = packet {
+                self.recorder.observe(frame.at_ns, packet);
+            }
         });
         let lost = self.capture.lost();
         if !matches!(lost, Ok(0)) {

@@ -110,6 +110,7 @@ fn what(names: &Names<'_>, observation: &Observation) -> Option<String> {
         | Observation::LinkBytes { .. }
         | Observation::Path { .. }
         | Observation::PathTotals { .. }
+        | Observation::Icmp { .. }
         | Observation::Routes { .. }
         | Observation::ProgramSocket { error: None, .. }
         | Observation::ProgramConfigures { .. }

@@ -6,14 +6,14 @@ use nix::libc;
 use socket2::{Domain, Socket, Type};
 use thiserror::Error;
 
-use super::filter::TCP_ON_ETHERNET;
+use super::filter::TCP_AND_ICMP_ERRORS;
 use super::kernel_words;
 use crate::recording::Direction;
 use crate::sys::ring::{Ring, WatchedRing};
 use crate::sys::slots::PacketError;
 use crate::wire::Segment;
 
-/// A running capture of all TCP segments on all Ethernet interfaces of a namespace, in both directions; `lo` is left
+/// A running capture of all TCP segments and ICMP errors on all Ethernet interfaces of a namespace, in both directions; `lo` is left
 /// out. [`Capture::close`] ends it; so does dropping it, but then the kernel keeps the thread waiting for some 25 ms.
 ///
 /// It sees segments as on the wire: incoming ones before any filter or queue of the namespace, outgoing ones after
@@ -83,7 +83,7 @@ impl CaptureSocket {
         // Protocol 0: nothing is captured before the filter and the ring are in place.
         let socket = Socket::new(Domain::PACKET, Type::RAW, None).map_err(at("socket(AF_PACKET, SOCK_RAW)"))?;
         socket.set_nonblocking(true).map_err(at("fcntl(O_NONBLOCK)"))?;
-        socket.attach_filter(&TCP_ON_ETHERNET).map_err(at("setsockopt(SO_ATTACH_FILTER)"))?;
+        socket.attach_filter(&TCP_AND_ICMP_ERRORS).map_err(at("setsockopt(SO_ATTACH_FILTER)"))?;
         Ok(Self(socket))
     }
 
@@ -143,7 +143,7 @@ impl Capture {
 }
 
 impl<'a> CapturedFrame<'a> {
-    /// The frame as a TCP segment; `None` if it is only a part of one (an IP fragment).
+    /// The frame as a TCP segment; `None` if it is an ICMP error, or only a part of a segment (an IP fragment).
     pub fn segment(&self) -> Option<Segment> {
         Segment::parse(self.bytes, self.original_length)
     }

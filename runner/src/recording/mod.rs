@@ -14,7 +14,7 @@ pub use crate::scenario::SourceText;
 pub use crate::scenario::model::{EndStatus, Stream};
 use crate::scenario::model::{Form, Scenario};
 use crate::scenario::{self, Diagnostics};
-use crate::wire::Segment;
+use crate::wire::{IcmpError, Segment};
 
 mod awaited;
 mod jsonl;
@@ -148,6 +148,17 @@ pub enum Observation {
         direction: Direction,
         /// The segment.
         segment: Segment,
+    },
+    /// An ICMP error crossed an interface. Older recordings have none.
+    Icmp {
+        /// The namespace.
+        namespace: Name,
+        /// The interface.
+        device: Name,
+        /// Whether it left or entered.
+        direction: Direction,
+        /// The error.
+        error: Box<IcmpError>,
     },
     /// A connection came into being: the connect step succeeded, or programs made one that the scenario names.
     Connected {

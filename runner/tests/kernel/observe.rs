@@ -20,7 +20,7 @@ use mptcplab::plan::DEFAULT_RING_BYTES;
 use mptcplab::recording::{Direction, OptionAnswer};
 use mptcplab::scenario::model::{OptionSetting, Place, SocketOptions};
 use mptcplab::traffic::set_options;
-use mptcplab::wire::{MptcpOption, Segment, TcpFlags};
+use mptcplab::wire::{IcmpError, MptcpOption, Segment, TcpFlags};
 use nix::sched::{CloneFlags, setns, unshare};
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::runtime::Runtime;
@@ -34,11 +34,12 @@ type Body = fn() -> Outcome;
 const SERVER_V4: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 0, 1, 1));
 const SERVER_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0xfd00, 1, 0, 0, 0, 0, 0, 1));
 
-const TESTS: [(&str, Body); 12] = [
+const TESTS: [(&str, Body); 13] = [
     ("a_capture_shows_the_handshake_in_order", a_capture_shows_the_handshake_in_order),
     ("a_capture_accounts_for_each_byte", a_capture_accounts_for_each_byte),
     ("a_capture_bears_the_time_of_day", a_capture_bears_the_time_of_day),
     ("only_tcp_on_ethernet_is_captured", only_tcp_on_ethernet_is_captured),
+    ("icmp_errors_are_captured", icmp_errors_are_captured),
     ("a_full_ring_is_reported_as_loss", a_full_ring_is_reported_as_loss),
     ("a_captured_frame_wakes_the_reader", a_captured_frame_wakes_the_reader),
     ("counters_are_those_of_their_namespace", counters_are_those_of_their_namespace),
@@ -378,6 +379,25 @@ fn only_tcp_on_ethernet_is_captured() -> Outcome {
         let seen = segments(&mut capture);
         assert!(seen.len() >= 3 && seen.iter().all(|(_, segment)| segment.options.is_empty()), "{seen:?}");
         assert!(seen.iter().all(|(_, segment)| [segment.source.ip(), segment.destination.ip()].contains(&address)));
+    }
+    Ok(())
+}
+
+/// Nobody listens on the port: the server's kernel says so. Neighbour discovery is ICMPv6, too, and not wanted.
+fn icmp_errors_are_captured() -> Outcome {
+    let world = World::new()?;
+    let runtime = runtime();
+    let capture = open(&world.client, &runtime, DEFAULT_RING_BYTES);
+    for (address, any) in [(SERVER_V4, "0.0.0.0:0"), (SERVER_V6, "[::]:0")] {
+        let client = world.client.inside(|| UdpSocket::bind(any).unwrap());
+        client.connect((address, 9)).unwrap();
+        client.send(&[1, 2, 3]).unwrap();
+        // The error is what recv() gets.
+        assert_eq!(client.recv(&mut [0; 3]).unwrap_err().kind(), std::io::ErrorKind::ConnectionRefused);
+        let mut seen = Vec::new();
+        capture.drain(|frame| seen.push((frame.direction, IcmpError::parse(frame.bytes))));
+        let [(Direction::In, Some(error))] = seen.as_slice() else { panic!("{seen:?}") };
+        assert_eq!((error.source, error.words().as_str(), error.about), (address, "ICMP port unreachable", None));
     }
     Ok(())
 }

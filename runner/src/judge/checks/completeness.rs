@@ -54,6 +54,7 @@ pub(super) fn check(names: &Names<'_>) -> Vec<Finding> {
             | Observation::FilterHits { .. }
             | Observation::Path { .. }
             | Observation::PathTotals { .. }
+            | Observation::Icmp { .. }
             | Observation::Routes { .. }
             | Observation::RuleHits { .. }
             | Observation::KernelLog { .. }

@@ -3,6 +3,7 @@
 
 mod arrow;
 mod effects;
+mod icmp;
 mod ladder;
 mod moment;
 mod words;
@@ -66,6 +67,11 @@ fn lines<'a>(scenario: &'a Scenario, recording: &'a Recording) -> Vec<Line<'a>> 
             let moment = moment::Moment { at: flight.at, rank: Rank::Between };
             told.extend((flight.at <= until).then_some((moment, flight.entry, line)));
         }
+    }
+    for (index, arrow) in icmp::arrows(entries) {
+        left_out |= arrow.at > until;
+        let moment = moment::Moment { at: arrow.at, rank: Rank::Between };
+        told.extend((arrow.at <= until).then_some((moment, index, Line::Arrow(arrow))));
     }
     let mut moments = moment::moments(scenario, entries);
     let told_of =
@@ -207,6 +213,7 @@ fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Ent
         }
         Observation::Sockets { .. } => sockets_words(what).and_then(|words| note(words, true)),
         Observation::Packet { .. }
+        | Observation::Icmp { .. }
         | Observation::Counters { .. }
         | Observation::Endpoints { .. }
         | Observation::SocketCounts { .. }

@@ -7,7 +7,7 @@ use crate::mptcp::{EventKind, PmEvent};
 use crate::plan::example;
 use crate::recording::{Direction, Entry, Moment, Observation, PathEffect, PathTotals, StepOutcome};
 use crate::scenario::model::Namespace;
-use crate::wire::{MptcpOption, Segment, TcpFlags};
+use crate::wire::{IcmpError, MptcpOption, Segment, TcpFlags};
 
 const UNICODE: Style = Style { colour: false, unicode: true };
 
@@ -28,6 +28,35 @@ fn the_story_in_colour() {
     let text = story(&example::scenario(), &recording(), Style { colour: true, unicode: true });
     assert_eq!(anstream::adapter::strip_str(&text).to_string(), story(&example::scenario(), &recording(), UNICODE));
     insta::assert_snapshot!(text.replace('\u{1b}', "ESC"));
+}
+
+/// One is reported by a router, over another one; the other one by a path, which has no lane.
+#[test]
+fn icmp_errors_are_arrows() {
+    let mut scenario = example::scenario();
+    scenario.world.namespaces.insert(1, Namespace::new("router"));
+    let icmp = |at, namespace: &str, direction, source: &str| {
+        let error = Box::new(IcmpError {
+            source: source.parse().unwrap(),
+            destination: "10.0.1.2".parse().unwrap(),
+            kind: 3,
+            code: 4,
+            mtu: Some(1400),
+            about: Some((CLIENT.parse().unwrap(), SERVER.parse().unwrap())),
+        });
+        entry(at, Observation::Icmp { namespace: namespace.into(), device: "eth1".into(), direction, error })
+    };
+    let entries = vec![
+        icmp(100, "server", Direction::Out, "10.0.1.1"),
+        icmp(110, "router", Direction::In, "10.0.1.1"),
+        icmp(120, "router", Direction::Out, "10.0.1.1"),
+        icmp(130, "client", Direction::In, "10.0.1.1"),
+        icmp(200, "client", Direction::In, "10.0.9.9"),
+        // This one gets lost.
+        icmp(300, "server", Direction::Out, "10.0.1.1"),
+        entry(400, Observation::Ended),
+    ];
+    insta::assert_snapshot!(story(&scenario, &recording_of(entries), UNICODE));
 }
 
 #[test]
