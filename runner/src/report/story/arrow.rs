@@ -6,7 +6,7 @@ use crate::flight::{Fate, Flight};
 use crate::recording::PathEffect;
 use crate::scenario::model::{Action, Operation, Scenario};
 use crate::text;
-use crate::wire::Segment;
+use crate::wire::{Segment, TcpFlags};
 
 use super::Line;
 use super::effects::{effects_words, reshapes, takes_away};
@@ -25,7 +25,7 @@ pub(super) struct Arrow<'a> {
     pub(super) toward: Option<&'a str>,
     pub(super) fate: Fate,
     pub(super) words: String,
-    /// Addresses, and the link that it left by if that isn't what they say.
+    /// Addresses; the device of a SYN, and the device and the link of what left by another one than its address says.
     pub(super) path: String,
     /// Number of similar segments in a row.
     pub(super) times: u64,
@@ -62,7 +62,12 @@ pub(super) fn flight_line<'a>(scenario: &Scenario, flight: &Flight<'a>) -> Optio
         return None;
     }
     let segment = flight.sent;
-    let via = link_off_route(scenario, flight).map(|link| format!(" via {}", text::one_line(link)));
+    let device = text::one_line(flight.device);
+    let by = match link_off_route(scenario, flight) {
+        Some(link) => format!(" by {device} ({})", text::one_line(link)),
+        None if segment.flags.contains(TcpFlags::SYN) && has_choice(scenario, flight.from) => format!(" by {device}"),
+        None => String::new(),
+    };
     Some(Line::Arrow(Arrow {
         at: flight.at,
         from: flight.from,
@@ -71,16 +76,21 @@ pub(super) fn flight_line<'a>(scenario: &Scenario, flight: &Flight<'a>) -> Optio
         toward: flight.ends_on.map(|(_, namespace)| namespace),
         fate: flight.fate,
         words: format!("{}{}", told_words(segment), fate_words(scenario, flight)),
-        path: segment_path(segment) + &via.unwrap_or_default(),
+        path: segment_path(segment) + &by,
         times: 1,
         over: Duration::ZERO,
     }))
 }
 
+/// Whether a namespace has more than one device to send by.
+fn has_choice(scenario: &Scenario, namespace: &str) -> bool {
+    let ends = scenario.world.links.iter().flat_map(|link| &link.ends);
+    ends.filter(|end| end.namespace == namespace).nth(1).is_some()
+}
+
 /// The link that a segment left by, unless its source address is the link's own, or there is no other link.
 fn link_off_route<'a>(scenario: &'a Scenario, flight: &Flight<'a>) -> Option<&'a str> {
-    let ends = scenario.world.links.iter().flat_map(|link| &link.ends);
-    if ends.filter(|end| end.namespace == flight.from).count() < 2 {
+    if !has_choice(scenario, flight.from) {
         return None;
     }
     let link = flight.link?;
@@ -92,7 +102,12 @@ fn link_off_route<'a>(scenario: &'a Scenario, flight: &Flight<'a>) -> Option<&'a
         }
         _ => false,
     });
-    let own = end.addresses.iter().any(|own| own.address.to_canonical() == source);
+    let mut all = scenario.world.addresses();
+    let own = all.any(|(namespace, device, own)| {
+        own.address.to_canonical() == source
+            && namespace == end.namespace
+            && scenario.world.is_on(namespace, device, &end.device)
+    });
     (!own && !added).then_some(link.name.as_str())
 }
 

@@ -282,6 +282,10 @@ fn a_link_that_the_address_does_not_tell_is_told() {
     entries.extend(handshake().into_iter().take(2));
     entries.push(entry(200, Observation::Ended));
     let text = story(&example::scenario(), &recording_of(entries), UNICODE);
-    assert!(text.contains("10.0.2.2:42000 → 10.0.1.1:8080 via wifi\n"), "{text}");
-    assert!(text.contains("10.0.1.2:41000 → 10.0.1.1:8080\n"), "{text}");
+    assert!(text.contains("10.0.2.2:42000 → 10.0.1.1:8080 by eth1 (wifi)\n"), "{text}");
+    assert!(text.contains("10.0.1.2:41000 → 10.0.1.1:8080 by eth1\n"), "{text}");
+    let mut alone = example::scenario();
+    alone.world.links.truncate(1);
+    let text = story(&alone, &recording_of(handshake()), UNICODE);
+    assert!(text.contains("10.0.1.2:41000 → 10.0.1.1:8080\n"), "there is no other device: {text}");
 }
