@@ -228,7 +228,7 @@ fn socket_lists(diag: &DiagSocket) -> Result<SocketLists, NetlinkError> {
     let count = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
     let listeners = diag.mptcp_listeners(Filter::ALL)?;
     let mut lists = SocketLists { mptcp_listeners: count(listeners.len()), ..SocketLists::default() };
-    for MptcpListener { address, waiting, backlog } in listeners {
+    for (index, MptcpListener { address, waiting, backlog }) in listeners.into_iter().enumerate() {
         lists.waiting += u64::from(waiting);
         lists.backlog += u64::from(backlog);
         let port = address.port();
@@ -240,8 +240,8 @@ fn socket_lists(diag: &DiagSocket) -> Result<SocketLists, NetlinkError> {
         lists.listeners_by_port +=
             u64::from(by_port.contains(&address) && by_port.iter().all(|other| other.port() == port));
         lists.listeners_by_address += u64::from(found(Filter::Address(address))?.contains(&address));
-        let is_peer =
-            found(Filter::PeerPort(port))?.contains(&address) || found(Filter::Ports(0, port))?.contains(&address);
+        let is_peer = found(Filter::PeerPort(port))?.contains(&address)
+            || (index < ASKED_BY_PORTS && found(Filter::Ports(0, port))?.contains(&address));
         lists.listeners_by_peer_port += u64::from(is_peer);
     }
     for (index, socket) in diag.connections(Filter::ALL)?.into_iter().enumerate() {

@@ -34,51 +34,24 @@ pub fn describe(action: &Action) -> String {
             format!("wait until {}, at most {}", conditions.join(" and "), text::duration(*deadline))
         }
         Action::Quiet { period, .. } => format!("wait until nothing is observed for {}", text::duration(*period)),
-        Action::Close { connection, by, how, .. } => {
-            let how = match how {
-                CloseHow::Graceful => "closes it",
-                CloseHow::Abrupt => "aborts it",
-                CloseHow::Disconnect => "disconnects it",
-                CloseHow::HalfClose => "stops sending",
-            };
-            format!("the {} of {connection} {how}", by.word())
-        }
+        Action::Close { connection, by, how, .. } => format!("the {} of {connection} {}", by.word(), close_words(*how)),
         Action::Accept { connection, .. } => format!("accept {connection}"),
         Action::Shutdown { connection, by, direction, error } => {
-            let error = error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
-            let what = match direction {
-                Direction::Write => "SHUT_WR",
-                Direction::Read => "SHUT_RD",
-                Direction::Both => "SHUT_RDWR",
-            };
-            format!("the {} of {connection} calls shutdown({what}){error}", by.word())
+            let what = direction_word(*direction);
+            format!("the {} of {connection} calls shutdown({what}){}", by.word(), must_fail(error.as_deref()))
         }
         Action::Write { connection, by, bytes, error, .. } => {
-            let error = error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
-            format!("the {} of {connection} writes {}{error}", by.word(), text::size(*bytes))
+            format!("the {} of {connection} writes {}{}", by.word(), text::size(*bytes), must_fail(error.as_deref()))
         }
         Action::Read { connection, by, bytes, peek, inq, error, .. } => {
-            let verb = if *peek { "looks at" } else { "reads" };
-            let what = if *bytes == 0 { "the end of the stream".to_owned() } else { text::size(*bytes) };
-            let left = inq.map(|left| format!(", TCP_INQ must be {left}")).unwrap_or_default();
-            let error = error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
-            format!("the {} of {connection} {verb} {what}{left}{error}", by.word())
+            let what = read_words(*bytes, *peek, *inq);
+            format!("the {} of {connection} {what}{}", by.word(), must_fail(error.as_deref()))
         }
         Action::SetOptions { connection, side: of, options, length } => {
-            let length = length.map(|length| format!(", in {}", text::count(length, "byte")));
-            format!(
-                "the {} of {connection} sets{}{}",
-                of.word(),
-                options_words("", options),
-                length.unwrap_or_default()
-            )
+            let length = length.map(|length| format!(", in {}", text::count(length, "byte"))).unwrap_or_default();
+            format!("the {} of {connection} sets{}{length}", of.word(), options_words("", options))
         }
-        Action::GetOption(OptionQuery { connection, side: of, option, length, error, .. }) => {
-            let symbol = answer_of_word(option, false).map_or(*option, |(symbol, _)| symbol);
-            let error = error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
-            let length = text::count(*length, "byte");
-            format!("the {} of {connection} asks for {symbol} in {length}{error}", of.word())
-        }
+        Action::GetOption(query) => describe_query(query),
         Action::SetPath(change) => describe_change(change),
         Action::AddRule { link, rule } => format!("the path of {link} gets the rule {}", describe_rule(rule)),
         Action::RemoveRule { link, rule } => format!("the path of {link} loses the rule {rule}"),
@@ -105,6 +78,41 @@ pub fn describe(action: &Action) -> String {
             format!("{}: must be refused with {error}{message}", describe_operation(operation))
         }
     }
+}
+
+fn must_fail(error: Option<&str>) -> String {
+    error.map(|error| format!(", must fail with {error}")).unwrap_or_default()
+}
+
+fn close_words(how: CloseHow) -> &'static str {
+    match how {
+        CloseHow::Graceful => "closes it",
+        CloseHow::Abrupt => "aborts it",
+        CloseHow::Disconnect => "disconnects it",
+        CloseHow::HalfClose => "stops sending",
+    }
+}
+
+fn direction_word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Write => "SHUT_WR",
+        Direction::Read => "SHUT_RD",
+        Direction::Both => "SHUT_RDWR",
+    }
+}
+
+fn read_words(bytes: u64, peek: bool, inq: Option<u32>) -> String {
+    let verb = if peek { "looks at" } else { "reads" };
+    let what = if bytes == 0 { "the end of the stream".to_owned() } else { text::size(bytes) };
+    let left = inq.map(|left| format!(", TCP_INQ must be {left}")).unwrap_or_default();
+    format!("{verb} {what}{left}")
+}
+
+fn describe_query(query: &OptionQuery) -> String {
+    let OptionQuery { connection, side: of, option, length, error, .. } = query;
+    let symbol = answer_of_word(option, false).map_or(*option, |(symbol, _)| symbol);
+    let (length, error) = (text::count(*length, "byte"), must_fail(error.as_deref()));
+    format!("the {} of {connection} asks for {symbol} in {length}{error}", of.word())
 }
 
 fn describe_program(program: &Program) -> String {
@@ -162,7 +170,7 @@ fn describe_transfer(transfer: &TransferPlan) -> String {
     let pace = transfer.pace.map(|pace| format!(" at {}", text::rate(pace.saturating_mul(8)))).unwrap_or_default();
     let background = if transfer.background { ", in the background" } else { "" };
     let calls = if transfer.zero_copy { ", by sendfile() and splice()" } else { "" };
-    let error = transfer.error.as_ref().map(|error| format!(", must fail with {error}")).unwrap_or_default();
+    let error = must_fail(transfer.error.as_deref());
     format!("transfer on {}: {amount}{pace}{calls}{background}{error}", transfer.connection)
 }
 

@@ -86,23 +86,25 @@ pub fn ask_option(socket: BorrowedFd<'_>, plan: &OptionQuery) -> io::Result<Opti
     match query(socket, &Query { number, length, head, has_arrays }) {
         Err(error) => reply.error = Some(symbol(&error)),
         Ok(answer) => {
-            let number = |bytes: &[u8]| {
-                let mut number = [0; 4];
-                number.iter_mut().zip(bytes).for_each(|(place, byte)| *place = *byte);
-                if cfg!(target_endian = "big") && bytes.len() < 4 {
-                    u32::from_be_bytes(number) >> (32 - 8 * bytes.len())
-                } else {
-                    u32::from_ne_bytes(number)
-                }
-            };
-            let size = |length: usize| u32::try_from(length).unwrap_or(u32::MAX);
             reply.returned = size(answer.length);
-            reply.numbers = answer.bytes.chunks(4).take(MOST_NUMBERS).map(number).collect();
+            reply.numbers = answer.bytes.chunks(4).take(MOST_NUMBERS).map(number_of).collect();
             reply.arrays = if has_arrays { answer.arrays.map(size).to_vec() } else { Vec::new() };
             reply.beyond = answer.beyond;
         }
     }
     Ok(reply)
+}
+
+fn size(length: usize) -> u32 {
+    u32::try_from(length).unwrap_or(u32::MAX)
+}
+
+/// A number in host order, of four bytes or less.
+fn number_of(bytes: &[u8]) -> u32 {
+    let mut number = [0; 4];
+    let unused = if cfg!(target_endian = "big") { number.len().saturating_sub(bytes.len()) } else { 0 };
+    number.iter_mut().skip(unused).zip(bytes).for_each(|(place, byte)| *place = *byte);
+    u32::from_ne_bytes(number)
 }
 
 /// Whether the socket is of IPv6.
