@@ -65,7 +65,9 @@ impl Programs {
             all.filter(|one| one.namespace == namespace && !one.configures.borrow().is_empty()).collect();
         let any = able.iter().any(|one| !one.is_gone());
         if !any {
-            able.iter().for_each(|one| one.configures.borrow_mut().clear());
+            for one in &able {
+                one.configures.borrow_mut().clear();
+            }
         }
         (!able.is_empty()).then_some(any)
     }
@@ -450,9 +452,9 @@ impl Executor<'_> {
         });
         if attendant.requests.is_none() {
             // Nobody will tell.
-            [Configures::PathManager, Configures::Netfilter]
-                .into_iter()
-                .for_each(|what| attendant.note_configuring(what));
+            for what in [Configures::PathManager, Configures::Netfilter] {
+                attendant.note_configuring(what);
+            }
         }
         let task = tokio::task::spawn_local(watched.attend(Rc::clone(&attendant)));
         self.programs.running.insert(name.to_owned(), Running { attendant: Rc::clone(&attendant), task });

@@ -7,7 +7,7 @@ use crate::recording::Side;
 use crate::text;
 
 use super::subflow::facts::{LATE, created_at};
-use super::view::{Configurer, View};
+use super::view::{Configurer, Half, Host, View};
 use super::{Decision, Outcome};
 
 /// Leaves the violations open for which a program may be the reason.
@@ -15,13 +15,11 @@ pub(super) fn leave_open(view: &View<'_>, decisions: &mut [Decision]) {
     if view.hosts.values().all(|host| host.programs().is_empty()) {
         return;
     }
-    let sides: HashMap<(&str, Side), (&[Configurer<'_>], Option<u64>)> = view
-        .halves()
-        .filter_map(|half| Some(((half.name, half.side), (view.host(half)?.programs(), created_at(half)))))
-        .collect();
+    let halves: HashMap<(&str, Side), &Half<'_>> = view.halves().map(|half| ((half.name, half.side), half)).collect();
     for decision in decisions.iter_mut().filter(|decision| decision.outcome.is_violation()) {
-        let Some((programs, created)) = sides.get(&(decision.connection.as_str(), decision.side)) else { continue };
-        if let Some(program) = programs.iter().find(|program| may_explain(view, program, *created, decision)) {
+        let Some(half) = halves.get(&(decision.connection.as_str(), decision.side)) else { continue };
+        let (programs, created) = (view.host(half).map(Host::programs).unwrap_or_default(), created_at(half));
+        if let Some(program) = programs.iter().find(|program| may_explain(view, program, created, decision)) {
             decision.outcome = Outcome::Undetermined;
             let (name, what) = (
                 text::one_line(program.program),
