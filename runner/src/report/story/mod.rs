@@ -163,8 +163,7 @@ struct Told<'a, F> {
 }
 
 fn entry_line<'a, F: FnOnce() -> Traffic<'a>>(told: &Told<'a, F>, entry: &'a Entry) -> Option<Line<'a>> {
-    let Told { recording, tokens, traffic } = told;
-    let (at, what) = (entry.at, &entry.what);
+    let (Told { recording, tokens, traffic }, at, what) = (told, entry.at, &entry.what);
     let note = |text: String, good: bool| Some(Line::Note { at, text, good });
     match what {
         Observation::StepStarted { step, text } => {
