@@ -407,10 +407,10 @@ mod tests {
     }
 
     fn expression() -> impl Strategy<Value = Expression> {
+        use Comparison::{AtLeast, AtMost, Different, Equal};
         use MetaKey::{Family, InputDevice, Mark, OutputDevice, Transport};
         let key = prop::sample::select(vec![Mark, InputDevice, OutputDevice, Family, Transport]);
         let base = prop::sample::select(vec![Base::Network, Base::Transport, Base::Inner]);
-        use Comparison::{AtLeast, AtMost, Different, Equal};
         let comparison = prop::sample::select(vec![Equal, Different, AtMost, AtLeast]);
         let bytes = || prop::collection::vec(any::<u8>(), 1..=16);
         let place = (base, any::<u32>(), any::<u32>());
