@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::recording::{Observation, Side, canonical_socket};
+use crate::recording::{Direction, Observation, Side, canonical_socket};
 use crate::reference::crypto;
 use crate::reference::ledger::Ledger;
 use crate::reference::view::{Flow, Half, Host, Life, Mark, Span, View};
@@ -177,10 +177,27 @@ impl Join<'_, '_> {
     fn has_right_hmac(&self, ack: Mark) -> Option<bool> {
         let nonce = |mark: Mark| self.view.packet(mark.entry).and_then(|(_, segment)| nonce(segment));
         let (peer, own) = (nonce(self.syn)?, nonce(self.life.syn_ack?)?);
-        let expected = crypto::join_hmac(self.half.peer_key?, self.half.own_key?, peer, own);
+        let (peer_key, own_key) = (self.half.peer_key?, self.half.own_key?);
         let (_, segment) = self.view.packet(ack.entry)?;
         let sent = segment.options.iter().find_map(|option| pick!(option, MptcpOption::MpJoinAck { hmac } => hmac))?;
-        Some(*sent == crate::wire::to_hex(expected.get(..20)?))
+        let is_of = |own: u32| {
+            let expected = crypto::join_hmac(peer_key, own_key, peer, own);
+            expected.get(..20).is_some_and(|expected| *sent == crate::wire::to_hex(expected))
+        };
+        Some(is_of(own) || self.later_nonces(ack.at).any(is_of))
+    }
+
+    /// The nonces of further SYN/ACKs: if the first one was answered with a RST, the SYN comes again and gets another.
+    fn later_nonces(&self, until: u64) -> impl Iterator<Item = u32> {
+        let segments = self.view.segments(self.half).take_while(move |passed| passed.at <= until);
+        let own = segments.filter(|passed| passed.flow == self.index && passed.direction == Direction::Out);
+        own.filter_map(|passed| {
+            passed
+                .segment
+                .options
+                .iter()
+                .find_map(|option| pick!(option, MptcpOption::MpJoinSynAck { nonce, .. } => *nonce))
+        })
     }
 
     /// Whether an MPTCP socket listens where the SYN goes; `None` if it isn't known.

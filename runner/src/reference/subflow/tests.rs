@@ -542,3 +542,26 @@ fn no_recording_panics_however_it_is_cut() {
         }
     }
 }
+
+/// A SYN/ACK that was answered with a RST: the SYN comes again, and the third ACK answers the second SYN/ACK.
+#[test]
+fn a_join_that_was_answered_twice() {
+    let mut run = run("fullmesh-ipv4");
+    let is_answer = |entry: &Entry| {
+        matches!(&entry.what, Observation::Packet { namespace, direction: Direction::Out, segment, .. }
+            if namespace.as_str() == "server"
+                && segment.options.iter().any(|option| matches!(option, MptcpOption::MpJoinSynAck { .. })))
+    };
+    let first = run.1.entries.iter().position(is_answer).unwrap();
+    let mut earlier = run.1.entries[first].clone();
+    let Observation::Packet { segment, .. } = &mut earlier.what else { unreachable!() };
+    for option in &mut segment.options {
+        if let MptcpOption::MpJoinSynAck { nonce, .. } = option {
+            *nonce ^= 1;
+        }
+    }
+    run.1.entries.insert(first, earlier);
+    let of_joins: Vec<String> = broken(&run).into_iter().filter(|one| one.contains("join-from-the-peer")).collect();
+    assert_eq!(of_joins, [""; 0]);
+    assert!(because(&run, "join-from-the-peer", Outcome::Done).contains("limit"));
+}
