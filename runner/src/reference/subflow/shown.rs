@@ -229,10 +229,13 @@ fn differs(
     if half.token.is_some_and(|token| token != state.token_local) {
         return Some("it shows the token of another connection".to_owned());
     }
-    let is_answered = life.answer.is_some_and(|mark| mark.at.saturating_add(LATE) <= at);
-    let began = began_otherwise(flow, state, !flow.is_opener || is_answered);
-    if began.is_some() {
-        return began;
+    // While its SYN waits for an answer, a subflow has none of that.
+    if life.third_ack.is_some_and(|mark| mark.at <= at) {
+        let is_answered = life.answer.is_some_and(|mark| mark.at.saturating_add(LATE) <= at);
+        let began = began_otherwise(flow, state, !flow.is_opener || is_answered);
+        if began.is_some() {
+            return began;
+        }
     }
     let (own, other) = if flow.is_opener { (by_opener, by_acceptor) } else { (by_acceptor, by_opener) };
     let said = |direction: Direction, first: bool| priority(view, half, flow, direction, at, first);
