@@ -37,7 +37,7 @@ impl<'a> Schedule<'a> {
     /// `rounds`: the number of runs of each scenario; `None` for no end.
     pub(super) fn new(scenarios: &'a [Scenario], rounds: Option<usize>, workers: usize) -> Self {
         let (alone, mut ordered): (Vec<&Scenario>, Vec<&Scenario>) =
-            scenarios.iter().partition(|scenario| scenario.exclusive);
+            scenarios.iter().partition(|scenario| scenario.is_exclusive());
         let mut order: Vec<usize> = (0..ordered.len()).collect();
         // The longest ones start first, so that nothing waits for them in the end. The sort is stable.
         let estimates: Vec<Duration> = ordered.iter().map(|scenario| estimate(scenario)).collect();
@@ -137,6 +137,7 @@ fn timer(name: &str, value: &str) -> Duration {
 mod tests {
     use super::*;
     use crate::plan::example;
+    use crate::recording::SourceText;
     use crate::scenario::model::{Place, Step};
 
     fn named(name: &str, quiet: u64, exclusive: bool) -> Scenario {
@@ -151,6 +152,17 @@ mod tests {
 
     fn numbers(batch: &Batch<'_>) -> Vec<usize> {
         batch.runs().map(|(run, _)| run).collect()
+    }
+
+    #[test]
+    fn what_starts_programs_is_alone() {
+        let text = "title: A program\nabout: It ends.\nnamespaces: { client: {} }\nsteps:\n  - run: { in: client, command: ls }\n";
+        let source = SourceText { name: "program.yaml".to_owned(), text: text.to_owned() };
+        let program = crate::scenario::load_sources("program.yaml".as_ref(), None, &[source]).unwrap();
+        let scenarios = [program, named("short", 1, false)];
+        let schedule = Schedule::new(&scenarios, Some(1), 8);
+        let batches: Vec<Batch<'_>> = schedule.batches().collect();
+        assert_eq!(batches.iter().map(labels).collect::<Vec<_>>(), [vec!["short"], vec!["program"]]);
     }
 
     #[test]

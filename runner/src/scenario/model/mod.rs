@@ -133,6 +133,12 @@ impl Scenario {
         needs
     }
 
+    /// Whether no other scenario may run at the same time: it says so, or it starts programs. What these take of the
+    /// processors and of the kernel is theirs to decide, and it would make others late.
+    pub fn is_exclusive(&self) -> bool {
+        self.exclusive || self.programs().next().is_some()
+    }
+
     /// All features on which it depends: those that it needs, and those that decide what is expected.
     pub fn depends_on(&self) -> BTreeSet<Feature> {
         self.needs().into_iter().chain(self.kernel_variants.asked.iter().cloned()).collect()
