@@ -190,7 +190,7 @@ impl Session {
         let scenario = scenario.on_kernel(|feature| kernel.lacks.contains(feature)).scenario();
         let _place = self
             .machine
-            .enter(scenario.is_exclusive(), OTHERS)
+            .enter(scenario.exclusive, OTHERS)
             .map_err(|busy| if engine::abandoned() { engine::INTERRUPTED.to_owned() } else { busy.to_string() })?;
         let plan = plan(scenario).with_timeout_scale(*self.timeout_scale.get().unwrap_or(&NonZeroU32::MIN));
         let run = || self.in_base(|| engine::run_visited(&plan, &self.base, &kernel, visitor));

@@ -41,8 +41,9 @@ const WITH_TRAFFIC: [&str; 6] = [
 const DEPEND_ON_TRAFFIC: usize = 3;
 
 /// What a tool says when something else than the command is at fault, and what that is.
-const LACKS: [(&str, Lack, &str); 2] = [
+const LACKS: [(&str, Lack, &str); 3] = [
     ("Error: Specified qdisc kind is unknown.", Lack::Kernel, "this kernel lacks sch_netem"),
+    ("Error: Unknown device type.", Lack::Kernel, "this kernel lacks a kind of device: vlan or dummy"),
     ("than \"laminar\"", Lack::Machine, "ip(8) doesn't know the flag laminar"),
 ];
 
@@ -197,12 +198,18 @@ struct Collected {
 
 impl Collected {
     fn add(&mut self, label: &str, commands: Vec<Tried>) {
+        // Without the device, what is done with it fails, too.
+        let mut no_device = None;
         for command in commands {
             self.tried += 1;
             if command.succeeded {
                 continue;
             }
-            match LACKS.iter().find(|(words, ..)| command.said.contains(words)) {
+            let lacks = LACKS.iter().find(|(words, ..)| command.said.contains(words));
+            if lacks.is_some_and(|(words, ..)| words.contains("device type")) {
+                no_device = lacks;
+            }
+            match lacks.or(no_device) {
                 Some((_, lack, reason)) => self.untried.push((*lack, reason, command.line)),
                 None => self.failed.push(format!("{label}: {}\n    {}", command.line, command.said.trim())),
             }

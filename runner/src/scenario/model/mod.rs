@@ -133,8 +133,8 @@ impl Scenario {
         needs
     }
 
-    /// Whether no other scenario may run at the same time: it says so, or it starts programs. What these take of the
-    /// processors and of the kernel is theirs to decide, and it would make others late.
+    /// Whether a command runs no other scenario at the same time: it says so, or it starts programs. What these take of
+    /// the processors and of the kernel is theirs to decide, and it would make others late.
     pub fn is_exclusive(&self) -> bool {
         self.exclusive || self.programs().next().is_some()
     }
