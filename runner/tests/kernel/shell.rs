@@ -80,7 +80,9 @@ impl Terminal {
     fn open(command: &Command) -> Result<Self, Failed> {
         let pty = openpty(None, None)?;
         let mut on_terminal = Command::new("setsid");
-        on_terminal.args(["--ctty", "--wait"]).arg(command.get_program()).args(command.get_args());
+        // A shell that runs the tests in the background has ignored Ctrl-C for all that comes after it.
+        on_terminal.args(["--ctty", "--wait", "env", "--default-signal"]);
+        on_terminal.arg(command.get_program()).args(command.get_args());
         for (name, value) in command.get_envs() {
             match value {
                 Some(value) => on_terminal.env(name, value),
