@@ -224,6 +224,6 @@ fn finding(decision: &Decision) -> Finding {
     let what = if *outcome == Outcome::Missing { "missing: " } else { "" };
     let summary = format!("{}: {} of {connection}: {what}{candidate}: {because}", rule.name, side.word());
     let detail = format!("rule: {}\nsource: {}", rule.statement, rule.source);
-    let kind = if rule.is_timeless && *outcome == Outcome::Wrong { FindingKind::WireRule } else { FindingKind::Rule };
+    let kind = if rule.is_of_wire() && *outcome == Outcome::Wrong { FindingKind::WireRule } else { FindingKind::Rule };
     Finding::new(kind, summary).detailed(detail).at(Some(*at))
 }

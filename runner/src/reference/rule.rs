@@ -18,15 +18,14 @@ pub struct Rule {
     pub source: &'static str,
     /// How kernels differ, by probed features; empty if they don't.
     pub kernels: &'static str,
-    /// It is about what a segment says, not about when or whether it comes: being late doesn't break it.
-    pub is_timeless: bool,
     /// Applies it to a recording.
     pub(super) apply: fn(&View<'_>, &mut Ledger),
 }
 
 impl Rule {
-    /// Whether it is a rule of RFC 8684 on the wire, whoever manages the paths.
-    pub(super) fn is_of_wire(&self) -> bool {
+    /// Whether it is a rule of RFC 8684 on the wire, whoever manages the paths. Such a rule is about what a segment says,
+    /// not about when or whether it comes: being late doesn't break it.
+    pub fn is_of_wire(&self) -> bool {
         let of_wire = RULES.iter().take_while(|rule| !std::ptr::eq(**rule, &raw const announce::due::RULE));
         of_wire.into_iter().any(|rule| std::ptr::eq(*rule, self))
     }

@@ -21,7 +21,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "ip-mptcp(8): \"add_addr_accepted\"; net/mptcp/pm.c, mptcp_pm_add_addr_received and mptcp_pm_data_reset; \
              net/mptcp/pm_kernel.c, mptcp_pm_nl_add_addr_received",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

@@ -17,7 +17,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "include/uapi/linux/mptcp_pm.h, enum mptcp_event_type; net/mptcp/pm.c, mptcp_pm_new_connection and \
              mptcp_pm_fully_established; net/mptcp/protocol.c, __mptcp_close and mptcp_close_ssk",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

@@ -20,7 +20,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
              mptcp_pm_nl_check_work_pending",
     kernels: "An IPv6 address with a port has no room beside TCP timestamps, unless net.mptcp.add_addr_v6_port_drop_ts \
               is there and 1.",
-    is_timeless: false,
     apply,
 };
 

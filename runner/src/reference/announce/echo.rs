@@ -14,7 +14,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "RFC 8684 section 3.4.1; net/mptcp/pm.c, mptcp_pm_add_addr_received; net/mptcp/pm_kernel.c, \
              mptcp_pm_nl_add_addr_received",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

@@ -18,7 +18,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "include/uapi/linux/mptcp_pm.h, enum mptcp_event_type; net/mptcp/options.c, mptcp_incoming_options; \
              net/mptcp/pm_netlink.c and net/mptcp/pm_kernel.c, mptcp_event_addr_announced and mptcp_event_addr_removed",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

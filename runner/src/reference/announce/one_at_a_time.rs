@@ -17,7 +17,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "net/mptcp/pm_kernel.c, mptcp_pm_create_subflow_or_signal_addr and select_signal_address; net/mptcp/pm.c, \
              mptcp_pm_add_addr_echoed, mptcp_pm_subflow_established and mptcp_pm_subflow_check_next",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

@@ -16,7 +16,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
              sub-option\"; net/mptcp/pm_kernel.c, select_signal_address; net/mptcp/pm_userspace.c, \
              mptcp_pm_nl_announce_doit",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

@@ -19,7 +19,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "RFC 8684 section 3.3.8; ip-mptcp(8): \"backup\"; net/mptcp/pm_kernel.c, mptcp_pm_nl_set_flags and \
              mptcp_pm_create_subflow_or_signal_addr; net/mptcp/pm_userspace.c, mptcp_userspace_pm_set_flags",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

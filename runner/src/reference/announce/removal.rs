@@ -17,7 +17,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
              mptcp_nl_remove_id_zero_address and mptcp_pm_flush_addrs_and_subflows; net/mptcp/pm_userspace.c, \
              mptcp_pm_nl_remove_doit",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

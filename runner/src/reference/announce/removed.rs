@@ -17,7 +17,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
                 is counted (RmAddr).",
     source: "RFC 8684 section 3.4.2; net/mptcp/pm_kernel.c and net/mptcp/pm.c, mptcp_pm_nl_rm_addr_or_subflow",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

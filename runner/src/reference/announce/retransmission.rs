@@ -16,7 +16,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
              mptcp_pm_add_timer (ADD_ADDR_RETRANS_MAX)",
     kernels: "Older kernels retransmit after add_addr_timeout each time; newer ones after the retransmission timeout, \
               doubled each time, and add_addr_timeout is its maximum.",
-    is_timeless: false,
     apply,
 };
 

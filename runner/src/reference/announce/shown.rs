@@ -17,7 +17,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
                 MP_PRIO in either direction, or of its MP_JOINs.",
     source: "net/mptcp/sockopt.c, mptcp_diag_fill_info; net/mptcp/diag.c, subflow_get_info; RFC 8684 section 3.3.8",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

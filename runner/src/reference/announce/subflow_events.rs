@@ -17,7 +17,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "include/uapi/linux/mptcp_pm.h, enum mptcp_event_type; net/mptcp/protocol.c, mptcp_subflow_joined and \
              mptcp_close_ssk; net/mptcp/pm_netlink.c and net/mptcp/pm_kernel.c, mptcp_event_put_token_and_ssk",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

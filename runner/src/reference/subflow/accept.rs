@@ -24,7 +24,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "RFC 8684 section 3.2; subflow_syn_recv_sock, net/mptcp/subflow.c; mptcp_pm_allow_new_subflow, \
              net/mptcp/pm.c; mptcp_finish_join, net/mptcp/protocol.c",
     kernels: "With syncookies, the limit is looked at when the SYN arrives, too.",
-    is_timeless: false,
     apply,
 };
 

@@ -20,7 +20,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "RFC 8684 section 3.2; mptcp_pm_get_local_id, net/mptcp/pm.c; mptcp_pm_nl_get_local_id, \
              net/mptcp/pm_kernel.c",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

@@ -25,7 +25,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "ip-mptcp(8), `add_addr_accepted`, `fullmesh` and `laminar`; mptcp_pm_add_addr_received, net/mptcp/pm.c; \
              mptcp_pm_nl_add_addr_received and fill_local_addresses_vec, net/mptcp/pm_kernel.c",
     kernels: "`laminar` since Linux 6.18. Since 6.19, with any `fullmesh` endpoint, only those are sources.",
-    is_timeless: false,
     apply,
 };
 

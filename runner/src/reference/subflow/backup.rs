@@ -16,7 +16,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "ip-mptcp(8), `backup`; RFC 8684 section 3.2; __mptcp_subflow_connect, net/mptcp/subflow.c; \
              mptcp_pm_is_backup, net/mptcp/pm.c",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

@@ -12,7 +12,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     statement: "A subflow from an endpoint with a device (`dev`) leaves by that device.",
     source: "ip-mptcp(8), `dev`; __mptcp_subflow_connect, net/mptcp/subflow.c",
     kernels: "Without `subflow_device` (Linux 6.1), not for address ID 0.",
-    is_timeless: false,
     apply,
 };
 

@@ -15,7 +15,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "fill_remote_addresses_vec and has_subflow_daddr, net/mptcp/pm_kernel.c",
     kernels: "Linux 6.1 breaks it: a `fullmesh` endpoint opens a second subflow to an address that it has accepted \
               before.",
-    is_timeless: false,
     apply,
 };
 

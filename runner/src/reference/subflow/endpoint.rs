@@ -22,7 +22,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
                 the peer's initial address, in the order of the endpoints, up to the limit `subflows`.",
     source: "ip-mptcp(8), `subflow`; mptcp_pm_create_subflow_or_signal_addr, net/mptcp/pm_kernel.c",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

@@ -15,7 +15,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "RFC 8684 section 3.7; mptcp_pm_mp_fail_received, net/mptcp/pm.c; mptcp_established_options, \
              net/mptcp/options.c",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

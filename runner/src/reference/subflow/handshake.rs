@@ -21,7 +21,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
                 TCP on an additional subflow.",
     source: "RFC 8684 section 3.2; subflow_finish_connect, net/mptcp/subflow.c",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

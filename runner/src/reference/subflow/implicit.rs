@@ -19,7 +19,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
                 gone, until it is deleted or flushed.",
     source: "ip-mptcp(8), `implicit`; mptcp_pm_nl_get_local_id, net/mptcp/pm_kernel.c",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

@@ -14,7 +14,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "ip-mptcp(8), `subflows`; mptcp_pm_create_subflow_or_signal_addr and fill_local_addresses_vec, \
              net/mptcp/pm_kernel.c",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

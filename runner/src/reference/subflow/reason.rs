@@ -23,7 +23,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "ip-mptcp(8), flags of endpoints; mptcp_pm_create_subflow_or_signal_addr, fill_remote_addresses_vec and \
              fill_local_addresses_vec, net/mptcp/pm_kernel.c; RFC 8684 section 3.1 (C flag)",
     kernels: "`laminar` endpoints since Linux 6.18.",
-    is_timeless: false,
     apply,
 };
 

@@ -19,7 +19,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "id_avail_bitmap in mptcp_pm_create_subflow_or_signal_addr and __mark_subflow_endp_available, \
              net/mptcp/pm_kernel.c",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

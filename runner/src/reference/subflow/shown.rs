@@ -18,7 +18,6 @@ pub(in crate::reference) static INFO: Rule = Rule {
                 established, their limit, the connection's token, and whether checksums are in use.",
     source: "mptcp_diag_fill_info, net/mptcp/sockopt.c",
     kernels: "A kernel without a field shows 0.",
-    is_timeless: false,
     apply: info,
 };
 
@@ -29,7 +28,6 @@ pub(in crate::reference) static SOCKETS: Rule = Rule {
                 both sides, and how it began, and no subflow that was never there.",
     source: "subflow_get_info, net/mptcp/diag.c",
     kernels: "",
-    is_timeless: false,
     apply: sockets,
 };
 

@@ -16,7 +16,6 @@ pub(in crate::reference) static RULE: Rule = Rule {
     source: "Documentation/netlink/specs/mptcp_pm.yaml, `subflow-create` and `subflow-destroy`; \
              mptcp_pm_nl_subflow_create_doit and mptcp_pm_nl_subflow_destroy_doit, net/mptcp/pm_userspace.c",
     kernels: "",
-    is_timeless: false,
     apply,
 };
 

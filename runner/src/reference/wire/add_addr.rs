@@ -16,7 +16,6 @@ pub(in crate::reference) static ADD_ADDR_HMAC: Rule = Rule {
                 with the sender's key before the receiver's.",
     source: "RFC 8684 section 3.4.1; add_addr_generate_hmac, net/mptcp/options.c",
     kernels: "",
-    is_timeless: true,
     apply: hmacs,
 };
 
@@ -26,7 +25,6 @@ pub(in crate::reference) static ECHO: Rule = Rule {
     statement: "An echo has the address ID, the address and the port of an ADD_ADDR that its sender has received.",
     source: "RFC 8684 section 3.4.1; mptcp_pm_add_addr_echoed, net/mptcp/pm.c",
     kernels: "",
-    is_timeless: true,
     apply: echoes,
 };
 

@@ -19,7 +19,6 @@ pub(in crate::reference) static DATA_ACKS: Rule = Rule {
                 subflows. On one subflow it never goes back.",
     source: "RFC 8684 section 3.3.2; mptcp_write_options, net/mptcp/options.c; __mptcp_move_skb, net/mptcp/protocol.c",
     kernels: "",
-    is_timeless: true,
     apply: data_acks,
 };
 
@@ -30,7 +29,6 @@ pub(in crate::reference) static DATA_FIN: Rule = Rule {
                 number 0 and length 1.",
     source: "RFC 8684 section 3.3.3; mptcp_write_data_fin, net/mptcp/options.c",
     kernels: "",
-    is_timeless: true,
     apply: data_fins,
 };
 

@@ -22,7 +22,6 @@ pub(in crate::reference) static FALLBACK: Rule = Rule {
                 without options or with a mapping that doesn't fit; and then it sends no MPTCP option any more.",
     source: "RFC 8684 section 3.7; mptcp_try_fallback, net/mptcp/protocol.h; mptcp_established_options, net/mptcp/options.c",
     kernels: "",
-    is_timeless: true,
     apply,
 };
 

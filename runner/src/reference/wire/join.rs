@@ -15,7 +15,6 @@ pub(in crate::reference) static JOIN_HMAC: Rule = Rule {
                 leftmost 160 bits. A host answers a SYN/ACK with a wrong HMAC with a reset, and not with a third ACK.",
     source: "RFC 8684 section 3.2; subflow_req_create_thmac, subflow_thmac_valid, subflow_finish_connect, net/mptcp/subflow.c",
     kernels: "",
-    is_timeless: true,
     apply: hmacs,
 };
 
@@ -27,7 +26,6 @@ pub(in crate::reference) static JOIN_HANDSHAKE: Rule = Rule {
                 a third ACK with the right HMAC has arrived.",
     source: "RFC 8684 section 3.2; mptcp_established_options_mp, check_fully_established, net/mptcp/options.c",
     kernels: "",
-    is_timeless: true,
     apply: handshakes,
 };
 

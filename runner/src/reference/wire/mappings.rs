@@ -16,7 +16,6 @@ pub(in crate::reference) static MAPPINGS: Rule = Rule {
                 never mapped to two data sequence numbers, and no data sequence number that is acknowledged is left out.",
     source: "RFC 8684 sections 3.1, 3.3 and 3.3.1; mptcp_sendmsg_frag, net/mptcp/protocol.c",
     kernels: "",
-    is_timeless: true,
     apply,
 };
 

@@ -23,7 +23,6 @@ pub(in crate::reference) static MP_CAPABLE: Rule = Rule {
                 if either host set it; C where allow_join_initial_addr_port is 0.",
     source: "RFC 8684 section 3.1; mptcp_syn_options, mptcp_synack_options, mptcp_established_options_mp, net/mptcp/options.c",
     kernels: "",
-    is_timeless: true,
     apply,
 };
 

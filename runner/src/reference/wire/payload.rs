@@ -19,7 +19,6 @@ pub(in crate::reference) static PAYLOAD: Rule = Rule {
                 however often.",
     source: "RFC 8684 section 3.3",
     kernels: "",
-    is_timeless: true,
     apply: payloads,
 };
 
@@ -30,7 +29,6 @@ pub(in crate::reference) static CHECKSUMS: Rule = Rule {
                 a pseudo-header of data sequence number, relative subflow sequence number and length.",
     source: "RFC 8684 sections 3.1 and 3.3.1; __mptcp_make_csum, net/mptcp/options.c",
     kernels: "",
-    is_timeless: true,
     apply: checksums,
 };
 

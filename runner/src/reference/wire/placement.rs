@@ -17,7 +17,6 @@ pub(in crate::reference) static OPTIONS: Rule = Rule {
     source: "RFC 8684 sections 3.3, 3.4, 3.5 and 3.6; RFC 9293 section 3.1; mptcp_established_options, mptcp_write_options, \
              net/mptcp/options.c",
     kernels: "",
-    is_timeless: true,
     apply: forms,
 };
 
@@ -27,7 +26,6 @@ pub(in crate::reference) static FASTCLOSE: Rule = Rule {
     statement: "An MP_FASTCLOSE carries the key of its receiver.",
     source: "RFC 8684 section 3.5; mptcp_established_options_fastclose, net/mptcp/options.c",
     kernels: "",
-    is_timeless: true,
     apply: fastcloses,
 };
 
@@ -37,7 +35,6 @@ pub(in crate::reference) static PRIORITY: Rule = Rule {
     statement: "MP_PRIO is sent on a subflow whose handshake is complete, and that this host has not reset.",
     source: "RFC 8684 section 3.3.8; mptcp_pm_nl_mp_prio_send_ack, net/mptcp/pm_netlink.c",
     kernels: "",
-    is_timeless: true,
     apply: priorities,
 };
 
@@ -47,7 +44,6 @@ pub(in crate::reference) static FAIL: Rule = Rule {
     statement: "MP_FAIL is sent only where checksums are in use.",
     source: "RFC 8684 section 3.7; subflow_check_data_avail, net/mptcp/subflow.c; mptcp_pm_mp_fail_received, net/mptcp/pm.c",
     kernels: "",
-    is_timeless: true,
     apply: fails,
 };
 

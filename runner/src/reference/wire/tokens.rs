@@ -17,7 +17,6 @@ pub(in crate::reference) static TOKENS: Rule = Rule {
                 carries the token of its receiver's key.",
     source: "RFC 8684 section 3.2; mptcp_crypto_key_sha, net/mptcp/crypto.c",
     kernels: "",
-    is_timeless: true,
     apply,
 };
 

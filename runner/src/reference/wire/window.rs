@@ -18,7 +18,6 @@ pub(in crate::reference) static WINDOW: Rule = Rule {
     statement: "The window of a segment begins at its DATA_ACK. On one subflow, its end never goes back.",
     source: "RFC 8684 section 3.3.1; RFC 9293 section 3.8.6; mptcp_set_rwin, net/mptcp/options.c",
     kernels: "",
-    is_timeless: true,
     apply,
 };
 
