@@ -26,7 +26,7 @@ use crate::testbed::{BaseNamespace, NamespaceError};
 
 mod regression;
 
-pub use regression::{is_sign, regression, regressions, signs};
+pub use regression::{is_sign, regression, regressions, with_signs};
 
 /// How long to wait for other mptcplab processes on this machine. Their longest runs take some minutes.
 const OTHERS: Duration = Duration::from_secs(600);
@@ -153,8 +153,7 @@ impl Session {
 
     /// Runs a scenario and judges it. It is skipped if the kernel lacks a feature that it requires.
     pub fn verdict(&self, scenario: &Scenario) -> Result<Verdict, String> {
-        let asked = scenario.depends_on();
-        let features = self.features(&asked.union(&signs(&asked)).cloned().collect())?;
+        let features = self.features(&with_signs(scenario.depends_on()))?;
         if let Some(first) = regressions(scenario, &features).into_iter().next() {
             return Err(first);
         }

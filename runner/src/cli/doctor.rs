@@ -1,10 +1,8 @@
 //! `mptcplab doctor`: the features of this kernel and user, and how to get missing ones.
 
-use std::collections::BTreeSet;
-
 use crate::report::{Printer, Role, Style};
 use crate::scenario::model::Feature;
-use crate::session::{regression, signs};
+use crate::session::{regression, with_signs};
 use crate::text;
 
 use super::backend::{Availability, Backend, Trouble};
@@ -28,8 +26,8 @@ pub(super) fn execute(backend: &dyn Backend, printer: &mut Printer) -> Exit {
             return Exit::Environment;
         }
     }
-    let wanted: BTreeSet<Feature> = Feature::PLAIN.iter().map(|(_, feature)| feature.clone()).collect();
-    let found = match backend.probe(&wanted.union(&signs(&wanted)).cloned().collect()) {
+    let wanted = Feature::PLAIN.iter().map(|(_, feature)| feature.clone()).collect();
+    let found = match backend.probe(&with_signs(wanted)) {
         Ok(found) => found,
         Err(trouble) => {
             report_trouble(printer, &trouble);

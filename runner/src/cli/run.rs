@@ -13,7 +13,7 @@ use crate::plan;
 use crate::report::{Printer, suite_name};
 use crate::results::{Found, Store};
 use crate::scenario::model::{Feature, Scenario};
-use crate::session::{is_sign, missing, regression, signs};
+use crate::session::{is_sign, missing, regression, with_signs};
 use crate::text;
 
 use super::args::{Requirement, RunArgs};
@@ -277,8 +277,7 @@ fn probe(
     let known = args.results.iter().flat_map(|_| Feature::PLAIN.iter().map(|(_, feature)| feature.clone()));
     let of_the_kernel = known.filter(|feature| !is_of_the_moment(feature));
     let all = asked.chain(required.iter().cloned()).chain(of_the_kernel).chain([Feature::Mptcp]);
-    let all: BTreeSet<Feature> = all.collect();
-    let all = all.union(&signs(&all)).cloned().collect();
+    let all = with_signs(all.collect());
     let features = backend.probe(&all).map_err(|trouble| {
         complain(printer, &format!("can't probe this kernel's features: {}", trouble.message));
         trouble.hints.iter().for_each(|advice| hint(printer, advice));

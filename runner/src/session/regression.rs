@@ -53,11 +53,13 @@ const ORDERS: &[Order] = &[
     Order { newer: "sysctl:net.mptcp.add_addr_v6_port_drop_ts", and: None, older: &["laminar"] },
 ];
 
-/// The signs, to be probed with these features.
-pub fn signs(features: &BTreeSet<Feature>) -> BTreeSet<Feature> {
+/// These features, and the signs to be probed with them.
+pub fn with_signs(mut features: BTreeSet<Feature>) -> BTreeSet<Feature> {
     let asked = |order: &&Order| features.iter().any(|feature| order.older.contains(&feature.word().as_str()));
     let words = ORDERS.iter().filter(asked).flat_map(|order| [Some(order.newer), order.and]);
-    words.flatten().filter_map(Feature::from_word).collect()
+    let signs: Vec<Feature> = words.flatten().filter_map(Feature::from_word).collect();
+    features.extend(signs);
+    features
 }
 
 /// Whether a feature is asked for as a sign alone.
@@ -125,12 +127,12 @@ mod tests {
 
     #[test]
     fn the_signs_are_probed_with_what_is_older() {
-        assert_eq!(signs(&[Feature::Nftables].into()), [].into());
-        let words = |features: &[Feature]| -> Vec<String> {
-            signs(&features.iter().cloned().collect()).iter().map(Feature::word).collect()
-        };
-        assert_eq!(words(&[Feature::Laminar]), ["sysctl:net.mptcp.add_addr_v6_port_drop_ts"]);
-        assert_eq!(words(&[Feature::FamilyRules]), ["mixed_families", "sysctl:net.mptcp.blackhole_timeout"]);
+        let words =
+            |feature: Feature| -> Vec<String> { with_signs([feature].into()).iter().map(Feature::word).collect() };
+        assert_eq!(words(Feature::Nftables), ["nftables"]);
+        assert_eq!(words(Feature::Laminar), ["laminar", "sysctl:net.mptcp.add_addr_v6_port_drop_ts"]);
+        let of_families = ["mixed_families", "family_rules", "sysctl:net.mptcp.blackhole_timeout"];
+        assert_eq!(words(Feature::FamilyRules), of_families);
     }
 
     #[test]
