@@ -132,7 +132,7 @@ impl Executor<'_> {
                 Err(message) => failed(message),
             };
         }
-        if sends_later(plan)
+        if plan.sends_later()
             && let Err(error) = connection.begin_by_writing()
         {
             return failed(format!("the first write() on `{}`: {error}", plan.name));
@@ -260,11 +260,6 @@ impl Executor<'_> {
             }
         }
     }
-}
-
-/// connect() leaves the SYN to the first write().
-fn sends_later(plan: &ConnectPlan) -> bool {
-    plan.options.set.iter().any(|setting| setting.option.word == "fastopen_connect" && setting.value == 1_u32.into())
 }
 
 /// Done, or failed.

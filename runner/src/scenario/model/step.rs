@@ -282,6 +282,14 @@ pub fn expected_transfer_error(steps: &[Step], index: usize) -> Option<&str> {
     plan.error.as_deref()
 }
 
+impl ConnectPlan {
+    /// Whether connect() leaves the SYN to the first write() (`TCP_FASTOPEN_CONNECT`).
+    pub fn sends_later(&self) -> bool {
+        let mut set = self.options.set.iter();
+        set.any(|setting| setting.option.word == "fastopen_connect" && setting.value == 1_u32.into())
+    }
+}
+
 impl Action {
     /// The errno with which the kernel must refuse it, and a part of the kernel's own words.
     pub fn expected_refusal(&self) -> Option<(&str, Option<&str>)> {

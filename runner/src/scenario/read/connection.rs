@@ -252,12 +252,7 @@ fn check_accept(fields: &Fields<'_>, plan: &mut ConnectPlan) -> Read<()> {
         }
         return Ok(());
     }
-    let deferred = plan
-        .options
-        .set
-        .iter()
-        .any(|setting| setting.option.word == "fastopen_connect" && setting.value == 1_u32.into());
-    if deferred && !plan.handshake {
+    if plan.sends_later() && !plan.handshake {
         let message =
             "with `fastopen_connect` nothing is sent before something is written, so there is nothing to accept";
         return Err(fields.reader.report(
