@@ -12,7 +12,8 @@ use super::recorder::Recorder;
 use crate::mptcp::{EventKind, PmEvent};
 use crate::plan::{Plan, WantedConnection};
 use crate::recording::{Connection, Direction, Entry, Observation};
-use crate::wire::{MptcpOption, Segment, TcpFlags};
+use crate::text;
+use crate::wire::{Segment, TcpFlags};
 
 /// The most CREATED events that wait for the SYN of their connection.
 const MOST_WAITING: usize = 1_000;
@@ -162,20 +163,18 @@ impl Search {
 
     fn take_segment(&mut self, namespace: &str, direction: Direction, segment: &Segment) {
         let has = |flags: TcpFlags| segment.flags.contains(flags);
-        let capable = segment.options.iter().any(|option| matches!(option, MptcpOption::MpCapable { .. }));
-        let (source, destination) = (canonical(segment.source), canonical(segment.destination));
+        let (source, destination) = (text::socket(segment.source), text::socket(segment.destination));
         match (direction, has(TcpFlags::SYN), has(TcpFlags::ACK)) {
             (Direction::Out, true, false) => {
-                let joins = segment.options.iter().any(|option| matches!(option, MptcpOption::MpJoinSyn { .. }));
                 let known = self.attempt(namespace, (source, destination));
                 let is_again = known.is_some_and(|known| known.syn == Some(segment.sequence));
-                if !joins && !is_again && self.may_be(namespace, destination) {
+                if !segment.has_mp_join_syn() && !is_again && self.may_be(namespace, destination) {
                     self.begin(namespace, (source, destination), Some(segment.sequence));
                 }
             }
             (Direction::In, true, true) => {
                 if let Some(attempt) = self.attempt(namespace, (destination, source)) {
-                    attempt.is_plain = !capable;
+                    attempt.is_plain = !segment.has_mp_capable();
                 }
             }
             (Direction::Out, false, true) if !has(TcpFlags::RST) => {
@@ -191,8 +190,8 @@ impl Search {
     fn take_event(&mut self, namespace: &str, event: &PmEvent) -> bool {
         let (Some(local), Some(remote)) = (event.local, event.remote) else { return true };
         let (Some(local_port), Some(remote_port)) = (event.local_port, event.remote_port) else { return true };
-        let local = canonical(SocketAddr::new(local, local_port));
-        let remote = canonical(SocketAddr::new(remote, remote_port));
+        let local = text::socket(SocketAddr::new(local, local_port));
+        let remote = text::socket(SocketAddr::new(remote, remote_port));
         if self.may_be(namespace, remote) {
             // Through the loopback interface, of which nothing is captured.
             if self.attempt(namespace, (local, remote)).is_none() {
@@ -274,14 +273,11 @@ impl Attempt {
     }
 }
 
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scenario::model::{MadeProtocol, Place, ProgramConnection};
+    use crate::wire::MptcpOption;
 
     fn wanted(name: &str, nth: u32) -> (WantedConnection, bool) {
         let connection = ProgramConnection {
@@ -309,20 +305,7 @@ mod tests {
     fn segment(direction: Direction, flags: TcpFlags, port: u16, options: Vec<MptcpOption>) -> Entry {
         let ends: [SocketAddr; 2] = [([10, 0, 1, 2], port).into(), ([10, 0, 1, 1], 80).into()];
         let [source, destination] = if direction == Direction::Out { ends } else { [ends[1], ends[0]] };
-        let segment = Segment {
-            source,
-            destination,
-            traffic_class: 0,
-            flags,
-            sequence: u32::from(port),
-            acknowledgment: 1,
-            payload: 0,
-            head: crate::wire::Head::default(),
-            options,
-            window: None,
-            window_scale: None,
-            malformed: false,
-        };
+        let segment = Segment { sequence: port.into(), ..Segment::bare(source, destination, flags, options) };
         entry(Observation::Packet { namespace: "client".into(), device: "eth1".into(), direction, segment })
     }
 

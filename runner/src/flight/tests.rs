@@ -30,20 +30,8 @@ fn world(names: &[&str]) -> Scenario {
 }
 
 fn segment(sequence: u32, payload: u32) -> Segment {
-    Segment {
-        source: "10.0.1.2:4000".parse().unwrap(),
-        destination: "10.0.1.1:8080".parse().unwrap(),
-        traffic_class: 0,
-        flags: TcpFlags::ACK,
-        sequence,
-        acknowledgment: 1,
-        payload,
-        head: crate::wire::Head::default(),
-        options: Vec::new(),
-        window: None,
-        window_scale: None,
-        malformed: false,
-    }
+    let (source, destination) = ("10.0.1.2:4000".parse().unwrap(), "10.0.1.1:8080".parse().unwrap());
+    Segment { sequence, payload, ..Segment::bare(source, destination, TcpFlags::ACK, Vec::new()) }
 }
 
 fn out(at: u64, namespace: &str, segment: Segment) -> Entry {

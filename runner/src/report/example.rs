@@ -12,20 +12,7 @@ pub(super) const CLIENT: &str = "10.0.1.2:41000";
 pub(super) const SERVER: &str = "10.0.1.1:8080";
 
 pub(super) fn segment(source: &str, destination: &str, flags: TcpFlags, options: Vec<MptcpOption>) -> Segment {
-    Segment {
-        source: source.parse().unwrap(),
-        destination: destination.parse().unwrap(),
-        traffic_class: 0,
-        flags,
-        sequence: 1,
-        acknowledgment: 1,
-        payload: 0,
-        head: crate::wire::Head::default(),
-        options,
-        window: None,
-        window_scale: None,
-        malformed: false,
-    }
+    Segment::bare(source.parse().unwrap(), destination.parse().unwrap(), flags, options)
 }
 
 pub(super) fn entry(microseconds: u64, what: Observation) -> Entry {

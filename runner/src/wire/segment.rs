@@ -125,6 +125,42 @@ impl Segment {
     }
 }
 
+impl Segment {
+    /// Whether it carries an MP_CAPABLE.
+    pub fn has_mp_capable(&self) -> bool {
+        self.options.iter().any(|option| matches!(option, MptcpOption::MpCapable { .. }))
+    }
+
+    /// Whether it carries an MP_JOIN as a SYN does.
+    pub fn has_mp_join_syn(&self) -> bool {
+        self.options.iter().any(|option| matches!(option, MptcpOption::MpJoinSyn { .. }))
+    }
+
+    /// The first one of its direction, without payload, for tests.
+    #[cfg(test)]
+    pub(crate) fn bare(
+        source: SocketAddr,
+        destination: SocketAddr,
+        flags: TcpFlags,
+        options: Vec<MptcpOption>,
+    ) -> Self {
+        Self {
+            source,
+            destination,
+            traffic_class: 0,
+            flags,
+            sequence: 1,
+            acknowledgment: 1,
+            window: None,
+            window_scale: None,
+            payload: 0,
+            head: Head::default(),
+            options,
+            malformed: false,
+        }
+    }
+}
+
 /// Where a part of the frame begins, in bytes from its first.
 pub(crate) fn offset_in(frame: &[u8], part: &[u8]) -> Option<u32> {
     u32::try_from(part.as_ptr().addr().checked_sub(frame.as_ptr().addr())?).ok()

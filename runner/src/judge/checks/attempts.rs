@@ -6,7 +6,7 @@ use crate::judge::names::Names;
 use crate::recording::{Direction, Observation};
 use crate::scenario::model::ProgramConnection;
 use crate::text;
-use crate::wire::{MptcpOption, Segment, TcpFlags};
+use crate::wire::{Segment, TcpFlags};
 
 /// A client tries to connect to the port.
 struct Attempt {
@@ -71,7 +71,7 @@ fn attempts(names: &Names<'_>, wanted: &ProgramConnection) -> Vec<Attempt> {
         let has = |flags: TcpFlags| segment.flags.contains(flags);
         let (is_syn, is_ack) = (has(TcpFlags::SYN), has(TcpFlags::ACK));
         if *direction == Direction::Out && is_syn && !is_ack && is_wanted(names, wanted, segment) {
-            let capable = is_capable(segment);
+            let capable = segment.has_mp_capable();
             match known(&mut attempts, segment.source, segment.destination) {
                 Some(attempt) => attempt.syns = attempt.syns.saturating_add(1),
                 None => attempts.push(Attempt {
@@ -87,7 +87,7 @@ fn attempts(names: &Names<'_>, wanted: &ProgramConnection) -> Vec<Attempt> {
             && attempt.answer == Answer::None
         {
             attempt.answer = match (is_syn && is_ack, has(TcpFlags::RST)) {
-                (true, _) => Answer::Accepted(is_capable(segment)),
+                (true, _) => Answer::Accepted(segment.has_mp_capable()),
                 (false, true) => Answer::Reset,
                 (false, false) => Answer::None,
             };
@@ -98,16 +98,11 @@ fn attempts(names: &Names<'_>, wanted: &ProgramConnection) -> Vec<Attempt> {
 
 fn is_wanted(names: &Names<'_>, wanted: &ProgramConnection, segment: &Segment) -> bool {
     let to = segment.destination;
-    let joins = segment.options.iter().any(|option| matches!(option, MptcpOption::MpJoinSyn { .. }));
     let is_server = match wanted.address {
         Some(address) => address.to_canonical() == to.ip().to_canonical(),
         None => names.owner(to.ip()) == Some(wanted.server.as_str()),
     };
-    to.port() == wanted.port && is_server && !joins
-}
-
-fn is_capable(segment: &Segment) -> bool {
-    segment.options.iter().any(|option| matches!(option, MptcpOption::MpCapable { .. }))
+    to.port() == wanted.port && is_server && !segment.has_mp_join_syn()
 }
 
 fn known(attempts: &mut [Attempt], client: SocketAddr, server: SocketAddr) -> Option<&mut Attempt> {

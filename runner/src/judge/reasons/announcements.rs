@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use crate::mptcp::{EndpointFlags, EventKind, canonical};
 use crate::recording::{Direction, Observation};
 use crate::scenario::model::Operation;
-use crate::wire::{MptcpOption, TcpFlags};
+use crate::wire::TcpFlags;
 
 use super::{Facts, Reason, Sockets, Unused, counters};
 
@@ -75,7 +75,7 @@ impl<'a> Used<'a> {
             }
             if let Observation::Packet { namespace, direction: Direction::Out, segment, .. } = what
                 && segment.flags.contains(TcpFlags::SYN)
-                && segment.options.iter().any(|option| matches!(option, MptcpOption::MpJoinSyn { .. }))
+                && segment.has_mp_join_syn()
             {
                 used.joined.insert((namespace, canonical(segment.destination.ip())));
             }

@@ -171,9 +171,7 @@ fn what_depends_on_timing_may_move_as_far_as_it_can() {
     // A connection of one subflow.
     let mut single = Run::good();
     single.remove(|what| match what {
-        Observation::Packet { segment, .. } => {
-            segment.options.iter().any(|option| matches!(option, MptcpOption::MpJoinSyn { .. }))
-        }
+        Observation::Packet { segment, .. } => segment.has_mp_join_syn(),
         _ => false,
     });
     for name in ["OFOMerge", "OFOQueue", "OFOQueueTail", "NoDSSInWindow", "SubflowStale"] {

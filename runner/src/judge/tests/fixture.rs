@@ -131,20 +131,7 @@ impl Run {
 
     /// A segment, seen leaving and arriving.
     pub(super) fn segment(&mut self, from: &str, to: &str, flags: TcpFlags, options: Vec<MptcpOption>) {
-        let segment = Segment {
-            source: socket(from),
-            destination: socket(to),
-            traffic_class: 0,
-            flags,
-            sequence: 1,
-            acknowledgment: 1,
-            payload: 0,
-            head: crate::wire::Head::default(),
-            options,
-            window: None,
-            window_scale: None,
-            malformed: false,
-        };
+        let segment = Segment::bare(socket(from), socket(to), flags, options);
         for (end, direction) in [(segment.source, Direction::Out), (segment.destination, Direction::In)] {
             let namespace = self.scenario.world.owner(end.ip()).unwrap().into();
             let device = "eth1".into();

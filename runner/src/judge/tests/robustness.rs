@@ -102,20 +102,15 @@ fn option() -> impl Strategy<Value = MptcpOption> {
 }
 
 fn segment() -> impl Strategy<Value = Segment> {
-    (socket(), socket(), any::<u8>(), prop::collection::vec(option(), 0..3)).prop_map(
-        |(source, destination, flags, options)| Segment {
-            source,
-            destination,
-            traffic_class: 0,
-            flags: TcpFlags::from_bits_retain(flags),
+    let window = (any::<Option<u16>>(), any::<Option<u8>>());
+    (socket(), socket(), any::<u8>(), window, prop::collection::vec(option(), 0..3)).prop_map(
+        |(source, destination, flags, (window, window_scale), options)| Segment {
             sequence: u32::MAX,
             acknowledgment: 0,
             payload: u32::MAX,
-            head: crate::wire::Head::default(),
-            options,
-            window: None,
-            window_scale: None,
-            malformed: false,
+            window,
+            window_scale,
+            ..Segment::bare(source, destination, TcpFlags::from_bits_retain(flags), options)
         },
     )
 }

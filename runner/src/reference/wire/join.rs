@@ -180,7 +180,7 @@ impl Shown {
 
     fn may_open(&self, segment: &Segment) -> Result<(), &'static str> {
         if segment.flags.contains(TcpFlags::SYN) {
-            let is_join = segment.options.iter().any(|option| matches!(option, MptcpOption::MpJoinSyn { .. }));
+            let is_join = segment.has_mp_join_syn();
             return if is_join { Ok(()) } else { Err("the SYN carries no MP_JOIN") };
         }
         if self.fourth {

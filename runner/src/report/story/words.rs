@@ -68,7 +68,7 @@ fn flag_word(segment: &Segment, bare: bool) -> Option<&'static str> {
         (_, _, true) => Some("RST"),
         (true, true, _) => Some(if bare { "SYN/ACK without MPTCP" } else { "SYN/ACK" }),
         (true, false, _) => Some(if bare { "SYN without MPTCP" } else { "SYN" }),
-        _ if segment.options.iter().any(|option| matches!(option, MptcpOption::MpCapable { .. })) => Some("ACK"),
+        _ if segment.has_mp_capable() => Some("ACK"),
         _ => None,
     }
 }

@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 
 use crate::judge::names::Names;
 use crate::recording::{Direction, Observation, Side};
+use crate::text;
 use crate::wire::{MptcpOption, Segment, TcpFlags};
 
 use super::alike::{Block, fold_sections};
@@ -176,8 +177,7 @@ fn is_syn(segment: &Segment) -> bool {
 }
 
 fn ends(segment: &Segment) -> (SocketAddr, SocketAddr) {
-    let canonical = |end: SocketAddr| SocketAddr::new(end.ip().to_canonical(), end.port());
-    (canonical(segment.source), canonical(segment.destination))
+    (text::socket(segment.source), text::socket(segment.destination))
 }
 
 fn count_repeated<'a>(
